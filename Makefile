@@ -1,0 +1,49 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo test check test-oldest test-newest bench lock format clean
+
+PYTHON ?= python3
+OLDEST := .venv/oldest/bin
+NEWEST := .venv/newest/bin
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.venv/ready: requirements.lock pyproject.toml tools/environment.py
+	@$(PYTHON) tools/environment.py
+	@touch $@
+
+demo: .venv/ready  ## the main job: three applications, one local hub, no record lost
+	@$(NEWEST)/python -m demo
+
+test: check test-oldest test-newest  ## all checks, then all tests on the oldest and the newest Python here
+
+check: .venv/ready  ## lint, format, types, layers
+	$(OLDEST)/ruff check
+	$(OLDEST)/ruff format --check
+	$(OLDEST)/mypy
+	$(OLDEST)/lint-imports
+
+test-oldest: .venv/ready
+	$(OLDEST)/python -m pytest -n 2 --cov --cov-report=term
+
+test-newest: .venv/ready
+	@if [ "$$(readlink .venv/oldest)" = "$$(readlink .venv/newest)" ]; then \
+		echo "only one supported Python is here: it has been tested"; \
+	else $(NEWEST)/python -m pytest -n 2; fi
+
+bench: .venv/ready  ## the figures, as ratios to a bare log call
+	$(NEWEST)/python -m benchmarks
+
+format: .venv/ready  ## lay the code out
+	$(OLDEST)/ruff check --fix-only --quiet
+	$(OLDEST)/ruff format
+
+lock: .venv/ready  ## write requirements.lock anew from pyproject.toml
+	$(NEWEST)/python -m venv .venv/lock
+	.venv/lock/bin/pip install --quiet uv
+	.venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --all-extras --group dev --custom-compile-command "make lock" \
+		pyproject.toml --output-file requirements.lock
+
+clean:  ## remove all that was made here
+	rm -rf .venv .hublog logs demo-report.json .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
