@@ -1,0 +1,1 @@
+"""Caller's thread: a log call becomes one line."""

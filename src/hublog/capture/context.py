@@ -1,0 +1,73 @@
+"""Request fields in one context variable: every record of a request carries them, none of the next does.
+
+Fields are columns (``request_id``, ``http_route`` ...) or free names; free names go into the column
+``extra``. A context is never changed: binding makes a new one, so a task or thread that copied the
+old one keeps what it saw.
+"""
+
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
+from typing import Any
+
+
+class Context:
+    """An immutable set of fields, with a place where the formatter keeps their encoded form."""
+
+    __slots__ = ("encoded", "fields")
+
+    def __init__(self, fields: Mapping[str, object]) -> None:
+        self.fields = fields
+        #: Owned by the formatter: what it made of ``fields``, so that a request is encoded once.
+        self.encoded: Any = None  # its type is the formatter's own, one layer of reading away
+
+
+EMPTY = Context({})
+
+_current: ContextVar[Context] = ContextVar("hublog_context", default=EMPTY)
+
+#: Read by the formatter for each record; an alias, since a call would cost more than the look-up.
+current = _current.get
+
+
+def enter(fields: Mapping[str, object]) -> Token[Context]:
+    """Begin a request or task: replace all bound fields by these.
+
+    Args:
+        fields: column or free names and their values; the mapping must not be changed afterwards.
+
+    Returns:
+        The token that ``leave`` needs to bring back what was bound before.
+    """
+    return _current.set(Context(fields))
+
+
+def leave(token: Token[Context]) -> None:
+    """End a request or task: bring back what was bound before ``enter`` or ``bind``.
+
+    A token of another context (a generator closed in another thread, say) is no error: the fields
+    of this context are then cleared, so that nothing leaks into the next request.
+    """
+    try:
+        _current.reset(token)
+    except ValueError:
+        _current.set(EMPTY)
+
+
+def bind(**fields: object) -> Token[Context]:
+    """Add fields to every record that this request, task or thread logs from now on.
+
+    Args:
+        fields: column names (``tenant_id="acme"``) or free names, which go into ``extra``.
+
+    Returns:
+        The token that ``unbind`` takes back; not needed inside a request, whose end clears all.
+    """
+    return _current.set(Context({**_current.get().fields, **fields}))
+
+
+unbind = leave
+
+
+def bound() -> Mapping[str, object]:
+    """Return the fields that are bound now; the mapping must not be changed."""
+    return _current.get().fields

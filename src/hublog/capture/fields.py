@@ -1,0 +1,105 @@
+"""Columns become JSON: each value in the type of its column, since ADX turns a misfit into null unseen."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Final
+
+import orjson
+
+from hublog.capture.columns import BY_NAME, OPEN_COLUMNS, Kind
+from hublog.capture.context import Context
+from hublog.capture.plain import clean, plain
+
+MAX_COLUMN_TEXT: Final = 2_048
+_INT32 = 1 << 31
+_INT64 = 1 << 63
+_KINDS: Final = {name: column.kind for name, column in BY_NAME.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedContext:
+    """What the formatter keeps of a context, so that a request's fields are encoded once.
+
+    Attributes:
+        columns: the bound columns, by name.
+        extra: the bound free names, plain.
+        record_type: the bound record type, or empty.
+        columns_json: ``"name":value,`` for each column.
+        fragment: the columns and the ``extra`` object, for records that add nothing.
+    """
+
+    columns: Mapping[str, object]
+    extra: Mapping[str, object]
+    record_type: str
+    columns_json: bytes
+    fragment: bytes
+
+
+def encode_context(context: Context) -> EncodedContext:
+    """Encode the bound fields and keep the result on the context."""
+    columns: dict[str, object] = {}
+    extra: dict[str, object] = {}
+    for name, value in context.fields.items():
+        shown = plain(value)
+        if name not in OPEN_COLUMNS or not put(columns, name, shown):
+            extra[clean(name)] = shown
+    record_type = columns.pop("record_type", "")
+    columns_json = encode_columns(columns)
+    fragment = columns_json + encode_columns({"extra": extra}) if extra else columns_json
+    found = EncodedContext(columns, extra, str(record_type), columns_json, fragment)
+    context.encoded = found
+    return found
+
+
+def put(columns: dict[str, object], name: str, value: object) -> bool:
+    """Set a column if the value fits its type.
+
+    Args:
+        columns: receives the value; None and empty text are left out, which ADX reads as null.
+        name: a column.
+        value: plain data.
+
+    Returns:
+        False when the value does not fit and must be kept elsewhere.
+    """
+    if value is None or value == "":
+        return True
+    kind = _KINDS[name]
+    shape = type(value)
+    if kind is Kind.STRING:
+        text = value if shape is str else orjson.dumps(value).decode()
+        if len(text) > MAX_COLUMN_TEXT:  # type: ignore[arg-type]  # both branches give a str
+            text = text[:MAX_COLUMN_TEXT]  # type: ignore[index]  # the same
+            columns["truncated"] = True
+        columns[name] = text
+        return True
+    fits = _fits(kind, value, shape)
+    if fits:
+        columns[name] = value
+    return fits
+
+
+def _fits(kind: Kind, value: object, shape: type) -> bool:
+    if kind is Kind.INT:
+        return shape is int and -_INT32 <= value < _INT32  # type: ignore[operator]  # it is an int
+    if kind is Kind.LONG:
+        return shape is int and -_INT64 <= value < _INT64  # type: ignore[operator]  # it is an int
+    if kind is Kind.REAL:
+        return shape is int or (shape is float and isfinite(value))  # type: ignore[arg-type]  # it is a float
+    if kind is Kind.BOOL:
+        return shape is bool
+    return kind is Kind.DYNAMIC
+
+
+def encode_columns(columns: Mapping[str, object]) -> bytes:
+    """Return ``"name":value,`` for each column, ready to stand inside an object."""
+    if not columns:
+        return b""
+    return orjson.dumps(columns)[1:-1] + b","
+
+
+def utc_text(second: int) -> str:
+    """Return a second since 1970 as ``2026-11-23T13:10:31``, UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))

@@ -1,0 +1,241 @@
+"""A LogRecord and the bound context become one line: a JSON object, UTF-8, without a line break.
+
+Total: whatever the application logs, a valid line comes out, and no exception. The common case is
+put together from pieces encoded once (per process, call site, thread, request) and three small
+encodings; anything odd takes the slow way in ``careful``, field by field.
+"""
+
+import logging
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any, Final
+
+import orjson
+
+from hublog.capture import context
+from hublog.capture.careful import careful_row, fit
+from hublog.capture.columns import OPEN_COLUMNS
+from hublog.capture.exceptions import from_exc_info
+from hublog.capture.fields import EncodedContext, encode_columns, encode_context, put, utc_text
+from hublog.capture.plain import plain
+from hublog.capture.record_ids import RecordIds
+from hublog.capture.service import process_fields
+from hublog.capture.source import encoded_call_site, encoded_thread
+from hublog.settings import ServiceSettings
+
+_dumps = orjson.dumps
+
+#: What every LogRecord has, in the order in which its constructor sets it; what follows is ``extra``.
+_STANDARD: Final = tuple(logging.LogRecord("", 0, "", 0, None, None, None).__dict__)
+_STANDARD_LENGTH: Final = len(_STANDARD)
+#: Set by other formatters on the record they share with us.
+_NOT_ADDED: Final = frozenset({*_STANDARD, "message", "asctime"})
+
+#: What orjson writes as it is, a too large int aside, which it refuses.
+_SAFE: Final = frozenset({str, int, bool, type(None)})
+
+_NOTHING: Final[dict[str, object]] = {}
+
+_CACHE_MAX = 4_096
+
+_LOG: Final = b',"record_type":"log",'
+_IDS: Final = b'"record_id":"%b%08x","sequence":%d,'
+_HEAD: Final = b'%b%06dZ",'
+_HEAD_WITH_IDS: Final = _HEAD + _IDS
+
+
+class LineFormatter:
+    """Encodes records; safe from any thread, one object for each destination and process.
+
+    Args:
+        service: the names of the service; see ``process_fields``.
+        framework: ``django``, ``flask`` or empty.
+        max_record_bytes: a longer line is cut, see ``_shorter``.
+        ids: gives each record its ``record_id`` and ``sequence``; None leaves them out.
+    """
+
+    def __init__(
+        self,
+        service: ServiceSettings,
+        *,
+        framework: str = "",
+        max_record_bytes: int = 65_536,
+        ids: RecordIds | None = None,
+    ) -> None:
+        self._max_bytes = max_record_bytes
+        self._ids = ids
+        self._tail = orjson.dumps(process_fields(service, framework=framework))[1:]
+        self._second = (-1, b"")
+        self._sites: dict[tuple[object, ...], tuple[bytes, str, bytes]] = {}
+        self._threads: dict[tuple[object, ...], bytes] = {}
+        self._plans: dict[tuple[str, ...], _Plan] = {}
+
+    def encode(self, record: logging.LogRecord) -> bytes:
+        """Return the line of a record, at most ``max_record_bytes`` long; never raises."""
+        prefix, sequence = self._ids.next(record.created) if self._ids else (b"", 0)
+        length = 0
+        if not record.stack_info:
+            try:
+                line = self._fast(record, prefix, sequence)
+                length = len(line)
+                if length <= self._max_bytes:
+                    return line
+            except (Exception, SystemExit):  # noqa: BLE001, S110  # the slow way shows what it was as a mark
+                pass
+        return self._slow(record, prefix, sequence, length)
+
+    def _fast(self, record: logging.LogRecord, prefix: bytes, sequence: int) -> bytes:
+        created = record.created
+        second = int(created)
+        known, stamp = self._second
+        if known != second:
+            stamp = b'{"timestamp":"%b.' % utc_text(second).encode()
+            self._second = (second, stamp)
+
+        site, cached_template, template_json = self._site(record)
+        message = record.msg
+        if message is not cached_template:
+            if type(message) is not str:
+                message = str(message)
+            template_json = _dumps(message)
+        message_json = _dumps(message % record.args) if record.args else template_json
+
+        now = context.current()
+        bound: EncodedContext = now.encoded or encode_context(now)
+        record_type, exception = bound.record_type or "log", b""
+        if record.exc_info:
+            record_type, exception = _exception(record, bound)
+        if len(record.__dict__) == _STANDARD_LENGTH:
+            added = bound.fragment
+        else:
+            added, record_type = self._added(record, bound, record_type)
+        micros = (created - second) * 1_000_000
+        if prefix:
+            head = _HEAD_WITH_IDS % (stamp, micros, prefix, sequence & 0xFFFF_FFFF, sequence)
+        else:
+            head = _HEAD % (stamp, micros)
+        return b"".join(
+            (
+                head,
+                site,
+                b'"message":',
+                message_json,
+                b',"message_template":',
+                template_json,
+                _LOG if record_type == "log" else b',"record_type":%b,' % _dumps(record_type),
+                self._thread(record),
+                exception,
+                added,
+                self._tail,
+            )
+        )
+
+    def _added(self, record: logging.LogRecord, bound: EncodedContext, record_type: str) -> tuple[bytes, str]:
+        """Encode what the application added, after what is bound; its ``record_type`` wins."""
+        attributes = record.__dict__
+        key = tuple(attributes)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = _Plan(key)
+            if len(self._plans) >= _CACHE_MAX:
+                self._plans = {}
+            self._plans[key] = plan
+        extra, columns = plan.read(attributes)
+        fragment = bound.columns_json
+        if columns:
+            record_type = str(columns.pop("record_type", record_type))
+            fragment = encode_columns({**bound.columns, **columns})
+        if bound.extra:
+            extra = {**bound.extra, **extra}
+        return (b'%b"extra":%b,' % (fragment, _dumps(extra)) if extra else fragment), record_type
+
+    def _site(self, record: logging.LogRecord) -> tuple[bytes, str, bytes]:
+        """Return the encoded place, and the template that stood there first with its encoded form."""
+        key = (record.pathname, record.lineno, record.levelno, record.name, record.funcName, record.levelname)
+        found = self._sites.get(key)
+        if found is None:
+            template = record.msg if type(record.msg) is str else ""
+            found = (encoded_call_site(record), template, _dumps(template))
+            if len(self._sites) >= _CACHE_MAX:
+                self._sites = {}
+            self._sites[key] = found
+        return found
+
+    def _thread(self, record: logging.LogRecord) -> bytes:
+        key = (record.thread, record.threadName, record.processName)
+        found = self._threads.get(key)
+        if found is None:
+            found = encoded_thread(record)
+            if len(self._threads) >= _CACHE_MAX:
+                self._threads = {}
+            self._threads[key] = found
+        task = getattr(record, "taskName", None)
+        if task is not None:
+            found += b'"async_task_name":%b,' % _dumps(str(task))
+        return found
+
+    def _slow(self, record: logging.LogRecord, prefix: bytes, sequence: int, length: int = 0) -> bytes:
+        added = [name for name in tuple(record.__dict__) if name not in _NOT_ADDED]
+        ids = _IDS % (prefix, sequence & 0xFFFF_FFFF, sequence) if prefix else b""
+
+        def encode(row: Mapping[str, object]) -> bytes:
+            return b"{%b%b%b" % (encode_columns(row), ids, self._tail)
+
+        return fit(careful_row(record, added), encode, max_bytes=self._max_bytes, original=length)
+
+
+class _Plan:
+    """How to read what was added to a record with just these attributes.
+
+    Records of one place in the code have the same ones, so this is worked out once. The order in which
+    a constructor sets the standard attributes is not relied upon: a factory or filter may have put its
+    own in front.
+    """
+
+    __slots__ = ("_all_free", "_names")
+
+    def __init__(self, attributes: tuple[str, ...]) -> None:
+        self._names = tuple(name for name in attributes if name not in _NOT_ADDED)
+        self._all_free = OPEN_COLUMNS.isdisjoint(self._names)
+
+    def read(self, attributes: dict[str, Any]) -> tuple[dict[str, object], dict[str, object]]:
+        """Return the free names and the columns, both as plain data."""
+        extra: dict[str, object] = {}
+        for name in self._names:
+            value = attributes[name]
+            kind = type(value)
+            if kind not in _SAFE and not (kind is float and isfinite(value)):
+                value = plain(value)
+            extra[name] = value
+        if self._all_free:
+            return extra, _NOTHING
+        columns: dict[str, object] = {}
+        for name in self._names:
+            if name in OPEN_COLUMNS and put(columns, name, extra[name]):
+                del extra[name]
+        return extra, columns
+
+
+class JsonFormatter(logging.Formatter):
+    """The same line for the log file, as text and without ``record_id`` and ``sequence``.
+
+    Args:
+        service: the names of the service.
+        framework: ``django``, ``flask`` or empty.
+    """
+
+    def __init__(self, service: ServiceSettings | None = None, *, framework: str = "") -> None:
+        super().__init__()
+        self._lines = LineFormatter(service or ServiceSettings(), framework=framework)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record; never raises."""
+        return self._lines.encode(record).decode()
+
+
+def _exception(record: logging.LogRecord, bound: EncodedContext) -> tuple[str, bytes]:
+    found = from_exc_info(record.exc_info)
+    if found is None:
+        return bound.record_type or "log", b""
+    columns = encode_columns({f"exception_{name}": text for name, text in found._asdict().items()})
+    return bound.record_type or "exception", columns

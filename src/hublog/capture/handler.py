@@ -1,0 +1,58 @@
+"""The front of the pipeline: a ``logging.Handler`` without a lock, a wait, a raise or a feedback loop."""
+
+import logging
+from contextvars import ContextVar
+from typing import Final
+
+from hublog.reports import LOGGER_NAME
+
+#: Logging from inside a log call (``__str__`` that logs, a finalizer, a signal handler) is kept to here.
+MAX_DEPTH: Final = 3
+#: The depth of our own thread: nothing that it or a library under it logs is shipped.
+OWN_THREAD: Final = 1_000
+
+#: Loggers whose records are made by shipping records; they go to console and file only.
+_OWN_NAMES: Final = frozenset({"azure", "msal", "msal_extensions", "uamqp", LOGGER_NAME})
+_OWN_PREFIXES: Final = ("azure.", "msal.", "uamqp.", LOGGER_NAME + ".")
+
+# A context variable, not a threading.local: one made before gevent patches is shared by all greenlets,
+# and a depth, not a flag: a signal handler may log while this thread formats.
+_depth: ContextVar[int] = ContextVar("hublog_depth", default=0)
+
+
+def enter_own_thread() -> None:
+    """Mark the current thread's context as ours."""
+    _depth.set(OWN_THREAD)
+
+
+class CaptureHandler(logging.Handler):
+    """Guards ``capture``, which a subclass defines; everything else of a handler works as usual."""
+
+    def createLock(self) -> None:  # noqa: N802  # the name is logging's
+        """Make no lock: ``capture`` needs none, and a lock could be held across a fork."""
+        self.lock = None
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Pass a record on, unless a filter refuses it; no lock is taken, and nothing is raised."""
+        found: object = self.filter(record)
+        if found:  # from Python 3.12 on a filter may hand over another record
+            self.emit(found if isinstance(found, logging.LogRecord) else record)
+        return bool(found)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Capture a record; never raises, never waits."""
+        depth = _depth.get()
+        if depth >= MAX_DEPTH:
+            return
+        name = record.name
+        if name in _OWN_NAMES or name.startswith(_OWN_PREFIXES):
+            return
+        token = _depth.set(depth + 1)
+        try:
+            self.capture(record)
+        finally:
+            _depth.reset(token)
+
+    def capture(self, record: logging.LogRecord) -> None:
+        """Take the record; runs in the caller's thread."""
+        raise NotImplementedError

@@ -1,0 +1,242 @@
+"""Any Python object becomes plain JSON data: bounded, without a database query, without an error.
+
+Lazy objects, query sets, models and requests of Django are never evaluated; everything else that is
+no JSON type is shown as text, and a text that cannot be made is replaced by a mark that says so.
+"""
+
+import dataclasses
+import enum
+import math
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, time
+from itertools import islice
+from typing import Any, Final
+
+MAX_DEPTH: Final = 12
+MAX_ITEMS: Final = 1_000
+MAX_TEXT: Final = 65_536
+MAX_KEY: Final = 256
+MAX_TEXT_IN_ALL: Final = 262_144
+MAX_INT_BITS: Final = 1_024
+#: Marks are text between these, so that a reader tells them from the application's own values.
+_MARK = "<{}>"
+
+_SCALARS: Final = frozenset({str, bool, type(None)})
+
+
+def mark(text: str) -> str:
+    """Return a text that stands for a value which cannot be shown."""
+    return _MARK.format(text)
+
+
+def clean(text: str) -> str:
+    """Replace lone surrogates, which UTF-8 cannot hold, by their escaped form."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def text_of(value: object) -> str:
+    """Return ``str(value)``, or a mark that names the type and the error if that fails."""
+    try:
+        text = str(value)
+        return clean(str.__str__(text[:MAX_TEXT]) if len(text) > MAX_TEXT else str.__str__(text))
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # a log call never raises
+        return mark(f"{type(value).__name__} that cannot be shown: {type(error).__name__}")
+
+
+def plain(value: object, *, depth: int = MAX_DEPTH) -> object:
+    """Return ``value`` as something that JSON holds.
+
+    Args:
+        value: anything, hostile objects included.
+        depth: how many levels of containers may still be opened.
+
+    Returns:
+        None, bool, int (64 bits), finite float, str, or lists and string-keyed dicts of these; at
+        most ``MAX_ITEMS`` values in all and ``MAX_DEPTH`` levels.
+    """
+    return _Walk().visit(value, depth)
+
+
+class _Walk:
+    """One conversion: counts what it has opened, so that shared or cyclic data cannot grow without end."""
+
+    __slots__ = ("_left", "_open", "_text_left")
+
+    def __init__(self) -> None:
+        self._left = MAX_ITEMS
+        self._text_left = MAX_TEXT_IN_ALL
+        self._open: set[int] = set()
+
+    def visit(self, value: object, depth: int) -> object:
+        self._left -= 1
+        kind = type(value)
+        if kind is str:
+            return self._text(value)  # type: ignore[arg-type]  # it is a str
+        if value is None or kind is bool:
+            return value
+        if kind is int:
+            return _integer(value)  # type: ignore[arg-type]  # it is an int
+        if kind is float:
+            return value if math.isfinite(value) else mark(repr(value))  # type: ignore[arg-type]  # it is a float
+        try:
+            return self._other(value, kind, depth)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a log call never raises
+            return mark(f"{kind.__name__} that cannot be shown: {type(error).__name__}")
+
+    def _other(self, value: Any, kind: type, depth: int) -> object:  # noqa: ANN401  # anything at all
+        shown = _converter(kind)
+        if shown is not _MAPPING and shown is not _SEQUENCE:
+            made = shown(value)
+            return self._text(made) if type(made) is str else made
+        if depth <= 0:
+            return mark("too deep")
+        if id(value) in self._open:
+            return mark("cycle")
+        self._open.add(id(value))
+        try:
+            if shown is _MAPPING:
+                return self._mapping(value, depth)
+            return self._sequence(value, depth)
+        finally:
+            self._open.discard(id(value))
+
+    def _text(self, value: str) -> str:
+        room = min(MAX_TEXT, max(self._text_left, 0))
+        text = clean(value[:room])
+        self._text_left -= len(text)
+        return text if len(value) <= room else text + mark(f"{len(value) - room} characters left out")
+
+    def _mapping(self, value: Mapping[object, object], depth: int) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for key, item in _limited(value.items(), self._left):
+            if self._left <= 0:
+                break
+            name = clean(key[:MAX_KEY]) if type(key) is str else text_of(key)[:MAX_KEY]
+            while name in found:  # 1 and "1" are two keys: keep both
+                name += "_"
+            found[name] = self.visit(item, depth - 1)
+        if len(found) < len(value):
+            found[mark("left out")] = len(value) - len(found)
+        return found
+
+    def _sequence(self, value: Iterable[object], depth: int) -> list[object]:
+        found: list[object] = []
+        for item in _limited(value, self._left):
+            if self._left <= 0:
+                break
+            found.append(self.visit(item, depth - 1))
+        length = len(value)  # type: ignore[arg-type]  # all kinds in _SEQUENCES have a length
+        if len(found) < length:
+            found.append(mark(f"{length - len(found)} left out"))
+        return found
+
+
+def _limited(items: Iterable[Any], most: int) -> Iterable[Any]:
+    # A list first: the application may change its container in another thread while we read.
+    return list(islice(items, max(most, 0)))
+
+
+def _integer(value: int) -> int | str:
+    if -(1 << 63) <= value < (1 << 63):
+        return value
+    if value.bit_length() <= MAX_INT_BITS:
+        return str(value)
+    return mark(f"int of {value.bit_length()} bits")
+
+
+def _from_bytes(value: bytes | bytearray | memoryview) -> str:
+    return bytes(value[:MAX_TEXT]).decode("utf-8", "backslashreplace")
+
+
+def _from_enum(value: enum.Enum) -> object:
+    inner = value.value
+    return inner if type(inner) in _SCALARS else value.name
+
+
+def _from_float(value: float) -> object:
+    number = float(value)
+    return number if math.isfinite(number) else mark(repr(number))
+
+
+def _from_exception(value: BaseException) -> str:
+    return f"{type(value).__name__}: {text_of(value)}"
+
+
+def _from_dataclass(value: Any) -> str:  # noqa: ANN401  # any dataclass
+    # Its repr obeys field(repr=False), where secrets are kept out of sight.
+    return clean(repr(value)[:MAX_TEXT])
+
+
+def _unevaluated(value: object) -> str:
+    return mark(f"{type(value).__module__}.{type(value).__qualname__}, not evaluated")
+
+
+def _model(value: Any) -> str:  # noqa: ANN401  # a Django model
+    key = value.__dict__.get(value._meta.pk.attname)  # noqa: SLF001  # Django's documented model API
+    return mark(f"{type(value).__qualname__} pk={text_of(key)}")
+
+
+def _type(value: type) -> str:
+    return f"{value.__module__}.{value.__qualname__}"
+
+
+def _MAPPING(value: object) -> object:  # noqa: N802  # a sentinel with the converters' type
+    raise AssertionError(value)  # pragma: no cover - never called, compared by identity
+
+
+def _SEQUENCE(value: object) -> object:  # noqa: N802  # a sentinel with the converters' type
+    raise AssertionError(value)  # pragma: no cover - never called, compared by identity
+
+
+_SEQUENCES = (list, tuple, set, frozenset)
+_LAZY = {
+    "django.utils.functional.LazyObject": _unevaluated,
+    "django.utils.functional.Promise": text_of,  # a translation: no query, and its text is wanted
+    "django.db.models.query.QuerySet": _unevaluated,
+    "django.db.models.manager.BaseManager": _unevaluated,
+    "django.http.request.HttpRequest": _unevaluated,
+    "django.db.models.base.Model": _model,
+    "werkzeug.local.LocalProxy": _unevaluated,
+}
+
+_converters: dict[type, Callable[[Any], object]] = {}
+_CONVERTERS_MAX = 4_096
+
+
+def _converter(kind: type) -> Callable[[Any], object]:
+    found = _converters.get(kind)
+    if found is None:
+        found = _choose(kind)
+        if len(_converters) < _CONVERTERS_MAX:  # classes made at run time must not pile up
+            _converters[kind] = found
+    return found
+
+
+def _choose(kind: type) -> Callable[[Any], object]:
+    for base in kind.__mro__:
+        lazy = _LAZY.get(f"{base.__module__}.{base.__qualname__}")
+        if lazy is not None:
+            return lazy
+    return _choose_plain(kind)
+
+
+#: First match wins: an enum may be an int, a bool is one.
+_KINDS: tuple[tuple[type | tuple[type, ...], Callable[[Any], object]], ...] = (
+    (enum.Enum, _from_enum),
+    (str, text_of),
+    (int, lambda value: _integer(int(value))),
+    (float, _from_float),
+    ((bytes, bytearray, memoryview), _from_bytes),
+    ((date, time), lambda value: value.isoformat()),
+    (BaseException, _from_exception),
+    (type, _type),
+    (_SEQUENCES, _SEQUENCE),
+    (Mapping, _MAPPING),
+)
+
+
+def _choose_plain(kind: type) -> Callable[[Any], object]:
+    for classes, converter in _KINDS:
+        if issubclass(kind, classes):
+            return converter
+    return _from_dataclass if dataclasses.is_dataclass(kind) else text_of

@@ -1,0 +1,55 @@
+"""The error tree: a class exists only where a caller reacts to it differently."""
+
+from collections.abc import Sequence
+
+
+class HublogError(Exception):
+    """Base of everything that hublog raises on purpose."""
+
+
+class SettingsError(HublogError, ValueError):
+    """One or more settings are invalid.
+
+    Attributes:
+        problems: one sentence for each invalid setting: what was seen, what is allowed, the name to change.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(" ".join(self.problems))
+
+
+class LocalHubError(HublogError):
+    """The local hub cannot start, or cannot answer what it was asked."""
+
+
+class SendError(HublogError):
+    """A batch did not reach the Event Hub; its records are still held here."""
+
+
+class TransientSendError(SendError):
+    """Away, slow or busy: the same batch may be accepted later.
+
+    Attributes:
+        retry_after_s: seconds that the hub asked us to wait; 0 when it did not say.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class PermanentSendError(SendError):
+    """Wrong key, wrong name, no permission: somebody has to change something first."""
+
+
+class EventTooLargeError(SendError):
+    """One event is larger than the hub takes.
+
+    Attributes:
+        limit_bytes: what the hub's link allows for one send, overhead included.
+    """
+
+    def __init__(self, message: str, *, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        super().__init__(message)
