@@ -1,0 +1,1 @@
+"""Our one background thread: lines become batches and leave."""

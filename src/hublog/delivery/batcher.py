@@ -1,0 +1,109 @@
+"""Decides when the waiting lines leave: enough of them, an old one, an urgent one, or a full event."""
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+from hublog.delivery.bounded_queue import BoundedQueue
+
+#: Batches that are only "enough", not full, leave at most this often. At 5,000 records/s it turns 50
+#: small events a second into 7 full ones; a burst after silence still leaves at once.
+PACE_S: Final = 0.25
+#: Raw bytes of one event: about 60 KiB compressed, one billing unit of Event Hubs.
+EVENT_BYTES: Final = 500 * 1024
+
+
+class Batcher:
+    """Turns a queue into batches.
+
+    A batch leaves when ``batch_size`` lines wait, when the oldest has waited ``linger_s``, when an
+    urgent line came, when a full event waits, or when ``flush`` was called.
+
+    Args:
+        queue: where the lines wait; this object is its only taker.
+        batch_size: lines that are enough, 1 or more.
+        linger_s: seconds that the oldest line waits at most.
+        now: monotonic seconds.
+    """
+
+    def __init__(
+        self, queue: BoundedQueue, *, batch_size: int, linger_s: float, now: Callable[[], float]
+    ) -> None:
+        self._queue = queue
+        self._batch_size = batch_size
+        self._linger_s = linger_s
+        self._pace_s = min(PACE_S, linger_s)
+        self._now = now
+        self._event_bytes = EVENT_BYTES
+        self._oldest_mono: float | None = None
+        self._left_mono = -math.inf
+        self._leaving = 0
+        self._average = 700.0
+
+    def limit_event(self, max_bytes: int) -> None:
+        """Take no more than this for one event from now on (bytes of its lines)."""
+        self._event_bytes = min(EVENT_BYTES, max(max_bytes, 1))
+
+    @property
+    def event_bytes(self) -> int:
+        """Raw bytes of a full event."""
+        return self._event_bytes
+
+    def flush(self) -> None:
+        """Let everything that waits now leave at once."""
+        self._leaving = max(self._leaving, len(self._queue))
+
+    def wait_s(self) -> float:
+        """Return the seconds until a batch is due: 0 now, infinity when nothing waits."""
+        if self._queue.urgent:
+            self._queue.urgent = False  # before the length is read: a line put in between sets it again
+            self._leaving = len(self._queue)
+        waiting = len(self._queue)
+        if waiting == 0:
+            self._leaving = 0
+            self._oldest_mono = None
+            return math.inf
+        now = self._now()
+        if self._oldest_mono is None:
+            self._oldest_mono = now
+        if self._leaving > 0 or self._queue.bytes_waiting >= self._event_bytes:
+            return 0.0
+        due = self._oldest_mono + self._linger_s
+        if waiting >= self._batch_size:
+            due = min(due, self._left_mono + self._pace_s)
+        if due <= now:
+            self._leaving = waiting
+            return 0.0
+        return due - now
+
+    def wake_at(self) -> int:
+        """Return the queue length that should wake the worker before the wait is over."""
+        if not len(self._queue):
+            return 1
+        room = max(self._queue.max_lines // 2, 1)
+        if self._left_mono + self._pace_s <= self._now():
+            return min(self._batch_size, room)
+        return min(max(self._batch_size, int(self._event_bytes / self._average)), room)
+
+    def take(self, events: int = 1) -> list[list[bytes]]:
+        """Take the lines of up to ``events`` full events; call it when ``wait_s`` gave 0.
+
+        Returns:
+            One list of lines for each event, oldest first; none is empty.
+        """
+        batches: list[list[bytes]] = []
+        now = self._now()
+        while len(batches) < events:
+            whole = self._leaving or len(self._queue)
+            lines = self._queue.take(max_lines=whole, max_bytes=self._event_bytes)
+            if not lines:
+                break
+            batches.append(lines)
+            self._leaving = max(self._leaving - len(lines), 0)
+            self._average += 0.2 * (sum(map(len, lines)) / len(lines) - self._average)
+            if not self._leaving and self._queue.bytes_waiting < self._event_bytes:
+                break
+        # What is still here came after the last look, or at it at the earliest: never later than this.
+        self._oldest_mono = now if len(self._queue) else None
+        self._left_mono = now
+        return batches

@@ -1,0 +1,201 @@
+"""The background thread: made at the first record, asleep while there is nothing to do.
+
+Everything that belongs to threads is looked up when it is used, so that a late gevent patch is met,
+and nothing here survives a fork: the child makes its own.
+"""
+
+import contextlib
+import contextvars
+import queue as queues
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from hublog.delivery.bounded_queue import NEVER, BoundedQueue
+from hublog.delivery.shipper import Shipper, finite
+
+THREAD_NAME: Final = "hublog"
+_TOKENS_MAX = 2
+
+
+class FlushRequest:
+    """Somebody waits until what was accepted before is sent, or dropped and counted."""
+
+    __slots__ = ("_done", "early", "is_settled", "target")
+
+    def __init__(self, *, early: bool) -> None:
+        self._done = threading.Event()
+        self.early = early
+        self.target = 0
+        self.is_settled = False
+
+    def settle(self, *, is_settled: bool) -> None:
+        """End the wait; called by the worker."""
+        self.is_settled = is_settled
+        self._done.set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return whether all of it is settled, after at most this many seconds."""
+        self._done.wait(max(timeout_s, 0.0))
+        return self.is_settled
+
+
+class Worker:
+    """Calls ``prepare`` once and then ``shipper.step`` for as long as the process lives.
+
+    Args:
+        queue: its ``wake`` is taken over.
+        shipper: what is stepped.
+        prepare: called in the thread before the first step, and again after ``call_prepare``; is told
+            whether somebody waits; returns 0, or the seconds until it wants to be asked again.
+        enter: called once in the new thread, in its own context.
+        leave: called in the thread when it ends after ``stop``.
+    """
+
+    def __init__(
+        self,
+        queue: BoundedQueue,
+        shipper: Shipper,
+        *,
+        prepare: Callable[[bool], float],
+        enter: Callable[[], object],
+        leave: Callable[[], object],
+    ) -> None:
+        self._queue = queue
+        self._shipper = shipper
+        self._prepare = prepare
+        self._enter = enter
+        self._leave = leave
+        self._tokens: queues.SimpleQueue[None] = queues.SimpleQueue()
+        self._requests: deque[FlushRequest] = deque()
+        self._waiting: list[FlushRequest] = []
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._is_stopping = False
+        self._is_prepared = False
+        queue.wake_at = 1
+        queue.wake = self.wake
+
+    def wake(self) -> None:
+        """End the thread's sleep; start it if this is the first time. Never waits."""
+        self._queue.wake_at = NEVER  # one caller pays; the thread lowers it again before it sleeps
+        if self._thread is None and not self._start():
+            self._queue.wake_at = 1
+            return
+        if self._tokens.qsize() < _TOKENS_MAX:
+            self._tokens.put(None)
+
+    def call_prepare(self) -> None:
+        """Have ``prepare`` called again: the configuration may have changed."""
+        self._is_prepared = False
+        if self._thread is not None:
+            self.wake()
+
+    def request_flush(self, *, give_up_early: bool = False) -> "FlushRequest":
+        """Ask for everything accepted before this call to be sent at once.
+
+        Args:
+            give_up_early: do not go on waiting for a hub that does not answer.
+        """
+        request = FlushRequest(early=give_up_early)
+        if self._shipper.finished_total >= self._shipper.accepted_total:
+            request.settle(is_settled=True)
+            return request
+        self._requests.append(request)
+        self.wake()
+        if self._thread is None:
+            request.settle(is_settled=False)
+        return request
+
+    def stop(self) -> None:
+        """Let the thread end once nothing is held; until then it goes on trying."""
+        self._is_stopping = True
+        if self._thread is not None:
+            self.wake()
+
+    def wait_until_ended(self, timeout_s: float) -> bool:
+        """Return whether the thread has ended, after at most this many seconds; for ``stop``."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout_s)
+        return thread is None or not thread.is_alive()
+
+    def _start(self) -> bool:
+        # Never wait for the lock: its holder may be this very thread, interrupted by a signal handler.
+        if not self._starting.acquire(blocking=False):
+            return True
+        try:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+                thread.start()
+                self._thread = thread
+        except RuntimeError:  # no more threads: the interpreter ends, or a limit is reached
+            return False
+        finally:
+            self._starting.release()
+        return True
+
+    def _run(self) -> None:
+        contextvars.Context().run(self._loop)
+
+    def _loop(self) -> None:
+        self._enter()
+        while True:
+            self._drain_tokens()
+            wait = self._step()
+            self._settle_requests()
+            if self._is_stopping and self._shipper.finished_total >= self._shipper.accepted_total:
+                break
+            if wait > 0:
+                self._sleep(wait)
+        self._is_stopping = False
+        self._thread = None  # a record that comes later starts another
+        self._queue.wake_at = 1
+        self._leave()
+
+    def _step(self) -> float:
+        while self._requests:
+            request = self._requests.popleft()
+            request.target = self._shipper.accepted_total
+            self._waiting.append(request)
+            self._shipper.flush()
+        if not self._is_prepared:
+            self._is_prepared = True  # before the call: a change meanwhile sets it back
+            wait = self._prepare(bool(self._waiting))
+            if wait > 0:
+                self._is_prepared = False
+                return wait
+        if self._is_stopping:
+            self._shipper.flush()
+        return self._shipper.step()
+
+    def _settle_requests(self) -> None:
+        left: list[FlushRequest] = []
+        for request in self._waiting:
+            is_settled = self._shipper.finished_total >= request.target
+            if is_settled or (request.early and self._shipper.is_hopeless):
+                request.settle(is_settled=is_settled)
+            else:
+                left.append(request)
+        self._waiting = left
+
+    def _sleep(self, wait_s: float) -> None:
+        border = self._shipper.wake_at() if self._is_prepared else NEVER
+        self._queue.wake_at = border
+        is_due = len(self._queue) >= border or (self._queue.urgent and border != NEVER)
+        if not is_due and not self._requests:
+            with contextlib.suppress(queues.Empty):
+                self._tokens.get(timeout=finite(wait_s))
+        self._queue.wake_at = NEVER
+
+    def _drain_tokens(self) -> None:
+        with contextlib.suppress(queues.Empty):
+            while True:
+                self._tokens.get_nowait()
+
+
+def monotonic() -> float:
+    """Return ``time.monotonic()`` as it is now, patched or not."""
+    return time.monotonic()

@@ -1,0 +1,94 @@
+"""The handler that an application puts into its logging configuration."""
+
+import logging
+import weakref
+from contextvars import ContextVar
+from typing import Final
+
+from hublog.capture.handler import CaptureHandler
+from hublog.pipeline import Pipeline, get_pipeline
+from hublog.settings import Settings, read_settings
+
+#: The last record that a shared pipeline took in this context, weakly: it may hold a traceback's frames.
+_taken: ContextVar["weakref.ref[logging.LogRecord] | None"] = ContextVar("hublog_taken", default=None)
+
+
+class EventHubHandler(CaptureHandler):
+    """Streams records to an Event Hub, through the one pipeline of its configuration.
+
+    Args:
+        level: of its own; NOTSET leaves it to ``EVENTHUB_LOG_LEVEL``.
+        settings: everything, already read; or
+        framework: ``django``, ``flask`` or empty, and
+        keywords: names and values of ``EventHubSettings``, plain data, as ``dictConfig`` passes them.
+            What is not given comes from the framework's configuration or the environment, read when
+            the first record is sent.
+
+    Raises:
+        SettingsError: a keyword is unknown or its value is invalid.
+    """
+
+    hublog_skips_reports: Final = True
+
+    def __init__(
+        self,
+        level: int | str = logging.NOTSET,
+        *,
+        settings: Settings | None = None,
+        framework: str = "",
+        **keywords: object,
+    ) -> None:
+        super().__init__(level)
+        if keywords:
+            read_settings({"eventhub_logging": keywords}, environ={}).strict()
+        self._pipeline = get_pipeline(settings, keywords=keywords, framework=framework)
+        self._pipeline.handlers.add(self)
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline that this handler feeds; others may feed it too."""
+        return self._pipeline
+
+    def capture(self, record: logging.LogRecord) -> None:
+        """Hand the record to the pipeline, once even where two handlers of it see the record."""
+        pipeline = self._pipeline
+        try:
+            if pipeline.is_enabled is None:
+                pipeline.read()
+            if not pipeline.is_enabled or (not self.level and record.levelno < pipeline.level):
+                return
+            if len(pipeline.handlers) > 1 and _is_second(record):
+                return
+            pipeline.accept(record)
+        except Exception as error:  # noqa: BLE001  # a log call never raises; the record is counted
+            pipeline.failed(error)
+
+    def flush(self) -> None:
+        """Send what waits, for at most the exit timeout; inside ``dictConfig`` only ask for it.
+
+        ``dictConfig`` flushes under logging's lock, which every other thread may need.
+        """
+        if not _holds_logging_lock():
+            self._pipeline.flush()
+
+    def close(self) -> None:
+        """Leave the pipeline; it goes on delivering what it has, since ``dictConfig`` closes handlers too."""
+        self._pipeline.handlers.discard(self)
+        super().close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} ({logging.getLevelName(self.level)})>"
+
+
+def _is_second(record: logging.LogRecord) -> bool:
+    """Whether another handler of a shared pipeline took the record just now."""
+    last = _taken.get()
+    if last is not None and last() is record:
+        return True
+    _taken.set(weakref.ref(record))
+    return False
+
+
+def _holds_logging_lock() -> bool:
+    owned = getattr(getattr(logging, "_lock", None), "_is_owned", None)
+    return bool(owned()) if owned is not None else True

@@ -1,0 +1,69 @@
+"""Tells the operator how delivery goes: one line when it breaks, one when it is back, drops once a minute."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from hublog.delivery.stats import Stats
+from hublog.errors import SendError
+from hublog.reports import report
+from hublog.settings import EventHubSettings
+
+REPEAT_S: Final = 60.0
+
+
+class Observer:
+    """Turns what the shipper tells into lines on ``hublog.internal``.
+
+    Args:
+        hub: names the hub and the bounds in the lines.
+        tell: writes a line.
+        now: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        hub: EventHubSettings,
+        *,
+        tell: Callable[[int, str], None] = report,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._hub = hub
+        self._tell = tell
+        self._now = now
+        self._broken_mono: float | None = None
+        self._dropped = 0
+        self._dropped_mono = -REPEAT_S
+
+    def send_failed(self, error: SendError, stats: Stats) -> None:
+        """Tell the first failure of an outage, and what is dropped in it."""
+        if self._broken_mono is None:
+            self._broken_mono = self._now()
+            self._tell(
+                logging.ERROR,
+                f"The event hub {self._hub.eventhub_name!r} does not take records: {error} Up to"
+                f" {self._hub.max_queue_size} records wait in memory and are sent when it is back;"
+                " console and file go on.",
+            )
+        self._tell_drops(stats)
+
+    def send_succeeded(self, stats: Stats) -> None:
+        """Tell the end of an outage, and what was dropped."""
+        if self._broken_mono is not None:
+            seconds = self._now() - self._broken_mono
+            self._broken_mono = None
+            self._tell(
+                logging.INFO,
+                f"The event hub {self._hub.eventhub_name!r} takes records again after {seconds:.0f} s;"
+                f" {stats.held} records still wait.",
+            )
+        self._tell_drops(stats)
+
+    def _tell_drops(self, stats: Stats) -> None:
+        new = stats.dropped_total - self._dropped
+        if new <= 0 or self._now() - self._dropped_mono < REPEAT_S:
+            return
+        self._dropped, self._dropped_mono = stats.dropped_total, self._now()
+        reasons = ", ".join(f"{reason} {number}" for reason, number in sorted(stats.dropped.items()))
+        self._tell(logging.WARNING, f"{new} records were dropped (in all: {reasons}).")

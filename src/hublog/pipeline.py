@@ -1,0 +1,395 @@
+"""Wires capture, delivery and sender: one pipeline for each process and configuration.
+
+A pipeline outlives the handlers that feed it, so ``dictConfig`` may be called as often as it likes.
+It is made empty; its queue and thread are made at the first record, and again in a forked child.
+Its settings are read when its thread starts, so that Django's settings and Flask's config apply
+although ``LOGGING`` made the handler before they could be read.
+"""
+
+import atexit
+import logging
+import math
+import os
+import sys
+import weakref
+from collections.abc import Callable, Hashable, Mapping
+from typing import Final
+
+from hublog.capture.formatter import LineFormatter
+from hublog.capture.handler import enter_own_thread
+from hublog.capture.record_ids import RecordIds
+from hublog.delivery.batcher import Batcher
+from hublog.delivery.bounded_queue import BoundedQueue
+from hublog.delivery.breaker import Breaker
+from hublog.delivery.packer import Packer
+from hublog.delivery.shipper import Sender, Shipper
+from hublog.delivery.stats import Drop, Stats, Tally
+from hublog.delivery.worker import Worker, monotonic
+from hublog.observer import Observer
+from hublog.reports import report
+from hublog.senders.event_hub import EventHubSender
+from hublog.settings import EventHubSettings, Settings, read_settings
+
+Lookup = Callable[[str], object | None]
+
+#: A handler made by LOGGING may log before the framework has handed over its configuration.
+CONFIGURATION_GRACE_S: Final = 5.0
+
+
+class _Process:
+    """What belongs to one process: replaced after a fork, never repaired."""
+
+    def __init__(self, pipeline: "Pipeline", settings: Settings) -> None:
+        hub = settings.eventhub
+        self.pid = os.getpid()
+        self.ids = RecordIds()
+        self.queue = BoundedQueue(max_lines=hub.max_queue_size, max_bytes=hub.max_queue_bytes)
+        self.formatter = pipeline.make_formatter(settings, self.ids)
+        self.shipper = Shipper(
+            self.queue,
+            _NoSender(),
+            packer=Packer(hub.packing, gzip_level=hub.gzip_level),
+            batcher=_batcher(self.queue, hub),
+            breaker=_breaker(hub),
+            observer=Observer(hub),
+        )
+        self.worker = Worker(
+            self.queue,
+            self.shipper,
+            prepare=lambda is_asked: pipeline.prepare(self, is_asked=is_asked),
+            enter=_enter_thread,
+            leave=self.close_sender,
+        )
+        self.unconfigured = Tally()
+        self.fitted: Settings | None = None
+        self.sender: Sender | None = None
+        self.asked_mono: float | None = None
+
+    def fit(self, settings: Settings, sender: Sender) -> None:
+        """Take over settings; runs in the worker's thread."""
+        hub = settings.eventhub
+        self.queue.max_lines, self.queue.max_bytes = hub.max_queue_size, hub.max_queue_bytes
+        self.close_sender()
+        self.sender = sender
+        self.shipper.refit(
+            sender,
+            packer=Packer(hub.packing, gzip_level=hub.gzip_level),
+            batcher=_batcher(self.queue, hub),
+            breaker=_breaker(hub),
+            observer=Observer(hub),
+        )
+        self.fitted = settings
+
+    def close_sender(self) -> None:
+        """Let go of the connection; runs in the worker's thread."""
+        sender, self.sender, self.fitted = self.sender, None, None
+        if sender is not None:
+            sender.close()
+
+
+class Pipeline:
+    """Takes records of one configuration and sees them to the hub.
+
+    Args:
+        settings: fixed settings; None reads them from the keywords, the framework and the environment.
+        keywords: keywords of ``EventHubHandler``, which win over everything else.
+        framework: ``django``, ``flask`` or empty.
+        make_sender: makes the destination, in the worker's thread.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        keywords: Mapping[str, object] | None = None,
+        framework: str = "",
+        make_sender: Callable[[EventHubSettings], Sender] = EventHubSender,
+    ) -> None:
+        self._fixed = settings
+        self._keywords = dict(keywords or {})
+        self._framework = framework
+        self._make_sender = make_sender
+        self._settings: Settings | None = None
+        self._processes: dict[int, _Process] = {}
+        self._process: _Process | None = None
+        self._urgent_level = logging.ERROR
+        self._is_told = False
+        self._errors = Tally()
+        #: The handlers that feed this pipeline.
+        self.handlers: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
+        #: False when the destination is switched off: nothing is formatted or counted. None: not read yet.
+        self.is_enabled: bool | None = None
+        #: False once it is known that there is no connection string.
+        self.is_configured = True
+        #: The level that applies to handlers which have none of their own.
+        self.level = logging.NOTSET
+
+    def accept(self, record: logging.LogRecord) -> None:
+        """Encode a record and put it into the queue; never waits, never raises; any thread."""
+        process = self._process
+        # The record carries the process id already, which spares a system call.
+        if process is None or record.process != process.pid:
+            process = self._this_process()
+        if not self.is_configured:
+            process.unconfigured.add()
+            return
+        line = process.formatter.encode(record)
+        if not process.queue.put(line, urgent=record.levelno >= self._urgent_level):
+            process.shipper.refused.add()
+        if _exits:
+            _deliver_late(self)
+
+    def failed(self, error: Exception) -> None:
+        """Count a record that could not be taken; tell the first one."""
+        self._errors.add()
+        if self._errors.read() == 1:
+            report(
+                logging.ERROR,
+                f"A record could not be taken: {type(error).__name__}. It is counted as dropped.",
+            )
+
+    def read(self) -> Settings:
+        """Return the settings in force; reads them at the first call."""
+        return self._settings or self.read_again()
+
+    def read_again(self) -> Settings:
+        """Read the settings anew and have them applied; what waits in the queue stays there."""
+        settings = self._fixed or self._read_surroundings()
+        if settings == self._settings:
+            return settings
+        self._settings = settings
+        self.is_enabled, self.is_configured = settings.eventhub.enabled, True
+        self.level, self._urgent_level = settings.eventhub.level, settings.eventhub.urgent_level
+        process = self._process
+        if process is not None:
+            process.formatter = self.make_formatter(settings, process.ids)
+            process.worker.call_prepare()
+        return settings
+
+    def _read_surroundings(self) -> Settings:
+        reading = read_settings({"eventhub_logging": self._keywords}, framework=_surroundings.lookup)
+        # With an adapter it is the adapter that tells what is wrong, for all destinations together.
+        if reading.problems and _surroundings.lookup is None and not self._is_told:
+            self._is_told = True
+            report(logging.ERROR, " ".join(reading.problems))
+        return reading.settings
+
+    def prepare(self, process: _Process, *, is_asked: bool) -> float:
+        """Fit the process to the settings; runs in its worker's thread, see ``Worker``."""
+        settings = self.read()
+        if settings is process.fitted:
+            return 0.0
+        if settings.eventhub.is_configured:
+            process.fit(settings, self._make_sender(settings.eventhub))
+            return 0.0
+        now = monotonic()
+        if process.asked_mono is None:
+            process.asked_mono = now
+        left = process.asked_mono + CONFIGURATION_GRACE_S - now
+        if left > 0 and not is_asked and _surroundings.lookup is None:
+            return left
+        self.is_configured = False
+        process.shipper.drop_held(Drop.NOT_CONFIGURED)
+        report(logging.WARNING, NOT_CONFIGURED)
+        return math.inf
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Send what was accepted before this call.
+
+        Args:
+            timeout_s: how long to wait at most; default is the exit timeout of the settings.
+
+        Returns:
+            Whether all of it is sent, or dropped and counted.
+        """
+        process = self._processes.get(os.getpid())
+        if process is None:
+            return True
+        if timeout_s is None:
+            timeout_s = self.read().eventhub.exit_timeout_seconds
+        return process.worker.request_flush(give_up_early=bool(_exits)).wait(timeout_s)
+
+    def stats(self) -> Stats:
+        """Return a snapshot of the books of this process."""
+        process = self._processes.get(os.getpid())
+        if process is None:
+            return Stats()
+        return process.shipper.stats(unconfigured=process.unconfigured.read())
+
+    def retire(self) -> None:
+        """Let the thread end when everything is delivered; a later record starts it again."""
+        process = self._processes.get(os.getpid())
+        if process is not None:
+            process.worker.stop()
+
+    def forget(self) -> None:
+        """Leave the parent's state alone: runs in a forked child, so no I/O, no lock, no thread."""
+        _inherited.append(self._processes)
+        self._processes = {}
+        self._process = None
+
+    @property
+    def process(self) -> _Process | None:
+        """The state of this process, if a record was accepted in it."""
+        return self._processes.get(os.getpid())
+
+    def make_formatter(self, settings: Settings, ids: RecordIds) -> LineFormatter:
+        """Return the formatter for these settings."""
+        return LineFormatter(
+            settings.service,
+            framework=self._framework or _surroundings.framework,
+            max_record_bytes=settings.eventhub.max_record_bytes,
+            ids=ids,
+        )
+
+    def _this_process(self) -> _Process:
+        pid = os.getpid()
+        found = self._processes.get(pid)
+        if found is None:
+            if self._processes:  # a fork that no hook told us of, as uWSGI's
+                self.forget()
+            found = self._processes.setdefault(
+                pid, _Process(self, self.read())
+            )  # decides races without a lock
+        self._process = found
+        return found
+
+
+NOT_CONFIGURED: Final = (
+    "No connection to an Event Hub is configured, so records go to console and file only. Set"
+    " EVENTHUB_NAMESPACE_CONNECTION_STRING (or EVENTHUB_FULLY_QUALIFIED_NAMESPACE), or"
+    " EVENTHUB_LOGGING_ENABLED=false to say that it is meant so."
+)
+
+
+class _NoSender:
+    """Stands in until the settings are read; the worker does not step before."""
+
+    max_send_bytes = 1
+
+    def send(self, bodies: object, properties: object) -> int:
+        """Refuse: never called, since ``prepare`` comes first."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class _Surroundings:
+    """What a framework's adapter has handed over."""
+
+    lookup: Lookup | None = None
+    framework: str = ""
+
+
+_surroundings = _Surroundings()
+_pipelines: dict[Hashable, Pipeline] = {}
+#: A forked child keeps its parent's state unused: finalizing an inherited client would end its connection.
+_inherited: list[object] = []
+#: The end of the exit budget (monotonic), by process id: one budget for all exit hooks together.
+_exits: dict[int, float] = {}
+
+
+def get_pipeline(
+    settings: Settings | None = None, *, keywords: Mapping[str, object] | None = None, framework: str = ""
+) -> Pipeline:
+    """Return the pipeline of a configuration; the same one for the same configuration."""
+    key: Hashable
+    if settings is not None:
+        key = (settings.eventhub, settings.service, framework)
+    else:
+        key = (frozenset((name, str(value)) for name, value in (keywords or {}).items()), framework)
+    found = _pipelines.get(key)
+    if found is None:
+        found = _pipelines.setdefault(key, Pipeline(settings, keywords=keywords, framework=framework))
+    return found
+
+
+def pipelines() -> list[Pipeline]:
+    """Return all pipelines of this process."""
+    return list(_pipelines.values())
+
+
+def use_lookup(lookup: Lookup, *, framework: str) -> None:
+    """Take over a framework's configuration; pipelines made earlier read their settings again.
+
+    Args:
+        lookup: gives the value of a setting by its environment name, None where it is not set.
+        framework: ``django`` or ``flask``; fills the column of that name.
+    """
+    _surroundings.lookup = lookup
+    _surroundings.framework = framework
+    for pipeline in pipelines():
+        pipeline.read_again()
+
+
+def flush(timeout_s: float | None = None) -> bool:
+    """Send what was logged before this call.
+
+    Args:
+        timeout_s: how long to wait at most; default is ``EVENTHUB_LOG_EXIT_TIMEOUT``.
+
+    Returns:
+        Whether all of it is sent, or dropped and counted.
+    """
+    end = None if timeout_s is None else monotonic() + timeout_s
+    results = [pipeline.flush(None if end is None else end - monotonic()) for pipeline in pipelines()]
+    return all(results)
+
+
+def stats() -> list[Stats]:
+    """Return a snapshot of the books of each pipeline that has accepted records in this process."""
+    return [pipeline.stats() for pipeline in pipelines() if pipeline.process is not None]
+
+
+def _enter_thread() -> None:
+    enter_own_thread()
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:  # its children leave by os._exit: only its own finalizers run
+        util.Finalize(None, drain_at_exit, exitpriority=0)
+
+
+def drain_at_exit() -> None:
+    """Deliver what waits, within one budget for all exit hooks of this process; count what is lost."""
+    running = [(pipeline, process) for pipeline in pipelines() if (process := pipeline.process) is not None]
+    if not running:
+        return
+    budget = max(pipeline.read().eventhub.exit_timeout_seconds for pipeline, _ in running)
+    end = _exits.setdefault(os.getpid(), monotonic() + budget)
+    requests = [(process, process.worker.request_flush(give_up_early=True)) for _, process in running]
+    for process, request in requests:
+        if not request.wait(end - monotonic()):
+            lost = process.shipper.drop_held(Drop.EXIT)
+            if lost:
+                report(
+                    logging.WARNING, f"{lost} records could not be delivered before the exit and are lost."
+                )
+
+
+def _deliver_late(pipeline: Pipeline) -> None:
+    """Deliver a record that an exit hook logged after ours: nobody would do it later."""
+    end = _exits.get(os.getpid())
+    if end is not None:
+        pipeline.flush(end - monotonic())
+
+
+def _after_fork_in_child() -> None:
+    for pipeline in pipelines():
+        pipeline.forget()
+
+
+def _batcher(queue: BoundedQueue, hub: EventHubSettings) -> Batcher:
+    return Batcher(queue, batch_size=hub.batch_size, linger_s=hub.batch_timeout_seconds, now=monotonic)
+
+
+def _breaker(hub: EventHubSettings) -> Breaker:
+    return Breaker(
+        threshold=hub.circuit_breaker_threshold,
+        cooldown_s=hub.circuit_breaker_cooldown_seconds,
+        now=monotonic,
+    )
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(drain_at_exit)

@@ -1,0 +1,157 @@
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hublog.delivery.batcher import PACE_S, Batcher
+from hublog.delivery.bounded_queue import BoundedQueue
+from hublog.testing import FakeClock
+
+LINE = b"x" * 700
+
+
+def make(batch_size=100, linger_s=1.0, max_lines=100_000):
+    clock = FakeClock()
+    queue = BoundedQueue(max_lines=max_lines, max_bytes=1 << 40)
+    return clock, queue, Batcher(queue, batch_size=batch_size, linger_s=linger_s, now=clock)
+
+
+def put(queue, number, **kwargs):
+    for _ in range(number):
+        queue.put(LINE, **kwargs)
+
+
+def test_nothing_is_due_while_nothing_waits():
+    _, _, batcher = make()
+    assert batcher.wait_s() == math.inf
+
+
+def test_enough_lines_leave_at_once():
+    _, queue, batcher = make(batch_size=10)
+    put(queue, 9)
+    assert batcher.wait_s() == 1.0
+    put(queue, 1)
+    assert batcher.wait_s() == 0.0
+    assert [len(lines) for lines in batcher.take()] == [10]
+
+
+def test_the_oldest_line_waits_no_longer_than_the_linger():
+    clock, queue, batcher = make()
+    put(queue, 1)
+    batcher.wait_s()
+    for _ in range(9):  # lines that keep coming do not put it off
+        clock.advance(0.1)
+        put(queue, 1)
+        assert batcher.wait_s() > 0
+    clock.advance(0.11)
+    assert batcher.wait_s() == 0.0
+    assert len(batcher.take()[0]) == 10
+
+
+def test_a_line_left_behind_keeps_its_age():
+    clock, queue, batcher = make(batch_size=5)
+    put(queue, 5)
+    batcher.wait_s()
+    batcher.take()
+    put(queue, 1)
+    clock.advance(0.9)
+    assert 0 < batcher.wait_s() <= 1.0
+    clock.advance(1.0)
+    assert batcher.wait_s() == 0.0
+
+
+def test_small_batches_in_a_row_are_paced_and_not_later_than_the_linger():
+    clock, queue, batcher = make(batch_size=10)
+    put(queue, 10)
+    assert batcher.wait_s() == 0.0
+    batcher.take()
+    put(queue, 10)
+    assert 0 < batcher.wait_s() <= PACE_S
+    clock.advance(PACE_S)
+    assert batcher.wait_s() == 0.0
+
+
+def test_the_pace_never_exceeds_a_shorter_linger():
+    _, queue, batcher = make(batch_size=10, linger_s=0.05)
+    put(queue, 10)
+    batcher.wait_s()
+    batcher.take()
+    put(queue, 10)
+    assert batcher.wait_s() <= 0.05
+
+
+def test_an_urgent_line_takes_all_that_waits_with_it():
+    _, queue, batcher = make()
+    put(queue, 3)
+    assert batcher.wait_s() > 0
+    put(queue, 1, urgent=True)
+    assert batcher.wait_s() == 0.0
+    assert len(batcher.take()[0]) == 4
+    assert batcher.wait_s() == math.inf
+
+
+def test_a_full_event_leaves_before_the_pace_allows_a_small_one():
+    _, queue, batcher = make(batch_size=10)
+    put(queue, 10)
+    batcher.wait_s()
+    batcher.take()
+    put(queue, batcher.event_bytes // len(LINE) + 1)
+    assert batcher.wait_s() == 0.0
+
+
+def test_a_flush_takes_what_waits_now_and_not_what_comes_later():
+    _, queue, batcher = make()
+    put(queue, 3)
+    batcher.flush()
+    put(queue, 2)
+    assert batcher.wait_s() == 0.0
+    assert [len(lines) for lines in batcher.take()] == [3]
+    assert batcher.wait_s() > 0
+
+
+def test_a_backlog_is_cut_into_full_events():
+    _, queue, batcher = make()
+    put(queue, 2_000)
+    batcher.flush()
+    batches = batcher.take(events=16)
+    assert [sum(map(len, lines)) <= batcher.event_bytes for lines in batches] == [True] * len(batches)
+    assert sum(map(len, batches)) == 2_000
+    assert len(batches) == math.ceil(2_000 / (batcher.event_bytes // len(LINE)))
+
+
+def test_a_smaller_limit_of_the_link_makes_smaller_events():
+    _, queue, batcher = make()
+    batcher.limit_event(10_000)
+    put(queue, 100)
+    batcher.flush()
+    assert all(sum(map(len, lines)) <= 10_000 for lines in batcher.take(events=100))
+
+
+def test_the_worker_is_woken_before_a_small_queue_is_full():
+    _, queue, batcher = make(batch_size=100, max_lines=50)
+    put(queue, 1)
+    batcher.wait_s()
+    assert batcher.wake_at() <= 25
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.floats(0, 0.6)), max_size=60), st.integers(1, 40))
+def test_no_line_waits_longer_than_the_linger_when_asked_in_time(arrivals, batch_size):
+    clock, queue, batcher = make(batch_size=batch_size)
+    born, left = [], []
+
+    def run_until(end):
+        while (wait := batcher.wait_s()) <= end - clock():
+            clock.advance(wait)
+            if batcher.wait_s() == 0:
+                left.extend((clock(), line) for lines in batcher.take() for line in lines)
+
+    for number, pause in arrivals:
+        for _ in range(number):
+            queue.put(b"%d" % len(born))
+            born.append(clock())
+        end = clock() + pause
+        run_until(end)
+        clock.advance(max(end - clock(), 0))
+    run_until(clock() + 3.0)
+    assert [line for _, line in left] == [b"%d" % number for number in range(len(born))]
+    assert all(at - born[int(line)] <= 1.0 + 1e-6 for at, line in left)

@@ -1,0 +1,201 @@
+import logging
+import logging.config
+import threading
+
+import pytest
+
+import hublog
+from hublog import pipeline as pipelines
+from hublog.delivery.stats import Drop
+from hublog.errors import SettingsError
+from hublog.handler import EventHubHandler
+from hublog.pipeline import Pipeline
+from hublog.settings import EventHubSettings, Settings
+from hublog.testing import MemorySender
+
+CONNECTED = (
+    "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=verysecret;UseDevelopmentEmulator=true"
+)
+SETTINGS = Settings(eventhub=EventHubSettings(connection_string=CONNECTED, batch_timeout_seconds=0.05))
+
+
+@pytest.fixture
+def sender(monkeypatch):
+    """All pipelines of the test send to this one."""
+    found = MemorySender()
+    monkeypatch.setattr(pipelines, "_pipelines", {})
+    monkeypatch.setattr(pipelines, "_surroundings", pipelines._Surroundings())
+    original = Pipeline.__init__
+
+    def init(self, *args, **kwargs):
+        original(self, *args, **{**kwargs, "make_sender": lambda settings: found})
+
+    monkeypatch.setattr(Pipeline, "__init__", init)
+    yield found
+    for pipeline in pipelines.pipelines():
+        if pipeline.process is not None:
+            pipeline.process.shipper.drop_held(Drop.EXIT)
+            pipeline.retire()
+            assert pipeline.process.worker.wait_until_ended(5.0)
+
+
+@pytest.fixture
+def logger():
+    found = logging.getLogger("tests.handler")
+    found.setLevel(logging.DEBUG)
+    yield found
+    found.handlers.clear()
+    found.setLevel(logging.NOTSET)
+
+
+def messages(sender):
+    import json
+
+    return [json.loads(line)["message"] for body in sender.bodies for line in body.splitlines()]
+
+
+def test_two_handlers_of_one_configuration_ship_a_record_once(sender, logger):
+    parent = logging.getLogger("tests")
+    child_handler, parent_handler = EventHubHandler(settings=SETTINGS), EventHubHandler(settings=SETTINGS)
+    logger.addHandler(child_handler)
+    parent.addHandler(parent_handler)
+    try:
+        for number in range(3):
+            logger.warning("record %d", number)
+        assert hublog.flush(10)
+    finally:
+        parent.removeHandler(parent_handler)
+    assert child_handler.pipeline is parent_handler.pipeline
+    assert messages(sender) == ["record 0", "record 1", "record 2"]
+
+
+def test_handlers_of_two_configurations_are_two_pipelines(sender):
+    other = Settings(eventhub=EventHubSettings(connection_string=CONNECTED, eventhub_name="other"))
+    assert EventHubHandler(settings=SETTINGS).pipeline is not EventHubHandler(settings=other).pipeline
+
+
+def test_the_level_of_the_destination_applies_to_a_handler_without_one(sender, logger):
+    logger.addHandler(EventHubHandler(settings=SETTINGS))
+    logger.debug("too low")
+    logger.info("enough")
+    assert hublog.flush(10)
+    assert messages(sender) == ["enough"]
+
+
+def test_a_handlers_own_level_wins(sender, logger):
+    logger.addHandler(EventHubHandler(logging.DEBUG, settings=SETTINGS))
+    logger.debug("low")
+    assert hublog.flush(10)
+    assert messages(sender) == ["low"]
+
+
+def test_dictconfig_makes_a_handler_of_plain_data(sender):
+    config = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {
+            "eventhub": {
+                "class": "hublog.EventHubHandler",
+                "level": "INFO",
+                "connection_string": CONNECTED,
+                "batch_timeout_seconds": 0.05,
+            }
+        },
+        "loggers": {"tests.dictconfig": {"handlers": ["eventhub"], "level": "INFO"}},
+    }
+    logger = logging.getLogger("tests.dictconfig")
+    logging.config.dictConfig(config)
+    logger.info("first")
+    logging.config.dictConfig(config)
+    logger.info("second")
+    assert hublog.flush(10)
+    assert messages(sender) == ["first", "second"]
+    assert len(pipelines.pipelines()) == 1
+    logger.handlers.clear()
+
+
+def test_dictconfig_does_not_wait_for_a_hub_that_hangs(sender, logger):
+    gate = threading.Event()
+    accept = sender.send
+
+    def hang(bodies, properties):
+        gate.wait(30)
+        return accept(bodies, properties)
+
+    sender.send = hang
+    handler = EventHubHandler(settings=SETTINGS)
+    logger.addHandler(handler)
+    logger.error("stuck")
+    done = threading.Event()
+
+    def reconfigure():
+        logging.config.dictConfig({"version": 1, "disable_existing_loggers": False})
+        done.set()
+
+    thread = threading.Thread(target=reconfigure, daemon=True)
+    thread.start()
+    assert done.wait(4), "dictConfig waited for the network"
+    gate.set()
+    thread.join(5)
+    assert hublog.flush(10)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "named"),
+    [
+        ({"batch_size": 0}, "batch_size"),
+        ({"batchsize": 5}, "batchsize"),
+        ({"packing": "zip"}, "packing"),
+    ],
+)
+def test_a_wrong_keyword_raises_at_once_and_is_named(sender, keywords, named):
+    with pytest.raises(SettingsError, match=named):
+        EventHubHandler(**keywords)
+
+
+def test_a_secret_is_in_no_repr_and_no_error(sender):
+    assert "verysecret" not in repr(EventHubHandler(settings=SETTINGS))
+    assert "verysecret" not in repr(SETTINGS)
+    with pytest.raises(SettingsError) as error:
+        EventHubHandler(connection_string=CONNECTED.replace("Endpoint=", "Endpont="))
+    assert "verysecret" not in str(error.value)
+
+
+def test_switched_off_it_takes_nothing_and_starts_nothing(sender, logger, monkeypatch):
+    monkeypatch.setenv("EVENTHUB_LOGGING_ENABLED", "false")
+    handler = EventHubHandler(connection_string=CONNECTED)
+    logger.addHandler(handler)
+    logger.error("x")
+    assert handler.pipeline.process is None
+
+
+def test_a_filter_may_refuse_and_replace_records(sender, logger):
+    handler = EventHubHandler(settings=SETTINGS)
+    handler.addFilter(lambda record: "secret" not in record.getMessage())
+    logger.addHandler(handler)
+    logger.info("secret")
+    logger.info("open")
+    assert hublog.flush(10)
+    assert messages(sender) == ["open"]
+
+
+def test_the_console_beside_it_sees_the_record_unchanged(sender, logger):
+    seen = []
+
+    class Beside(logging.Handler):
+        def emit(self, record):
+            seen.append(dict(record.__dict__))
+
+    before, after = Beside(), Beside()
+    for handler in (before, EventHubHandler(settings=SETTINGS), after):
+        logger.addHandler(handler)
+    logger.info("m %s", [1], extra={"x": {1}})
+    assert seen[0] == seen[1]
+
+
+def test_flush_of_the_handler_waits_for_delivery(sender, logger):
+    handler = EventHubHandler(settings=SETTINGS)
+    logger.addHandler(handler)
+    logger.info("x")
+    handler.flush()
+    assert messages(sender) == ["x"]

@@ -1,0 +1,305 @@
+import json
+import logging
+import os
+import threading
+
+import pytest
+
+from hublog import pipeline as pipelines
+from hublog.capture.handler import CaptureHandler
+from hublog.delivery.stats import Circuit, Drop
+from hublog.errors import TransientSendError
+from hublog.pipeline import Pipeline
+from hublog.settings import EventHubSettings, ServiceSettings, Settings
+from hublog.testing import MemorySender
+
+CONNECTED = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true"
+
+
+def make_settings(**hub):
+    hub = {"connection_string": CONNECTED, "batch_timeout_seconds": 0.05, **hub}
+    return Settings(eventhub=EventHubSettings(**hub), service=ServiceSettings(name="shop"))
+
+
+class Front(CaptureHandler):
+    """A handler on one pipeline of the test's own."""
+
+    def __init__(self, pipeline):
+        super().__init__()
+        self.pipeline = pipeline
+
+    def capture(self, record):
+        self.pipeline.accept(record)
+
+
+@pytest.fixture
+def make_logger():
+    made = []
+
+    def make(sender, **hub):
+        pipeline = Pipeline(make_settings(**hub), make_sender=lambda settings: sender)
+        logger = logging.Logger(f"test.{len(made)}")
+        logger.addHandler(Front(pipeline))
+        made.append(pipeline)
+        return logger, pipeline
+
+    yield make
+    for pipeline in made:
+        process = pipeline.process
+        if process is not None:
+            process.shipper.drop_held(Drop.EXIT)
+            pipeline.retire()
+            assert process.worker.wait_until_ended(5.0)
+
+
+def rows(sender):
+    return [json.loads(line) for body in sender.bodies for line in body.splitlines()]
+
+
+def test_records_arrive_in_order_with_their_numbers(make_logger):
+    sender = MemorySender()
+    logger, pipeline = make_logger(sender)
+    for number in range(250):
+        logger.info("record %d", number)
+    assert pipeline.flush(10)
+    assert [row["message"] for row in rows(sender)] == [f"record {number}" for number in range(250)]
+    assert [row["sequence"] for row in rows(sender)] == list(range(1, 251))
+    stats = pipeline.stats()
+    assert (stats.accepted_total, stats.sent_total, stats.held, stats.dropped_total) == (250, 250, 0, 0)
+
+
+def test_a_record_leaves_after_the_linger_without_a_flush(make_logger):
+    sender = MemorySender()
+    logger, _ = make_logger(sender)
+    logger.info("alone")
+    assert sender.wait_for(1)
+
+
+def test_an_error_leaves_at_once(make_logger):
+    sender = MemorySender()
+    logger, _ = make_logger(sender, batch_timeout_seconds=3_600.0)
+    logger.info("before")
+    logger.error("urgent")
+    assert sender.wait_for(1)
+    assert [row["message"] for row in rows(sender)] == ["before", "urgent"]
+
+
+def test_no_thread_is_made_before_the_first_record(make_logger):
+    _, pipeline = make_logger(MemorySender())
+    assert pipeline.process is None
+    assert not [thread for thread in threading.enumerate() if thread.name == "hublog"]
+
+
+def test_a_hub_that_is_away_holds_nobody_up_and_the_records_are_kept(make_logger):
+    sender = MemorySender(*[TransientSendError("away")] * 3)
+    logger, pipeline = make_logger(sender)
+    for number in range(10):
+        logger.info("record %d", number)
+    assert sender.wait_for(1, timeout_s=20)
+    assert len(rows(sender)) == 10
+    assert pipeline.stats().failures_total == 3
+
+
+def test_what_a_full_queue_refuses_is_counted(make_logger):
+    gate = threading.Event()
+
+    class Gated(MemorySender):
+        def send(self, bodies, properties):
+            assert gate.wait(20)
+            return super().send(bodies, properties)
+
+    sender = Gated()
+    logger, pipeline = make_logger(sender, max_queue_size=50)
+    for _ in range(200):
+        logger.info("x")
+    stats = pipeline.stats()
+    assert (stats.accepted_total, stats.held, stats.dropped) == (200, 50, {Drop.QUEUE_FULL: 150})
+    gate.set()
+    assert pipeline.flush(10)
+    assert (pipeline.stats().sent_total, len(rows(sender))) == (50, 50)
+
+
+def test_a_flush_does_not_wait_longer_than_it_is_told(make_logger):
+    gate = threading.Event()
+
+    class Gated(MemorySender):
+        def send(self, bodies, properties):
+            gate.wait(20)
+            return super().send(bodies, properties)
+
+    logger, pipeline = make_logger(Gated())
+    logger.info("x")
+    assert not pipeline.flush(0.05)
+    gate.set()
+    assert pipeline.flush(10)
+
+
+def test_a_sender_that_logs_feeds_nothing_back(make_logger):
+    class Talkative(MemorySender):
+        def send(self, bodies, properties):
+            for name in ("azure.eventhub", "urllib3", "shop"):
+                child = logger.getChild(name) if name else logger
+                child.handlers = logger.handlers
+                child.error("sending %d", len(bodies))
+            logger.error("from the sender's own thread")
+            return super().send(bodies, properties)
+
+    sender = Talkative()
+    logger, pipeline = make_logger(sender)
+    logger.info("real")
+    assert pipeline.flush(10)
+    assert pipeline.stats().accepted_total == 1
+    assert [row["message"] for row in rows(sender)] == ["real"]
+
+
+@pytest.mark.parametrize("name", ["azure", "azure.core.pipeline", "msal.token", "uamqp", "hublog.internal"])
+def test_records_of_the_delivery_libraries_are_not_shipped(make_logger, name):
+    logger, pipeline = make_logger(MemorySender())
+    logger.name = name
+    logger.error("x")
+    assert pipeline.process is None
+
+
+def test_a_logger_whose_name_only_begins_alike_is_shipped(make_logger):
+    logger, pipeline = make_logger(MemorySender())
+    logger.name = "azurite"
+    logger.info("x")
+    assert pipeline.flush(10)
+    assert pipeline.stats().sent_total == 1
+
+
+def test_a_str_that_logs_is_shipped_too(make_logger):
+    sender = MemorySender()
+    logger, pipeline = make_logger(sender)
+
+    class Chatty:
+        def __str__(self):
+            logger.info("inner")
+            return "outer"
+
+    logger.info("%s", Chatty())
+    assert pipeline.flush(10)
+    assert {row["message"] for row in rows(sender)} == {"inner", "outer"}
+
+
+def test_a_str_that_logs_itself_ends(make_logger):
+    sender = MemorySender()
+    logger, pipeline = make_logger(sender)
+
+    class Endless:
+        def __str__(self):
+            logger.info("%s", self)
+            return "done"
+
+    logger.info("%s", Endless())
+    assert pipeline.flush(10)
+    assert [row["message"] for row in rows(sender)] == ["done"] * 3
+
+
+def test_no_connection_is_one_warning_and_the_records_are_counted(caplog):
+    pipeline = Pipeline(Settings(), make_sender=lambda settings: MemorySender())
+    logger = logging.Logger("test.unconfigured")
+    logger.addHandler(Front(pipeline))
+    with caplog.at_level(logging.WARNING, "hublog.internal"):
+        for _ in range(3):
+            logger.info("x")
+        assert pipeline.flush(10)
+        logger.info("later")
+    assert pipeline.stats().dropped == {Drop.NOT_CONFIGURED: 4}
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "EVENTHUB_NAMESPACE_CONNECTION_STRING" in caplog.text
+
+
+def test_what_is_logged_before_the_framework_hands_over_its_settings_arrives(monkeypatch):
+    monkeypatch.delenv("EVENTHUB_NAMESPACE_CONNECTION_STRING", raising=False)
+    surroundings = pipelines._Surroundings()
+    monkeypatch.setattr(pipelines, "_surroundings", surroundings)
+    monkeypatch.setattr(pipelines, "_pipelines", {})
+    sender = MemorySender()
+    pipeline = pipelines._pipelines["default"] = Pipeline(make_sender=lambda settings: sender)
+    logger = logging.Logger("test.early")
+    logger.addHandler(Front(pipeline))
+    logger.info("early")
+    values = {"EVENTHUB_NAMESPACE_CONNECTION_STRING": CONNECTED, "LOG_SERVICE_NAME": "shop"}
+    pipelines.use_lookup(values.get, framework="django")
+    logger.info("late")
+    assert pipeline.flush(10)
+    assert [row["message"] for row in rows(sender)] == ["early", "late"]
+    assert (rows(sender)[1]["service_name"], rows(sender)[1]["framework"]) == ("shop", "django")
+
+
+def test_an_outage_is_told_once_and_its_end_too(make_logger, caplog):
+    sender = MemorySender(*[TransientSendError("away")] * 3)
+    with caplog.at_level(logging.INFO, "hublog.internal"):
+        logger, _ = make_logger(sender)
+        logger.info("x")
+        assert sender.wait_for(1, timeout_s=20)
+        for _ in range(5):
+            logger.info("y")
+        assert sender.wait_for(2, timeout_s=20)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+    assert "away" in caplog.text
+
+
+def test_stats_show_the_circuit(make_logger):
+    logger, pipeline = make_logger(
+        MemorySender(*[TransientSendError("away")] * 99), circuit_breaker_threshold=1
+    )
+    logger.info("x")
+    assert not pipeline.flush(0.5)
+    assert pipeline.stats().circuit is Circuit.OPEN
+
+
+def test_eight_threads_log_and_nothing_is_lost(make_logger):
+    sender = MemorySender()
+    logger, pipeline = make_logger(sender, max_queue_size=1_000_000)
+
+    def work(name):
+        for number in range(1_000):
+            logger.info("%d:%d", name, number)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert pipeline.flush(20)
+    messages = [row["message"] for row in rows(sender)]
+    assert len(messages) == len(set(messages)) == 8_000
+    assert sorted(row["sequence"] for row in rows(sender)) == list(range(1, 8_001))
+    assert len({row["record_id"] for row in rows(sender)}) == 8_000
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")  # the subject
+def test_a_forked_child_ships_its_own_records_and_none_of_its_parents(make_logger):
+    gate = threading.Event()
+
+    class Gated(MemorySender):
+        def send(self, bodies, properties):
+            gate.wait(20)
+            return super().send(bodies, properties)
+
+    logger, pipeline = make_logger(Gated())
+    for _ in range(5):
+        logger.info("parent")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        own = MemorySender()
+        try:
+            gate.set()
+            pipeline._make_sender = lambda settings: own
+            for _ in range(3):
+                logger.info("child")
+            delivered = pipeline.flush(10)
+            found = [(row["message"], row["sequence"], row["process_id"] == os.getpid()) for row in rows(own)]
+            os.write(writing, json.dumps([delivered, found]).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    gate.set()
+    assert json.loads(os.read(reading, 65_536)) == [True, [["child", number, True] for number in (1, 2, 3)]]
+    os.close(reading)
+    os.close(writing)
+    assert pipeline.flush(10)
+    assert pipeline.stats().sent_total == 5
