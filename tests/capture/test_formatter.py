@@ -48,7 +48,7 @@ def fits(row):
     return {name: value for name, value in row.items() if not checks[BY_NAME[name].kind](value)}
 
 
-def make_record(message="hello", args=(), level=logging.INFO, exc_info=None, extra=None, stack=None):
+def make_record(message="hello", args=(), *, level=logging.INFO, exc_info=None, extra=None, stack=None):
     return LOGGER.makeRecord(
         "shop.orders", level, "/srv/shop/orders.py", 42, message, args, exc_info, "ship", extra, stack
     )

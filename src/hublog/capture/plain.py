@@ -7,6 +7,7 @@ no JSON type is shown as text, and a text that cannot be made is replaced by a m
 import dataclasses
 import enum
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, time
 from itertools import islice
@@ -188,7 +189,7 @@ def _SEQUENCE(value: object) -> object:  # noqa: N802  # a sentinel with the con
     raise AssertionError(value)  # pragma: no cover - never called, compared by identity
 
 
-_SEQUENCES = (list, tuple, set, frozenset)
+_SEQUENCES = (list, tuple, set, frozenset, deque)
 _LAZY = {
     "django.utils.functional.LazyObject": _unevaluated,
     "django.utils.functional.Promise": text_of,  # a translation: no query, and its text is wanted

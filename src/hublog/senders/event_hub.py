@@ -98,7 +98,7 @@ class EventHubSender:
         for body in bodies:
             event = EventData(body)
             if properties:
-                event.properties = {name: value for name, value in properties.items()}
+                event.properties = dict(properties.items())
             try:
                 batch.add(event)
             except ValueError:  # the client's word for "full"

@@ -1,0 +1,151 @@
+import io
+import logging
+import re
+import sys
+
+import pytest
+
+from hublog.capture import context
+from hublog.capture.console import ConsoleFormatter, ConsoleHandler
+
+HEAD = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ")
+
+
+def record(message, *args, name="shop.orders", level=logging.INFO, exc_info=None):
+    return logging.LogRecord(name, level, "shop.py", 7, message, args, exc_info)
+
+
+def formatted(*args, **kwargs):
+    return ConsoleFormatter().format(record(*args, **kwargs))
+
+
+def failure(message):
+    try:
+        raise ValueError(message)
+    except ValueError:
+        return sys.exc_info()
+
+
+class Hostile:
+    def __str__(self):
+        raise RuntimeError
+
+
+def test_a_record_is_one_line_with_time_level_logger_and_message():
+    line = formatted("order %d", 7)
+    assert HEAD.match(line)
+    assert line[24:] == "INFO     shop.orders order 7"
+
+
+def test_inside_a_request_its_id_stands_in_brackets():
+    token = context.enter({"request_id": "r-1"})
+    try:
+        assert formatted("paid")[24:] == "INFO     shop.orders [r-1] paid"
+    finally:
+        context.leave(token)
+    assert formatted("paid")[24:] == "INFO     shop.orders paid"
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (
+            "a\n2026-11-23 13:10:31,123 INFO     shop forged",
+            "a\n    2026-11-23 13:10:31,123 INFO     shop forged",
+        ),
+        ("a\rb", r"a\rb"),
+        ("a\x1b]0;title\x07b", r"a\x1b]0;title\x07b"),
+        ("a\x85b\u2028c\u2029d\x0be\x0cf", r"a\x85b\u2028c\u2029d\x0be\x0cf"),
+        ("a\tb", "a\tb"),
+        ("\x1b[32mGET / 304\x1b[0m", "\x1b[32mGET / 304\x1b[0m"),
+        ("Größe", "Größe"),
+    ],
+    ids=["line feed", "carriage return", "terminal title", "separators", "tab", "colour", "umlauts"],
+)
+def test_a_message_cannot_look_like_another_record(message, expected):
+    assert formatted(message)[24:] == f"INFO     shop.orders {expected}"
+
+
+def test_no_line_of_an_exception_can_look_like_a_record():
+    text = formatted("failed", exc_info=failure("bad\n2026-11-23 13:10:31,123 INFO     shop forged\rx"))
+    head, *lines = text.splitlines()
+    assert head.endswith("failed")
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-2:] == ["ValueError: bad", "    2026-11-23 13:10:31,123 INFO     shop forged\\rx"]
+    assert not any(HEAD.match(line) for line in lines)
+
+
+def test_the_stack_that_was_asked_for_follows_the_message():
+    made = record("here")
+    made.stack_info = "Stack (most recent call last):\n  File"
+    assert ConsoleFormatter().format(made).endswith("here\nStack (most recent call last):\n  File")
+
+
+def test_the_traceback_that_another_handler_made_is_used_and_none_is_left_behind():
+    made = record("failed", exc_info=failure("bad"))
+    ConsoleFormatter().format(made)
+    assert made.exc_text is None
+    made.exc_text = "made before"
+    assert ConsoleFormatter().format(made).endswith("failed\nmade before")
+
+
+@pytest.mark.parametrize(
+    ("message", "args", "expected"),
+    [
+        ("%d orders", ("many",), "%d orders <arguments do not fit: TypeError>"),
+        ("%s", (Hostile(),), "%s <arguments do not fit: RuntimeError>"),
+        (Hostile(), (), "<Hostile that cannot be shown: RuntimeError> <arguments do not fit: RuntimeError>"),
+    ],
+    ids=["type", "str raises", "message raises"],
+)
+def test_a_message_that_cannot_be_made_is_shown_by_its_template(message, args, expected):
+    assert formatted(message, *args)[24:] == f"INFO     shop.orders {expected}"
+
+
+def test_the_handler_writes_to_standard_output_as_it_is_at_the_time(capsys, monkeypatch):
+    handler = ConsoleHandler()
+    handler.handle(record("first"))
+    assert capsys.readouterr() == ("first\n", "")
+    monkeypatch.setattr(sys, "stdout", other := io.StringIO())
+    handler.handle(record("second"))
+    assert other.getvalue() == "second\n"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [("ascii", b"\\xfc \\udc80\n"), ("utf-8", b"\xfc \\udc80\n".replace(b"\xfc", "ü".encode()))],
+)
+def test_what_the_stream_cannot_encode_is_written_escaped(encoding, expected, monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding, write_through=True))
+    ConsoleHandler().handle(record("ü \udc80"))
+    assert raw.getvalue() == expected
+
+
+def test_a_process_without_standard_output_loses_nothing_but_the_console(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "__stdout__", None)
+    handler = ConsoleHandler()
+    handler.handle(record("nobody sees it"))
+    handler.flush()
+
+
+def test_a_stand_in_that_logs_what_is_written_is_passed_by(monkeypatch):
+    class Logging:
+        def write(self, text):
+            raise AssertionError(text)
+
+    monkeypatch.setattr(sys, "stdout", Logging())
+    monkeypatch.setattr(sys, "__stdout__", real := io.StringIO())
+    ConsoleHandler().handle(record("once"))
+    assert real.getvalue() == "once\n"
+
+
+def test_a_broken_standard_output_does_not_raise(monkeypatch, capsys):
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stdout", closed)
+    handler = ConsoleHandler()
+    handler.handle(record("lost"))
+    handler.flush()
+    assert "ValueError: I/O operation on closed file" in capsys.readouterr().err

@@ -1,0 +1,60 @@
+import asyncio
+import contextvars
+import threading
+
+import pytest
+
+from hublog.capture import context
+
+
+@pytest.fixture(autouse=True)
+def clean():
+    token = context.enter({})
+    yield
+    context.leave(token)
+
+
+def test_enter_replaces_what_was_bound_and_leave_brings_it_back():
+    context.bind(a=1)
+    token = context.enter({"b": 2})
+    assert context.bound() == {"b": 2}
+    context.leave(token)
+    assert context.bound() == {"a": 1}
+
+
+def test_bind_adds_and_unbind_takes_back():
+    token = context.bind(a=1)
+    inner = context.bind(b=2)
+    assert context.bound() == {"a": 1, "b": 2}
+    context.unbind(inner)
+    context.unbind(token)
+    assert context.bound() == {}
+
+
+def test_a_token_of_another_context_clears_instead_of_raising():
+    token = contextvars.copy_context().run(lambda: context.enter({"a": 1}))
+    context.bind(b=2)
+    context.leave(token)
+    assert context.bound() == {}
+
+
+def test_a_thread_starts_without_the_fields_of_the_one_that_made_it():
+    context.bind(a=1)
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(dict(context.bound())))
+    thread.start()
+    thread.join()
+    assert seen == [{}]
+
+
+def test_tasks_keep_their_own_fields():
+    async def request(number, barrier):
+        context.enter({"request_id": number})
+        await barrier.wait()
+        return dict(context.bound())
+
+    async def main():
+        barrier = asyncio.Barrier(5)
+        return await asyncio.gather(*(request(number, barrier) for number in range(5)))
+
+    assert asyncio.run(main()) == [{"request_id": number} for number in range(5)]
