@@ -199,3 +199,29 @@ def test_flush_of_the_handler_waits_for_delivery(sender, logger):
     logger.info("x")
     handler.flush()
     assert messages(sender) == ["x"]
+
+
+def test_the_last_handler_to_close_ends_the_thread_and_a_new_one_goes_on(sender, logger):
+    handler = EventHubHandler(settings=SETTINGS)
+    logger.addHandler(handler)
+    logger.info("first")
+    handler.close()
+    worker = handler.pipeline.process.worker
+    assert worker.wait_until_ended(10)
+    assert sender.is_closed
+    assert messages(sender) == ["first"]
+    logger.info("second")
+    assert hublog.flush(10)
+    assert messages(sender) == ["first", "second"]
+
+
+def test_closing_and_logging_in_turn_loses_nothing(sender, logger):
+    for number in range(200):
+        handler = EventHubHandler(settings=SETTINGS)
+        logger.addHandler(handler)
+        logger.info("record %d", number)
+        logger.removeHandler(handler)
+        handler.close()
+    assert hublog.flush(10)
+    assert messages(sender) == [f"record {number}" for number in range(200)]
+    assert len(pipelines.pipelines()) == 1

@@ -72,8 +72,10 @@ class EventHubHandler(CaptureHandler):
             self._pipeline.flush()
 
     def close(self) -> None:
-        """Leave the pipeline; it goes on delivering what it has, since ``dictConfig`` closes handlers too."""
+        """Leave the pipeline; the last one to leave lets its thread end once all is delivered."""
         self._pipeline.handlers.discard(self)
+        if not self._pipeline.handlers:
+            self._pipeline.retire()
         super().close()
 
     def __repr__(self) -> str:

@@ -129,9 +129,10 @@ class Worker:
         try:
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+                self._thread = thread  # before it runs: it may be at its end before we are
                 thread.start()
-                self._thread = thread
         except RuntimeError:  # no more threads: the interpreter ends, or a limit is reached
+            self._thread = None
             return False
         finally:
             self._starting.release()
@@ -150,10 +151,12 @@ class Worker:
                 break
             if wait > 0:
                 self._sleep(wait)
-        self._is_stopping = False
+        self._is_stopping = self._is_prepared = False
+        self._leave()
         self._thread = None  # a record that comes later starts another
         self._queue.wake_at = 1
-        self._leave()
+        if len(self._queue) or self._requests:  # what came while this thread was on its way out woke nobody
+            self.wake()
 
     def _step(self) -> float:
         while self._requests:
