@@ -2,6 +2,14 @@
 
 from hublog._version import __version__
 from hublog.capture.context import bind, bound, unbind
+from hublog.configure import (
+    EventHubLoggingConfig,
+    FileLoggingConfig,
+    LoggingConfig,
+    prepare_eventhub_logging_config,
+    setup_logging,
+    setup_multi_worker_logging,
+)
 from hublog.delivery.stats import Circuit, Drop, Stats
 from hublog.errors import HublogError, SettingsError
 from hublog.handler import EventHubHandler
@@ -11,13 +19,19 @@ __all__ = [
     "Circuit",
     "Drop",
     "EventHubHandler",
+    "EventHubLoggingConfig",
+    "FileLoggingConfig",
     "HublogError",
+    "LoggingConfig",
     "SettingsError",
     "Stats",
     "__version__",
     "bind",
     "bound",
     "flush",
+    "prepare_eventhub_logging_config",
+    "setup_logging",
+    "setup_multi_worker_logging",
     "stats",
     "unbind",
 ]

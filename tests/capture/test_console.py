@@ -141,6 +141,16 @@ def test_a_stand_in_that_logs_what_is_written_is_passed_by(monkeypatch):
     assert real.getvalue() == "once\n"
 
 
+def test_an_endless_recursion_of_the_application_is_not_hidden(monkeypatch):
+    def recurse(record):
+        raise RecursionError
+
+    handler = ConsoleHandler()
+    handler.format = recurse
+    with pytest.raises(RecursionError):
+        handler.handle(record("deep"))
+
+
 def test_a_broken_standard_output_does_not_raise(monkeypatch, capsys):
     closed = io.StringIO()
     closed.close()

@@ -319,6 +319,13 @@ def test_a_thousand_frames_are_cut_in_the_middle(formatter):
     assert len(row["exception_stacktrace"]) <= 16_384
 
 
+def test_a_formatter_made_before_a_fork_names_the_childs_process(formatter):
+    for process in (100, 200):
+        record = make_record("x")
+        record.process = process
+        assert strict(formatter.encode(record))["process_id"] == process
+
+
 def test_the_file_log_writes_the_same_row_without_ids():
     row = strict(JsonFormatter(ServiceSettings(name="shop")).format(make_record("hello")).encode())
     assert (row["message"], row["service_name"]) == ("hello", "shop")

@@ -14,7 +14,6 @@ def fields(tmp_path, service=None, environ=(), *, cgroup="", mountinfo="", host=
 
 def test_what_is_unknown_is_left_out(tmp_path):
     assert set(fields(tmp_path)) == {
-        "process_id",
         "host_name",
         "service_instance_id",
         "schema_version",

@@ -162,7 +162,7 @@ class LineFormatter:
         return found
 
     def _thread(self, record: logging.LogRecord) -> bytes:
-        key = (record.thread, record.threadName, record.processName)
+        key = (record.thread, record.threadName, record.process, record.processName)
         found = self._threads.get(key)
         if found is None:
             found = encoded_thread(record)

@@ -1,4 +1,4 @@
-"""What does not change while the process lives: the service, the host, the container, the cloud."""
+"""What does not change while the process and its children live: service, host, container, cloud."""
 
 import os
 import re
@@ -42,7 +42,7 @@ def process_fields(
         host_name: gives the name of this machine; an error counts as no name.
         proc: where ``cgroup`` and ``mountinfo`` of this process lie.
     """
-    fields: dict[str, object] = {"process_id": os.getpid(), "framework": framework}
+    fields: dict[str, object] = {"framework": framework}
     for name, variables in _FROM_ENVIRONMENT.items():
         fields[name] = next((environ[key] for key in variables if environ.get(key)), "")
     try:

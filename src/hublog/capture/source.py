@@ -28,8 +28,9 @@ def call_site(record: logging.LogRecord) -> dict[str, object]:
 
 
 def thread_of(record: logging.LogRecord) -> dict[str, object]:
-    """Return the columns that are the same for every record of this thread."""
+    """Return the columns that are the same for every record of this thread and process."""
     return fitting(
+        process_id=record.process,
         thread_id=record.thread,
         thread_name=record.threadName,
         process_name=record.processName,

@@ -1,0 +1,92 @@
+"""The console: one record for the eyes, on standard output as it is at the time of the record."""
+
+import io
+import logging
+import re
+import sys
+from typing import Final, TextIO
+
+from hublog.capture import context
+from hublog.capture.plain import mark, text_of
+
+#: Control characters and line separators, except tab, line feed and the colours that Werkzeug's log has.
+_CONTROL: Final = re.compile(r"(?!\x1b\[[0-9;]*m)[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_INDENT: Final = "    "
+
+
+class ConsoleFormatter(logging.Formatter):
+    """Formats a record as ``2026-11-23 13:10:31,123 INFO     shop.orders [request id] message``.
+
+    No text of the application can look like a record of its own: further lines of a message are
+    indented, and so are lines of a traceback that begin with a digit, as a time does; control
+    characters are shown escaped. The request id is there inside a request only.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a record; a message that cannot be made is shown by its template."""
+        head = f"{self.formatTime(record)} {record.levelname:<8} {record.name}"
+        request_id = context.bound().get("request_id")
+        if request_id:
+            head = f"{head} [{text_of(request_id)}]"
+        text = _escape(f"{head} {_message(record)}").replace("\n", f"\n{_INDENT}")
+        details = record.exc_text or (self.formatException(record.exc_info) if record.exc_info else "")
+        for part in (details, self.formatStack(record.stack_info) if record.stack_info else ""):
+            if part:
+                text = f"{text}\n{_no_record(_escape(part))}"
+        return text
+
+
+class ConsoleHandler(logging.StreamHandler[TextIO]):
+    """Writes to ``sys.stdout``, looked up for each record since test runners replace it.
+
+    What is no text stream is passed by for the process's own standard output: Celery's stand-in logs
+    what is written to it, and would send each record around once more.
+    """
+
+    def __init__(self, level: int = logging.NOTSET) -> None:
+        logging.Handler.__init__(self, level)
+
+    @property
+    def stream(self) -> TextIO | None:  # type: ignore[override]  # logging's own last resort does the same
+        """Standard output as it is now; None in a process that has none."""
+        found: object = sys.stdout
+        return sys.stdout if isinstance(found, io.TextIOBase) else sys.__stdout__
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; what the stream's encoding lacks is written escaped."""
+        stream = self.stream
+        if stream is None:
+            return
+        try:
+            text = self.format(record) + self.terminator
+            try:
+                stream.write(text)
+            except UnicodeEncodeError:
+                encoding = stream.encoding or "ascii"
+                stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            stream.flush()
+        except RecursionError:
+            raise
+        except Exception:  # noqa: BLE001  # a log call never raises
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Flush standard output, if there is one that is open."""
+        stream = self.stream
+        if stream is not None and not stream.closed:
+            stream.flush()
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception as error:  # noqa: BLE001  # a log call never raises
+        return f"{text_of(record.msg)} {mark(f'arguments do not fit: {type(error).__name__}')}"
+
+
+def _escape(text: str) -> str:
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _no_record(text: str) -> str:
+    return re.sub(r"(?m)^(?=[0-9])", _INDENT, text)

@@ -1,0 +1,25 @@
+"""Console, log file and Event Hub on the root logger, by a call or by ``dictConfig``."""
+
+from hublog.configure.dict_config import logging_config
+from hublog.configure.handlers import configure
+from hublog.configure.setup import prepare_eventhub_logging_config, setup_logging, setup_multi_worker_logging
+from hublog.configure.shapes import (
+    EventHubLoggingConfig,
+    FileLoggingConfig,
+    LoggingConfig,
+    RequestConfig,
+    ServiceConfig,
+)
+
+__all__ = [
+    "EventHubLoggingConfig",
+    "FileLoggingConfig",
+    "LoggingConfig",
+    "RequestConfig",
+    "ServiceConfig",
+    "configure",
+    "logging_config",
+    "prepare_eventhub_logging_config",
+    "setup_logging",
+    "setup_multi_worker_logging",
+]

@@ -1,0 +1,186 @@
+"""hublog's handlers on the root logger: console, file and Event Hub, put there once and replaced as one."""
+
+import logging
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from hublog.capture.console import ConsoleFormatter, ConsoleHandler
+from hublog.capture.formatter import JsonFormatter
+from hublog.reports import report
+from hublog.settings import EventHubSettings, Settings
+
+#: By these names our handlers are known again, also those that ``dictConfig`` made from ``logging_config``.
+CONSOLE: Final = "hublog_console"
+FILE: Final = "hublog_file"
+EVENT_HUB: Final = "hublog_eventhub"
+NOTHING: Final = "hublog_nothing"
+NAMES: Final = frozenset({CONSOLE, FILE, EVENT_HUB, NOTHING})
+
+#: Loggers of the Azure packages; they tell at INFO about each connection and each HTTP request.
+CHATTY: Final = ("azure", "msal")
+
+_CONNECTION: Final = "EVENTHUB_NAMESPACE_CONNECTION_STRING"
+
+
+class NoDestination(logging.NullHandler):
+    """Stands on the root logger if everything is switched off, so that ``logging`` does not use stderr."""
+
+    hublog_skips_reports: Final = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What shall stand on the loggers."""
+
+    settings: Settings
+    framework: str
+    problems: tuple[str, ...]
+    workers: tuple[str, ...]
+
+
+class _Installed:
+    """What stands on the loggers of this process, as ``configure`` left it."""
+
+    lock = threading.RLock()
+    plan: _Plan | None = None
+    handlers: tuple[tuple[logging.Logger, logging.Handler], ...] = ()
+
+
+def _forget_lock() -> None:
+    _Installed.lock = threading.RLock()  # another thread may have held it when the process was forked
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)
+
+
+def configure(
+    settings: Settings, *, framework: str = "", problems: Sequence[str] = (), workers: Sequence[str] = ()
+) -> logging.Logger:
+    """Put console, file and Event Hub on the root logger, whose level becomes the lowest of theirs.
+
+    Called again with the same arguments it changes nothing, with other ones it replaces its own
+    handlers and no others. Event Hub trouble is told and does not raise. The loggers ``azure`` and
+    ``msal`` get the level WARNING unless they have one.
+
+    Args:
+        settings: what to switch on, and how.
+        framework: ``django``, ``flask`` or empty.
+        problems: what was invalid in the settings; told in one line when the handlers are in place.
+        workers: names of loggers that get a file each, see ``setup_multi_worker_logging``.
+
+    Returns:
+        The root logger.
+    """
+    plan = _Plan(settings, framework, tuple(problems), tuple(workers))
+    root = logging.getLogger()
+    with _Installed.lock:
+        if plan == _Installed.plan and all(handler in at.handlers for at, handler in _Installed.handlers):
+            return root
+        troubles = [f"Invalid settings, each has its default now: {' '.join(problems)}"] if problems else []
+        made = list(_make(plan, troubles))
+        _replace(root, made)
+        _Installed.plan, _Installed.handlers = plan, tuple((at, handler) for at, _, handler in made)
+        root.setLevel(root_level(settings, has_event_hub=any(name == EVENT_HUB for _, name, _ in made)))
+        for name in unset_loggers():
+            logging.getLogger(name).setLevel(logging.WARNING)
+    _tell(plan, made, troubles)
+    return root
+
+
+def root_level(settings: Settings, *, has_event_hub: bool) -> int:
+    """Return the lowest level of the destinations that are switched on."""
+    levels = [settings.level] if settings.log_to_stdout else []
+    levels += [settings.file.level] if settings.file.enabled else []
+    levels += [settings.eventhub.level] if has_event_hub else []
+    return min(levels, default=settings.level)
+
+
+def unset_loggers() -> list[str]:
+    """Return those of the Azure packages' loggers that nobody gave a level."""
+    return [name for name in CHATTY if logging.getLogger(name).level == logging.NOTSET]
+
+
+def file_name(worker: str = "") -> str:
+    """Return the name of the log file, or of that of a worker."""
+    return f"application-{worker}.log" if worker else "application.log"
+
+
+def _make(plan: _Plan, troubles: list[str]) -> Iterable[tuple[logging.Logger, str, logging.Handler]]:
+    """Make the handlers with the logger that each belongs on and the name it gets there."""
+    settings, root = plan.settings, logging.getLogger()
+    if settings.log_to_stdout:
+        console = ConsoleHandler(settings.level)
+        console.setFormatter(ConsoleFormatter())
+        yield root, CONSOLE, console
+    if settings.file.enabled:
+        own = _make_file(plan, "")
+        if plan.workers:
+            own.addFilter(lambda record: record.name.partition(".")[0] not in plan.workers)
+        yield root, FILE, own
+        for worker in plan.workers:
+            yield logging.getLogger(worker), f"{FILE}_{worker}", _make_file(plan, worker)
+    event_hub = _make_event_hub(plan, troubles)
+    if event_hub is not None:
+        yield root, EVENT_HUB, event_hub
+    if not (settings.log_to_stdout or settings.file.enabled or event_hub):
+        yield root, NOTHING, NoDestination()
+
+
+def _make_file(plan: _Plan, worker: str) -> logging.Handler:
+    from hublog.configure.file_log import FileLogHandler  # noqa: PLC0415  # 80 ms that only a file is worth
+
+    file = plan.settings.file
+    handler = FileLogHandler(
+        plan.settings.log_dir / file_name(worker), max_bytes=file.max_bytes, backup_count=file.backup_count
+    )
+    handler.setLevel(file.level)
+    handler.setFormatter(JsonFormatter(plan.settings.service, framework=plan.framework))
+    return handler
+
+
+def _make_event_hub(plan: _Plan, troubles: list[str]) -> logging.Handler | None:
+    event_hub: EventHubSettings = plan.settings.eventhub
+    if not (event_hub.enabled and event_hub.is_configured):
+        return None
+    try:
+        from hublog.handler import EventHubHandler  # noqa: PLC0415  # nothing of it is needed when switched off
+
+        return EventHubHandler(event_hub.level, settings=plan.settings, framework=plan.framework)
+    except Exception as error:  # noqa: BLE001  # the application starts, whatever is wrong with the Event Hub
+        troubles.append(f"The Event Hub is not used: {type(error).__name__}. Console and file go on.")
+        return None
+
+
+def _replace(root: logging.Logger, made: Sequence[tuple[logging.Logger, str, logging.Handler]]) -> None:
+    """Add the new handlers before the old ones go: a record in between is written twice, not lost."""
+    old = [(root, handler) for handler in root.handlers if handler.name in NAMES]
+    old += [(at, handler) for at, handler in _Installed.handlers if at is not root]
+    for at, _, handler in made:
+        at.addHandler(handler)
+    for at, handler in old:
+        at.removeHandler(handler)
+        handler.close()
+    for _, name, handler in made:
+        handler.name = name  # only now: closing the old handler takes its name out of logging's list
+
+
+def _tell(
+    plan: _Plan, made: Sequence[tuple[logging.Logger, str, logging.Handler]], troubles: Sequence[str]
+) -> None:
+    for trouble in troubles:
+        report(logging.ERROR, trouble)
+    is_told = False
+    for _, _, handler in made:
+        check = getattr(handler, "check", None)
+        if check is not None and not check(is_told=is_told):
+            is_told = True
+    event_hub = plan.settings.eventhub
+    is_malformed = any(_CONNECTION in problem for problem in plan.problems)
+    if event_hub.enabled and not event_hub.is_configured and not is_malformed:
+        from hublog.pipeline import NOT_CONFIGURED  # noqa: PLC0415  # the one text for it lives there
+
+        report(logging.WARNING, NOT_CONFIGURED)

@@ -1,0 +1,211 @@
+"""The functions that an application calls once, at its start."""
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from enum import StrEnum
+from os import PathLike
+from pathlib import Path
+from typing import Final, TypeAlias, cast
+
+from hublog.configure.dict_config import level_text
+from hublog.configure.handlers import configure
+from hublog.configure.shapes import EventHubLoggingConfig, LoggingConfig
+from hublog.errors import SettingsError
+from hublog.settings import EventHubSettings, Reading, read_settings
+
+#: A YAML file, or its content.
+Config: TypeAlias = str | PathLike[str] | LoggingConfig | Mapping[str, object]
+
+_WORKER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_NO_WORKERS: Final = frozenset({"root", "hublog", "azure", "msal"})
+_LEVELS: Final = frozenset({"level", "urgent_level"})
+#: Where the keyword of a function has another name than the key of the YAML section.
+_KEYWORDS: Final = {
+    "argument level ": "argument log_level ",
+    "argument eventhub_logging": "argument eventhub_config",
+}
+
+
+def setup_logging(
+    config: Config | None = None,
+    *,
+    log_level: int | str | None = None,
+    log_dir: str | PathLike[str] | None = None,
+    log_to_stdout: bool | None = None,
+    eventhub_config: EventHubLoggingConfig | Mapping[str, object] | None = None,
+    enable_file_logging: bool = True,
+    enable_eventhub_logging: bool = True,
+) -> logging.Logger:
+    """Set console, log file and Event Hub up on the root logger.
+
+    Arguments win over the environment, which wins over ``config``. What is invalid outside the code
+    takes its default and is told in one error line; without a connection string there is one warning.
+
+    Args:
+        config: path of a YAML file (extra ``yaml``), or its content.
+        log_level: level of the console.
+        log_dir: directory of the log file.
+        log_to_stdout: whether to write to the console.
+        eventhub_config: keys of the section ``eventhub_logging``.
+        enable_file_logging: False switches the file off; True leaves it to ``FILE_LOGGING_ENABLED``.
+        enable_eventhub_logging: False switches the Event Hub off; True leaves it to
+            ``EVENTHUB_LOGGING_ENABLED``.
+
+    Returns:
+        The root logger.
+
+    Raises:
+        ImportError: a YAML file is given and the extra ``yaml`` is missing.
+        SettingsError: an argument is invalid; configuration outside the code never raises.
+        TypeError: an argument is of a wrong type.
+    """
+    reading = _read(
+        config,
+        log_level=log_level,
+        log_dir=log_dir,
+        log_to_stdout=log_to_stdout,
+        eventhub_config=eventhub_config,
+        enable_file_logging=enable_file_logging,
+        enable_eventhub_logging=enable_eventhub_logging,
+    )
+    return configure(reading.settings, problems=reading.problems)
+
+
+def setup_multi_worker_logging(
+    workers: Iterable[str],
+    config: Config | None = None,
+    *,
+    log_level: int | str | None = None,
+    log_dir: str | PathLike[str] | None = None,
+    log_to_stdout: bool | None = None,
+    eventhub_config: EventHubLoggingConfig | Mapping[str, object] | None = None,
+    enable_file_logging: bool = True,
+    enable_eventhub_logging: bool = True,
+) -> dict[str, logging.Logger]:
+    """Set logging up for named workers: a file for each, one console and one Event Hub for all.
+
+    Each worker's logger has the worker's name and writes to ``application-<name>.log``; its records go
+    on to console and Event Hub, which stand on the root logger. Records of all other loggers
+    go to ``application.log``.
+
+    Args:
+        workers: names of at most 64 letters, digits, ``_`` and ``-``; each becomes part of a file name.
+        config: as for ``setup_logging``, like all that follow.
+        log_level: level of the console.
+        log_dir: directory of the log files.
+        log_to_stdout: whether to write to the console.
+        eventhub_config: keys of the section ``eventhub_logging``.
+        enable_file_logging: False switches all files off.
+        enable_eventhub_logging: False switches the Event Hub off.
+
+    Returns:
+        The workers' loggers by name, in the order of ``workers``.
+
+    Raises:
+        ImportError: a YAML file is given and the extra ``yaml`` is missing.
+        SettingsError: a name or another argument is invalid.
+        TypeError: an argument is of a wrong type.
+    """
+    names = _check_workers(workers)
+    reading = _read(
+        config,
+        log_level=log_level,
+        log_dir=log_dir,
+        log_to_stdout=log_to_stdout,
+        eventhub_config=eventhub_config,
+        enable_file_logging=enable_file_logging,
+        enable_eventhub_logging=enable_eventhub_logging,
+    )
+    configure(reading.settings, problems=reading.problems, workers=names)
+    return {name: logging.getLogger(name) for name in names}
+
+
+def prepare_eventhub_logging_config(config: Config | None = None) -> EventHubLoggingConfig:
+    """Return the Event Hub settings of environment and ``config`` as plain data, to look at or to change.
+
+    The result is good as ``eventhub_config``. Two things are left out: the connection string, a
+    secret, which ``setup_logging`` finds where this function found it; and what is invalid, so
+    that ``setup_logging`` still tells of it.
+
+    Args:
+        config: path of a YAML file (extra ``yaml``), or its content.
+
+    Raises:
+        ImportError: a YAML file is given and the extra ``yaml`` is missing.
+        TypeError: ``config`` is of a wrong type.
+    """
+    reading = read_settings(document=config)
+    found: dict[str, object] = {}
+    for field in fields(EventHubSettings):
+        value = getattr(reading.settings.eventhub, field.name)
+        if field.name == "connection_string" or f"eventhub_logging.{field.name}" in reading.invalid:
+            continue
+        if field.name in _LEVELS:
+            value = level_text(value)
+        if value not in (None, ""):
+            found[field.name] = str(value) if isinstance(value, Path | StrEnum) else value
+    return cast("EventHubLoggingConfig", found)
+
+
+def _read(
+    config: Config | None,
+    *,
+    log_level: int | str | None,
+    log_dir: str | PathLike[str] | None,
+    log_to_stdout: bool | None,
+    eventhub_config: Mapping[str, object] | None,
+    enable_file_logging: bool,
+    enable_eventhub_logging: bool,
+) -> Reading:
+    for name, value in (
+        ("enable_file_logging", enable_file_logging),
+        ("enable_eventhub_logging", enable_eventhub_logging),
+    ):
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} is {value!r}; it must be True or False.")
+    if eventhub_config is not None and not isinstance(eventhub_config, Mapping):
+        raise TypeError(f"eventhub_config is a {type(eventhub_config).__name__}; it must be a mapping.")
+    eventhub = dict(eventhub_config or {})
+    if not enable_eventhub_logging:
+        eventhub["enabled"] = False
+    reading = read_settings(
+        {
+            "level": log_level,
+            "log_dir": log_dir,
+            "log_to_stdout": log_to_stdout,
+            "file_logging": None if enable_file_logging else {"enabled": False},
+            "eventhub_logging": eventhub,
+        },
+        document=config,
+    )
+    if reading.wrong_arguments:
+        raise SettingsError([_in_keywords(sentence) for sentence in reading.wrong_arguments])
+    return reading
+
+
+def _in_keywords(sentence: str) -> str:
+    for key, keyword in _KEYWORDS.items():
+        sentence = sentence.replace(key, keyword, 1)
+    return sentence
+
+
+def _check_workers(workers: Iterable[object]) -> tuple[str, ...]:
+    if isinstance(workers, str):
+        raise TypeError(f"workers is the text {workers!r}; it must be a list of names.")
+    given = tuple(workers)
+    problems = [
+        f"The worker name {name!r} is not allowed; use at most 64 letters, digits, '_' and '-', a letter or"
+        " digit first, and none of root, hublog, azure and msal."
+        for name in given
+        if not (isinstance(name, str) and _WORKER.fullmatch(name) and name.lower() not in _NO_WORKERS)
+    ]
+    if not given:
+        problems.append("workers is empty; name at least one.")
+    names = tuple(str(name) for name in given)
+    if not problems and len({name.lower() for name in names}) != len(names):
+        problems.append(f"workers is {', '.join(names)}; each name must differ, also in lower case.")
+    if problems:
+        raise SettingsError(problems)
+    return names

@@ -1,0 +1,67 @@
+"""The shapes of plain configuration data: the section ``logging`` of the YAML file and its parts."""
+
+from typing import TypedDict
+
+
+class FileLoggingConfig(TypedDict, total=False):
+    """The section ``file_logging``; see the table of settings for what each key means."""
+
+    enabled: bool
+    level: int | str
+    max_bytes: int | str
+    backup_count: int
+
+
+class EventHubLoggingConfig(TypedDict, total=False):
+    """The section ``eventhub_logging``, also ``eventhub_config`` and the keywords of ``EventHubHandler``."""
+
+    enabled: bool
+    level: int | str
+    connection_string: str
+    fully_qualified_namespace: str
+    eventhub_name: str
+    batch_size: int
+    batch_timeout_seconds: float
+    urgent_level: int | str
+    max_queue_size: int
+    max_queue_bytes: int | str
+    circuit_breaker_threshold: int
+    circuit_breaker_cooldown_seconds: float
+    packing: str
+    gzip_level: int
+    max_record_bytes: int | str
+    spool: str
+    spool_dir: str
+    spool_max_bytes: int | str
+    exit_timeout_seconds: float
+
+
+class ServiceConfig(TypedDict, total=False):
+    """The section ``service``."""
+
+    name: str
+    namespace: str
+    version: str
+    instance_id: str
+    environment: str
+
+
+class RequestConfig(TypedDict, total=False):
+    """The section ``request``."""
+
+    id_header: str
+    trust_request_id: bool
+    trusted_proxies: int
+    access_records: bool
+
+
+class LoggingConfig(TypedDict, total=False):
+    """The whole section ``logging``."""
+
+    level: int | str
+    log_to_stdout: bool
+    log_dir: str
+    file_logging: FileLoggingConfig
+    eventhub_logging: EventHubLoggingConfig
+    service: ServiceConfig
+    request: RequestConfig

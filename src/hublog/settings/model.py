@@ -1,0 +1,125 @@
+"""The settings as frozen values; what each means, and its name outside, stands in ``table``."""
+
+import logging
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+
+
+class Packing(StrEnum):
+    """How records become events."""
+
+    SINGLE = "single"
+    LINES = "lines"
+    GZIP = "gzip"
+
+
+class SpoolMode(StrEnum):
+    """When records go to disk."""
+
+    MEMORY = "memory"
+    OVERFLOW = "overflow"
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSettings:
+    """The log file beside the application.
+
+    Attributes:
+        max_bytes: size at which the file is archived; 0 means never.
+        backup_count: archives kept; older ones are deleted.
+    """
+
+    enabled: bool = True
+    level: int = logging.DEBUG
+    max_bytes: int = 10 * MIB
+    backup_count: int = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventHubSettings:
+    """The Event Hub and the way to it.
+
+    Attributes:
+        connection_string: a secret: it is in no repr; where both are set it wins over the namespace.
+        fully_qualified_namespace: host name, for the passwordless way.
+        spool_dir: None means ``spool`` in the log directory, see ``Settings.spool_dir``.
+    """
+
+    enabled: bool = True
+    level: int = logging.INFO
+    connection_string: str = field(default="", repr=False)
+    fully_qualified_namespace: str = ""
+    eventhub_name: str = "application-logs"
+    batch_size: int = 100
+    batch_timeout_seconds: float = 1.0
+    urgent_level: int = logging.ERROR
+    max_queue_size: int = 10_000
+    max_queue_bytes: int = 32 * MIB
+    circuit_breaker_threshold: int = 5
+    circuit_breaker_cooldown_seconds: float = 30.0
+    packing: Packing = Packing.LINES
+    gzip_level: int = 6
+    max_record_bytes: int = 64 * KIB
+    spool: SpoolMode = SpoolMode.OVERFLOW
+    spool_dir: Path | None = None
+    spool_max_bytes: int = 256 * MIB
+    exit_timeout_seconds: float = 5.0
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether it is said where to send: by a connection string or a namespace."""
+        return bool(self.connection_string or self.fully_qualified_namespace)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSettings:
+    """Who logs; empty means unknown."""
+
+    name: str = ""
+    namespace: str = ""
+    version: str = ""
+    instance_id: str = ""
+    environment: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestSettings:
+    """What the adapters take from a request.
+
+    Attributes:
+        trusted_proxies: number of own proxies in front; each adds one address to X-Forwarded-For.
+    """
+
+    id_header: str = "X-Request-ID"
+    trust_request_id: bool = True
+    trusted_proxies: int = 0
+    access_records: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set.
+
+    Attributes:
+        level: level of the console.
+        log_dir: where the log file lies; made when it is missing.
+    """
+
+    level: int = logging.INFO
+    log_to_stdout: bool = True
+    log_dir: Path = Path("logs")
+    file: FileSettings = FileSettings()
+    eventhub: EventHubSettings = EventHubSettings()
+    service: ServiceSettings = ServiceSettings()
+    request: RequestSettings = RequestSettings()
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where records wait on disk: what is set, else ``spool`` in the log directory."""
+        return self.eventhub.spool_dir or self.log_dir / "spool"

@@ -1,0 +1,264 @@
+"""The table of all settings: path, name, kind and meaning; reader and documentation are made from it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Final
+
+from hublog.settings.connection_string import CONNECTION_STRING
+from hublog.settings.model import (
+    KIB,
+    EventHubSettings,
+    FileSettings,
+    Packing,
+    RequestSettings,
+    ServiceSettings,
+    Settings,
+    SpoolMode,
+)
+from hublog.settings.values import (
+    BOOLEAN,
+    HEADER_NAME,
+    HOST_NAME,
+    HUB_NAME,
+    LEVEL,
+    PATH,
+    SECONDS,
+    TEXT,
+    Kind,
+    choice,
+    integer,
+    size,
+)
+
+#: Event Hubs takes 1 MB in one event; the rest is left for the event's own overhead.
+_MAX_RECORD_BYTES: Final = 1_000_000
+_MAX_BACKUPS: Final = 1_000
+
+#: Sections as YAML names them, and the values that they fill.
+SECTIONS: Final = {
+    "": Settings,
+    "file_logging": FileSettings,
+    "eventhub_logging": EventHubSettings,
+    "service": ServiceSettings,
+    "request": RequestSettings,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting.
+
+    Attributes:
+        section: key of ``SECTIONS``; empty for the settings at the top.
+        field: name of the dataclass field, YAML key and keyword.
+        name: environment variable, Flask key and Django setting.
+        kind: what is allowed.
+        meaning: one line for the documentation.
+        fallback: where else an unset value is looked for: variables and resource attributes of OpenTelemetry.
+    """
+
+    section: str
+    field: str
+    name: str
+    kind: Kind
+    meaning: str
+    fallback: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """The path of the YAML key below ``logging``."""
+        return f"{self.section}.{self.field}" if self.section else self.field
+
+    @property
+    def default(self) -> object:
+        """The value if nothing is set."""
+        return next(found.default for found in fields(SECTIONS[self.section]) if found.name == self.field)
+
+
+def _section(
+    section: str, *rows: tuple[str, str, Kind, str] | tuple[str, str, Kind, str, tuple[str, ...]]
+) -> Iterator[Setting]:
+    return (Setting(section, *row) for row in rows)
+
+
+SETTINGS: Final = (
+    *_section(
+        "",
+        ("level", "LOG_LEVEL", LEVEL, "Level of the console."),
+        ("log_to_stdout", "LOG_TO_STDOUT", BOOLEAN, "Write to the console (standard output)."),
+        ("log_dir", "LOG_DIR", PATH, "Directory of the log file; made when it is missing."),
+    ),
+    *_section(
+        "file_logging",
+        ("enabled", "FILE_LOGGING_ENABLED", BOOLEAN, "Write the log file."),
+        ("level", "FILE_LOG_LEVEL", LEVEL, "Level of the log file."),
+        (
+            "max_bytes",
+            "FILE_LOG_MAX_BYTES",
+            size(0),
+            "Size at which the file is archived as gzip; 0 means never.",
+        ),
+        (
+            "backup_count",
+            "FILE_LOG_BACKUP_COUNT",
+            integer(1, _MAX_BACKUPS),
+            "Archives kept; older ones are deleted.",
+        ),
+    ),
+    *_section(
+        "eventhub_logging",
+        ("enabled", "EVENTHUB_LOGGING_ENABLED", BOOLEAN, "Send to the Event Hub."),
+        ("level", "EVENTHUB_LOG_LEVEL", LEVEL, "Level of what is sent."),
+        (
+            "connection_string",
+            "EVENTHUB_NAMESPACE_CONNECTION_STRING",
+            CONNECTION_STRING,
+            "Connection string of the namespace or the event hub, a secret; wins over the namespace below.",
+        ),
+        (
+            "fully_qualified_namespace",
+            "EVENTHUB_FULLY_QUALIFIED_NAMESPACE",
+            HOST_NAME,
+            "Host name of the namespace, to sign in without a key (extra `identity`).",
+        ),
+        (
+            "eventhub_name",
+            "EVENTHUB_LOGS_NAME",
+            HUB_NAME,
+            "Name of the event hub; the default gives way to an `EntityPath` in the connection string.",
+        ),
+        ("batch_size", "EVENTHUB_LOG_BATCH_SIZE", integer(1), "Send when this many records wait."),
+        (
+            "batch_timeout_seconds",
+            "EVENTHUB_LOG_BATCH_TIMEOUT",
+            SECONDS,
+            "Send when the oldest record has waited this long.",
+        ),
+        (
+            "urgent_level",
+            "EVENTHUB_LOG_URGENT_LEVEL",
+            LEVEL,
+            "A record of this level or above is sent at once.",
+        ),
+        ("max_queue_size", "EVENTHUB_LOG_QUEUE_SIZE", integer(1), "Records that may wait in memory."),
+        ("max_queue_bytes", "EVENTHUB_LOG_QUEUE_BYTES", size(KIB), "Bytes that may wait in memory."),
+        (
+            "circuit_breaker_threshold",
+            "EVENTHUB_LOG_CIRCUIT_THRESHOLD",
+            integer(1),
+            "Failures in a row until the circuit opens.",
+        ),
+        (
+            "circuit_breaker_cooldown_seconds",
+            "EVENTHUB_LOG_CIRCUIT_COOLDOWN",
+            SECONDS,
+            "Time until an open circuit lets one probe through; it grows with each failure.",
+        ),
+        (
+            "packing",
+            "EVENTHUB_LOG_PACKING",
+            choice(Packing),
+            "`single`: one record an event; `lines`: JSON lines; `gzip`: JSON lines, compressed.",
+        ),
+        ("gzip_level", "EVENTHUB_LOG_GZIP_LEVEL", integer(1, 9), "Effort of the compression, 1 to 9."),
+        (
+            "max_record_bytes",
+            "EVENTHUB_LOG_RECORD_BYTES",
+            size(KIB, _MAX_RECORD_BYTES),
+            "A longer record is cut and marked as `truncated`.",
+        ),
+        (
+            "spool",
+            "EVENTHUB_LOG_SPOOL",
+            choice(SpoolMode),
+            "What goes to disk. `memory`: nothing; `overflow`: what memory cannot hold; `always`: all.",
+        ),
+        ("spool_dir", "EVENTHUB_LOG_SPOOL_DIR", PATH, "Directory of records that wait on disk."),
+        ("spool_max_bytes", "EVENTHUB_LOG_SPOOL_BYTES", size(KIB), "Bytes that may wait on disk."),
+        (
+            "exit_timeout_seconds",
+            "EVENTHUB_LOG_EXIT_TIMEOUT",
+            SECONDS,
+            "Time for all that is left to do at the exit.",
+        ),
+    ),
+    *_section(
+        "service",
+        (
+            "name",
+            "LOG_SERVICE_NAME",
+            TEXT,
+            "Name of the service; else `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` (all of these).",
+            ("OTEL_SERVICE_NAME", "service.name"),
+        ),
+        (
+            "namespace",
+            "LOG_SERVICE_NAMESPACE",
+            TEXT,
+            "Group of services it belongs to.",
+            ("service.namespace",),
+        ),
+        ("version", "LOG_SERVICE_VERSION", TEXT, "Version of the service.", ("service.version",)),
+        (
+            "instance_id",
+            "LOG_SERVICE_INSTANCE_ID",
+            TEXT,
+            "Which of its instances this is.",
+            ("service.instance.id",),
+        ),
+        (
+            "environment",
+            "LOG_ENVIRONMENT",
+            TEXT,
+            "Where it runs, `production` say.",
+            ("deployment.environment.name", "deployment.environment"),
+        ),
+    ),
+    *_section(
+        "request",
+        (
+            "id_header",
+            "LOG_REQUEST_ID_HEADER",
+            HEADER_NAME,
+            "Header that carries the request id, in and out.",
+        ),
+        ("trust_request_id", "LOG_TRUST_REQUEST_ID", BOOLEAN, "Take a valid request id from the caller."),
+        (
+            "trusted_proxies",
+            "LOG_TRUSTED_PROXIES",
+            integer(0, 100),
+            "Number of own proxies in front of the application.",
+        ),
+        ("access_records", "LOG_ACCESS_RECORDS", BOOLEAN, "Log one record for each request."),
+    ),
+)
+
+
+def settings_table() -> str:
+    """Return the documentation of all settings as a Markdown table."""
+    rows = [
+        "| name | YAML key below `logging:` | default | allowed | meaning |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for setting in SETTINGS:
+        default = _default_text(setting)
+        cells = (
+            f"`{setting.name}`",
+            f"`{setting.path}`",
+            default,
+            _escaped(setting.kind.allowed),
+            _escaped(setting.meaning),
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _default_text(setting: Setting) -> str:
+    if setting.field == "spool_dir":
+        return "`<LOG_DIR>/spool`"
+    text = setting.kind.show(setting.default)
+    return f"`{text}`" if text else "none"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")

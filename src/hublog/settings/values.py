@@ -1,0 +1,237 @@
+"""Kinds of values: what is allowed for a setting, from text as well as from Python objects.
+
+The same text means the same in the environment, in a framework's configuration and in YAML; where a
+source can hold a real bool, number, enum or path, that is taken too.
+"""
+
+import logging
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+_MAX_TEXT: Final = 256
+_MAX_SHOWN: Final = 60
+_MAX_COUNT: Final = (1 << 31) - 1
+_MAX_BYTES: Final = 1 << 40
+#: One day: waits of threads overflow somewhere above, and no sane setting comes near.
+_MAX_SECONDS: Final = 86_400
+
+_TRUE: Final = frozenset({"true", "1", "yes", "on"})
+_FALSE: Final = frozenset({"false", "0", "no", "off"})
+_UNITS: Final = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "kib": 1 << 10,
+    "mib": 1 << 20,
+    "gib": 1 << 30,
+}
+
+_INTEGER = re.compile(r"[+-]?[0-9]+(_[0-9]+)*")
+_SIZE = re.compile(r"([0-9]+(?:_[0-9]+)*)\s*([a-z]*)")
+_HUB_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,254}[A-Za-z0-9])?")
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
+_PLAIN_TEXT = re.compile(r"[\w.+-]+", re.ASCII)
+#: Text of this form may be a key that stands under the wrong name; it is never shown.
+_SECRET_TEXT = re.compile(r"(?i)sharedaccess|accountkey|password|sig=|[a-z0-9+/]{30,}")
+
+
+class NotAllowedError(ValueError):
+    """A value is not allowed; the message says what was seen, and is empty where the value may be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a setting may be.
+
+    Attributes:
+        allowed: completes the sentence "it must be ...".
+        parse: returns the value to use, or raises ``NotAllowedError``.
+        show: the text of a default in the documentation.
+    """
+
+    allowed: str
+    parse: Callable[[object], object]
+    show: Callable[[object], str] = str
+
+
+def shown(value: object) -> str:
+    """Return a value as it may stand in a message: short, on one line, and no secret."""
+    try:
+        text = value if type(value) is str else repr(value)
+    except Exception:  # noqa: BLE001  # any object may stand in a framework's configuration
+        text = f"<{type(value).__name__}>"
+    if _SECRET_TEXT.search(text):
+        return f"a text of {len(text)} characters, not shown since it may hold a secret"
+    if not isinstance(value, str | int | float | None):
+        text = f"{text} ({type(value).__name__})"
+    elif type(value) is str and not _PLAIN_TEXT.fullmatch(text):
+        text = repr(text)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
+
+
+def is_empty(value: object) -> bool:
+    """Tell whether a value counts as not set."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _text(value: object) -> str:
+    """Return the text of a str, stripped; everything else is refused."""
+    if not isinstance(value, str):
+        raise NotAllowedError
+    return str.__str__(value).strip()
+
+
+def _boolean(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    text = str(value) if type(value) is int else _text(value)
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise NotAllowedError
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool):
+        raise NotAllowedError
+    if isinstance(value, int):
+        return int(value)
+    text = _text(value)
+    if not _INTEGER.fullmatch(text) or len(text) > _MAX_TEXT:
+        raise NotAllowedError
+    return int(text)
+
+
+def _level(value: object) -> int:
+    if isinstance(value, str) and not _INTEGER.fullmatch(value.strip()):
+        found = logging.getLevelNamesMapping().get(_text(value).upper())
+        if found is None:
+            raise NotAllowedError
+        return found
+    number = _whole(value)
+    if not 0 <= number <= _MAX_COUNT:
+        raise NotAllowedError
+    return number
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool):
+        raise NotAllowedError
+    try:
+        number = float(value) if isinstance(value, int | float) else float(_text(value))
+    except (ValueError, OverflowError):
+        raise NotAllowedError from None
+    if not math.isfinite(number) or not 0 < number <= _MAX_SECONDS:
+        raise NotAllowedError
+    return number
+
+
+def _path(value: object) -> Path:
+    text = str(value) if isinstance(value, Path) else _text(value)
+    if not text.strip() or "\0" in text or "\n" in text:
+        raise NotAllowedError
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # no home directory
+        raise NotAllowedError from None
+
+
+def _name(value: object) -> str:
+    if type(value) is int:
+        return str(value)
+    text = _text(value)
+    if len(text) > _MAX_TEXT or not text.isprintable():
+        raise NotAllowedError
+    return text
+
+
+def integer(least: int, most: int = _MAX_COUNT) -> Kind:
+    """Return the kind of whole numbers from ``least`` to ``most``, both included."""
+
+    def parse(value: object) -> int:
+        number = _whole(value)
+        if not least <= number <= most:
+            raise NotAllowedError
+        return number
+
+    limits = f"{least} or more" if most == _MAX_COUNT else f"from {least} to {most}"
+    return Kind(f"a whole number, {limits}", parse)
+
+
+def size(least: int, most: int = _MAX_BYTES) -> Kind:
+    """Return the kind of sizes in bytes from ``least`` to ``most``, both included."""
+
+    def parse(value: object) -> int:
+        found = _SIZE.fullmatch(value.strip().lower()) if isinstance(value, str) else None
+        if isinstance(value, str) and (found is None or found[2] not in _UNITS or len(value) > _MAX_TEXT):
+            raise NotAllowedError
+        number = int(found[1]) * _UNITS[found[2]] if found else _whole(value)
+        if not least <= number <= most:
+            raise NotAllowedError
+        return number
+
+    limits = f"{least} or more" if most == _MAX_BYTES else f"from {least} to {most}"
+    return Kind(f"a size in bytes like 1048576, 1MiB or 1MB, {limits}", parse, _size_text)
+
+
+def choice(options: type[StrEnum]) -> Kind:
+    """Return the kind of words that a closed set knows, in any case."""
+
+    def parse(value: object) -> StrEnum:
+        try:
+            return options(_text(value).lower())
+        except ValueError:
+            raise NotAllowedError from None
+
+    names = [str(option) for option in options]
+    return Kind(f"{', '.join(names[:-1])} or {names[-1]}", parse)
+
+
+def _matching(pattern: re.Pattern[str], allowed: str) -> Kind:
+    def parse(value: object) -> str:
+        text = _name(value)
+        if not pattern.fullmatch(text):
+            raise NotAllowedError
+        return text
+
+    return Kind(allowed, parse)
+
+
+def _size_text(value: object) -> str:
+    number = _whole(value)
+    for unit, factor in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if number and number % factor == 0:
+            return f"{number // factor} {unit}"
+    return str(number)
+
+
+def _level_text(value: object) -> str:
+    return logging.getLevelName(_whole(value))
+
+
+BOOLEAN: Final = Kind("true, false, 1, 0, yes, no, on or off", _boolean, lambda value: str(value).lower())
+LEVEL: Final = Kind("DEBUG, INFO, WARNING, ERROR, CRITICAL or a number, 0 or more", _level, _level_text)
+SECONDS: Final = Kind(
+    f"a number of seconds above 0, at most {_MAX_SECONDS}", _seconds, lambda value: f"{value} s"
+)
+PATH: Final = Kind("the path of a directory", _path)
+TEXT: Final = Kind(
+    f"a text on one line of at most {_MAX_TEXT} characters; a number with a point needs quotes", _name
+)
+HUB_NAME: Final = _matching(
+    _HUB_NAME,
+    "the name of an event hub: at most 256 letters, digits, '.', '-' and '_', a letter or digit at both ends",
+)
+HOST_NAME: Final = _matching(
+    _HOST_NAME, "a host name like shop.servicebus.windows.net, without sb:// and path"
+)
+HEADER_NAME: Final = _matching(_HEADER_NAME, "the name of an HTTP header like X-Request-ID")
