@@ -42,7 +42,7 @@ class EventHubHandler(CaptureHandler):
         if keywords:
             read_settings({"eventhub_logging": keywords}, environ={}).strict()
         self._pipeline = get_pipeline(settings, keywords=keywords, framework=framework)
-        self._pipeline.handlers.add(self)
+        self._pipeline.join(self)
 
     @property
     def pipeline(self) -> Pipeline:
@@ -57,7 +57,7 @@ class EventHubHandler(CaptureHandler):
                 pipeline.read()
             if not pipeline.is_enabled or (not self.level and record.levelno < pipeline.level):
                 return
-            if len(pipeline.handlers) > 1 and _is_second(record):
+            if pipeline.is_shared and _is_second(record):
                 return
             pipeline.accept(record)
         except Exception as error:  # noqa: BLE001  # a log call never raises; the record is counted
@@ -73,9 +73,7 @@ class EventHubHandler(CaptureHandler):
 
     def close(self) -> None:
         """Leave the pipeline; the last one to leave lets its thread end once all is delivered."""
-        self._pipeline.handlers.discard(self)
-        if not self._pipeline.handlers:
-            self._pipeline.retire()
+        self._pipeline.leave(self)
         super().close()
 
     def __repr__(self) -> str:

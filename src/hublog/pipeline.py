@@ -44,7 +44,8 @@ class _Process:
         self.pid = os.getpid()
         self.ids = RecordIds()
         self.queue = BoundedQueue(max_lines=hub.max_queue_size, max_bytes=hub.max_queue_bytes)
-        self.formatter = pipeline.make_formatter(settings, self.ids)
+        self.put = self.queue.put
+        self.encode = pipeline.make_formatter(settings, self.ids).encode
         self.shipper = Shipper(
             self.queue,
             _NoSender(),
@@ -115,8 +116,9 @@ class Pipeline:
         self._urgent_level = logging.ERROR
         self._is_told = False
         self._errors = Tally()
-        #: The handlers that feed this pipeline.
-        self.handlers: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
+        self._handlers: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
+        #: Whether more than one handler may feed this pipeline, so that a record must be known again.
+        self.is_shared = False
         #: False when the destination is switched off: nothing is formatted or counted. None: not read yet.
         self.is_enabled: bool | None = None
         #: False once it is known that there is no connection string.
@@ -133,11 +135,23 @@ class Pipeline:
         if not self.is_configured:
             process.unconfigured.add()
             return
-        line = process.formatter.encode(record)
-        if not process.queue.put(line, urgent=record.levelno >= self._urgent_level):
+        line = process.encode(record)
+        if not process.put(line, record.levelno >= self._urgent_level):
             process.shipper.refused.add()
         if _exits:
             _deliver_late(self)
+
+    def join(self, handler: logging.Handler) -> None:
+        """Be fed by this handler too."""
+        self._handlers.add(handler)
+        self.is_shared = len(self._handlers) > 1
+
+    def leave(self, handler: logging.Handler) -> None:
+        """Be fed by this handler no more; after the last one the thread ends when all is delivered."""
+        self._handlers.discard(handler)
+        self.is_shared = len(self._handlers) > 1
+        if not self._handlers:
+            self.retire()
 
     def failed(self, error: Exception) -> None:
         """Count a record that could not be taken; tell the first one."""
@@ -162,7 +176,7 @@ class Pipeline:
         self.level, self._urgent_level = settings.eventhub.level, settings.eventhub.urgent_level
         process = self._process
         if process is not None:
-            process.formatter = self.make_formatter(settings, process.ids)
+            process.encode = self.make_formatter(settings, process.ids).encode
             process.worker.call_prepare()
         return settings
 

@@ -14,6 +14,9 @@ OWN_THREAD: Final = 1_000
 #: Loggers whose records are made by shipping records; they go to console and file only.
 _OWN_NAMES: Final = frozenset({"azure", "msal", "msal_extensions", "uamqp", LOGGER_NAME})
 _OWN_PREFIXES: Final = ("azure.", "msal.", "uamqp.", LOGGER_NAME + ".")
+#: What is known of logger names, so that each is looked at once.
+_is_own: dict[str, bool] = {}
+_IS_OWN_MAX = 4_096
 
 # A context variable, not a threading.local: one made before gevent patches is shared by all greenlets,
 # and a depth, not a flag: a signal handler may log while this thread formats.
@@ -34,18 +37,22 @@ class CaptureHandler(logging.Handler):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Pass a record on, unless a filter refuses it; no lock is taken, and nothing is raised."""
-        found: object = self.filter(record)
-        if found:  # from Python 3.12 on a filter may hand over another record
-            self.emit(found if isinstance(found, logging.LogRecord) else record)
-        return bool(found)
+        if self.filters:
+            found: object = self.filter(record)
+            if not found:
+                return False
+            if isinstance(found, logging.LogRecord):  # from Python 3.12 on a filter may hand over another
+                record = found
+        self.emit(record)
+        return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Capture a record; never raises, never waits."""
+        is_own = _is_own.get(record.name)
+        if is_own is None:
+            is_own = _look_at(record.name)
         depth = _depth.get()
-        if depth >= MAX_DEPTH:
-            return
-        name = record.name
-        if name in _OWN_NAMES or name.startswith(_OWN_PREFIXES):
+        if is_own or depth >= MAX_DEPTH:
             return
         token = _depth.set(depth + 1)
         try:
@@ -56,3 +63,11 @@ class CaptureHandler(logging.Handler):
     def capture(self, record: logging.LogRecord) -> None:
         """Take the record; runs in the caller's thread."""
         raise NotImplementedError
+
+
+def _look_at(name: str) -> bool:
+    is_own = name in _OWN_NAMES or name.startswith(_OWN_PREFIXES)
+    if len(_is_own) >= _IS_OWN_MAX:
+        _is_own.clear()
+    _is_own[name] = is_own
+    return is_own
