@@ -54,7 +54,11 @@ def start(tmp_path):
     def start_program(source, *, connection=None, **environment):
         script = tmp_path / f"program{len(running)}.py"
         script.write_text(source)
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("EVENTHUB", "LOG", "FILE"))}
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("EVENTHUB", "LOG", "FILE"))
+        }
         environment = {
             **inherited,
             "LOG_DIR": str(tmp_path / "logs"),

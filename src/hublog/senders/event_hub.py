@@ -4,8 +4,13 @@ The plain producer client with all of its own retries switched off: the breaker 
 is made at the first send, used by one thread, and never shared with a forked child.
 """
 
+# Azure loads this module at the first send. That may be at the exit, when it can no longer be loaded:
+# it registers an exit hook of its own, which ``threading`` refuses by then.
+import concurrent.futures.thread  # noqa: F401
 import contextlib
+import os
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -73,6 +78,8 @@ class EventHubSender:
         """
         try:
             if self._client is None:
+                with _loading.lock:
+                    _load()
                 self._client = self._connect(self._settings)
             return self._send(self._client, bodies, properties)
         except SendError:
@@ -118,6 +125,54 @@ class EventHubSender:
         if client is not None:
             with contextlib.suppress(Exception):  # it failed already, and that is what is reported
                 client.close()
+
+
+class _Loading:
+    """Keeps a fork from happening in the middle of an import.
+
+    A child inherits the import locks that another thread held, and nobody there to release them: its
+    own thread would wait for them for ever. So a fork waits until the client is loaded, about 0.1 s,
+    once in the life of a process; and never longer than the limit.
+    """
+
+    LIMIT_S: Final = 2.0
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._is_held = False
+
+    def before_fork(self) -> None:
+        """Wait for an import that is under way."""
+        self._is_held = self.lock.acquire(timeout=self.LIMIT_S)
+
+    def after_fork(self) -> None:
+        """Go on, in the parent."""
+        if self._is_held:
+            self.lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Go on, in the child, whoever held the lock."""
+        self.lock = threading.Lock()
+
+
+_loading = _Loading()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_loading.before_fork,
+        after_in_parent=_loading.after_fork,
+        after_in_child=_loading.after_fork_in_child,
+    )
+
+
+def _load() -> None:
+    """Load the client, and what it would load at its first connection."""
+    import encodings.idna  # noqa: PLC0415
+
+    import azure.eventhub  # noqa: PLC0415
+    import certifi  # noqa: PLC0415
+
+    del encodings, azure
+    certifi.where()
 
 
 def connect_producer(settings: EventHubSettings) -> "EventHubProducerClient":
