@@ -33,7 +33,7 @@ class Packer:
         gzip_level: 1 (fast) to 9 (small).
     """
 
-    def __init__(self, packing: Packing, *, gzip_level: int = 6) -> None:
+    def __init__(self, packing: Packing, *, gzip_level: int = 3) -> None:
         self._packing = packing
         self._level = gzip_level
         #: Application properties of every event; ADX reads ``Compression`` in just this form.

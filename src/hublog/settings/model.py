@@ -64,7 +64,7 @@ class EventHubSettings:
     circuit_breaker_threshold: int = 5
     circuit_breaker_cooldown_seconds: float = 30.0
     packing: Packing = Packing.LINES
-    gzip_level: int = 6
+    gzip_level: int = 3
     max_record_bytes: int = 64 * KIB
     spool: SpoolMode = SpoolMode.OVERFLOW
     spool_dir: Path | None = None
