@@ -303,3 +303,42 @@ def test_a_forked_child_ships_its_own_records_and_none_of_its_parents(make_logge
     os.close(writing)
     assert pipeline.flush(10)
     assert pipeline.stats().sent_total == 5
+
+
+def test_an_error_of_our_own_is_told_and_does_not_end_delivery(make_logger, monkeypatch, caplog):
+    from hublog.delivery import worker
+
+    monkeypatch.setattr(worker, "ERROR_PAUSE_S", 0.01)
+    sender = MemorySender()
+    logger, pipeline = make_logger(sender)
+    logger.info("one")
+    assert pipeline.flush(10)
+    shipper = pipeline.process.shipper
+    step = shipper.step
+    failures = iter([True, True])
+
+    def fail():
+        if next(failures, False):
+            raise LookupError("our own")
+        return step()
+
+    monkeypatch.setattr(shipper, "step", fail)
+    with caplog.at_level(logging.ERROR, "hublog.internal"):
+        logger.info("two")
+        assert sender.wait_for(2)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "LookupError" in caplog.text
+
+
+def test_a_record_that_cannot_be_taken_is_counted_and_told_once(monkeypatch, caplog):
+    from hublog.handler import EventHubHandler
+
+    handler = EventHubHandler(settings=make_settings(eventhub_name="broken"))
+    monkeypatch.setattr(handler.pipeline, "_this_process", lambda: 1 / 0)
+    logger = logging.Logger("test.broken")
+    logger.addHandler(handler)
+    with caplog.at_level(logging.ERROR, "hublog.internal"):
+        logger.info("a")
+        logger.info("b")
+    assert handler.pipeline._errors.read() == 2
+    assert [record.levelname for record in caplog.records] == ["ERROR"]

@@ -228,7 +228,7 @@ class Pipeline:
         process = self._processes.get(os.getpid())
         if process is None:
             return Stats()
-        return process.shipper.stats(unconfigured=process.unconfigured.read())
+        return process.shipper.stats(unconfigured=process.unconfigured.read(), failed=self._errors.read())
 
     def retire(self) -> None:
         """Let the thread end when everything is delivered; a later record starts it again."""
@@ -241,6 +241,7 @@ class Pipeline:
         _inherited.append(self._processes)
         self._processes = {}
         self._process = None
+        self._errors = Tally()
 
     @property
     def process(self) -> _Process | None:

@@ -230,3 +230,25 @@ def test_every_record_is_sent_once_or_counted(errors, waves, packing, max_lines)
     if packing is not Packing.GZIP:
         assert len(bench.arrived) == stats.sent_total == len(set(bench.arrived))
         assert bench.arrived == sorted(bench.arrived)
+
+
+def test_lines_that_cannot_be_packed_are_counted_and_the_next_ones_go_on():
+    class Broken(Packer):
+        broken = True
+
+        def pack(self, lines, *, sent_at):
+            if self.broken:
+                self.broken = False
+                raise MemoryError
+            return super().pack(lines, sent_at=sent_at)
+
+    bench = Bench(MemorySender())
+    bench.shipper._packer = Broken(Packing.LINES)
+    bench.log(10)
+    with pytest.raises(MemoryError):
+        bench.shipper.step()
+    bench.check_books()
+    bench.log(10)
+    bench.run(1.0)
+    assert bench.arrived == list(range(11, 21))
+    assert bench.shipper.stats().dropped == {Drop.ERROR: 10}

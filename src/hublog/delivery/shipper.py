@@ -167,11 +167,12 @@ class Shipper:
             self._dropped[reason] += len(lost)
             return len(lost)
 
-    def stats(self, *, unconfigured: int = 0) -> Stats:
+    def stats(self, *, unconfigured: int = 0, failed: int = 0) -> Stats:
         """Return a snapshot of the books; any thread may ask.
 
         Args:
             unconfigured: records that were refused since there is no hub, counted by the caller.
+            failed: records that could not be taken at all, counted by the caller.
         """
         with self._lock:
             queued = len(self._queue)
@@ -179,8 +180,9 @@ class Shipper:
             dropped = dict(self._dropped)
             dropped[Drop.QUEUE_FULL] += refused
             dropped[Drop.NOT_CONFIGURED] += unconfigured
+            dropped[Drop.ERROR] += failed
             return Stats(
-                accepted_total=self._taken + queued + refused + unconfigured,
+                accepted_total=self._taken + queued + refused + unconfigured + failed,
                 sent_total=self._sent,
                 dropped={reason: number for reason, number in dropped.items() if number},
                 queued=queued,
@@ -200,7 +202,13 @@ class Shipper:
             self._in_flight += number
         sent_at = self._wall()
         for lines in batches:
-            self._pending.extend(self._packer.pack(lines, sent_at=sent_at))
+            try:
+                self._pending.extend(self._packer.pack(lines, sent_at=sent_at))
+            except Exception:
+                with self._lock:  # what cannot be packed must not be held for ever
+                    self._settle(lines)
+                    self._dropped[Drop.ERROR] += len(lines)
+                raise
 
     def _send(self) -> bool:
         offered = list(self._pending)

@@ -6,6 +6,7 @@ and nothing here survives a fork: the child makes its own.
 
 import contextlib
 import contextvars
+import logging
 import queue as queues
 import threading
 import time
@@ -15,8 +16,11 @@ from typing import Final
 
 from hublog.delivery.bounded_queue import NEVER, BoundedQueue
 from hublog.delivery.shipper import Shipper, finite
+from hublog.reports import report
 
 THREAD_NAME: Final = "hublog"
+#: Pause after an error of our own.
+ERROR_PAUSE_S: Final = 1.0
 _TOKENS_MAX = 2
 
 
@@ -75,6 +79,7 @@ class Worker:
         self._thread: threading.Thread | None = None
         self._is_stopping = False
         self._is_prepared = False
+        self._is_error_told = False
         queue.wake_at = 1
         queue.wake = self.wake
 
@@ -145,7 +150,7 @@ class Worker:
         self._enter()
         while True:
             self._drain_tokens()
-            wait = self._step()
+            wait = self._guarded_step()
             self._settle_requests()
             if self._is_stopping and self._shipper.finished_total >= self._shipper.accepted_total:
                 break
@@ -157,6 +162,18 @@ class Worker:
         self._queue.wake_at = 1
         if len(self._queue) or self._requests:  # what came while this thread was on its way out woke nobody
             self.wake()
+
+    def _guarded_step(self) -> float:
+        """Step; an error of our own must not end the thread, since nobody would notice."""
+        try:
+            return self._step()
+        except Exception as error:  # noqa: BLE001  # it is told, and the next step tries again
+            if not self._is_error_told:
+                self._is_error_told = True
+                report(
+                    logging.ERROR, f"Delivery failed with {type(error).__name__}: {error} It is tried again."
+                )
+            return ERROR_PAUSE_S
 
     def _step(self) -> float:
         while self._requests:
