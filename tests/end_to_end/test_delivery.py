@@ -19,18 +19,23 @@ def test_every_record_arrives_once_in_each_packing(hub, run, arrived, packing):
 
 
 @pytest.mark.parametrize(
-    ("end", "status"),
+    "end",
     [
-        ("", 0),
-        ("sys.exit(3)", 3),
-        ("raise LookupError('x')", 1),
-        ("import atexit; os.kill(os.getpid(), 2)", -2),
+        "",
+        "sys.exit(3)",
+        "raise LookupError('x')",
+        "import signal; signal.raise_signal(signal.SIGINT)",
+        "import signal; signal.signal(15, lambda *_: sys.exit(4)); signal.raise_signal(15)",
     ],
-    ids=["normal", "sys.exit", "exception", "SIGINT"],
+    ids=["normal", "sys.exit", "exception", "SIGINT", "SIGTERM turned into sys.exit"],
 )
-def test_what_waits_is_delivered_however_the_program_ends(hub, run, arrived, end, status):
+def test_what_waits_is_delivered_however_the_program_ends(hub, run, arrived, end):
+    control = run(f"import sys\n{end}\n")
     program = run(BURST + end, connection=hub.connection_string(), EVENTHUB_LOG_BATCH_TIMEOUT="60")
-    assert program.process.returncode == status
+    # After SIGINT Python ends itself by the signal, or with 1 where an exit hook has used eval, as any
+    # import of a namedtuple does: it then forgets that it was interrupted.
+    allowed = {control.process.returncode, *([1] if "SIGINT" in end else [])}
+    assert program.process.returncode in allowed, program.errors
     assert sorted(arrived(hub, 500)) == sorted(EXPECTED)
 
 
@@ -63,9 +68,9 @@ def test_a_shutdown_in_mid_program_loses_nothing(hub, run, arrived):
     assert sorted(arrived(hub, 2)) == ["one", "two"]
 
 
-@pytest.mark.parametrize("silence", ["accept", "open"])
+@pytest.mark.parametrize("silence", ["silent", "silent-open", "silent-attach", "withhold-token", "swallow"])
 def test_a_hub_that_falls_silent_does_not_hold_the_exit_up(hub, run, silence, log_file):
-    hub.faults.add(silence, "silent", times=1_000)
+    hub.faults.add(silence, times=None)
     program = run(BURST, connection=hub.connection_string(), EVENTHUB_LOG_EXIT_TIMEOUT="2")
     assert program.process.returncode == 0
     assert program.seconds < 20, "the exit budget is 2 s; the rest is for starting an interpreter"

@@ -41,7 +41,7 @@ class BoundedQueue:
         self.urgent = False
         #: The length at which a put calls ``wake``; the taker lowers it before it sleeps.
         self.wake_at = NEVER
-        self.wake: Callable[[], None] = _nobody
+        self.wake: Callable[[], object] = _nobody
 
     def __len__(self) -> int:
         return len(self._lines)

@@ -83,14 +83,19 @@ class Worker:
         queue.wake_at = 1
         queue.wake = self.wake
 
-    def wake(self) -> None:
-        """End the thread's sleep; start it if this is the first time. Never waits."""
+    def wake(self) -> bool:
+        """End the thread's sleep; start it if there is none. Never waits.
+
+        Returns:
+            False when no thread can be started; the next call tries again.
+        """
         self._queue.wake_at = NEVER  # one caller pays; the thread lowers it again before it sleeps
         if self._thread is None and not self._start():
             self._queue.wake_at = 1
-            return
+            return False
         if self._tokens.qsize() < _TOKENS_MAX:
             self._tokens.put(None)
+        return True
 
     def call_prepare(self) -> None:
         """Have ``prepare`` called again: the configuration may have changed."""
@@ -109,8 +114,7 @@ class Worker:
             request.settle(is_settled=True)
             return request
         self._requests.append(request)
-        self.wake()
-        if self._thread is None:
+        if not self.wake():
             request.settle(is_settled=False)
         return request
 
@@ -153,15 +157,29 @@ class Worker:
             wait = self._guarded_step()
             self._settle_requests()
             if self._is_stopping and self._shipper.finished_total >= self._shipper.accepted_total:
-                break
-            if wait > 0:
+                if self._ends():
+                    return
+            elif wait > 0:
                 self._sleep(wait)
+
+    def _ends(self) -> bool:
+        """End the thread, unless something came while it was on its way out."""
         self._is_stopping = self._is_prepared = False
         self._leave()
         self._thread = None  # a record that comes later starts another
         self._queue.wake_at = 1
-        if len(self._queue) or self._requests:  # what came while this thread was on its way out woke nobody
-            self.wake()
+        if not (len(self._queue) or self._requests):
+            return True
+        # What came just now woke nobody. Go on in this thread: at the exit no other can be started.
+        if not self._starting.acquire(blocking=False):
+            return True  # somebody is starting one
+        try:
+            if self._thread is not None:
+                return True
+            self._thread = threading.current_thread()
+        finally:
+            self._starting.release()
+        return False
 
     def _guarded_step(self) -> float:
         """Step; an error of our own must not end the thread, since nobody would notice."""
@@ -176,20 +194,26 @@ class Worker:
             return ERROR_PAUSE_S
 
     def _step(self) -> float:
+        if not self._is_prepared:
+            self._is_prepared = True  # before the call: a change meanwhile sets it back
+            wait = self._prepare(bool(self._waiting or self._requests))
+            if wait > 0:
+                self._is_prepared = False
+                self._take_requests()
+                return wait
+        # After the preparation: it may give the shipper another batcher, which knows of no flush.
+        if self._take_requests() or self._is_stopping:
+            self._shipper.flush()
+        return self._shipper.step()
+
+    def _take_requests(self) -> int:
+        taken = 0
         while self._requests:
             request = self._requests.popleft()
             request.target = self._shipper.accepted_total
             self._waiting.append(request)
-            self._shipper.flush()
-        if not self._is_prepared:
-            self._is_prepared = True  # before the call: a change meanwhile sets it back
-            wait = self._prepare(bool(self._waiting))
-            if wait > 0:
-                self._is_prepared = False
-                return wait
-        if self._is_stopping:
-            self._shipper.flush()
-        return self._shipper.step()
+            taken += 1
+        return taken
 
     def _settle_requests(self) -> None:
         left: list[FlushRequest] = []

@@ -1,0 +1,159 @@
+"""AMQP 1.0 types that Python has no literal for.
+
+Plain Python stands for the others: None null, bool boolean, int long, float double, str string,
+bytes binary, ``uuid.UUID`` uuid, list list, dict map. Every type decodes to exactly one class, so a
+value that is encoded again keeps its type.
+
+Source: OASIS AMQP 1.0 part 1, section 1.6.
+"""
+
+import decimal
+from collections.abc import Iterable
+from typing import Final
+
+from hublog.errors import LocalHubError
+
+
+class DecodeError(LocalHubError):
+    """The bytes are not AMQP 1.0, or go beyond what is taken from a peer."""
+
+
+class UByte(int):
+    """Integer from 0 to 2**8 - 1."""
+
+    __slots__ = ()
+
+
+class UShort(int):
+    """Integer from 0 to 2**16 - 1."""
+
+    __slots__ = ()
+
+
+class UInt(int):
+    """Integer from 0 to 2**32 - 1."""
+
+    __slots__ = ()
+
+
+class ULong(int):
+    """Integer from 0 to 2**64 - 1."""
+
+    __slots__ = ()
+
+
+class Byte(int):
+    """Integer from -2**7 to 2**7 - 1."""
+
+    __slots__ = ()
+
+
+class Short(int):
+    """Integer from -2**15 to 2**15 - 1."""
+
+    __slots__ = ()
+
+
+class Int(int):
+    """Integer from -2**31 to 2**31 - 1."""
+
+    __slots__ = ()
+
+
+class Timestamp(int):
+    """Milliseconds since 1970-01-01 UTC."""
+
+    __slots__ = ()
+
+
+class Float32(float):
+    """A float of four bytes."""
+
+    __slots__ = ()
+
+
+class Char(str):
+    """One Unicode character."""
+
+    __slots__ = ()
+
+
+class Symbol(str):
+    """Text of ASCII characters out of a fixed vocabulary."""
+
+    __slots__ = ()
+
+
+#: Width in bytes -> bits of the exponent, its bias, most digits: IEEE 754-2008, table 3.6.
+_DECIMAL_FORMATS: Final = {4: (8, 101, 7), 8: (10, 398, 16), 16: (14, 6176, 34)}
+
+
+class DecimalBits(bytes):
+    """A decimal32, decimal64 or decimal128: its 4, 8 or 16 bytes as they were on the wire."""
+
+    __slots__ = ()
+
+    @property
+    def value(self) -> decimal.Decimal:
+        """The number, read as Binary Integer Decimal; a coefficient beyond the digits counts as 0."""
+        exponent_bits, bias, digits = _DECIMAL_FORMATS[len(self)]
+        number, width = int.from_bytes(self, "big"), 8 * len(self)
+        sign = number >> (width - 1)
+        combination = (number >> (width - 6)) & 0b11111
+        if combination >> 1 == 0b1111:
+            return decimal.Decimal(("-" if sign else "") + ("NaN" if combination & 1 else "Infinity"))
+        low_bits = width - 1 - exponent_bits
+        if combination >> 3 == 0b11:
+            low_bits -= 2
+            coefficient = (0b100 << low_bits) | (number & ((1 << low_bits) - 1))
+        else:
+            coefficient = number & ((1 << low_bits) - 1)
+        exponent = (number >> low_bits) & ((1 << exponent_bits) - 1)
+        if coefficient >= 10**digits:
+            coefficient = 0
+        return decimal.Decimal((sign, tuple(map(int, str(coefficient))), exponent - bias))
+
+
+class Described:
+    """A value with a descriptor that says what it means.
+
+    Attributes:
+        descriptor: a ULong code or a Symbol, for what the specification defines.
+        value: any AMQP value.
+    """
+
+    __slots__ = ("descriptor", "value")
+
+    def __init__(self, descriptor: object, value: object) -> None:
+        self.descriptor = descriptor
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Described):
+            return NotImplemented
+        return self.descriptor == other.descriptor and self.value == other.value
+
+    def __hash__(self) -> int:
+        return hash(self.descriptor)
+
+    def __repr__(self) -> str:
+        return f"Described({self.descriptor!r}, {self.value!r})"
+
+
+class Array(list[object]):
+    """Values that all have one type.
+
+    Attributes:
+        code: the constructor byte of the elements; None lets the first element decide.
+        descriptor: stands before every element of an array of described values, else None; the
+            elements are then the bare values.
+    """
+
+    __slots__ = ("code", "descriptor")
+
+    def __init__(
+        self, items: Iterable[object] = (), *, code: int | None = None, descriptor: object = None
+    ) -> None:
+        super().__init__(items)
+        self.code = code
+        self.descriptor = descriptor

@@ -1,0 +1,126 @@
+"""The answer to a query as a table, as JSON or as CSV."""
+
+import csv
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final, TextIO
+
+import orjson
+
+from hublog.local.conform import utc_text
+from hublog.local.extra import need_extra
+from hublog.local.kql import Result
+from hublog.local.paint import harmless, harmless_json, make_console
+
+#: With more columns each row is printed as a list of what it has.
+_MAX_COLUMNS: Final = 12
+#: Where no terminal sets a width, nothing is folded.
+_NO_TERMINAL_WIDTH: Final = 1 << 15
+
+
+def write_table(result: Result, out: TextIO) -> None:
+    """Write a table for the terminal; more columns than fit become one block for each row.
+
+    Raises:
+        ImportError: the extra ``local`` is missing.
+    """
+    need_extra("rich")
+    from rich.table import Table  # noqa: PLC0415  # of the extra local
+    from rich.text import Text  # noqa: PLC0415
+
+    if len(result.columns) > _MAX_COLUMNS:
+        _write_blocks(result, out)
+    else:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        numbers = [_is_numeric(result, index) for index in range(len(result.columns))]
+        for name, is_number in zip(result.columns, numbers, strict=True):
+            table.add_column(Text(harmless(name)), justify="right" if is_number else "left", overflow="fold")
+        for row in result.rows:
+            table.add_row(*(Text(harmless(text_of(value))) for value in row))
+        make_console(out, width=None if out.isatty() else _NO_TERMINAL_WIDTH).print(table)
+    number = len(result.rows)
+    if out.isatty():
+        out.write(f"{number} row{'' if number == 1 else 's'}\n")
+
+
+def write_json(result: Result, out: TextIO) -> None:
+    """Write a JSON array of objects, one a line; moments are ISO 8601, timespans as KQL writes them."""
+    lines = (
+        harmless_json(orjson.dumps(record, default=_json_value, option=orjson.OPT_NON_STR_KEYS)).decode()
+        for record in ({name: _json(value) for name, value in row.items()} for row in result.records())
+    )
+    out.write("[" + ",".join(f"\n{line}" for line in lines) + "\n]\n")
+
+
+def write_csv(result: Result, out: TextIO) -> None:
+    """Write CSV (RFC 4180) with a header; null is empty. A terminal gets no character that it obeys."""
+    show = harmless if out.isatty() else str
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([show(name) for name in result.columns])
+    writer.writerows([show(text_of(value)) for value in row] for row in result.rows)
+
+
+FORMATS: Final[Mapping[str, Callable[[Result, TextIO], None]]] = {
+    "table": write_table,
+    "json": write_json,
+    "csv": write_csv,
+}
+
+
+def text_of(value: object) -> str:
+    """Return a value as KQL shows it; null is empty."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    plain = _json(value)
+    if isinstance(plain, str):
+        return plain
+    if isinstance(plain, int | float | Decimal):
+        return str(plain)
+    return orjson.dumps(plain, default=_json_value, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _json(value: object) -> object:
+    if isinstance(value, datetime):
+        return utc_text(value)
+    if isinstance(value, timedelta):
+        return _timespan(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 63:
+        return str(value)
+    return value
+
+
+def _json_value(value: object) -> object:
+    return float(value) if isinstance(value, Decimal) else str(value)
+
+
+def _timespan(value: timedelta) -> str:
+    """Return ``1.02:03:04.5000000``: days, then the time, in units of 100 ns."""
+    sign = "-" if value < timedelta() else ""
+    value = abs(value)
+    hours, rest = divmod(value.seconds, 3600)
+    minutes, seconds = divmod(rest, 60)
+    days = f"{value.days}." if value.days else ""
+    fraction = f".{value.microseconds:06d}0" if value.microseconds else ""
+    return f"{sign}{days}{hours:02d}:{minutes:02d}:{seconds:02d}{fraction}"
+
+
+def _is_numeric(result: Result, index: int) -> bool:
+    values = [row[index] for row in result.rows if row[index] is not None]
+    return bool(values) and all(
+        isinstance(value, int | float | Decimal) and not isinstance(value, bool) for value in values
+    )
+
+
+def _write_blocks(result: Result, out: TextIO) -> None:
+    width = max(len(name) for name in result.columns)
+    for number, row in enumerate(result.rows, start=1):
+        out.write(f"-- row {number}\n")
+        for name, value in zip(result.columns, row, strict=True):
+            text = text_of(value)
+            if text:
+                out.write(f"{harmless(name):<{width}}  {harmless(text)}\n")

@@ -1,0 +1,1 @@
+"""The server: connections, sessions and links on one side, event hubs and their partitions on the other."""

@@ -1,0 +1,157 @@
+"""``hublog local``: a hub in the foreground, and everything that arrives in files."""
+
+import os
+import shlex
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TextIO
+
+from hublog.capture.columns import TABLE
+from hublog.local import LocalHub
+from hublog.local.extra import need_extra
+from hublog.local.ingest import Ingester
+from hublog.local.intake import Intake
+from hublog.local.store import DEFAULT_DIRECTORY, Store
+
+#: The name under which an application finds the connection string.
+VARIABLE: Final = "EVENTHUB_NAMESPACE_CONNECTION_STRING"
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+#: What each partition keeps in memory for consumers; the rows are in the files.
+_RETENTION_BYTES: Final = 64 << 20
+#: The same complaint is made so often, and so many different ones are kept apart.
+_MAX_COMPLAINTS: Final = 3
+_MAX_KINDS: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubOptions:
+    """What ``hublog local`` is asked for.
+
+    Attributes:
+        hubs: number of partitions by the name of the event hub.
+        host: address to listen on.
+        port: 0 lets the system choose.
+        directory: where rows are stored.
+        control: path of a socket on which tests ask for faults, or None.
+        ready_file: written once the hub takes events; its only line is the connection string.
+        is_quiet: print the connection string only.
+    """
+
+    hubs: Mapping[str, int]
+    host: str = "127.0.0.1"
+    port: int = 5672
+    directory: Path = DEFAULT_DIRECTORY
+    control: Path | None = None
+    ready_file: Path | None = None
+    is_quiet: bool = False
+
+
+def run_hub(options: HubOptions, *, out: TextIO, tell: Callable[[str], None]) -> None:
+    """Run a hub until SIGINT or SIGTERM; what has been accepted is stored before this returns.
+
+    The first line of output is the connection string as a shell reads it; whoever reads it finds the hub
+    ready.
+
+    Args:
+        options: what to run.
+        out: where the user reads what to do.
+        tell: told what goes wrong on the way.
+
+    Raises:
+        ImportError: the extra ``local`` is missing.
+        LocalHubError: the port is taken, or the directory cannot be used.
+    """
+    need_extra()
+    complain = _Complaints(tell)
+    stop = threading.Event()
+    with _signals(stop), Store(options.directory) as store:
+        ingester = Ingester(on_refused=complain)
+        with Intake(store, ingester, on_trouble=complain) as intake, _make_hub(options, intake) as hub:
+            connection = hub.connection_string()
+            _say(out, f"export {VARIABLE}={shlex.quote(connection)}")
+            if not options.is_quiet:
+                _say(out, _what_next(options, hub.port))
+            if options.ready_file is not None:
+                _write_whole(options.ready_file, f"{connection}\n")
+            try:
+                stop.wait()
+            finally:
+                if options.ready_file is not None:
+                    options.ready_file.unlink(missing_ok=True)
+        if not options.is_quiet:
+            _say(
+                out,
+                f"Stopped: {ingester.rows_total} rows from {ingester.events_total} events;"
+                f" {ingester.malformed_total} lines were no JSON and skipped, {ingester.nulls_total} values"
+                f" did not fit their column, {ingester.refused_total} events were refused.",
+            )
+
+
+def _make_hub(options: HubOptions, intake: Intake) -> LocalHub:
+    return LocalHub(
+        options.hubs,
+        host=options.host,
+        port=options.port,
+        on_event=intake.put,
+        retention_bytes=_RETENTION_BYTES,
+        control_path=options.control,
+    )
+
+
+class _Complaints:
+    """Tells each complaint a few times, since a producer that is wrong once is wrong always."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._made: Counter[str] = Counter()
+
+    def __call__(self, complaint: str) -> None:
+        if len(self._made) >= _MAX_KINDS:
+            self._made.clear()
+        self._made[complaint] += 1
+        if self._made[complaint] < _MAX_COMPLAINTS:
+            self._tell(complaint)
+        elif self._made[complaint] == _MAX_COMPLAINTS:
+            self._tell(f"{complaint} (This is not told again.)")
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """Let signals end the hub; for the main thread, since only that one has signals."""
+    previous = {number: signal.signal(number, lambda *_: stop.set()) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _what_next(options: HubOptions, port: int) -> str:
+    hubs = ", ".join(f"{name} ({partitions} partitions)" for name, partitions in options.hubs.items())
+    data = "" if options.directory == DEFAULT_DIRECTORY else f" --data {shlex.quote(str(options.directory))}"
+    return (
+        f"\nA local Event Hub listens on {options.host}:{port}; stop it with Ctrl-C.\n"
+        f"  Event hubs: {hubs}\n"
+        f"  Table {TABLE}: {options.directory}\n"
+        "\nCopy the first line into the environment of an application, then, in another terminal:\n"
+        f"  hublog tail{data}\n"
+        f"  hublog query{data} '{TABLE} | summarize count() by level'\n"
+    )
+
+
+def _say(out: TextIO, text: str) -> None:
+    out.write(f"{text}\n")
+    out.flush()
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file that is never seen half written."""
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.write_text(text)
+    unfinished.replace(path)
