@@ -66,8 +66,14 @@ class _Process:
         self.sender: Sender | None = None
         self.asked_mono: float | None = None
 
-    def fit(self, settings: Settings, sender: Sender) -> None:
-        """Take over settings; runs in the worker's thread."""
+    def fit(self, settings: Settings, sender: Sender, *, since: float) -> None:
+        """Take over settings; runs in the worker's thread.
+
+        Args:
+            settings: what is in force now.
+            sender: made of them.
+            since: when the first of the records came that wait already (monotonic seconds).
+        """
         hub = settings.eventhub
         self.queue.max_lines, self.queue.max_bytes = hub.max_queue_size, hub.max_queue_bytes
         self.close_sender()
@@ -75,11 +81,12 @@ class _Process:
         self.shipper.refit(
             sender,
             packer=Packer(hub.packing, gzip_level=hub.gzip_level),
-            batcher=_batcher(self.queue, hub),
+            batcher=_batcher(self.queue, hub, since=since),
             breaker=_breaker(hub),
             observer=Observer(hub),
         )
         self.fitted = settings
+        sender.open()
 
     def close_sender(self) -> None:
         """Let go of the connection; runs in the worker's thread."""
@@ -193,10 +200,10 @@ class Pipeline:
         settings = self.read()
         if settings is process.fitted:
             return 0.0
-        if settings.eventhub.is_configured:
-            process.fit(settings, self._make_sender(settings.eventhub))
-            return 0.0
         now = monotonic()
+        if settings.eventhub.is_configured:
+            process.fit(settings, self._make_sender(settings.eventhub), since=now)
+            return 0.0
         if process.asked_mono is None:
             process.asked_mono = now
         left = process.asked_mono + CONFIGURATION_GRACE_S - now
@@ -281,6 +288,9 @@ class _NoSender:
     """Stands in until the settings are read; the worker does not step before."""
 
     max_send_bytes = 1
+
+    def open(self) -> None:
+        """Do nothing."""
 
     def send(self, bodies: object, properties: object) -> int:
         """Refuse: never called, since ``prepare`` comes first."""
@@ -393,8 +403,10 @@ def _after_fork_in_child() -> None:
         pipeline.forget()
 
 
-def _batcher(queue: BoundedQueue, hub: EventHubSettings) -> Batcher:
-    return Batcher(queue, batch_size=hub.batch_size, linger_s=hub.batch_timeout_seconds, now=monotonic)
+def _batcher(queue: BoundedQueue, hub: EventHubSettings, *, since: float | None = None) -> Batcher:
+    return Batcher(
+        queue, batch_size=hub.batch_size, linger_s=hub.batch_timeout_seconds, now=monotonic, since=since
+    )
 
 
 def _breaker(hub: EventHubSettings) -> Breaker:

@@ -45,6 +45,9 @@ class MemorySender:
         self.is_closed = False
         self._arrived = threading.Condition()
 
+    def open(self) -> None:
+        """Do nothing: memory needs no connection."""
+
     def send(self, bodies: Sequence[bytes], properties: Mapping[str, str]) -> int:
         """Accept the leading bodies that fit, or raise the next error.
 

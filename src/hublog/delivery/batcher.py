@@ -24,10 +24,17 @@ class Batcher:
         batch_size: lines that are enough, 1 or more.
         linger_s: seconds that the oldest line waits at most.
         now: monotonic seconds.
+        since: when the oldest line that waits already may have come; None for now.
     """
 
     def __init__(
-        self, queue: BoundedQueue, *, batch_size: int, linger_s: float, now: Callable[[], float]
+        self,
+        queue: BoundedQueue,
+        *,
+        batch_size: int,
+        linger_s: float,
+        now: Callable[[], float],
+        since: float | None = None,
     ) -> None:
         self._queue = queue
         self._batch_size = batch_size
@@ -35,7 +42,7 @@ class Batcher:
         self._pace_s = min(PACE_S, linger_s)
         self._now = now
         self._event_bytes = EVENT_BYTES
-        self._oldest_mono: float | None = None
+        self._oldest_mono = since
         self._left_mono = -math.inf
         self._leaving = 0
         self._average = 700.0

@@ -26,6 +26,9 @@ HOPELESS_FAILURES: Final = 2
 class Sender(Protocol):
     """What the shipper needs of a destination; called by one thread at a time."""
 
+    def open(self) -> None:
+        """Connect ahead of the first send; what fails here is told by the send."""
+
     def send(self, bodies: Sequence[bytes], properties: Mapping[str, str]) -> int:
         """Send as many of the leading bodies as fit into one send, and wait until they are settled.
 

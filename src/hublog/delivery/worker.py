@@ -171,12 +171,16 @@ class Worker:
         if not (len(self._queue) or self._requests):
             return True
         # What came just now woke nobody. Go on in this thread: at the exit no other can be started.
+        return not self._takes_over()
+
+    def _takes_over(self) -> bool:
+        """Become the thread, unless another is being started."""
         if not self._starting.acquire(blocking=False):
-            return True  # somebody is starting one
+            return False
         try:
-            if self._thread is not None:
+            if self._thread is None:
+                self._thread = threading.current_thread()
                 return True
-            self._thread = threading.current_thread()
         finally:
             self._starting.release()
         return False

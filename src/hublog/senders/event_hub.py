@@ -64,6 +64,14 @@ class EventHubSender:
         """What the link takes in one send; 1 MiB until the link is open."""
         return self._max_send_bytes
 
+    def open(self) -> None:
+        """Connect now, which takes about half a second; what fails is told by the first send."""
+        try:
+            self._client = self._connect(self._settings)
+            self._max_send_bytes = self._client.create_batch().max_size_in_bytes
+        except Exception:  # noqa: BLE001  # the first send meets it again, and there it is told
+            self._forget()
+
     def send(self, bodies: Sequence[bytes], properties: Mapping[str, str]) -> int:
         """Send as many of the leading bodies as fit into one batch, and wait for the settlement.
 

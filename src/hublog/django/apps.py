@@ -1,0 +1,35 @@
+"""Hands Django's settings over to hublog once they can be read."""
+
+import logging
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core import checks as django_checks
+
+from hublog.django import checks
+from hublog.pipeline import use_lookup
+from hublog.reports import report
+from hublog.settings import read_settings
+
+
+def lookup(name: str) -> object | None:
+    """Return a Django setting by its name, None where it is not set."""
+    return getattr(settings, name, None)
+
+
+class HublogConfig(AppConfig):
+    """The app ``hublog.django``; its label is ``hublog``."""
+
+    name = "hublog.django"
+    label = "hublog"
+    verbose_name = "hublog"
+
+    def ready(self) -> None:
+        """Read the settings, tell what is wrong with them, register the checks."""
+        problems = read_settings(framework=lookup).problems
+        if problems:
+            report(logging.ERROR, f"Invalid settings, each has its default now: {' '.join(problems)}")
+        use_lookup(lookup, framework="django")
+        django_checks.register(checks.check_settings)
+        django_checks.register(checks.check_middleware)
+        django_checks.register(checks.check_handler)
