@@ -12,7 +12,7 @@ from hublog.pipeline import use_lookup
 from hublog.settings import Settings, read_settings
 
 try:
-    from flask import Flask, g, request
+    from flask import Flask, Response, g, request
     from flask.logging import default_handler
     from werkzeug.datastructures import Headers
 except ImportError as error:
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["HubLog"]
 
 KEY: Final = "hublog"
-#: Under this key the scope of a request stands in its WSGI environment.
-_SCOPE: Final = "hublog.scope"
+#: Under this key the reply of a request stands in its WSGI environment.
+_REPLY: Final = "hublog.reply"
+_PAGE_BYTES: Final = 65_536
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
@@ -72,6 +73,7 @@ class HubLog:
         app.logger.removeHandler(default_handler)  # else Flask's own and ours write each line twice
         app.wsgi_app = _Middleware(app.wsgi_app, settings)  # type: ignore[method-assign]  # Flask's documented way
         app.before_request(_bind_route)
+        app.after_request(_note_stream)
         app.teardown_request(_note_user)
 
 
@@ -91,22 +93,25 @@ class _Middleware:
             host=_text(environ.get("HTTP_HOST", "")),
             remote_address=str(environ.get("REMOTE_ADDR", "")),
         )
-        environ[_SCOPE] = scope
-        reply = _Reply(scope, start_response)
+        reply = environ[_REPLY] = _Reply(scope, start_response)
         scope.enter()
         try:
             body = self._app(environ, reply.start)
         except BaseException:
             reply.end(failed=True)
             raise
-        return reply.over(body)
+        if reply.is_streamed:
+            return reply.over(body)
+        reply.end()  # the body is made already: only sending it is left
+        return body
 
 
 class _Reply:
     """Follows the response of one request to its end."""
 
     def __init__(self, scope: RequestScope, start_response: "StartResponse") -> None:
-        self._scope = scope
+        self.scope = scope
+        self.is_streamed = False
         self._start_response = start_response
         self._status = 500
         self._size: str | None = None
@@ -120,7 +125,7 @@ class _Reply:
         found = Headers(headers)
         self._size = found.get("Content-Length")
         exposed = ", ".join(found.getlist("Access-Control-Expose-Headers"))
-        for name, value in self._scope.response_headers({"Access-Control-Expose-Headers": exposed}).items():
+        for name, value in self.scope.response_headers({"Access-Control-Expose-Headers": exposed}).items():
             found.set(name, value)
         return self._start_response(status, found.to_wsgi_list(), exc_info)
 
@@ -138,7 +143,7 @@ class _Reply:
 
     def __del__(self) -> None:
         # Thrown away without close: mark it only, this may be any thread.
-        self._scope.is_over = True
+        self.scope.is_over = True
 
     def close(self) -> None:
         """End the request: the server calls this however the response ended."""
@@ -152,30 +157,47 @@ class _Reply:
     def end(self, *, failed: bool = False) -> None:
         """Write the request record and take the fields away."""
         try:
-            self._scope.finish(500 if failed else self._status, size=self._size)
+            self.scope.finish(500 if failed else self._status, size=self._size)
         finally:
-            self._scope.leave()
+            self.scope.leave()
+
+
+def _reply() -> _Reply | None:
+    found: _Reply | None = request.environ.get(_REPLY)
+    return found
 
 
 def _bind_route() -> None:
-    scope: RequestScope | None = request.environ.get(_SCOPE)
-    if scope is not None:
+    reply = _reply()
+    if reply is not None:
         rule = request.url_rule
-        scope.add(http_route=rule.rule if rule is not None else "", view_name=request.endpoint or "")
+        reply.scope.add(http_route=rule.rule if rule is not None else "", view_name=request.endpoint or "")
+
+
+def _note_stream(response: Response) -> Response:
+    reply = _reply()
+    if reply is None:
+        return response
+    # An error page of Werkzeug comes as an iterator over what is in memory already.
+    length = response.content_length
+    is_page = response.status_code >= 400 and length is not None and length <= _PAGE_BYTES  # noqa: PLR2004  # HTTP
+    if is_page and not response.direct_passthrough:
+        response.make_sequence()
+    reply.is_streamed = response.is_streamed
+    return response
 
 
 def _note_user(error: BaseException | None) -> None:
     """Note the user of Flask-Login, if the application has loaded it; never load it for the log."""
     del error
-    scope: RequestScope | None = request.environ.get(_SCOPE)
+    reply = _reply()
     user: Any = g.get("_login_user") if "flask_login" in sys.modules else None
-    if scope is None or user is None:
+    if reply is None or user is None:
         return
     is_authenticated = bool(getattr(user, "is_authenticated", False))
     get_id = getattr(user, "get_id", None)
-    scope.add(
-        user_id=str(get_id()) if is_authenticated and get_id else "", user_authenticated=is_authenticated
-    )
+    user_id = str(get_id()) if is_authenticated and get_id is not None else ""
+    reply.scope.add(user_id=user_id, user_authenticated=is_authenticated)
 
 
 def _environ_name(header: str) -> str:

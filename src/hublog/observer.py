@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from hublog.delivery.stats import Stats
+from hublog.delivery.stats import Drop, Stats
 from hublog.errors import SendError
 from hublog.reports import report
 from hublog.settings import EventHubSettings
@@ -60,10 +60,18 @@ class Observer:
             )
         self._tell_drops(stats)
 
-    def _tell_drops(self, stats: Stats) -> None:
-        new = stats.dropped_total - self._dropped
-        if new <= 0 or self._now() - self._dropped_mono < REPEAT_S:
+    def end(self, stats: Stats) -> None:
+        """Tell the drops that are not told yet: the process ends."""
+        self._tell_drops(stats, at_once=True)
+
+    def _tell_drops(self, stats: Stats, *, at_once: bool = False) -> None:
+        # Those of the exit are told by the exit itself, and that there is no hub is told once.
+        total = stats.dropped_total - sum(
+            stats.dropped.get(reason, 0) for reason in (Drop.EXIT, Drop.NOT_CONFIGURED)
+        )
+        new = total - self._dropped
+        if new <= 0 or (self._now() - self._dropped_mono < REPEAT_S and not at_once):
             return
-        self._dropped, self._dropped_mono = stats.dropped_total, self._now()
+        self._dropped, self._dropped_mono = total, self._now()
         reasons = ", ".join(f"{reason} {number}" for reason, number in sorted(stats.dropped.items()))
         self._tell(logging.WARNING, f"{new} records were dropped (in all: {reasons}).")

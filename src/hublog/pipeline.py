@@ -18,14 +18,10 @@ from typing import Final
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.handler import enter_own_thread
 from hublog.capture.record_ids import RecordIds
-from hublog.delivery.batcher import Batcher
-from hublog.delivery.bounded_queue import BoundedQueue
-from hublog.delivery.breaker import Breaker
-from hublog.delivery.packer import Packer
-from hublog.delivery.shipper import Sender, Shipper
+from hublog.delivery.shipper import Sender
 from hublog.delivery.stats import Drop, Stats, Tally
-from hublog.delivery.worker import Worker, monotonic
-from hublog.observer import Observer
+from hublog.delivery.worker import monotonic
+from hublog.process import Process
 from hublog.reports import report
 from hublog.senders.event_hub import EventHubSender
 from hublog.settings import EventHubSettings, Settings, read_settings
@@ -34,65 +30,6 @@ Lookup = Callable[[str], object | None]
 
 #: A handler made by LOGGING may log before the framework has handed over its configuration.
 CONFIGURATION_GRACE_S: Final = 5.0
-
-
-class _Process:
-    """What belongs to one process: replaced after a fork, never repaired."""
-
-    def __init__(self, pipeline: "Pipeline", settings: Settings) -> None:
-        hub = settings.eventhub
-        self.pid = os.getpid()
-        self.ids = RecordIds()
-        self.queue = BoundedQueue(max_lines=hub.max_queue_size, max_bytes=hub.max_queue_bytes)
-        self.put = self.queue.put
-        self.encode = pipeline.make_formatter(settings, self.ids).encode
-        self.shipper = Shipper(
-            self.queue,
-            _NoSender(),
-            packer=Packer(hub.packing, gzip_level=hub.gzip_level),
-            batcher=_batcher(self.queue, hub),
-            breaker=_breaker(hub),
-            observer=Observer(hub),
-        )
-        self.worker = Worker(
-            self.queue,
-            self.shipper,
-            prepare=lambda is_asked: pipeline.prepare(self, is_asked=is_asked),
-            enter=_enter_thread,
-            leave=self.close_sender,
-        )
-        self.unconfigured = Tally()
-        self.fitted: Settings | None = None
-        self.sender: Sender | None = None
-        self.asked_mono: float | None = None
-
-    def fit(self, settings: Settings, sender: Sender, *, since: float) -> None:
-        """Take over settings; runs in the worker's thread.
-
-        Args:
-            settings: what is in force now.
-            sender: made of them.
-            since: when the first of the records came that wait already (monotonic seconds).
-        """
-        hub = settings.eventhub
-        self.queue.max_lines, self.queue.max_bytes = hub.max_queue_size, hub.max_queue_bytes
-        self.close_sender()
-        self.sender = sender
-        self.shipper.refit(
-            sender,
-            packer=Packer(hub.packing, gzip_level=hub.gzip_level),
-            batcher=_batcher(self.queue, hub, since=since),
-            breaker=_breaker(hub),
-            observer=Observer(hub),
-        )
-        self.fitted = settings
-        sender.open()
-
-    def close_sender(self) -> None:
-        """Let go of the connection; runs in the worker's thread."""
-        sender, self.sender, self.fitted = self.sender, None, None
-        if sender is not None:
-            sender.close()
 
 
 class Pipeline:
@@ -118,8 +55,8 @@ class Pipeline:
         self._framework = framework
         self._make_sender = make_sender
         self._settings: Settings | None = None
-        self._processes: dict[int, _Process] = {}
-        self._process: _Process | None = None
+        self._processes: dict[int, Process] = {}
+        self._process: Process | None = None
         self._urgent_level = logging.ERROR
         self._is_told = False
         self._errors = Tally()
@@ -183,7 +120,7 @@ class Pipeline:
         self.level, self._urgent_level = settings.eventhub.level, settings.eventhub.urgent_level
         process = self._process
         if process is not None:
-            process.encode = self.make_formatter(settings, process.ids).encode
+            process.encode = self._make_formatter(settings, process.ids).encode
             process.worker.call_prepare()
         return settings
 
@@ -195,7 +132,7 @@ class Pipeline:
             report(logging.ERROR, " ".join(reading.problems))
         return reading.settings
 
-    def prepare(self, process: _Process, *, is_asked: bool) -> float:
+    def _prepare(self, process: Process, *, is_asked: bool) -> float:
         """Fit the process to the settings; runs in its worker's thread, see ``Worker``."""
         settings = self.read()
         if settings is process.fitted:
@@ -209,9 +146,10 @@ class Pipeline:
         left = process.asked_mono + CONFIGURATION_GRACE_S - now
         if left > 0 and not is_asked and _surroundings.lookup is None:
             return left
-        self.is_configured = False
         process.shipper.drop_held(Drop.NOT_CONFIGURED)
-        report(logging.WARNING, NOT_CONFIGURED)
+        if self.is_configured:
+            self.is_configured = False
+            report(logging.WARNING, NOT_CONFIGURED)
         return math.inf
 
     def flush(self, timeout_s: float | None = None) -> bool:
@@ -251,11 +189,11 @@ class Pipeline:
         self._errors = Tally()
 
     @property
-    def process(self) -> _Process | None:
+    def process(self) -> Process | None:
         """The state of this process, if a record was accepted in it."""
         return self._processes.get(os.getpid())
 
-    def make_formatter(self, settings: Settings, ids: RecordIds) -> LineFormatter:
+    def _make_formatter(self, settings: Settings, ids: RecordIds) -> LineFormatter:
         """Return the formatter for these settings."""
         return LineFormatter(
             settings.service,
@@ -264,14 +202,22 @@ class Pipeline:
             ids=ids,
         )
 
-    def _this_process(self) -> _Process:
+    def _make_process(self, settings: Settings) -> Process:
+        return Process(
+            settings,
+            make_formatter=self._make_formatter,
+            prepare=lambda process, is_asked: self._prepare(process, is_asked=is_asked),
+            enter=_enter_thread,
+        )
+
+    def _this_process(self) -> Process:
         pid = os.getpid()
         found = self._processes.get(pid)
         if found is None:
             if self._processes:  # a fork that no hook told us of, as uWSGI's
                 self.forget()
             found = self._processes.setdefault(
-                pid, _Process(self, self.read())
+                pid, self._make_process(self.read())
             )  # decides races without a lock
         self._process = found
         return found
@@ -282,22 +228,6 @@ NOT_CONFIGURED: Final = (
     " EVENTHUB_NAMESPACE_CONNECTION_STRING (or EVENTHUB_FULLY_QUALIFIED_NAMESPACE), or"
     " EVENTHUB_LOGGING_ENABLED=false to say that it is meant so."
 )
-
-
-class _NoSender:
-    """Stands in until the settings are read; the worker does not step before."""
-
-    max_send_bytes = 1
-
-    def open(self) -> None:
-        """Do nothing."""
-
-    def send(self, bodies: object, properties: object) -> int:
-        """Refuse: never called, since ``prepare`` comes first."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 class _Surroundings:
@@ -389,6 +319,7 @@ def drain_at_exit() -> None:
                 report(
                     logging.WARNING, f"{lost} records could not be delivered before the exit and are lost."
                 )
+        process.observer.end(process.shipper.stats())
 
 
 def _deliver_late(pipeline: Pipeline) -> None:
@@ -401,20 +332,6 @@ def _deliver_late(pipeline: Pipeline) -> None:
 def _after_fork_in_child() -> None:
     for pipeline in pipelines():
         pipeline.forget()
-
-
-def _batcher(queue: BoundedQueue, hub: EventHubSettings, *, since: float | None = None) -> Batcher:
-    return Batcher(
-        queue, batch_size=hub.batch_size, linger_s=hub.batch_timeout_seconds, now=monotonic, since=since
-    )
-
-
-def _breaker(hub: EventHubSettings) -> Breaker:
-    return Breaker(
-        threshold=hub.circuit_breaker_threshold,
-        cooldown_s=hub.circuit_breaker_cooldown_seconds,
-        now=monotonic,
-    )
 
 
 if hasattr(os, "register_at_fork"):

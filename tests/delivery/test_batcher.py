@@ -134,6 +134,14 @@ def test_the_worker_is_woken_before_a_small_queue_is_full():
     assert batcher.wake_at() <= 25
 
 
+def test_a_queue_that_is_smaller_than_a_batch_leaves_when_it_is_half_full():
+    _, queue, batcher = make(batch_size=100, max_lines=10)
+    put(queue, 4)
+    assert batcher.wait_s() > 0
+    put(queue, 1)
+    assert batcher.wait_s() == 0.0
+
+
 @given(st.lists(st.tuples(st.integers(0, 30), st.floats(0, 0.6)), max_size=60), st.integers(1, 40))
 def test_no_line_waits_longer_than_the_linger_when_asked_in_time(arrivals, batch_size):
     clock, queue, batcher = make(batch_size=batch_size)

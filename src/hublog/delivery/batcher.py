@@ -47,6 +47,10 @@ class Batcher:
         self._leaving = 0
         self._average = 700.0
 
+    @property
+    def _half(self) -> int:
+        return max(self._queue.max_lines // 2, 1)
+
     def limit_event(self, max_bytes: int) -> None:
         """Take no more than this for one event from now on (bytes of its lines)."""
         self._event_bytes = min(EVENT_BYTES, max(max_bytes, 1))
@@ -76,7 +80,9 @@ class Batcher:
         if self._leaving > 0 or self._queue.bytes_waiting >= self._event_bytes:
             return 0.0
         due = self._oldest_mono + self._linger_s
-        if waiting >= self._batch_size:
+        if waiting >= self._half:
+            due = now  # a small queue must not fill up while its lines wait for more
+        elif waiting >= self._batch_size:
             due = min(due, self._left_mono + self._pace_s)
         if due <= now:
             self._leaving = waiting
@@ -87,10 +93,9 @@ class Batcher:
         """Return the queue length that should wake the worker before the wait is over."""
         if not len(self._queue):
             return 1
-        room = max(self._queue.max_lines // 2, 1)
         if self._left_mono + self._pace_s <= self._now():
-            return min(self._batch_size, room)
-        return min(max(self._batch_size, int(self._event_bytes / self._average)), room)
+            return min(self._batch_size, self._half)
+        return min(max(self._batch_size, int(self._event_bytes / self._average)), self._half)
 
     def take(self, events: int = 1) -> list[list[bytes]]:
         """Take the lines of up to ``events`` full events; call it when ``wait_s`` gave 0.

@@ -67,7 +67,15 @@ class RequestContextMiddleware:
         scope: RequestScope | None = getattr(request, _SCOPE, None)
         match = request.resolver_match
         if scope is not None and match is not None:
-            scope.add(http_route=f"/{match.route or ''}", view_name=match.view_name)
+            route = {"http_route": f"/{match.route or ''}", "view_name": match.view_name}
+            scope.add(**route, **_user_fields(request))
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> None:
+        """Bind the user, so that the record of the exception names whom it hit."""
+        del exception
+        scope: RequestScope | None = getattr(request, _SCOPE, None)
+        if scope is not None:
+            scope.add(**_user_fields(request))
 
     def _scope(self, request: HttpRequest) -> RequestScope:
         scope = RequestScope(
@@ -141,10 +149,15 @@ def _length(response: HttpResponseBase) -> object:
 
 def _user_fields(request: HttpRequest) -> dict[str, object]:
     """Return the user's columns if the application has loaded the user; never load it for the log."""
-    user: Any = request.__dict__.get("user")
+    known = request.__dict__
+    user: Any = known.get("user")
     if isinstance(user, LazyObject):
         user = user.__dict__.get("_wrapped", empty)
     if user is None or user is empty:
+        user = known.get("_cached_user") or known.get(
+            "_acached_user"
+        )  # the latter of ``await request.auser()``
+    if user is None:
         return {}
     is_authenticated = bool(getattr(user, "is_authenticated", False))
     key = getattr(user, "pk", None)

@@ -14,6 +14,9 @@ from azure.eventhub import EventData, TransportType
 from hublog.errors import LocalHubError
 from hublog.local import ControlClient, LocalHub, StoredEvent
 
+#: The official package does not close the socket of a connection that was reset.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
 
 def send(producer, body="body"):
     batch = producer.create_batch()
@@ -80,7 +83,7 @@ def test_a_new_hub_on_the_same_port_serves_the_old_clients(make_producer):
 
 
 def test_a_taken_port_is_told_with_what_to_do(hub):
-    with pytest.raises(LocalHubError, match=f"Port {hub.port} .* taken .* 0 takes a free one"):
+    with pytest.raises(LocalHubError, match=rf"Port {hub.port} .* taken .*\(0 takes a free one\)"):
         LocalHub({"logs": 1}, port=hub.port).start()
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hublog.errors import LocalHubError
 from hublog.local.hub.faults import Fault
+from hublog.local.hub.server import settle_accepts
 
 if TYPE_CHECKING:
     from hublog.local.hub.local_hub import LocalHub
@@ -75,6 +76,7 @@ class ControlServer:
         if self._server is None:
             return
         self._server.close()
+        await settle_accepts()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,41 @@
+"""An order shop in Flask: customers place orders and pay, the owner reads a report."""
+
+from collections.abc import Mapping
+
+from flask import Flask
+from werkzeug.exceptions import HTTPException
+
+from hublog.flask import HubLog
+from shop import customers, database, orders, reports
+
+hublog = HubLog()
+
+
+def create_app(config: Mapping[str, object] | None = None) -> Flask:
+    """Make the application.
+
+    Args:
+        config: wins over the environment, where each name has the prefix ``FLASK_``.
+    """
+    app = Flask(__name__)
+    app.config.from_mapping(
+        DATABASE="shop.sqlite3",
+        WAREHOUSE_SECONDS=0.5,
+        LOG_SERVICE_NAME="shop-flask",
+        EVENTHUB_LOG_PACKING="gzip",
+    )
+    app.config.from_prefixed_env()
+    app.config.from_mapping(config)
+    # Before everything else that handles requests: what comes later finds the request's fields bound.
+    hublog.init_app(app)
+    database.init_app(app)
+    app.before_request(customers.identify)
+    app.register_blueprint(orders.blueprint)
+    app.register_blueprint(reports.blueprint)
+    app.register_error_handler(HTTPException, _as_json)
+    app.add_url_rule("/health", view_func=lambda: {"status": "ok"})
+    return app
+
+
+def _as_json(error: HTTPException) -> tuple[dict[str, str], int]:
+    return {"error": error.description or error.name}, error.code or 500

@@ -1,0 +1,84 @@
+"""A Django project of the tests' own, configured once for the process."""
+
+import logging
+
+import django
+import pytest
+from django.conf import settings
+
+
+def pytest_configure():
+    settings.configure(
+        SECRET_KEY="test",
+        ALLOWED_HOSTS=["testserver", "shop.example"],
+        ROOT_URLCONF="tests.django.urls",
+        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+        INSTALLED_APPS=[
+            "hublog.django",
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "django.contrib.sessions",
+        ],
+        MIDDLEWARE=[
+            "hublog.django.middleware.RequestContextMiddleware",
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            "django.contrib.auth.middleware.AuthenticationMiddleware",
+        ],
+        LOGGING_CONFIG=None,
+        EVENTHUB_LOGGING_ENABLED=False,
+        USE_TZ=True,
+    )
+    django.setup()
+
+
+class Seen(logging.Handler):
+    """What each record would carry: its own extras over what was bound when it was made."""
+
+    def __init__(self):
+        super().__init__()
+        self.records = []
+
+    def emit(self, record):
+        from hublog.capture import context
+
+        self.records.append((record.name, record.getMessage(), {**context.bound(), **record.__dict__}))
+
+    def of(self, name):
+        return [(message, fields) for found, message, fields in self.records if found == name]
+
+    def one(self, name):
+        [(_, fields)] = self.of(name)
+        return fields
+
+
+@pytest.fixture
+def seen():
+    from hublog.capture import context
+
+    handler, root = Seen(), logging.getLogger()
+    level, token = root.level, context.enter({})
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    yield handler
+    context.leave(token)
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+@pytest.fixture
+def database():
+    """Tables for users and sessions, rolled back after the test."""
+    from django.core.management import call_command
+    from django.test import TestCase
+
+    call_command("migrate", verbosity=0)
+
+    class Case(TestCase):
+        """Only its database is used."""
+
+    Case.setUpClass()
+    case = Case("assertNumQueries")
+    case._pre_setup()
+    yield case
+    case._post_teardown()
+    Case.tearDownClass()
