@@ -191,8 +191,10 @@ def _note_user(error: BaseException | None) -> None:
     """Note the user of Flask-Login, if the application has loaded it; never load it for the log."""
     del error
     reply = _reply()
-    user: Any = g.get("_login_user") if "flask_login" in sys.modules else None
-    if reply is None or user is None:
+    if reply is None or "flask_login" not in sys.modules:
+        return
+    user: Any = g.get("_login_user")
+    if user is None:
         return
     is_authenticated = bool(getattr(user, "is_authenticated", False))
     get_id = getattr(user, "get_id", None)

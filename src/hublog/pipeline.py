@@ -246,9 +246,20 @@ _exits: dict[int, float] = {}
 
 
 def get_pipeline(
-    settings: Settings | None = None, *, keywords: Mapping[str, object] | None = None, framework: str = ""
+    settings: Settings | None = None,
+    *,
+    keywords: Mapping[str, object] | None = None,
+    framework: str = "",
+    make_sender: Callable[[EventHubSettings], Sender] = EventHubSender,
 ) -> Pipeline:
-    """Return the pipeline of a configuration; the same one for the same configuration."""
+    """Return the pipeline of a configuration; the same one for the same configuration.
+
+    Args:
+        settings: everything, already read; or
+        keywords: keywords of ``EventHubHandler``.
+        framework: ``django``, ``flask`` or empty.
+        make_sender: makes the destination if the pipeline does not exist yet.
+    """
     key: Hashable
     if settings is not None:
         key = (settings.eventhub, settings.service, framework)
@@ -256,7 +267,8 @@ def get_pipeline(
         key = (frozenset((name, str(value)) for name, value in (keywords or {}).items()), framework)
     found = _pipelines.get(key)
     if found is None:
-        found = _pipelines.setdefault(key, Pipeline(settings, keywords=keywords, framework=framework))
+        made = Pipeline(settings, keywords=keywords, framework=framework, make_sender=make_sender)
+        found = _pipelines.setdefault(key, made)
     return found
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hublog.errors import LocalHubError
 from hublog.local.hub.faults import Fault
-from hublog.local.hub.server import settle_accepts
+from hublog.local.hub.listener import Listener
 
 if TYPE_CHECKING:
     from hublog.local.hub.local_hub import LocalHub
@@ -41,8 +41,7 @@ class ControlServer:
         self._path = path
         self._hub = hub
         self._start_listening = start_listening
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener: Listener | None = None
         self._actions: dict[str, Callable[..., object]] = {
             "add_fault": self._add_fault,
             "clear_faults": hub.faults.clear,
@@ -63,26 +62,26 @@ class ControlServer:
             LocalHubError: another hub listens there, or the path cannot be used.
         """
         await asyncio.to_thread(self._make_room)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         mask = os.umask(0o177)
         try:
-            self._server = await asyncio.start_unix_server(self._take, self._path, limit=_LINE_BYTES)
+            listening.bind(os.fspath(self._path))
         except OSError as error:
+            listening.close()
             raise LocalHubError(f"Cannot make the control socket {self._path}: {error.strerror}.") from error
         finally:
             os.umask(mask)
+        self._listener = Listener(listening, self._take)
 
     async def stop(self) -> None:
         """End all clients and remove the socket."""
-        if self._server is None:
+        if self._listener is None:
             return
-        self._server.close()
-        await settle_accepts()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._listener.stop()
+        await self._listener.settle(cancel=True)
         with contextlib.suppress(FileNotFoundError):
             await asyncio.to_thread(self._path.unlink)
-        self._server = None
+        self._listener = None
 
     def _make_room(self) -> None:
         """Remove the socket of a hub that was killed."""
@@ -106,11 +105,13 @@ class ControlServer:
             f"Another local hub has the control socket {self._path}; stop it or choose another path."
         )
 
-    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    async def _take(self, connection: socket.socket) -> None:
+        """Serve a client to its end."""
+        try:
+            reader, writer = await asyncio.open_connection(sock=connection, limit=_LINE_BYTES)
+        except asyncio.CancelledError:
+            connection.close()
+            raise
         try:
             while line := await reader.readline():
                 answer = await self._answer(line)

@@ -4,19 +4,19 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import socket
 import ssl
 from typing import Final
 
 from hublog.errors import LocalHubError
 from hublog.local.hub.connection import Connection
+from hublog.local.hub.listener import Listener
 from hublog.local.hub.service import Service
 
 #: What a stopping server gives its clients to read the last answers.
 _GRACE_S: Final = 0.2
 _END_S: Final = 2.0
 _STEP_S: Final = 0.005
-#: Turns of the loop until a connection that it accepted is made: three in Python 3.13, with room to spare.
-_ACCEPT_TURNS: Final = 8
 
 
 def check_loopback(host: str) -> str:
@@ -34,12 +34,6 @@ def check_loopback(host: str) -> str:
         f"The local hub cannot listen on {host!r}: it is for development and binds loopback only; "
         "use 127.0.0.1 or ::1."
     )
-
-
-async def settle_accepts() -> None:
-    """Let connections that were accepted just before the listener closed come to be, so that they end too."""
-    for _ in range(_ACCEPT_TURNS):
-        await asyncio.sleep(0)
 
 
 class Server:
@@ -62,7 +56,8 @@ class Server:
         self._service = service
         self._host = host
         self._ssl_context = ssl_context
-        self._server: asyncio.Server | None = None
+        self._listener: Listener | None = None
+        self._is_listening = False
 
     async def start_listening(self) -> None:
         """Take connections from now on.
@@ -70,26 +65,32 @@ class Server:
         Raises:
             LocalHubError: the port is taken or not allowed.
         """
-        if self._server is not None:
+        if self._is_listening:
             return
-        loop = asyncio.get_running_loop()
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        listening = socket.socket(family, socket.SOCK_STREAM)
         try:
-            self._server = await loop.create_server(
-                lambda: Connection(self._service, loop),
-                self._host,
-                self.port,
-                ssl=self._ssl_context,
-                backlog=512,
-            )
+            # The port of a hub that has just ended is free again.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind((self._host, self.port))
+            self._listener = Listener(listening, self._take)
         except (OSError, OverflowError) as error:
+            listening.close()
             raise LocalHubError(_explain(error, self._host, self.port)) from error
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = listening.getsockname()[1]
+        self._is_listening = True
 
     def stop_listening(self) -> None:
         """Take no more connections; those that are open stay."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listener is not None:
+            self._listener.stop()
+        self._is_listening = False
+
+    async def _take(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(
+            lambda: Connection(self._service, loop), connection, ssl=self._ssl_context
+        )
 
     def drop_connections(self) -> int:
         """Reset all connections; returns how many there were."""
@@ -101,7 +102,9 @@ class Server:
     async def stop(self) -> None:
         """End the server and all connections; what was settled is still sent."""
         self.stop_listening()
-        await settle_accepts()
+        if self._listener is not None:
+            # With TLS a client may be in its handshake, which nobody waits for.
+            await self._listener.settle(cancel=self._ssl_context is not None)
         for connection in tuple(self._service.connections):
             if isinstance(connection, Connection):
                 connection.close_transport()

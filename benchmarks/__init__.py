@@ -1,0 +1,1 @@
+"""The figures, as ratios to a bare log call in the same process."""
