@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -179,9 +180,8 @@ def _note_stream(response: Response) -> Response:
     if reply is None:
         return response
     # An error page of Werkzeug comes as an iterator over what is in memory already.
-    length = response.content_length
-    is_page = response.status_code >= 400 and length is not None and length <= _PAGE_BYTES  # noqa: PLR2004  # HTTP
-    if is_page and not response.direct_passthrough:
+    is_page = response.status_code >= HTTPStatus.BAD_REQUEST and not response.direct_passthrough
+    if is_page and 0 < (response.content_length or 0) <= _PAGE_BYTES:
         response.make_sequence()
     reply.is_streamed = response.is_streamed
     return response

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import socket
@@ -251,6 +252,20 @@ def test_it_speaks_tls(make_hub, make_producer, certificate):
     )
     send(producer, "x" * 500_000)
     assert len(hub.wait_for(1)[0].body) == 500_000
+
+
+def test_it_stops_while_a_client_is_in_its_handshake_or_was_just_accepted(certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "certificate.pem", certificate / "key.pem")
+    for ssl_context in (None, context):
+        for _ in range(5):
+            with LocalHub({"logs": 1}, ssl_context=ssl_context) as hub:
+                client = socket.create_connection(("127.0.0.1", hub.port), timeout=20)
+            with contextlib.suppress(ConnectionError):
+                assert client.recv(1) == b""
+            client.close()
+    gc.collect()
+    assert hub_threads() == []
 
 
 SERVER = """
