@@ -342,3 +342,14 @@ def test_a_record_that_cannot_be_taken_is_counted_and_told_once(monkeypatch, cap
         logger.info("b")
     assert handler.pipeline._errors.read() == 2
     assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_a_spool_that_this_version_does_not_have_is_told(make_logger, caplog):
+    from hublog.settings import SpoolMode
+
+    with caplog.at_level(logging.WARNING, "hublog.internal"):
+        logger, pipeline = make_logger(MemorySender(), spool=SpoolMode.ALWAYS)
+        logger.info("a")
+        logger.info("b")
+        assert pipeline.flush(10)
+    assert ["EVENTHUB_LOG_SPOOL" in record.getMessage() for record in caplog.records] == [True]

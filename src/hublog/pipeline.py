@@ -24,7 +24,7 @@ from hublog.delivery.worker import monotonic
 from hublog.process import Process
 from hublog.reports import report
 from hublog.senders.event_hub import EventHubSender
-from hublog.settings import EventHubSettings, Settings, read_settings
+from hublog.settings import EventHubSettings, Settings, SpoolMode, read_settings
 
 Lookup = Callable[[str], object | None]
 
@@ -117,6 +117,8 @@ class Pipeline:
             return settings
         self._settings = settings
         self.is_enabled, self.is_configured = settings.eventhub.enabled, True
+        if settings.eventhub.spool is SpoolMode.ALWAYS and self.is_enabled:
+            report(logging.WARNING, NO_SPOOL)
         self.level, self._urgent_level = settings.eventhub.level, settings.eventhub.urgent_level
         process = self._process
         if process is not None:
@@ -223,6 +225,10 @@ class Pipeline:
         return found
 
 
+NO_SPOOL: Final = (
+    "EVENTHUB_LOG_SPOOL is always, but this version keeps records in memory only: what waits in a process"
+    " that is killed is lost."
+)
 NOT_CONFIGURED: Final = (
     "No connection to an Event Hub is configured, so records go to console and file only. Set"
     " EVENTHUB_NAMESPACE_CONNECTION_STRING (or EVENTHUB_FULLY_QUALIFIED_NAMESPACE), or"
