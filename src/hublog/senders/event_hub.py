@@ -144,7 +144,7 @@ class _Loading:
     once in the life of a process; and never longer than the limit.
     """
 
-    LIMIT_S: Final = 2.0
+    LIMIT_S: Final = 10.0
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
