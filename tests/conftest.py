@@ -1,11 +1,35 @@
 """What every test finds as if it were the first."""
 
+import logging
+
 import pytest
 
 from hublog import pipeline
+from hublog.configure import handlers
+
+_NAMES = ("", "azure", "msal", "hublog", "hublog.internal", "web-1", "web-2")
 
 
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch):
     """Forget what an adapter under test handed over."""
     monkeypatch.setattr(pipeline, "_surroundings", pipeline._Surroundings())
+
+
+@pytest.fixture(autouse=True)
+def logging_state():
+    """Find the loggers as pytest made them, and leave them so."""
+    loggers = [logging.getLogger(name) for name in _NAMES]
+    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    for logger in loggers[1:]:
+        logger.setLevel(logging.NOTSET)
+    yield
+    for logger, level, found in before:
+        for handler in set(logger.handlers) - set(found):
+            logger.removeHandler(handler)
+            handler.close()
+        for handler in found:
+            if handler not in logger.handlers:
+                logger.addHandler(handler)
+        logger.setLevel(level)
+    handlers._Installed.plan, handlers._Installed.handlers = None, ()

@@ -148,10 +148,12 @@ class Pipeline:
         left = process.asked_mono + CONFIGURATION_GRACE_S - now
         if left > 0 and not is_asked and _surroundings.lookup is None:
             return left
-        process.shipper.drop_held(Drop.NOT_CONFIGURED)
-        if self.is_configured:
+        if (
+            self.is_configured
+        ):  # told before the records are settled: whoever waits for them may end the process
             self.is_configured = False
             report(logging.WARNING, NOT_CONFIGURED)
+        process.shipper.drop_held(Drop.NOT_CONFIGURED)
         return math.inf
 
     def flush(self, timeout_s: float | None = None) -> bool:
