@@ -3,6 +3,7 @@ import threading
 
 import pytest
 from flask import Blueprint, Flask, Response, abort, current_app, g
+from tests.seen import Seen
 
 from hublog.capture import context
 from hublog.errors import SettingsError
@@ -10,20 +11,6 @@ from hublog.flask import HubLog
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 LOGGER = logging.getLogger("shop.views")
-
-
-class Seen(logging.Handler):
-    """What each record would carry: its own extras over what was bound when it was made."""
-
-    def __init__(self):
-        super().__init__()
-        self.records = []
-
-    def emit(self, record):
-        self.records.append((record.name, record.getMessage(), {**context.bound(), **record.__dict__}))
-
-    def of(self, name):
-        return [(message, fields) for found, message, fields in self.records if found == name]
 
 
 @pytest.fixture(autouse=True)

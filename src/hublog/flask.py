@@ -7,7 +7,7 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from hublog.capture.request import RequestScope
+from hublog.capture.request import EXPOSE, RequestScope, user_fields
 from hublog.configure import configure
 from hublog.pipeline import use_lookup
 from hublog.settings import Settings, read_settings
@@ -125,8 +125,8 @@ class _Reply:
         self._status = int(status[:3])
         found = Headers(headers)
         self._size = found.get("Content-Length")
-        exposed = ", ".join(found.getlist("Access-Control-Expose-Headers"))
-        for name, value in self.scope.response_headers({"Access-Control-Expose-Headers": exposed}).items():
+        exposed = ", ".join(found.getlist(EXPOSE))
+        for name, value in self.scope.response_headers({EXPOSE: exposed}).items():
             found.set(name, value)
         return self._start_response(status, found.to_wsgi_list(), exc_info)
 
@@ -196,10 +196,8 @@ def _note_user(error: BaseException | None) -> None:
     user: Any = g.get("_login_user")
     if user is None:
         return
-    is_authenticated = bool(getattr(user, "is_authenticated", False))
-    get_id = getattr(user, "get_id", None)
-    user_id = str(get_id()) if is_authenticated and get_id is not None else ""
-    reply.scope.add(user_id=user_id, user_authenticated=is_authenticated)
+    get_id = getattr(user, "get_id", lambda: "")
+    reply.scope.add(**user_fields(user, get_id))
 
 
 def _environ_name(header: str) -> str:

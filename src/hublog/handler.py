@@ -64,7 +64,7 @@ class EventHubHandler(CaptureHandler):
             pipeline.failed(error)
 
     def flush(self) -> None:
-        """Send what waits, for at most the exit timeout; inside ``dictConfig`` only ask for it.
+        """Send what waits, for at most the exit timeout; inside ``dictConfig`` do nothing.
 
         ``dictConfig`` flushes under logging's lock, which every other thread may need.
         """

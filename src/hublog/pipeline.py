@@ -13,6 +13,7 @@ import os
 import sys
 import weakref
 from collections.abc import Callable, Hashable, Mapping
+from time import monotonic
 from typing import Final
 
 from hublog.capture.formatter import LineFormatter
@@ -20,7 +21,6 @@ from hublog.capture.handler import enter_own_thread
 from hublog.capture.record_ids import RecordIds
 from hublog.delivery.shipper import Sender
 from hublog.delivery.stats import Drop, Stats, Tally
-from hublog.delivery.worker import monotonic
 from hublog.process import Process
 from hublog.reports import report
 from hublog.senders.event_hub import EventHubSender
@@ -148,9 +148,8 @@ class Pipeline:
         left = process.asked_mono + CONFIGURATION_GRACE_S - now
         if left > 0 and not is_asked and _surroundings.lookup is None:
             return left
-        if (
-            self.is_configured
-        ):  # told before the records are settled: whoever waits for them may end the process
+        if self.is_configured:
+            # Told before the records are settled: whoever waits for them may end the process.
             self.is_configured = False
             report(logging.WARNING, NOT_CONFIGURED)
         process.shipper.drop_held(Drop.NOT_CONFIGURED)
@@ -165,7 +164,7 @@ class Pipeline:
         Returns:
             Whether all of it is sent, or dropped and counted.
         """
-        process = self._processes.get(os.getpid())
+        process = self.process
         if process is None:
             return True
         if timeout_s is None:
@@ -174,14 +173,14 @@ class Pipeline:
 
     def stats(self) -> Stats:
         """Return a snapshot of the books of this process."""
-        process = self._processes.get(os.getpid())
+        process = self.process
         if process is None:
             return Stats()
         return process.shipper.stats(unconfigured=process.unconfigured.read(), failed=self._errors.read())
 
     def retire(self) -> None:
         """Let the thread end when everything is delivered; a later record starts it again."""
-        process = self._processes.get(os.getpid())
+        process = self.process
         if process is not None:
             process.worker.stop()
 
@@ -220,9 +219,8 @@ class Pipeline:
         if found is None:
             if self._processes:  # a fork that no hook told us of, as uWSGI's
                 self.forget()
-            found = self._processes.setdefault(
-                pid, self._make_process(self.read())
-            )  # decides races without a lock
+            # setdefault decides races without a lock
+            found = self._processes.setdefault(pid, self._make_process(self.read()))
         self._process = found
         return found
 

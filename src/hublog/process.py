@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from time import monotonic
 
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.record_ids import RecordIds
@@ -11,7 +12,7 @@ from hublog.delivery.breaker import Breaker
 from hublog.delivery.packer import Packer
 from hublog.delivery.shipper import Sender, Shipper
 from hublog.delivery.stats import Tally
-from hublog.delivery.worker import Worker, monotonic
+from hublog.delivery.worker import Worker
 from hublog.observer import Observer
 from hublog.settings import EventHubSettings, Settings
 

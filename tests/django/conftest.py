@@ -5,6 +5,7 @@ import logging
 import django
 import pytest
 from django.conf import settings
+from tests.seen import Seen
 
 
 def pytest_configure():
@@ -29,26 +30,6 @@ def pytest_configure():
         USE_TZ=True,
     )
     django.setup()
-
-
-class Seen(logging.Handler):
-    """What each record would carry: its own extras over what was bound when it was made."""
-
-    def __init__(self):
-        super().__init__()
-        self.records = []
-
-    def emit(self, record):
-        from hublog.capture import context
-
-        self.records.append((record.name, record.getMessage(), {**context.bound(), **record.__dict__}))
-
-    def of(self, name):
-        return [(message, fields) for found, message, fields in self.records if found == name]
-
-    def one(self, name):
-        [(_, fields)] = self.of(name)
-        return fields
 
 
 @pytest.fixture

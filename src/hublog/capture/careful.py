@@ -12,7 +12,7 @@ import orjson
 
 from hublog.capture import context
 from hublog.capture.columns import OPEN_COLUMNS
-from hublog.capture.exceptions import cut_middle, from_exc_info
+from hublog.capture.exceptions import MAX_STACKTRACE, cut_middle, from_exc_info
 from hublog.capture.fields import EncodedContext, encode_context, put, utc_text
 from hublog.capture.plain import clean, mark, plain, text_of
 from hublog.capture.source import call_site, fitting, thread_of
@@ -42,9 +42,9 @@ def careful_row(record: logging.LogRecord, added: Iterable[str]) -> dict[str, ob
         row["record_type"] = "exception"
     row.update(_attempt(_context_columns, _NOTHING))
     if found is not None:
-        row |= {f"exception_{name}": text for name, text in found._asdict().items()}
+        row |= found.columns()
     if record.stack_info:
-        row["stack_info"] = cut_middle(text_of(record.stack_info), 16_384)
+        row["stack_info"] = cut_middle(text_of(record.stack_info), MAX_STACKTRACE)
     row |= fitting(async_task_name=record.__dict__.get("taskName"))
     extra = dict(_attempt(lambda: _context().extra, _NOTHING))
     for name in added:

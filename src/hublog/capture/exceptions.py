@@ -38,6 +38,10 @@ class ExceptionFields(NamedTuple):
     stacktrace: str
     fingerprint: str
 
+    def columns(self) -> dict[str, object]:
+        """Return them under the names of their columns."""
+        return {f"exception_{name}": text for name, text in self._asdict().items()}
+
 
 class _Frame(NamedTuple):
     file: str

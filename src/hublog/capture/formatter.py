@@ -50,7 +50,7 @@ class LineFormatter:
     Args:
         service: the names of the service; see ``process_fields``.
         framework: ``django``, ``flask`` or empty.
-        max_record_bytes: a longer line is cut, see ``_shorter``.
+        max_record_bytes: a longer line is cut, see ``careful.fit``.
         ids: gives each record its ``record_id`` and ``sequence``; None leaves them out.
     """
 
@@ -237,5 +237,4 @@ def _exception(record: logging.LogRecord, bound: EncodedContext) -> tuple[str, b
     found = from_exc_info(record.exc_info)
     if found is None:
         return bound.record_type or "log", b""
-    columns = encode_columns({f"exception_{name}": text for name, text in found._asdict().items()})
-    return bound.record_type or "exception", columns
+    return bound.record_type or "exception", encode_columns(found.columns())

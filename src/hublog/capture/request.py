@@ -172,6 +172,18 @@ def client_address(forwarded: str | None, remote_address: str, *, trusted_proxie
     return valid_id(hops[-trusted_proxies].strip("[]")) or remote_address
 
 
+def user_fields(user: object, key: Callable[[], object]) -> dict[str, object]:
+    """Return the user's columns; an anonymous user has no id.
+
+    Args:
+        user: an object with ``is_authenticated``, loaded by the application.
+        key: gives its key; asked only for a user who is signed in.
+    """
+    is_authenticated = bool(getattr(user, "is_authenticated", False))
+    found = key() if is_authenticated else None
+    return {"user_authenticated": is_authenticated, "user_id": "" if found is None else str(found)}
+
+
 def _level(status: int) -> int:
     if status >= _SERVER_ERROR:
         return logging.ERROR

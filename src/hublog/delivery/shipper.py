@@ -3,7 +3,6 @@
 No thread is made here and no clock is read but the one that is handed in; ``worker`` calls ``step``.
 """
 
-import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -271,8 +270,3 @@ class Shipper:
     def _settle(self, lines: list[bytes]) -> None:
         self._in_flight -= len(lines)
         self._queue.finish(lines)
-
-
-def finite(seconds: float) -> float | None:
-    """Return a time-out for waiting calls: None for infinity."""
-    return None if seconds == math.inf else seconds

@@ -7,15 +7,15 @@ and nothing here survives a fork: the child makes its own.
 import contextlib
 import contextvars
 import logging
+import math
 import queue as queues
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 from hublog.delivery.bounded_queue import NEVER, BoundedQueue
-from hublog.delivery.shipper import Shipper, finite
+from hublog.delivery.shipper import Shipper
 from hublog.reports import report
 
 THREAD_NAME: Final = "hublog"
@@ -235,15 +235,10 @@ class Worker:
         is_due = len(self._queue) >= border or (self._queue.urgent and border != NEVER)
         if not is_due and not self._requests:
             with contextlib.suppress(queues.Empty):
-                self._tokens.get(timeout=finite(wait_s))
+                self._tokens.get(timeout=None if wait_s == math.inf else wait_s)
         self._queue.wake_at = NEVER
 
     def _drain_tokens(self) -> None:
         with contextlib.suppress(queues.Empty):
             while True:
                 self._tokens.get_nowait()
-
-
-def monotonic() -> float:
-    """Return ``time.monotonic()`` as it is now, patched or not."""
-    return time.monotonic()

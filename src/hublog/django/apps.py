@@ -3,18 +3,12 @@
 import logging
 
 from django.apps import AppConfig
-from django.conf import settings
 from django.core import checks as django_checks
 
 from hublog.django import checks
+from hublog.django.project import lookup, read_project
 from hublog.pipeline import use_lookup
 from hublog.reports import report
-from hublog.settings import read_settings
-
-
-def lookup(name: str) -> object | None:
-    """Return a Django setting by its name, None where it is not set."""
-    return getattr(settings, name, None)
 
 
 class HublogConfig(AppConfig):
@@ -26,7 +20,7 @@ class HublogConfig(AppConfig):
 
     def ready(self) -> None:
         """Read the settings, tell what is wrong with them, register the checks."""
-        problems = read_settings(framework=lookup).problems
+        problems = read_project().problems
         if problems:
             report(logging.ERROR, f"Invalid settings, each has its default now: {' '.join(problems)}")
         use_lookup(lookup, framework="django")

@@ -16,8 +16,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's name
 from django.utils.module_loading import import_string
 
+from hublog.django.project import read_project
 from hublog.handler import EventHubHandler
-from hublog.settings import read_settings
 
 MIDDLEWARE: Final = "hublog.django.middleware.RequestContextMiddleware"
 
@@ -25,7 +25,7 @@ MIDDLEWARE: Final = "hublog.django.middleware.RequestContextMiddleware"
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:  # noqa: ANN401
     """Find invalid settings."""
     del app_configs, kwargs
-    problems = read_settings(framework=lambda name: getattr(settings, name, None)).problems
+    problems = read_project().problems
     return [Error(problem, id="hublog.E001") for problem in problems]
 
 
@@ -46,7 +46,7 @@ def check_middleware(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
 def check_handler(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:  # noqa: ANN401
     """Find an Event Hub that is switched on and has no handler."""
     del app_configs, kwargs
-    hub = read_settings(framework=lambda name: getattr(settings, name, None)).settings.eventhub
+    hub = read_project().settings.eventhub
     if not (hub.enabled and hub.is_configured) or any(_is_ours(name) for name in _classes()):
         return []
     hint = "Set LOGGING = hublog.django.logging_config(globals()), or add a hublog.EventHubHandler to it."

@@ -1,16 +1,17 @@
 """Request fields in every record: one middleware class for sync and async."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.functional import LazyObject, empty
 
-from hublog.capture.request import EXPOSE, RequestScope
-from hublog.settings import RequestSettings, read_settings
+from hublog.capture.request import EXPOSE, RequestScope, user_fields
+from hublog.django.project import read_project
+from hublog.settings import RequestSettings
 
 _SCOPE = "_hublog_scope"
 
@@ -30,9 +31,7 @@ class RequestContextMiddleware:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response: Any = get_response
         self.is_async = iscoroutinefunction(get_response)
-        self.settings: RequestSettings = read_settings(
-            framework=lambda name: getattr(settings, name, None)
-        ).settings.request
+        self.settings: RequestSettings = read_project().settings.request
         if self.is_async:
             markcoroutinefunction(self)
 
@@ -41,24 +40,14 @@ class RequestContextMiddleware:
         if self.is_async:
             return self._serve_async(request)
         scope = self._scope(request)
-        scope.enter()
-        try:
+        with _serving(scope):
             response = self.get_response(request)
-        except BaseException:
-            scope.finish(500)
-            scope.leave()
-            raise
         return self._end(request, scope, response)
 
     async def _serve_async(self, request: HttpRequest) -> HttpResponseBase:
         scope = self._scope(request)
-        scope.enter()
-        try:
+        with _serving(scope):
             response = await self.get_response(request)
-        except BaseException:  # a cancelled request too
-            scope.finish(500)
-            scope.leave()
-            raise
         return self._end(request, scope, response)
 
     def process_view(self, request: HttpRequest, view: object, args: object, kwargs: object) -> None:
@@ -102,6 +91,18 @@ class RequestContextMiddleware:
         scope.finish(response.status_code, size=_length(response), **user)
         scope.leave()
         return response
+
+
+@contextmanager
+def _serving(scope: RequestScope) -> Iterator[None]:
+    """Bind the request's fields; end the request here only if there is no response."""
+    scope.enter()
+    try:
+        yield
+    except BaseException:  # a cancelled request too
+        scope.finish(500)
+        scope.leave()
+        raise
 
 
 def _over(
@@ -154,14 +155,8 @@ def _user_fields(request: HttpRequest) -> dict[str, object]:
     if isinstance(user, LazyObject):
         user = user.__dict__.get("_wrapped", empty)
     if user is None or user is empty:
-        user = known.get("_cached_user") or known.get(
-            "_acached_user"
-        )  # the latter of ``await request.auser()``
+        # The latter is what ``await request.auser()`` leaves.
+        user = known.get("_cached_user") or known.get("_acached_user")
     if user is None:
         return {}
-    is_authenticated = bool(getattr(user, "is_authenticated", False))
-    key = getattr(user, "pk", None)
-    return {
-        "user_authenticated": is_authenticated,
-        "user_id": str(key) if is_authenticated and key is not None else "",
-    }
+    return user_fields(user, lambda: getattr(user, "pk", None))
