@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-oldest test-newest bench lock format clean
+.PHONY: help demo test check test-oldest test-newest bench cost schema lock format clean
 
 PYTHON ?= python3
 OLDEST := .venv/oldest/bin
@@ -37,6 +37,12 @@ bench: .venv/ready  ## the figures, as ratios to a bare log call
 format: .venv/ready  ## lay the code out
 	$(OLDEST)/ruff check --fix-only --quiet
 	$(OLDEST)/ruff format
+
+schema: .venv/ready  ## write observability/adx anew from the columns
+	$(NEWEST)/python -m hublog schema all --output observability/adx
+
+cost: .venv/ready  ## what a month costs, packed in each of the three ways
+	$(NEWEST)/python -m benchmarks.cost
 
 lock: .venv/ready  ## write requirements.lock anew from pyproject.toml
 	$(NEWEST)/python -m venv .venv/lock

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from hublog._version import __version__
+from hublog.adx import PARTS, Names, write_files
 from hublog.errors import HublogError, SettingsError
 from hublog.settings import SETTINGS, EventHubSettings, Setting, Settings, read_settings
 from hublog.settings.values import HUB_NAME, LEVEL, NotAllowedError
@@ -225,6 +226,47 @@ def _run_query(options: argparse.Namespace) -> int:
     return OK
 
 
+def _add_schema(parser: argparse.ArgumentParser) -> None:
+    names = Names()
+    parser.add_argument("part", choices=tuple(PARTS), help="what to print")
+    parser.add_argument(
+        "--table", default=names.table, metavar="NAME", help="name of the table (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--database",
+        default=names.database,
+        metavar="NAME",
+        help="name of the database (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="write all of it as files into this folder instead"
+    )
+
+
+def _run_schema(options: argparse.Namespace) -> int:
+    try:
+        names = Names(table=options.table, database=options.database)
+    except ValueError as error:
+        _tell(str(error))
+        return USAGE
+    if options.output is None:
+        sys.stdout.write(PARTS[options.part](names))
+        return OK
+    if options.part != "all":
+        _tell(
+            f"--output writes all files, and the part is {options.part!r}; say 'all', or leave --output out."
+        )
+        return USAGE
+    try:
+        written = write_files(options.output, names)
+    except OSError as error:
+        _tell(f"{str(options.output)!r} cannot be written ({error.strerror}); name another folder.")
+        return FAILURE
+    for path in written:
+        sys.stdout.write(f"{path}\n")
+    return OK
+
+
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="a YAML file to read as well")
 
@@ -298,5 +340,6 @@ COMMANDS: Final = (
     Command("local", "Run a local Event Hub, and store what arrives.", _add_local, _run_local),
     Command("tail", "Print records as they arrive at the local hub.", _add_tail, _run_tail),
     Command("query", "Ask the records of the local hub a question in KQL.", _add_query, _run_query),
+    Command("schema", "Print what Azure Data Explorer needs: table, mapping ...", _add_schema, _run_schema),
     Command("settings", "Show all settings, with the values in force.", _add_settings, _run_settings),
 )

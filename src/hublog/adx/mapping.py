@@ -1,5 +1,6 @@
 """The ingestion mapping: which key of a JSON line fills which column of the table."""
 
+import json
 from typing import Final, TypedDict
 
 from hublog.capture.columns import COLUMNS, TABLE
@@ -31,3 +32,8 @@ def ingestion_mapping() -> list[MappingElement]:
         {"column": column.name, "datatype": column.kind.value, "Properties": {"Path": f"$.{column.name}"}}
         for column in COLUMNS
     ]
+
+
+def mapping_json() -> str:
+    """Return the mapping as JSON text, one element a line."""
+    return "[\n" + ",\n".join(f"  {json.dumps(element)}" for element in ingestion_mapping()) + "\n]\n"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from hublog.adx import ingestion_mapping
+from hublog.adx import FUNCTIONS, ingestion_mapping
 from hublog.capture.columns import TABLE, Kind
 from hublog.errors import LocalHubError
 from hublog.local.extra import need_extra
@@ -60,7 +60,8 @@ def run_kql(text: str, data_dir: Path | str) -> Result:
 
     Args:
         text: one query, like ``PipelineLogs | where level == "ERROR" | count``. ``ingestion_time()`` is
-            the column ``_ingestion_time``.
+            the column ``_ingestion_time``; the stored functions of the schema are there, like
+            ``PipelineLogsErrors(ago(1h), now())``.
         data_dir: where ``hublog local`` stores; it may be writing at the same time.
 
     Raises:
@@ -119,7 +120,7 @@ def _answer(text: str, files: Sequence[Path]) -> Result:
     with duckdb_kql.connect(config={"autoinstall_known_extensions": "false"}) as connection:
         _show_table(connection, columns, files)
         try:
-            relation = duckdb_kql.kql(connection, text, allow_write=False)
+            relation = duckdb_kql.kql(connection, text, allow_write=False, functions=_functions())
             if relation is None:
                 raise LocalHubError("That is no query with an answer; begin with the table.")
             names, types, rows = relation.columns, [str(kind) for kind in relation.types], relation.fetchall()
@@ -133,6 +134,14 @@ def _answer(text: str, files: Sequence[Path]) -> Result:
             raise LocalHubError("The query is nested too deeply; write it in steps, with let.") from error
     convert = [_CONVERTERS.get(kind, _as_it_is) for kind in types]
     return Result(names, [tuple(map(_call, convert, row)) for row in rows])
+
+
+def _functions() -> list[str]:
+    """Return the stored functions that ``hublog schema functions`` makes in ADX."""
+    return [
+        f"function {function.name}({function.parameters}) {{{rewritten(function.body)}}}"
+        for function in FUNCTIONS
+    ]
 
 
 def _show_table(connection: "DuckDBPyConnection", columns: dict[str, Kind], files: Sequence[Path]) -> None:

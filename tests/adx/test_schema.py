@@ -1,0 +1,184 @@
+"""The committed files are what the code generates, and Microsoft's own parser understands all of them."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from tests.adx.kusto import KustoParser, statements
+
+from hublog.adx import FUNCTIONS, PARTS, QUERIES, Names, files, write_files
+from hublog.adx.policies import IDENTIFIERS
+from hublog.capture.columns import COLUMNS
+
+ROOT = Path(__file__).parents[2]
+COMMITTED = ROOT / "observability" / "adx"
+#: Wrong texts, and what the parser calls the mistake.
+WRONG = {
+    "PipelineLogs | where lvl == 'ERROR'": "KS142",
+    "PipelineLog | count": "KS204",
+    "PipelineLogs | where level_number has 'high'": "KS",
+    "PipelineLogs | summarize count() by extra": "KS116",
+    "PipelineLogs | summarize sum(message)": "KS",
+    "PipelineLogs | where count() > 1": "KS",
+    "PipelineLogs | where timestamp between (ago(1h)": "KS",
+    "PipelineLogs | wehre level == 'x'": "KS",
+    "PipelineLogs | project nothing": "KS142",
+    "PipelineLogs | extend x = strlength(message)": "KS",
+    "PipelineLogs | extend missing = 1": "KS228",
+    "PipelineLogsTrace()": "KS119",
+    "PipelineLogsErrors(ago(1h), now()) | where http_status_code == 1": "KS142",
+    ".alter table PipelineLogs policy streamingestion enable": "KS005",
+    ".create-merge table X (a: varchar)": "KS",
+    ".create-or-alter function F() { PipelineLogs | where nothing == 1 }": "KS142",
+    ".create materialized-view V on table PipelineLogs { PipelineLogs | summarize count() by q }": "KS142",
+    ".creaet table X (a: string)": "UnknownCommand",
+    ".show everything": "KS005",
+    "": "no statement",
+}
+ODD = Names(table="my logs-2.x", database="prod-eu")
+
+
+@pytest.fixture(scope="module")
+def parser():
+    return KustoParser()
+
+
+def scripts(folder):
+    """Return every statement of every KQL file below a folder, by file and number."""
+    return {
+        f"{path.relative_to(folder)}:{number}": statement
+        for path in sorted(folder.rglob("*.kql"))
+        for number, statement in enumerate(statements(path.read_text()))
+    }
+
+
+def problems(checked):
+    return {name: found.problems for name, found in checked.items() if found.problems}
+
+
+def test_the_committed_files_are_those_that_the_code_generates():
+    found = {str(path.relative_to(COMMITTED)): path.read_text() for path in COMMITTED.rglob("*.*")}
+    assert found == files(Names()), "run: make schema"
+
+
+def test_the_official_parser_accepts_every_committed_statement(parser):
+    texts = scripts(ROOT / "observability")
+    assert len(texts) > 30
+    assert problems(parser.check(texts)) == {}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [ODD, Names(table="print", database="set"), Names(table="_t", database="9")],
+    ids=["blanks", "keywords", "digits"],
+)
+def test_the_official_parser_accepts_them_under_other_names(names):
+    texts = {
+        f"{file}:{number}": statement
+        for file, text in files(names).items()
+        if file.endswith(".kql")
+        for number, statement in enumerate(statements(text))
+    }
+    assert problems(KustoParser(names).check(texts)) == {}
+    assert not any(re.search(r"\bPipelineLogs", text) for text in texts.values())
+
+
+def test_scripts_are_commands_and_queries_are_queries(parser):
+    for name, found in parser.check(scripts(COMMITTED)).items():
+        assert found.kind == ("Query" if name.startswith("queries/") else "Command"), name
+
+
+@pytest.fixture(scope="module")
+def refused(parser):
+    return parser.check({wrong: wrong for wrong in WRONG})
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_the_same_check_catches_a_wrong_text(refused, wrong):
+    assert any(WRONG[wrong] in problem for problem in refused[wrong].problems), refused[wrong]
+
+
+def test_the_functions_give_the_columns_that_they_promise(parser):
+    calls = {function.name: f"{function.name}(ago(1h), now())" for function in FUNCTIONS}
+    calls["PipelineLogsTrace"] = 'PipelineLogsTrace("x")'
+    found = parser.check(calls)
+    assert problems(found) == {}
+    columns = {name: [column.split(":")[0] for column in one.columns] for name, one in found.items()}
+    whole = {column.name for column in COLUMNS}
+    assert set(columns["PipelineLogsDedup"]) == set(columns["PipelineLogsTrace"]) == whole
+    assert columns["PipelineLogsAsOTel"] == [
+        "Timestamp",
+        "ObservedTimestamp",
+        "TraceID",
+        "SpanID",
+        "SeverityText",
+        "SeverityNumber",
+        "Body",
+        "ResourceAttributes",
+        "LogsAttributes",
+    ]
+    assert all(columns.values())
+
+
+def test_the_table_that_the_command_makes_has_the_columns_of_the_schema(parser):
+    [create, *_] = statements(files(Names())["table.kql"])
+    made = re.findall(r"^    (\w+): (\w+),?$", create, re.MULTILINE)
+    assert made == [(column.name, column.kind.value) for column in COLUMNS]
+
+
+def texts_between_fences(script):
+    return [json.loads(text) for text in re.findall(r"```\n(.*?)\n```", script, re.DOTALL)]
+
+
+def test_the_json_inside_the_commands_is_what_adx_expects():
+    # The parser takes texts as they are, so what stands in them is looked at here.
+    found = files(Names())
+    assert texts_between_fences(found["table.kql"]) == [json.loads(found["ingestion_mapping.json"])]
+    streaming, batching = texts_between_fences(found["policies.kql"])
+    assert streaming == {"IsEnabled": True, "HintAllocatedRate": 2.1}
+    assert batching["MaximumBatchingTimeSpan"] == "00:00:30"
+    assert set(batching) == {"MaximumBatchingTimeSpan", "MaximumNumberOfItems", "MaximumRawDataSizeMB"}
+    [identity] = texts_between_fences(found["roles.kql"])
+    assert identity == [{"ObjectId": "system", "AllowedUsages": "DataConnection"}]
+
+
+def test_the_mapping_is_created_under_the_name_that_events_refer_to():
+    assert 'json mapping "my logs-2.xMapping"' in files(ODD)["table.kql"]
+    assert ODD.mapping == "my logs-2.xMapping"
+
+
+def test_identifier_columns_exist_and_are_text():
+    kinds = {column.name: column.kind for column in COLUMNS}
+    assert {kinds[name] for name in IDENTIFIERS} == {"string"}
+
+
+def test_all_has_every_command_of_the_scripts():
+    whole = statements(PARTS["all"](Names()))
+    parts = [
+        statement
+        for name in ("table.kql", "policies.kql", "functions.kql", "materialized_view.kql", "roles.kql")
+        for statement in statements(files(Names())[name])
+    ]
+    assert whole == parts
+
+
+def test_every_query_has_its_own_file_and_says_what_it_answers():
+    assert len({query.name for query in QUERIES}) == len(QUERIES)
+    for query in QUERIES:
+        text = files(Names())[f"queries/{query.name}.kql"]
+        assert text.startswith(f"// {query.summary}\n")
+
+
+@pytest.mark.parametrize("bad", ["", "a'b", "a\nb", "x" * 1025, " a", "a ", "tåble", 'a"b', "a]b"])
+def test_a_name_that_adx_would_not_take_is_refused_with_what_is_allowed(bad):
+    with pytest.raises(ValueError, match="letters, digits"):
+        Names(table=bad)
+    with pytest.raises(ValueError, match="name of the database"):
+        Names(database=bad)
+
+
+def test_the_files_are_written_where_they_are_wanted(tmp_path):
+    written = write_files(tmp_path / "new" / "adx", ODD)
+    assert {path.name for path in written} >= {"table.kql", "ingestion_mapping.json", "alert_lag.kql"}
+    assert (tmp_path / "new" / "adx" / "table.kql").read_text() == files(ODD)["table.kql"]
