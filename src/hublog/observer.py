@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from hublog.capture.columns import BY_NAME
+from hublog.capture.fields import Misfits
 from hublog.delivery.stats import Drop, Stats
 from hublog.errors import SendError
 from hublog.reports import report
@@ -18,6 +20,7 @@ class Observer:
 
     Args:
         hub: names the hub and the bounds in the lines.
+        misfits: the count of values that did not fit their column; the first is told.
         tell: writes a line.
         now: monotonic seconds.
     """
@@ -26,10 +29,12 @@ class Observer:
         self,
         hub: EventHubSettings,
         *,
+        misfits: Misfits | None = None,
         tell: Callable[[int, str], None] = report,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._hub = hub
+        self._misfits = misfits or Misfits()
         self._tell = tell
         self._now = now
         self._broken_mono: float | None = None
@@ -59,10 +64,23 @@ class Observer:
                 f" {stats.held} records still wait.",
             )
         self._tell_drops(stats)
+        self._tell_misfit()
 
     def end(self, stats: Stats) -> None:
         """Tell the drops that are not told yet: the process ends."""
         self._tell_drops(stats, at_once=True)
+
+    def _tell_misfit(self) -> None:
+        """Tell once in the life of a process which column gets values that are not of its type."""
+        name = self._misfits.last
+        if not name or self._misfits.is_told:
+            return
+        self._misfits.is_told = True
+        self._tell(
+            logging.WARNING,
+            f"A value of {name!r} does not fit its column, which holds {BY_NAME[name].kind.value}: Azure Data"
+            f" Explorer would make it null. It is sent as text in 'extra' instead. Such values are counted.",
+        )
 
     def _tell_drops(self, stats: Stats, *, at_once: bool = False) -> None:
         # Those of the exit are told by the exit itself, and that there is no hub is told once.

@@ -16,15 +16,17 @@ from collections.abc import Callable, Hashable, Mapping
 from time import monotonic
 from typing import Final
 
+from hublog.capture.fields import Misfits
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.handler import enter_own_thread
 from hublog.capture.record_ids import RecordIds
 from hublog.delivery.shipper import Sender
-from hublog.delivery.stats import Drop, Stats, Tally
+from hublog.delivery.stats import Drop, Stats
 from hublog.process import Process
 from hublog.reports import report
 from hublog.senders.event_hub import EventHubSender
 from hublog.settings import EventHubSettings, Settings, SpoolMode, read_settings
+from hublog.tally import Tally
 
 Lookup = Callable[[str], object | None]
 
@@ -122,7 +124,7 @@ class Pipeline:
         self.level, self._urgent_level = settings.eventhub.level, settings.eventhub.urgent_level
         process = self._process
         if process is not None:
-            process.encode = self._make_formatter(settings, process.ids).encode
+            process.encode = self._make_formatter(settings, process.ids, process.misfits).encode
             process.worker.call_prepare()
         return settings
 
@@ -176,7 +178,11 @@ class Pipeline:
         process = self.process
         if process is None:
             return Stats()
-        return process.shipper.stats(unconfigured=process.unconfigured.read(), failed=self._errors.read())
+        return process.shipper.stats(
+            unconfigured=process.unconfigured.read(),
+            failed=self._errors.read(),
+            misfits=process.misfits.read(),
+        )
 
     def retire(self) -> None:
         """Let the thread end when everything is delivered; a later record starts it again."""
@@ -196,13 +202,14 @@ class Pipeline:
         """The state of this process, if a record was accepted in it."""
         return self._processes.get(os.getpid())
 
-    def _make_formatter(self, settings: Settings, ids: RecordIds) -> LineFormatter:
+    def _make_formatter(self, settings: Settings, ids: RecordIds, misfits: Misfits) -> LineFormatter:
         """Return the formatter for these settings."""
         return LineFormatter(
             settings.service,
             framework=self._framework or _surroundings.framework,
             max_record_bytes=settings.eventhub.max_record_bytes,
             ids=ids,
+            misfits=misfits,
         )
 
     def _make_process(self, settings: Settings) -> Process:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from time import monotonic
 
+from hublog.capture.fields import Misfits
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.record_ids import RecordIds
 from hublog.delivery.batcher import Batcher
@@ -11,10 +12,10 @@ from hublog.delivery.bounded_queue import BoundedQueue
 from hublog.delivery.breaker import Breaker
 from hublog.delivery.packer import Packer
 from hublog.delivery.shipper import Sender, Shipper
-from hublog.delivery.stats import Tally
 from hublog.delivery.worker import Worker
 from hublog.observer import Observer
 from hublog.settings import EventHubSettings, Settings
+from hublog.tally import Tally
 
 
 class Process:
@@ -22,7 +23,7 @@ class Process:
 
     Args:
         settings: bounds of the queue, and what the formatter fills in.
-        make_formatter: makes the formatter for settings and ids.
+        make_formatter: makes the formatter for settings, ids and the count of misfits.
         prepare: see ``Worker``; is also told which process asks.
         enter: called once in the new thread.
     """
@@ -31,7 +32,7 @@ class Process:
         self,
         settings: Settings,
         *,
-        make_formatter: Callable[[Settings, RecordIds], LineFormatter],
+        make_formatter: Callable[[Settings, RecordIds, Misfits], LineFormatter],
         prepare: Callable[["Process", bool], float],
         enter: Callable[[], object],
     ) -> None:
@@ -40,12 +41,13 @@ class Process:
         self.ids = RecordIds()
         self.queue = BoundedQueue(max_lines=hub.max_queue_size, max_bytes=hub.max_queue_bytes)
         self.put = self.queue.put
-        self.encode = make_formatter(settings, self.ids).encode
-        self.observer = Observer(hub)
+        self.misfits = Misfits()
+        self.encode = make_formatter(settings, self.ids, self.misfits).encode
+        self.observer = Observer(hub, misfits=self.misfits)
         self.shipper = Shipper(
             self.queue,
             _NoSender(),
-            packer=Packer(hub.packing, gzip_level=hub.gzip_level),
+            packer=Packer(hub.packing, gzip_level=hub.gzip_level, routing=hub.routing),
             batcher=_batcher(self.queue, hub),
             breaker=_breaker(hub),
             observer=self.observer,
@@ -74,10 +76,10 @@ class Process:
         self.queue.max_lines, self.queue.max_bytes = hub.max_queue_size, hub.max_queue_bytes
         self.close_sender()
         self.sender = sender
-        self.observer = Observer(hub)
+        self.observer = Observer(hub, misfits=self.misfits)
         self.shipper.refit(
             sender,
-            packer=Packer(hub.packing, gzip_level=hub.gzip_level),
+            packer=Packer(hub.packing, gzip_level=hub.gzip_level, routing=hub.routing),
             batcher=_batcher(self.queue, hub, since=since),
             breaker=_breaker(hub),
             observer=self.observer,

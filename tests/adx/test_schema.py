@@ -170,9 +170,9 @@ def test_every_query_has_its_own_file_and_says_what_it_answers():
         assert text.startswith(f"// {query.summary}\n")
 
 
-@pytest.mark.parametrize("bad", ["", "a'b", "a\nb", "x" * 1025, " a", "a ", "tåble", 'a"b', "a]b"])
+@pytest.mark.parametrize("bad", ["", "a'b", "a\nb", "x" * 257, " a", "a ", "tåble", 'a"b', "a]b"])
 def test_a_name_that_adx_would_not_take_is_refused_with_what_is_allowed(bad):
-    with pytest.raises(ValueError, match="letters, digits"):
+    with pytest.raises(ValueError, match="256 letters, digits"):
         Names(table=bad)
     with pytest.raises(ValueError, match="name of the database"):
         Names(database=bad)

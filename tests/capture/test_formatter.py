@@ -109,7 +109,11 @@ def test_a_value_that_does_not_fit_its_column_is_kept_in_extra(formatter):
         formatter, extra={"http_status_code": "teapot", "duration_ms": True, "db_query_count": 2**40}
     )
     assert fits(row) == {}
-    assert row["extra"] == {"http_status_code": "teapot", "duration_ms": True, "db_query_count": 2**40}
+    assert row["extra"] == {
+        "http_status_code": "teapot",
+        "duration_ms": "true",
+        "db_query_count": "1099511627776",
+    }
 
 
 def test_the_application_cannot_overwrite_what_the_library_owns(formatter):
@@ -399,7 +403,7 @@ def test_fast_and_slow_way_agree():
     except ValueError:
         record = make_record("m %s", ("a",), exc_info=sys.exc_info(), extra={"tenant_id": "t", "n": 1.5})
     fast = strict(formatter.encode(record))
-    slow = strict(formatter._slow(record, *formatter._ids.next(record.created)))
+    slow = strict(formatter._slow(record, *formatter._ids.next(0), record.created))
     context.leave(token)
     for row in (fast, slow):
         del row["sequence"], row["record_id"]

@@ -2,13 +2,10 @@
 
 import re
 from dataclasses import dataclass
-from typing import Final
 
 from hublog.capture.columns import TABLE
+from hublog.settings.values import ENTITY_NAME, NotAllowedError
 
-#: What Azure Data Explorer allows in the name of a table, function or database.
-ALLOWED: Final = "letters, digits, and - . _ or blanks inside, at most 1024 in all"
-_ALLOWED = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_ .-]{0,1022}[A-Za-z0-9_])?", re.ASCII)
 #: Every keyword of KQL is in lower case, so such a name is none of them.
 _NEEDS_NO_QUOTES = re.compile(r"[A-Z][A-Za-z0-9_]*", re.ASCII)
 _OURS = re.compile(rf"\b{TABLE}(\w*)")
@@ -29,8 +26,8 @@ class Names:
 
     def __post_init__(self) -> None:
         for what, name in (("table", self.table), ("database", self.database)):
-            if not _ALLOWED.fullmatch(name):
-                raise ValueError(f"The name of the {what} is {name!r}; it must be {ALLOWED}.")
+            if not _is_allowed(name):
+                raise ValueError(f"The name of the {what} is {name!r}; it must be {ENTITY_NAME.allowed}.")
 
     @property
     def mapping(self) -> str:
@@ -43,6 +40,13 @@ class Names:
         Functions and views begin with the name of their table, and change with it.
         """
         return _OURS.sub(lambda found: quoted(self.table + found[1]), kql)
+
+
+def _is_allowed(name: str) -> bool:
+    try:
+        return ENTITY_NAME.parse(name) == name  # a blank at an end would be cut off
+    except NotAllowedError:
+        return False
 
 
 def quoted(name: str) -> str:

@@ -13,48 +13,95 @@ import orjson
 from hublog.capture import context
 from hublog.capture.columns import OPEN_COLUMNS
 from hublog.capture.exceptions import MAX_STACKTRACE, cut_middle, from_exc_info
-from hublog.capture.fields import EncodedContext, encode_context, put, utc_text
-from hublog.capture.plain import clean, mark, plain, text_of
-from hublog.capture.source import call_site, fitting, thread_of
+from hublog.capture.fields import END_OF_TIME, EncodedContext, as_text, encode_context, put, utc_text
+from hublog.capture.plain import clean, mark, plain, text_of, whole_text_of
+from hublog.capture.source import call_site, thread_of
 
-MAX_MESSAGE: Final = 1 << 20
+#: What is kept of a record to the last, each if it is no longer than an id may be.
+_KEPT: Final = (
+    "timestamp",
+    "level",
+    "level_number",
+    "severity_number",
+    "record_type",
+    "trace_id",
+    "span_id",
+    "request_id",
+    "truncated",
+)
+_MAX_ID: Final = 64
 _T = TypeVar("_T")
 _NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 
-def careful_row(record: logging.LogRecord, added: Iterable[str]) -> dict[str, object]:
-    """Return the columns of a record as plain data.
+def careful_row(
+    record: logging.LogRecord, added: Iterable[str], *, timestamp: str
+) -> tuple[dict[str, object], list[str]]:
+    """Return the columns of a record as plain data, and the names of those whose value did not fit.
 
     Args:
         record: whatever the application logged.
         added: names of its attributes that are the application's own.
+        timestamp: when it was made; ``record.created`` may be anything.
     """
-    row: dict[str, object] = {
-        "timestamp": _attempt(lambda: _timestamp(record.created), "1970-01-01T00:00:00Z")
-    }
-    row.update(_attempt(lambda: call_site(record), _NOTHING))
-    row["message"] = _attempt(lambda: _message(record), mark("message that cannot be shown"))
-    row["message_template"] = text_of(record.msg)
-    row["record_type"] = "log"
-    row.update(_attempt(lambda: thread_of(record), _NOTHING))
+    row = _Row({"timestamp": timestamp})
+    if _attempt(lambda: timestamp_of(record.created), "") != timestamp:
+        row.put("timestamp", record.created, fits=False)
+    for name, value in _attempt(lambda: call_site(record), _NOTHING).items():
+        row.put(name, value)
+    row.columns["message"] = _attempt(lambda: _message(record), mark("message that cannot be shown"))
+    row.columns["message_template"] = whole_text_of(record.msg)
+    row.columns["record_type"] = "log"
+    for name, value in _attempt(lambda: thread_of(record), _NOTHING).items():
+        row.put(name, value)
     found = _attempt(lambda: from_exc_info(record.exc_info), None)
     if found is not None:
-        row["record_type"] = "exception"
-    row.update(_attempt(_context_columns, _NOTHING))
+        row.columns["record_type"] = "exception"
+    row.take(_attempt(_context, None))
     if found is not None:
-        row |= found.columns()
+        row.columns |= found.columns()
     if record.stack_info:
-        row["stack_info"] = cut_middle(text_of(record.stack_info), MAX_STACKTRACE)
-    row |= fitting(async_task_name=record.__dict__.get("taskName"))
-    extra = dict(_attempt(lambda: _context().extra, _NOTHING))
+        stack = whole_text_of(record.stack_info)
+        row.columns["stack_info"] = cut_middle(stack, MAX_STACKTRACE)
+        if len(stack) > MAX_STACKTRACE:
+            row.columns["truncated"] = True
+    row.put("async_task_name", record.__dict__.get("taskName"))
     for name in added:
-        shown = plain(record.__dict__[name])
+        row.add(name, record.__dict__[name])
+    if row.extra:
+        row.columns["extra"] = row.extra
+    return row.columns, row.misfits
+
+
+class _Row:
+    """Columns, what goes to ``extra``, and what did so because it does not fit its column."""
+
+    def __init__(self, columns: dict[str, object]) -> None:
+        self.columns = columns
+        self.extra: dict[str, object] = {}
+        self.misfits: list[str] = []
+
+    def put(self, name: str, value: object, *, fits: bool = True) -> None:
+        shown = plain(value)
+        if not (fits and put(self.columns, name, shown)):
+            self.extra[name] = as_text(shown)
+            self.misfits.append(name)
+
+    def add(self, name: object, value: object) -> None:
+        """Take what the application added; a long text stays whole, as on the fast way: ``fit`` cuts it."""
         key = clean(name) if type(name) is str else text_of(name)
-        if key not in OPEN_COLUMNS or not put(row, key, shown):
-            extra[key] = shown
-    if extra:
-        row["extra"] = extra
-    return row
+        if key in OPEN_COLUMNS:
+            self.put(key, value)
+        else:
+            self.extra[key] = clean(value) if type(value) is str else plain(value)
+
+    def take(self, bound: EncodedContext | None) -> None:
+        if bound is not None:
+            self.columns |= bound.columns
+            self.extra |= bound.extra
+            self.misfits += bound.misfits
+            if bound.record_type:
+                self.columns["record_type"] = bound.record_type
 
 
 def fit(
@@ -69,8 +116,11 @@ def fit(
     Args:
         row: what ``careful_row`` gave.
         encode: makes the whole line, ids and static columns included.
-        max_bytes: limit of the line; below about 2 KiB only the ids and the head of the message are left.
+        max_bytes: limit of the line, 1 KiB or more.
         original: length of the whole line where it is known already.
+
+    Returns:
+        The line. It is over the limit only if ids and static columns alone are.
     """
     line = encode(row)
     if len(line) <= max_bytes:
@@ -84,7 +134,11 @@ def fit(
         line = encode({**row, "extra": noted})
         if len(line) <= max_bytes:
             return line
-    return line
+    # Static columns take all the room: of the message stays what they leave.
+    least = _drop_rest({**row, "message": ""}, max_bytes)
+    bare = encode(least)
+    room = max((max_bytes - len(bare) - len(',"message":""')) // 6, 0)
+    return encode({**least, "message": _cut(row.get("message", ""), room)}) if room else bare
 
 
 def _attempt(read: Callable[[], _T], otherwise: _T) -> _T:
@@ -94,18 +148,28 @@ def _attempt(read: Callable[[], _T], otherwise: _T) -> _T:
         return otherwise
 
 
-def _timestamp(created: float) -> str:
-    second = int(created // 1)
+def timestamp_of(created: float) -> str:
+    """Return a moment as ADX reads it, in whole microseconds.
+
+    Args:
+        created: seconds since 1970, 0 or more, before the year 10000.
+
+    Raises:
+        ValueError: it is another moment, or none.
+    """
+    if not 0 <= created < END_OF_TIME:
+        raise ValueError(created)
+    second = int(created)
     return f"{utc_text(second)}.{int((created - second) * 1_000_000):06d}Z"
 
 
 def _message(record: logging.LogRecord) -> str:
     """Render the message; where that fails, show the template, the arguments and the reason."""
-    template = text_of(record.msg)
+    template = whole_text_of(record.msg)
     if not record.args:
         return template
     try:
-        return clean(str(template % record.args)[:MAX_MESSAGE])
+        return clean(str(template % record.args))
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a log call never raises
         shown = orjson.dumps(plain(record.args)).decode()
         return f"{template} {mark(f'arguments {shown} do not fit: {type(error).__name__}')}"
@@ -114,12 +178,6 @@ def _message(record: logging.LogRecord) -> str:
 def _context() -> EncodedContext:
     now = context.current()
     return now.encoded or encode_context(now)
-
-
-def _context_columns() -> Mapping[str, object]:
-    found = _context()
-    kind = {"record_type": found.record_type} if found.record_type else {}
-    return {**found.columns, **kind}
 
 
 def _cut_stack(row: dict[str, object], max_bytes: int) -> dict[str, object]:
@@ -158,8 +216,10 @@ def _cut_message(row: dict[str, object], max_bytes: int) -> dict[str, object]:
 
 def _drop_rest(row: dict[str, object], max_bytes: int) -> dict[str, object]:
     """The last resort: what names the record, and as much of the message as is sure to fit."""
-    kept = ("timestamp", "level", "level_number", "severity_number", "record_type", "trace_id", "truncated")
-    short = {name: row[name] for name in kept if name in row}
+    short: dict[str, object] = {}
+    for name in _KEPT:
+        if name in row and len(str(row[name])) <= _MAX_ID:
+            short[name] = row[name]
     limit = max(min((max_bytes - 1_600) // 6, 512), 8)
     return {**short, "message": _cut(row.get("message", ""), limit)}
 

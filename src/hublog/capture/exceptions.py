@@ -6,13 +6,14 @@ out the ``^^^^`` marks, and is bounded whatever the depth of the recursion or th
 
 import hashlib
 import linecache
+import re
 import sys
 import sysconfig
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Final, NamedTuple
 
-from hublog.capture.plain import clean, text_of
+from hublog.capture.plain import clean, text_of, whole_text_of
 
 MAX_STACKTRACE: Final = 16_384
 MAX_MESSAGE: Final = 8_192
@@ -22,6 +23,7 @@ _CHAIN_MAX = 10
 _GROUP_MAX = 10
 _GROUP_DEPTH = 3
 
+_LEFT_OUT = re.compile(r"\n\.\.\. ([0-9]{1,18}) characters left out \.\.\.\n")
 _CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
 _CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n\n"
 
@@ -31,16 +33,23 @@ _FOREIGN = tuple(
 
 
 class ExceptionFields(NamedTuple):
-    """What the exception columns hold."""
+    """What the exception columns hold, and whether one of them was cut."""
 
     type: str
     message: str
     stacktrace: str
     fingerprint: str
+    is_cut: bool
 
     def columns(self) -> dict[str, object]:
         """Return them under the names of their columns."""
-        return {f"exception_{name}": text for name, text in self._asdict().items()}
+        columns: dict[str, object] = {
+            "exception_type": self.type,
+            "exception_message": self.message,
+            "exception_stacktrace": self.stacktrace,
+            "exception_fingerprint": self.fingerprint,
+        }
+        return columns | {"truncated": True} if self.is_cut else columns
 
 
 class _Frame(NamedTuple):
@@ -57,11 +66,13 @@ def describe(error: BaseException, traceback: TracebackType | None) -> Exception
         traceback: its traceback as in ``exc_info[2]``; None gives no frames.
     """
     frames = _frames(traceback)
+    message, stacktrace = whole_text_of(error), "".join(_chain(error, frames))
     return ExceptionFields(
         type_name(type(error)),
-        cut_middle(text_of(error), MAX_MESSAGE),
-        cut_middle("".join(_chain(error, frames)), MAX_STACKTRACE),
+        cut_middle(message, MAX_MESSAGE),
+        cut_middle(stacktrace, MAX_STACKTRACE),
         _fingerprint(error, frames),
+        len(message) > MAX_MESSAGE or len(stacktrace) > MAX_STACKTRACE,
     )
 
 
@@ -72,14 +83,25 @@ def type_name(kind: type) -> str:
 
 
 def cut_middle(text: str, limit: int) -> str:
-    """Keep the first third and the last two thirds of a long text: both ends of a traceback explain it."""
+    """Keep the first third and the last two thirds of a long text: both ends of a traceback explain it.
+
+    A text that was cut before says afterwards how much is missing in all.
+    """
     if len(text) <= limit:
         return text
-    note = f"\n... {len(text) - limit} characters left out ...\n"
-    room = max(limit - len(note), 0)
-    head = room // 3
-    tail = room - head
-    return text[:head] + note + (text[-tail:] if tail else "")
+    before = after = text
+    missing = len(text)
+    if cut := _LEFT_OUT.search(text):
+        before, after = text[: cut.start()], text[cut.end() :]
+        missing = len(before) + len(after) + int(cut[1])
+    room = max(limit - len(_note(missing)), 0)
+    head = before[: room // 3]
+    tail = after[-(room - len(head)) :] if room > len(head) else ""
+    return head + _note(missing - len(head) - len(tail)) + tail
+
+
+def _note(characters: int) -> str:
+    return f"\n... {characters} characters left out ...\n"
 
 
 def _frames(traceback: TracebackType | None) -> list[_Frame]:
@@ -112,7 +134,7 @@ def _chain(error: BaseException, frames: list[_Frame]) -> list[str]:
 def _one(error: BaseException, frames: list[_Frame], *, depth: int) -> str:
     lines = ["Traceback (most recent call last):\n"] if frames else []
     lines += _frame_lines(frames)
-    text = text_of(error)
+    text = whole_text_of(error)
     lines.append(f"{type_name(type(error))}: {text}\n" if text else f"{type_name(type(error))}\n")
     lines += [clean(str(note)) + "\n" for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
     if isinstance(error, BaseExceptionGroup) and depth < _GROUP_DEPTH:

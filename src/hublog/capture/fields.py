@@ -1,7 +1,7 @@
 """Columns become JSON: each value in the type of its column, since ADX turns a misfit into null unseen."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Final
@@ -11,8 +11,11 @@ import orjson
 from hublog.capture.columns import BY_NAME, OPEN_COLUMNS, Kind
 from hublog.capture.context import Context
 from hublog.capture.plain import clean, plain
+from hublog.tally import Tally
 
 MAX_COLUMN_TEXT: Final = 2_048
+#: The first second that a Kusto datetime cannot hold: the year 10000.
+END_OF_TIME: Final = 253_402_300_800
 _INT32 = 1 << 31
 _INT64 = 1 << 63
 _KINDS: Final = {name: column.kind for name, column in BY_NAME.items()}
@@ -26,6 +29,7 @@ class EncodedContext:
         columns: the bound columns, by name.
         extra: the bound free names, plain.
         record_type: the bound record type, or empty.
+        misfits: names of the columns whose bound value did not fit.
         columns_json: ``"name":value,`` for each column.
         fragment: the columns and the ``extra`` object, for records that add nothing.
     """
@@ -33,6 +37,7 @@ class EncodedContext:
     columns: Mapping[str, object]
     extra: Mapping[str, object]
     record_type: str
+    misfits: Sequence[str]
     columns_json: bytes
     fragment: bytes
 
@@ -41,14 +46,18 @@ def encode_context(context: Context) -> EncodedContext:
     """Encode the bound fields and keep the result on the context."""
     columns: dict[str, object] = {}
     extra: dict[str, object] = {}
+    misfits: list[str] = []
     for name, value in context.fields.items():
         shown = plain(value)
-        if name not in OPEN_COLUMNS or not put(columns, name, shown):
+        if name not in OPEN_COLUMNS:
             extra[clean(name)] = shown
+        elif not put(columns, name, shown):
+            extra[name] = as_text(shown)
+            misfits.append(name)
     record_type = columns.pop("record_type", "")
     columns_json = encode_columns(columns)
     fragment = columns_json + encode_columns({"extra": extra}) if extra else columns_json
-    found = EncodedContext(columns, extra, str(record_type), columns_json, fragment)
+    found = EncodedContext(columns, extra, str(record_type), misfits, columns_json, fragment)
     context.encoded = found
     return found
 
@@ -69,9 +78,9 @@ def put(columns: dict[str, object], name: str, value: object) -> bool:
     kind = _KINDS[name]
     shape = type(value)
     if kind is Kind.STRING:
-        text = value if shape is str else orjson.dumps(value).decode()
-        if len(text) > MAX_COLUMN_TEXT:  # type: ignore[arg-type]  # both branches give a str
-            text = text[:MAX_COLUMN_TEXT]  # type: ignore[index]  # the same
+        text = as_text(value)
+        if len(text) > MAX_COLUMN_TEXT:
+            text = text[:MAX_COLUMN_TEXT]
             columns["truncated"] = True
         columns[name] = text
         return True
@@ -79,6 +88,11 @@ def put(columns: dict[str, object], name: str, value: object) -> bool:
     if fits:
         columns[name] = value
     return fits
+
+
+def as_text(value: object) -> str:
+    """Return a text as it is, anything else as its JSON."""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def _fits(kind: Kind, value: object, shape: type) -> bool:
@@ -100,6 +114,29 @@ def encode_columns(columns: Mapping[str, object]) -> bytes:
     return orjson.dumps(columns)[1:-1] + b","
 
 
+class Misfits:
+    """Counts values that did not fit the type of their column; any thread may add."""
+
+    __slots__ = ("_total", "is_told", "last")
+
+    def __init__(self) -> None:
+        self._total = Tally()
+        #: The column that was met last, empty if none was.
+        self.last = ""
+        #: Whether the operator has been told; for whoever tells.
+        self.is_told = False
+
+    def add(self, names: Iterable[str]) -> None:
+        """Count one value for each of these columns."""
+        for name in names:
+            self._total.add()
+            self.last = name
+
+    def read(self) -> int:
+        """Return how many there were."""
+        return self._total.read()
+
+
 def utc_text(second: int) -> str:
-    """Return a second since 1970 as ``2026-11-23T13:10:31``, UTC."""
+    """Return a second from 1970 to 9999 as ``2026-11-23T13:10:31``, UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))

@@ -6,17 +6,27 @@ encodings; anything odd takes the slow way in ``careful``, field by field.
 """
 
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any, Final
 
 import orjson
 
 from hublog.capture import context
-from hublog.capture.careful import careful_row, fit
+from hublog.capture.careful import careful_row, fit, timestamp_of
 from hublog.capture.columns import OPEN_COLUMNS
 from hublog.capture.exceptions import from_exc_info
-from hublog.capture.fields import EncodedContext, encode_columns, encode_context, put, utc_text
+from hublog.capture.fields import (
+    END_OF_TIME,
+    EncodedContext,
+    Misfits,
+    as_text,
+    encode_columns,
+    encode_context,
+    put,
+    utc_text,
+)
 from hublog.capture.plain import plain
 from hublog.capture.record_ids import RecordIds
 from hublog.capture.service import process_fields
@@ -31,12 +41,15 @@ _STANDARD_LENGTH: Final = len(_STANDARD)
 #: Set by other formatters on the record they share with us.
 _NOT_ADDED: Final = frozenset({*_STANDARD, "message", "asctime"})
 
-#: What orjson writes as it is, a too large int aside, which it refuses.
-_SAFE: Final = frozenset({str, int, bool, type(None)})
+#: What orjson writes as it is. It writes ints up to 64 bits without a sign, one more than ADX holds.
+_SAFE: Final = frozenset({str, bool, type(None)})
+_INT64: Final = 1 << 63
 
 _NOTHING: Final[dict[str, object]] = {}
 
 _CACHE_MAX = 4_096
+#: Next line, line separator and paragraph separator; all others are below U+0020, which JSON escapes itself.
+_LINE_ENDS: Final = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
 
 _LOG: Final = b',"record_type":"log",'
 _IDS: Final = b'"record_id":"%b%08x","sequence":%d,'
@@ -52,6 +65,7 @@ class LineFormatter:
         framework: ``django``, ``flask`` or empty.
         max_record_bytes: a longer line is cut, see ``careful.fit``.
         ids: gives each record its ``record_id`` and ``sequence``; None leaves them out.
+        misfits: counts the values that do not fit their column; None counts for nobody.
     """
 
     def __init__(
@@ -61,9 +75,11 @@ class LineFormatter:
         framework: str = "",
         max_record_bytes: int = 65_536,
         ids: RecordIds | None = None,
+        misfits: Misfits | None = None,
     ) -> None:
         self._max_bytes = max_record_bytes
         self._ids = ids
+        self._misfits = misfits or Misfits()
         self._tail = orjson.dumps(process_fields(service, framework=framework))[1:]
         self._second = (-1, b"")
         self._sites: dict[tuple[object, ...], tuple[bytes, str, bytes]] = {}
@@ -72,26 +88,35 @@ class LineFormatter:
 
     def encode(self, record: logging.LogRecord) -> bytes:
         """Return the line of a record, at most ``max_record_bytes`` long; never raises."""
-        prefix, sequence = self._ids.next(record.created) if self._ids else (b"", 0)
+        created = record.created
+        is_usual = type(created) is float and 0.0 <= created < END_OF_TIME and not record.stack_info
+        if not is_usual:
+            created = _usable(created)
+        second = int(created)
+        micros = int((created - second) * 1_000_000)
+        prefix, sequence = self._ids.next(second * 1000 + micros // 1000) if self._ids else (b"", 0)
         length = 0
-        if not record.stack_info:
+        if is_usual:
             try:
-                line = self._fast(record, prefix, sequence)
+                line, misfits = self._fast(record, prefix, sequence, second, micros)
+                if not line.isascii():
+                    line = one_line(line)
                 length = len(line)
                 if length <= self._max_bytes:
+                    if misfits:
+                        self._misfits.add(misfits)
                     return line
             except (Exception, SystemExit):  # noqa: BLE001, S110  # the slow way shows what it was as a mark
                 pass
-        return self._slow(record, prefix, sequence, length)
+        return self._slow(record, prefix, sequence, created, length)
 
-    def _fast(self, record: logging.LogRecord, prefix: bytes, sequence: int) -> bytes:
-        created = record.created
-        second = int(created)
+    def _fast(
+        self, record: logging.LogRecord, prefix: bytes, sequence: int, second: int, micros: int
+    ) -> tuple[bytes, Sequence[str]]:
         known, stamp = self._second
         if known != second:
             stamp = b'{"timestamp":"%b.' % utc_text(second).encode()
             self._second = (second, stamp)
-
         site, cached_template, template_json = self._site(record)
         message = record.msg
         if message is not cached_template:
@@ -105,11 +130,11 @@ class LineFormatter:
         record_type, exception = bound.record_type or "log", b""
         if record.exc_info:
             record_type, exception = _exception(record, bound)
+        misfits = bound.misfits
         if len(record.__dict__) == _STANDARD_LENGTH:
             added = bound.fragment
         else:
-            added, record_type = self._added(record, bound, record_type)
-        micros = (created - second) * 1_000_000
+            added, record_type, misfits = self._added(record, bound, record_type)
         if prefix:
             head = _HEAD_WITH_IDS % (stamp, micros, prefix, sequence & 0xFFFF_FFFF, sequence)
         else:
@@ -128,9 +153,11 @@ class LineFormatter:
                 added,
                 self._tail,
             )
-        )
+        ), misfits
 
-    def _added(self, record: logging.LogRecord, bound: EncodedContext, record_type: str) -> tuple[bytes, str]:
+    def _added(
+        self, record: logging.LogRecord, bound: EncodedContext, record_type: str
+    ) -> tuple[bytes, str, Sequence[str]]:
         """Encode what the application added, after what is bound; its ``record_type`` wins."""
         attributes = record.__dict__
         key = tuple(attributes)
@@ -140,14 +167,16 @@ class LineFormatter:
             if len(self._plans) >= _CACHE_MAX:
                 self._plans = {}
             self._plans[key] = plan
-        extra, columns = plan.read(attributes)
+        extra, columns, misfits = plan.read(attributes)
         fragment = bound.columns_json
         if columns:
             record_type = str(columns.pop("record_type", record_type))
             fragment = encode_columns({**bound.columns, **columns})
         if bound.extra:
             extra = {**bound.extra, **extra}
-        return (b'%b"extra":%b,' % (fragment, _dumps(extra)) if extra else fragment), record_type
+        if bound.misfits:
+            misfits = (*bound.misfits, *misfits)
+        return (b'%b"extra":%b,' % (fragment, _dumps(extra)) if extra else fragment), record_type, misfits
 
     def _site(self, record: logging.LogRecord) -> tuple[bytes, str, bytes]:
         """Return the encoded place, and the template that stood there first with its encoded form."""
@@ -174,14 +203,37 @@ class LineFormatter:
             found += b'"async_task_name":%b,' % _dumps(str(task))
         return found
 
-    def _slow(self, record: logging.LogRecord, prefix: bytes, sequence: int, length: int = 0) -> bytes:
+    def _slow(
+        self, record: logging.LogRecord, prefix: bytes, sequence: int, created: float, length: int = 0
+    ) -> bytes:
         added = [name for name in tuple(record.__dict__) if name not in _NOT_ADDED]
         ids = _IDS % (prefix, sequence & 0xFFFF_FFFF, sequence) if prefix else b""
+        row, misfits = careful_row(record, added, timestamp=timestamp_of(created))
+        self._misfits.add(misfits)
 
         def encode(row: Mapping[str, object]) -> bytes:
-            return b"{%b%b%b" % (encode_columns(row), ids, self._tail)
+            return one_line(b"{%b%b%b" % (encode_columns(row), ids, self._tail))
 
-        return fit(careful_row(record, added), encode, max_bytes=self._max_bytes, original=length)
+        return fit(row, encode, max_bytes=self._max_bytes, original=length)
+
+
+def one_line(line: bytes) -> bytes:
+    """Escape what JSON lets stand in a text, and Unicode takes for the end of a line."""
+    for raw, escaped in _LINE_ENDS:
+        if raw in line:
+            line = line.replace(raw, escaped)
+    return line
+
+
+def _usable(created: object) -> float:
+    """Return when a record was made, now if it does not say so in a form that ADX holds."""
+    try:
+        moment = float(created)  # type: ignore[arg-type]  # whatever it is
+        if 0.0 <= moment < END_OF_TIME:
+            return moment
+    except (Exception, SystemExit):  # noqa: BLE001, S110  # a log call never raises
+        pass
+    return time.time()
 
 
 class _Plan:
@@ -198,22 +250,30 @@ class _Plan:
         self._names = tuple(name for name in attributes if name not in _NOT_ADDED)
         self._all_free = OPEN_COLUMNS.isdisjoint(self._names)
 
-    def read(self, attributes: dict[str, Any]) -> tuple[dict[str, object], dict[str, object]]:
-        """Return the free names and the columns, both as plain data."""
+    def read(self, attributes: dict[str, Any]) -> tuple[dict[str, object], dict[str, object], Sequence[str]]:
+        """Return the free names and the columns as plain data, and the columns whose value did not fit."""
         extra: dict[str, object] = {}
         for name in self._names:
             value = attributes[name]
             kind = type(value)
-            if kind not in _SAFE and not (kind is float and isfinite(value)):
+            if kind not in _SAFE and not (
+                (kind is int and -_INT64 <= value < _INT64) or (kind is float and isfinite(value))
+            ):
                 value = plain(value)
             extra[name] = value
         if self._all_free:
-            return extra, _NOTHING
+            return extra, _NOTHING, ()
         columns: dict[str, object] = {}
+        misfits: list[str] = []
         for name in self._names:
-            if name in OPEN_COLUMNS and put(columns, name, extra[name]):
+            if name not in OPEN_COLUMNS:
+                continue
+            if put(columns, name, extra[name]):
                 del extra[name]
-        return extra, columns
+            else:
+                extra[name] = as_text(extra[name])
+                misfits.append(name)
+        return extra, columns, misfits
 
 
 class JsonFormatter(logging.Formatter):
@@ -237,4 +297,6 @@ def _exception(record: logging.LogRecord, bound: EncodedContext) -> tuple[str, b
     found = from_exc_info(record.exc_info)
     if found is None:
         return bound.record_type or "log", b""
+    if found.is_cut:
+        raise ValueError("the slow way sets truncated once")
     return bound.record_type or "exception", encode_columns(found.columns())

@@ -7,6 +7,7 @@ no JSON type is shown as text, and a text that cannot be made is replaced by a m
 import dataclasses
 import enum
 import math
+import operator
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, time
@@ -36,10 +37,19 @@ def clean(text: str) -> str:
 
 
 def text_of(value: object) -> str:
-    """Return ``str(value)``, or a mark that names the type and the error if that fails."""
+    """Return the first ``MAX_TEXT`` characters of ``str(value)``, or a mark as ``whole_text_of`` does."""
+    return whole_text_of(value, most=MAX_TEXT)
+
+
+def whole_text_of(value: object, *, most: int | None = None) -> str:
+    """Return ``str(value)``, or a mark that names the type and the error if that fails.
+
+    Args:
+        value: anything.
+        most: characters to keep; None keeps all.
+    """
     try:
-        text = str(value)
-        return clean(str.__str__(text[:MAX_TEXT]) if len(text) > MAX_TEXT else str.__str__(text))
+        return clean(str.__str__(str(value)[:most]))
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a log call never raises
         return mark(f"{type(value).__name__} that cannot be shown: {type(error).__name__}")
 
@@ -150,6 +160,8 @@ def _from_bytes(value: bytes | bytearray | memoryview) -> str:
 
 
 def _from_enum(value: enum.Enum) -> object:
+    if isinstance(value, int):
+        return _integer(int(value))  # HTTPStatus.OK is a 200 for whoever counts
     inner = value.value
     return inner if type(inner) in _SCALARS else value.name
 
@@ -240,4 +252,6 @@ def _choose_plain(kind: type) -> Callable[[Any], object]:
     for classes, converter in _KINDS:
         if issubclass(kind, classes):
             return converter
+    if hasattr(kind, "__index__"):  # a whole number of numpy, say
+        return lambda value: _integer(operator.index(value))
     return _from_dataclass if dataclasses.is_dataclass(kind) else text_of

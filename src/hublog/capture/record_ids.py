@@ -23,18 +23,17 @@ class RecordIds:
         self._milliseconds = (-1, b"")
         self._issued = count(1)
 
-    def next(self, created: float) -> tuple[bytes, int]:
+    def next(self, milliseconds: int) -> tuple[bytes, int]:
         """Return the beginning of a record id and the sequence number that completes it.
 
         Args:
-            created: wall-clock seconds since 1970, as in ``LogRecord.created``.
+            milliseconds: wall clock since 1970, those of the record's ``timestamp``.
 
         Returns:
             28 ASCII bytes and the number (1, 2, 3 ... without gaps). The id is the bytes followed by the
             number's low 32 bits as eight hex digits; the formatter writes both in one go.
         """
         sequence = next(self._issued)
-        milliseconds = int(created * 1000)
         known, prefix = self._milliseconds
         if known != milliseconds:
             stamp = b"%012x" % (milliseconds & 0xFFFF_FFFF_FFFF)

@@ -9,6 +9,8 @@ from typing import Final
 
 from hublog._version import __version__
 from hublog.capture.columns import SCHEMA_VERSION
+from hublog.capture.fields import put
+from hublog.capture.plain import plain
 from hublog.settings import ServiceSettings
 
 #: The first of these variables that is set gives the column its value.
@@ -61,7 +63,10 @@ def process_fields(
     fields["service_instance_id"] = fields["service_instance_id"] or fields["host_name"]
     fields["schema_version"] = SCHEMA_VERSION
     fields["handler_version"] = __version__
-    return {name: value for name, value in fields.items() if value not in ("", None)}
+    columns: dict[str, object] = {}
+    for name, value in fields.items():
+        put(columns, name, plain(value))  # a variable of the environment need not be UTF-8
+    return columns
 
 
 def _container_id(proc: Path) -> str:

@@ -14,45 +14,53 @@ _PACKAGES: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os
 
 
 def call_site(record: logging.LogRecord) -> dict[str, object]:
-    """Return the columns that are the same for every record of this place in the code."""
-    return fitting(
-        level=record.levelname,
-        level_number=record.levelno,
-        severity_number=severity(record.levelno),
-        logger_name=record.name,
-        source_file=relative(text_of(record.pathname)),
-        source_module=record.module,
-        source_function=record.funcName,
-        source_line=record.lineno,
-    )
+    """Return what is the same for every record of this place in the code, as it stands on the record."""
+    return {
+        "level": record.levelname,
+        "level_number": record.levelno,
+        "severity_number": severity(record.levelno),
+        "logger_name": record.name,
+        "source_file": relative(text_of(record.pathname)),
+        "source_module": record.module,
+        "source_function": record.funcName,
+        "source_line": record.lineno,
+    }
 
 
 def thread_of(record: logging.LogRecord) -> dict[str, object]:
-    """Return the columns that are the same for every record of this thread and process."""
-    return fitting(
-        process_id=record.process,
-        thread_id=record.thread,
-        thread_name=record.threadName,
-        process_name=record.processName,
-    )
-
-
-def fitting(**values: object) -> dict[str, object]:
-    """Return the values that fit their columns, in plain form; the others are left out."""
-    columns: dict[str, object] = {}
-    for name, value in values.items():
-        put(columns, name, plain(value))
-    return columns
+    """Return what is the same for every record of this thread and process, as it stands on the record."""
+    return {
+        "process_id": record.process,
+        "thread_id": record.thread,
+        "thread_name": record.threadName,
+        "process_name": record.processName,
+    }
 
 
 def encoded_call_site(record: logging.LogRecord) -> bytes:
-    """Return the call site's columns as a fragment of the line."""
-    return encode_columns(call_site(record))
+    """Return the call site's columns as a fragment of the line.
+
+    Raises:
+        ValueError: a value does not fit its column; the slow way puts it elsewhere.
+    """
+    return _encoded(call_site(record))
 
 
 def encoded_thread(record: logging.LogRecord) -> bytes:
-    """Return the thread's columns as a fragment of the line."""
-    return encode_columns(thread_of(record))
+    """Return the thread's columns as a fragment of the line.
+
+    Raises:
+        ValueError: a value does not fit its column; the slow way puts it elsewhere.
+    """
+    return _encoded(thread_of(record))
+
+
+def _encoded(values: dict[str, object]) -> bytes:
+    columns: dict[str, object] = {}
+    for name, value in values.items():
+        if not put(columns, name, plain(value)):
+            raise ValueError(name)
+    return encode_columns(columns)
 
 
 def severity(level: object) -> int:

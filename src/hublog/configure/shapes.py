@@ -29,6 +29,10 @@ class EventHubLoggingConfig(TypedDict, total=False):
     circuit_breaker_cooldown_seconds: float
     packing: str
     gzip_level: int
+    route_database: str
+    route_table: str
+    route_format: str
+    route_mapping: str
     max_record_bytes: int | str
     spool: str
     spool_dir: str

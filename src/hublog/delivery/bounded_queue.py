@@ -73,25 +73,27 @@ class BoundedQueue:
             self.wake()
         return True
 
-    def take(self, *, max_lines: int, max_bytes: int) -> list[bytes]:
+    def take(self, *, max_lines: int, max_bytes: int, line_overhead: int = 0) -> list[bytes]:
         """Move the oldest lines into flight.
 
         Args:
             max_lines: take at most as many.
             max_bytes: stop before the sum of lengths passes this; one line is always taken.
+            line_overhead: bytes that each line becomes longer by; they count towards ``max_bytes``.
 
         Returns:
             The lines, oldest first; empty when nothing waits. Each must be finished, once.
         """
         lines = self._lines
         taken: list[bytes] = []
-        size = 0
+        size = room = 0
         while len(taken) < max_lines:
             try:
                 line = lines.popleft()
             except IndexError:
                 break
-            if taken and size + len(line) > max_bytes:
+            room += len(line) + line_overhead
+            if taken and room > max_bytes:
                 lines.appendleft(line)
                 break
             size += len(line)

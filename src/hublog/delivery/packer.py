@@ -1,16 +1,43 @@
 """Lines become the bodies of events: one each, or many as JSON lines, plain or compressed."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from hublog.settings import Packing
 
+#: Raw bytes of one event: about 60 KiB compressed, one billing unit of Event Hubs.
+EVENT_BYTES: Final = 500 * 1024
 #: Room for the AMQP sections around a body and its properties.
 OVERHEAD_BYTES: Final = 1_024
+#: What packing adds to a line: ``,"sent_at":"2026-11-23T13:10:31.123456Z"`` and a line break.
+LINE_OVERHEAD_BYTES: Final = 41
+#: Log lines compress to a seventh or less. One event that does not is split after the hub refused it.
+_SURE_RATIO: Final = 4
+#: Our levels 1 to 3 are isal's 0 to 2: about the size of zlib's, in a quarter of the time. Beyond them zlib
+#: makes less of the lines. Measured on 500 KiB of log lines: isal 2 128 B a KB in 0.6 ms, zlib 3 127 B in
+#: 2.8 ms, zlib 6 105 B in 5.5 ms.
+_ISAL_LEVELS: Final = {1: 0, 2: 1, 3: 2}
 _GZIP: Final = 16 + zlib.MAX_WBITS
+
+
+class _Compressor(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+    def flush(self) -> bytes: ...
+
+
+def _find_isal() -> Callable[[int, int, int], _Compressor] | None:
+    try:
+        from isal import isal_zlib  # noqa: PLC0415  # an extra that may be missing
+    except ImportError:
+        return None
+    found: Callable[[int, int, int], _Compressor] = isal_zlib.compressobj
+    return found
+
+
+_isal: Final = _find_isal()
 
 
 class Packed(NamedTuple):
@@ -30,16 +57,28 @@ class Packer:
 
     Args:
         packing: ``single``, ``lines`` or ``gzip``.
-        gzip_level: 1 (fast) to 9 (small).
+        gzip_level: 1 (fast) to 9 (small). Up to 3 isal does it where it is installed, else zlib.
+        routing: application properties that tell a data connection where to put the records; see
+            ``routing`` of ``EventHubSettings``.
     """
 
-    def __init__(self, packing: Packing, *, gzip_level: int = 3) -> None:
+    def __init__(
+        self, packing: Packing, *, gzip_level: int = 3, routing: Mapping[str, str] | None = None
+    ) -> None:
         self._packing = packing
         self._level = gzip_level
-        #: Application properties of every event; ADX reads ``Compression`` in just this form.
-        self.properties: Mapping[str, str] = MappingProxyType(
-            {"Compression": "gzip"} if packing is Packing.GZIP else {}
-        )
+        compression = {"Compression": "gzip"} if packing is Packing.GZIP else {}
+        #: Application properties of every event; ADX reads their names in just this form.
+        self.properties: Mapping[str, str] = MappingProxyType({**(routing or {}), **compression})
+
+    def raw_bytes(self, max_body_bytes: int) -> int:
+        """Return how many bytes of lines may go into one event, so that its body fits.
+
+        Args:
+            max_body_bytes: what the link leaves for a body.
+        """
+        ratio = _SURE_RATIO if self._packing is Packing.GZIP else 1
+        return min(max_body_bytes * ratio, EVENT_BYTES)
 
     def pack(self, lines: Sequence[bytes], *, sent_at: datetime) -> list[Packed]:
         """Return the events for the lines of one batch.
@@ -58,6 +97,19 @@ class Packer:
             return [Packed(body, [line]) for body, line in zip(stamped, lines, strict=True)]
         body = b"\n".join(stamped) + b"\n"
         if self._packing is Packing.GZIP:
-            squeeze = zlib.compressobj(self._level, zlib.DEFLATED, _GZIP)
-            body = squeeze.compress(body) + squeeze.flush()
+            body = compressed(body, self._level)
         return [Packed(body, list(lines))]
+
+
+def compressed(body: bytes, level: int) -> bytes:
+    """Return a body as one gzip member, without a time stamp, so that equal bodies stay equal.
+
+    Args:
+        body: anything.
+        level: 1 (fast) to 9 (small).
+    """
+    if _isal is not None and level in _ISAL_LEVELS:
+        quick = _isal(_ISAL_LEVELS[level], zlib.DEFLATED, _GZIP)
+        return quick.compress(body) + quick.flush()
+    squeeze = zlib.compressobj(level, zlib.DEFLATED, _GZIP)
+    return squeeze.compress(body) + squeeze.flush()

@@ -13,8 +13,9 @@ from hublog.delivery.batcher import Batcher
 from hublog.delivery.bounded_queue import NEVER, BoundedQueue
 from hublog.delivery.breaker import Breaker
 from hublog.delivery.packer import OVERHEAD_BYTES, Packed, Packer
-from hublog.delivery.stats import Circuit, Drop, Stats, Tally
+from hublog.delivery.stats import Circuit, Drop, Stats
 from hublog.errors import EventTooLargeError, PermanentSendError, SendError, TransientSendError
+from hublog.tally import Tally
 
 #: With a backlog, that many events are offered to one send; the sender takes what fits.
 EVENTS_PER_SEND: Final = 16
@@ -169,12 +170,13 @@ class Shipper:
             self._dropped[reason] += len(lost)
             return len(lost)
 
-    def stats(self, *, unconfigured: int = 0, failed: int = 0) -> Stats:
+    def stats(self, *, unconfigured: int = 0, failed: int = 0, misfits: int = 0) -> Stats:
         """Return a snapshot of the books; any thread may ask.
 
         Args:
             unconfigured: records that were refused since there is no hub, counted by the caller.
             failed: records that could not be taken at all, counted by the caller.
+            misfits: values that did not fit their column, counted by the caller.
         """
         with self._lock:
             queued = len(self._queue)
@@ -194,6 +196,7 @@ class Shipper:
                 events_total=self._events,
                 sent_bytes_total=self._sent_bytes,
                 failures_total=self._failures,
+                misfits_total=misfits,
             )
 
     def _fill(self) -> None:
@@ -241,7 +244,7 @@ class Shipper:
                 self._sent_bytes += len(packed.body)
             self._batches += 1
             self._events += len(accepted)
-        self._batcher.limit_event(self._sender.max_send_bytes - OVERHEAD_BYTES)
+        self._batcher.limit_event(self._packer.raw_bytes(self._sender.max_send_bytes - OVERHEAD_BYTES))
         self._observer.send_succeeded(self.stats())
 
     def _failed(self, error: SendError) -> None:
@@ -256,7 +259,7 @@ class Shipper:
     def _shrink(self, error: EventTooLargeError) -> None:
         """Split the first event in two; a single line that is too large is dropped and counted."""
         with self._lock:
-            self._batcher.limit_event(error.limit_bytes - OVERHEAD_BYTES)
+            self._batcher.limit_event(self._packer.raw_bytes(error.limit_bytes - OVERHEAD_BYTES))
             lines = self._pending.popleft().lines
             if len(lines) == 1:
                 self._settle(lines)

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import count
-from threading import RLock
 
 
 class Drop(StrEnum):
@@ -25,28 +23,6 @@ class Circuit(StrEnum):
     HALF_OPEN = "half_open"
 
 
-class Tally:
-    """A counter that any thread, signal handler or finalizer adds to without a lock, and that is exact.
-
-    ``next`` on ``itertools.count`` is one step of the interpreter. Reading takes a step too, so the
-    number of reads is kept apart and taken off.
-    """
-
-    __slots__ = ("_count", "_lock", "_reads", "add")
-
-    def __init__(self) -> None:
-        self._count = count()
-        self._reads = 0
-        self._lock = RLock()
-        self.add = self._count.__next__
-
-    def read(self) -> int:
-        """Return how often ``add`` was called."""
-        with self._lock:
-            self._reads += 1
-            return next(self._count) - (self._reads - 1)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
     """One look at the books of one pipeline in this process.
@@ -65,6 +41,7 @@ class Stats:
         events_total: events in them.
         sent_bytes_total: bytes of their bodies.
         failures_total: sends that failed.
+        misfits_total: values that did not fit the type of their column and went to ``extra`` as text.
     """
 
     accepted_total: int = 0
@@ -77,6 +54,7 @@ class Stats:
     events_total: int = 0
     sent_bytes_total: int = 0
     failures_total: int = 0
+    misfits_total: int = 0
 
     @property
     def dropped_total(self) -> int:

@@ -65,11 +65,29 @@ class EventHubSettings:
     circuit_breaker_cooldown_seconds: float = 30.0
     packing: Packing = Packing.LINES
     gzip_level: int = 3
+    route_database: str = ""
+    route_table: str = ""
+    route_format: str = ""
+    route_mapping: str = ""
     max_record_bytes: int = 64 * KIB
     spool: SpoolMode = SpoolMode.OVERFLOW
     spool_dir: Path | None = None
     spool_max_bytes: int = 256 * MIB
     exit_timeout_seconds: float = 5.0
+
+    @property
+    def routing(self) -> dict[str, str]:
+        """Application properties by which a data connection puts an event elsewhere than it does by default.
+
+        Source: "Events routing" in Azure Data Explorer's documentation of Event Hubs data connections.
+        """
+        named = {
+            "Database": self.route_database,
+            "Table": self.route_table,
+            "Format": self.route_format,
+            "IngestionMappingReference": self.route_mapping,
+        }
+        return {name: value for name, value in named.items() if value}
 
     @property
     def is_configured(self) -> bool:

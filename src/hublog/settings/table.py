@@ -17,9 +17,11 @@ from hublog.settings.model import (
 )
 from hublog.settings.values import (
     BOOLEAN,
+    ENTITY_NAME,
     HEADER_NAME,
     HOST_NAME,
     HUB_NAME,
+    INGESTION_FORMAT,
     LEVEL,
     PATH,
     SECONDS,
@@ -161,6 +163,30 @@ SETTINGS: Final = (
             "`single`: one record an event; `lines`: JSON lines; `gzip`: JSON lines, compressed.",
         ),
         ("gzip_level", "EVENTHUB_LOG_GZIP_LEVEL", integer(1, 9), "Effort of the compression, 1 to 9."),
+        (
+            "route_database",
+            "EVENTHUB_LOG_ROUTE_DATABASE",
+            ENTITY_NAME,
+            "Sent as property `Database`; only a connection that may route to several databases takes it.",
+        ),
+        (
+            "route_table",
+            "EVENTHUB_LOG_ROUTE_TABLE",
+            ENTITY_NAME,
+            "Sent as property `Table`, in place of the table of the data connection.",
+        ),
+        (
+            "route_format",
+            "EVENTHUB_LOG_ROUTE_FORMAT",
+            INGESTION_FORMAT,
+            "Sent as property `Format`, in place of the format of the data connection.",
+        ),
+        (
+            "route_mapping",
+            "EVENTHUB_LOG_ROUTE_MAPPING",
+            ENTITY_NAME,
+            "Sent as property `IngestionMappingReference`, in place of the mapping of the data connection.",
+        ),
         (
             "max_record_bytes",
             "EVENTHUB_LOG_RECORD_BYTES",

@@ -37,6 +37,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]+(_[0-9]+)*")
 _SIZE = re.compile(r"([0-9]+(?:_[0-9]+)*)\s*([a-z]*)")
 _HUB_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,254}[A-Za-z0-9])?")
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_ENTITY_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_ .-]{0,254}[A-Za-z0-9_])?")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _PLAIN_TEXT = re.compile(r"[\w.+-]+", re.ASCII)
 #: Text of this form may be a key that stands under the wrong name; it is never shown.
@@ -234,4 +235,9 @@ HUB_NAME: Final = _matching(
 HOST_NAME: Final = _matching(
     _HOST_NAME, "a host name like shop.servicebus.windows.net, without sb:// and path"
 )
+ENTITY_NAME: Final = _matching(
+    _ENTITY_NAME,
+    "at most 256 letters, digits and _, inside also - . and blanks, as Azure Data Explorer allows",
+)
+INGESTION_FORMAT: Final = _matching(re.compile("json|multijson"), "json or multijson")
 HEADER_NAME: Final = _matching(_HEADER_NAME, "the name of an HTTP header like X-Request-ID")
