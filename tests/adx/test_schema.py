@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from tests.adx.kusto import KustoParser, statements
 
-from hublog.adx import FUNCTIONS, PARTS, QUERIES, Names, files, write_files
+from hublog.adx import FUNCTIONS, PARTS, QUERIES, Names, columns_markdown, files, write_files
 from hublog.adx.policies import IDENTIFIERS
-from hublog.capture.columns import COLUMNS
+from hublog.capture.columns import COLUMNS, SCHEMA_VERSION
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "observability" / "adx"
@@ -182,3 +182,30 @@ def test_the_files_are_written_where_they_are_wanted(tmp_path):
     written = write_files(tmp_path / "new" / "adx", ODD)
     assert {path.name for path in written} >= {"table.kql", "ingestion_mapping.json", "alert_lag.kql"}
     assert (tmp_path / "new" / "adx" / "table.kql").read_text() == files(ODD)["table.kql"]
+
+
+def test_columns_are_only_ever_added_at_the_end():
+    # Never edit schema_1.txt: a new column goes to the end of COLUMNS, with SCHEMA_VERSION raised and a
+    # file for the new version beside this one.
+    versions = sorted(Path(__file__).parent.glob("schema_*.txt"), key=lambda path: int(path.stem[7:]))
+    assert [int(path.stem[7:]) for path in versions] == list(range(1, SCHEMA_VERSION + 1))
+    now = [f"{column.name} {column.kind.value}" for column in COLUMNS]
+    committed = [path.read_text().split("\n")[:-1] for path in versions]
+    for older, newer in zip(committed, [*committed[1:], now], strict=True):
+        assert newer[: len(older)] == older
+    assert committed[-1] == now
+
+
+def test_the_page_of_the_table_holds_the_generated_reference():
+    assert columns_markdown() in (ROOT / "docs" / "table.md").read_text()
+
+
+def test_every_command_of_the_page_passes_the_parser(parser):
+    page = (ROOT / "docs" / "table.md").read_text()
+    blocks = re.findall(r"```kusto\n(.*?)```", page, re.DOTALL)
+    texts = {
+        f"{number}": text
+        for number, text in enumerate(part for block in blocks for part in statements(block))
+    }
+    assert len(texts) >= 5
+    assert problems(parser.check(texts)) == {}

@@ -3,7 +3,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hublog.delivery.batcher import PACE_S, Batcher
+from hublog.delivery.batcher import PACE_S, URGENT_PACE_S, Batcher
 from hublog.delivery.bounded_queue import BoundedQueue
 from hublog.testing import FakeClock
 
@@ -88,6 +88,21 @@ def test_an_urgent_line_takes_all_that_waits_with_it():
     assert batcher.wait_s() == 0.0
     assert len(batcher.take()[0]) == 4
     assert batcher.wait_s() == math.inf
+
+
+def test_urgent_lines_in_a_row_share_an_event():
+    clock, queue, batcher = make()
+    put(queue, 1, urgent=True)
+    assert batcher.wait_s() == 0.0
+    batcher.take()
+    put(queue, 1, urgent=True)
+    assert 0 < batcher.wait_s() <= URGENT_PACE_S
+    put(queue, 1, urgent=True)
+    clock.advance(URGENT_PACE_S)
+    assert batcher.wait_s() == 0.0
+    assert len(batcher.take()[0]) == 2
+    put(queue, 1)
+    assert batcher.wait_s() > URGENT_PACE_S, "the next line is not urgent any more"
 
 
 def test_a_full_event_leaves_before_the_pace_allows_a_small_one():

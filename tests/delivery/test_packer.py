@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hublog.delivery.packer import Packer
+from hublog.delivery import packer as module
+from hublog.delivery.packer import EVENT_BYTES, LINE_OVERHEAD_BYTES, Packer
 from hublog.settings import Packing
 
 SENT_AT = datetime(2026, 11, 23, 13, 10, 31, 250_000, tzinfo=UTC)
@@ -59,3 +60,38 @@ def test_whatever_a_line_holds_it_comes_back(rows, packing):
     lines = [json.dumps({**row, "message": "m"}).encode() for row in rows]
     found = [row for event in Packer(packing).pack(lines, sent_at=SENT_AT) for row in unpack(packing, event)]
     assert found == [{**json.loads(line), "sent_at": STAMP} for line in lines]
+
+
+def test_the_routing_of_an_event_stands_beside_its_compression():
+    routing = {"Table": "ShopLogs", "Format": "json"}
+    assert Packer(Packing.LINES, routing=routing).properties == routing
+    assert Packer(Packing.GZIP, routing=routing).properties == {**routing, "Compression": "gzip"}
+    assert Packer(Packing.SINGLE).properties == {}
+
+
+@pytest.mark.parametrize("level", range(1, 10))
+@pytest.mark.parametrize("is_isal_there", [True, False], ids=["isal", "zlib"])
+def test_each_level_gives_gzip_with_isal_and_without(monkeypatch, level, is_isal_there):
+    used = []
+    if is_isal_there:
+        found = module._isal
+        monkeypatch.setattr(module, "_isal", lambda *options: used.append(options) or found(*options))
+    else:
+        monkeypatch.setattr(module, "_isal", None)
+    [event] = Packer(Packing.GZIP, gzip_level=level).pack(LINES * 50, sent_at=SENT_AT)
+    assert len(gzip.decompress(event.body).splitlines()) == 150
+    assert event.body[4:8] == b"\0\0\0\0", "no time stamp"
+    assert bool(used) == (is_isal_there and level <= 3)
+
+
+@pytest.mark.parametrize("packing", [Packing.LINES, Packing.GZIP])
+def test_a_line_becomes_longer_by_what_the_limit_counts(packing):
+    [event] = Packer(packing).pack(LINES[:2], sent_at=SENT_AT)
+    body = gzip.decompress(event.body) if packing is Packing.GZIP else event.body
+    assert len(body) == sum(len(line) + LINE_OVERHEAD_BYTES for line in LINES[:2])
+
+
+def test_what_is_compressed_may_be_longer_than_the_link_allows_and_never_than_an_event():
+    assert Packer(Packing.LINES).raw_bytes(100_000) == 100_000
+    assert Packer(Packing.GZIP).raw_bytes(100_000) == 400_000
+    assert Packer(Packing.LINES).raw_bytes(1 << 20) == Packer(Packing.GZIP).raw_bytes(1 << 20) == EVENT_BYTES

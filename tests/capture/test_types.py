@@ -1,0 +1,161 @@
+"""Whatever the application logs, every value in a line fits the Kusto type of its column."""
+
+import json
+import logging
+import math
+import re
+import uuid
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hublog.capture import context
+from hublog.capture.columns import BY_NAME, OPEN_COLUMNS
+from hublog.capture.fields import Misfits
+from hublog.capture.formatter import LineFormatter
+from hublog.capture.record_ids import RecordIds
+from hublog.settings import ServiceSettings
+
+DATETIME = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](\.[0-9]{6})?Z")
+CHECKS = {
+    "string": lambda value: type(value) is str and len(value.encode()) <= 1 << 20,
+    "int": lambda value: type(value) is int and -(2**31) <= value < 2**31,
+    "long": lambda value: type(value) is int and -(2**63) <= value < 2**63,
+    "real": lambda value: type(value) in (int, float) and math.isfinite(value),
+    "bool": lambda value: type(value) is bool,
+    "datetime": lambda value: type(value) is str and DATETIME.fullmatch(value) is not None,
+    "dynamic": lambda value: len(json.dumps(value).encode()) <= 1 << 20 and whole(value),
+}
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([2**31, -(2**31) - 1, 2**63, 2**64 - 1, -(2**63) - 1, 10**400])
+    | st.floats()
+    | st.text(st.characters(), max_size=30)
+    | st.text('\ud800\u2028\u2029\x85\r\n\x00\x1e\\"é', max_size=20)
+    | st.binary(max_size=20)
+    | st.datetimes()
+    | st.decimals()
+    | st.uuids()
+    | st.sampled_from([object(), ValueError("x"), logging, type, ..., range(3), {1, 2}, 1j])
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+)
+#: The names of what a LogRecord has of its own.
+ATTRIBUTES = sorted({*vars(logging.LogRecord("", 0, "", 0, None, None, None)), "taskName"})
+
+
+def whole(value):
+    """Return whether all numbers inside fit what ADX holds."""
+    if isinstance(value, dict):
+        return all(map(whole, value.values()))
+    if isinstance(value, list):
+        return all(map(whole, value))
+    return type(value) is not int or -(2**63) <= value < 2**63
+
+
+def make(extra=None, **attributes):
+    record = logging.LogRecord("shop", 20, "/srv/app/shop.py", 5, "m %s", ("a",), None)
+    record.__dict__.update(attributes)
+    record.__dict__.update(extra or {})
+    return record
+
+
+def no_constant(text):
+    raise AssertionError(f"{text} is no JSON")
+
+
+def pairs_once(pairs):
+    keys = [key for key, _ in pairs]
+    assert len(keys) == len(set(keys)), "a key stands twice"
+    return dict(pairs)
+
+
+def read(line):
+    """Return the record of a line after looking at all of it."""
+    text = line.decode("utf-8", "strict")
+    assert len(text.splitlines()) == 1
+    row = json.loads(text, parse_constant=no_constant, object_pairs_hook=pairs_once)
+    assert set(row) <= set(BY_NAME)
+    wrong = {name: value for name, value in row.items() if not CHECKS[BY_NAME[name].kind.value](value)}
+    assert wrong == {}
+    return row
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.dictionaries(st.sampled_from(sorted(OPEN_COLUMNS)) | st.text(max_size=8), VALUES, max_size=6))
+def test_whatever_is_added_fits_and_nothing_of_it_is_lost(extra):
+    extra = {name: value for name, value in extra.items() if name not in make().__dict__}
+    misfits = Misfits()
+    row = read(LineFormatter(ServiceSettings(), ids=RecordIds(), misfits=misfits).encode(make(extra)))
+    kept = row.get("extra", {})
+    moved = [name for name in extra if name in OPEN_COLUMNS and name in kept]
+    assert misfits.read() == len(moved)
+    assert all(type(kept[name]) is str for name in moved), "a misfit stands in extra as text"
+    for name, value in extra.items():
+        if value is not None and value != "" and name in OPEN_COLUMNS:
+            assert name in row or name in kept
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.sampled_from(sorted(OPEN_COLUMNS)), VALUES, max_size=6))
+def test_whatever_is_bound_fits_and_is_counted_for_each_record(fields):
+    misfits = Misfits()
+    formatter = LineFormatter(ServiceSettings(), misfits=misfits)
+    token = context.enter(fields)
+    try:
+        rows = [read(formatter.encode(make())) for _ in range(2)]
+    finally:
+        context.leave(token)
+    moved = [name for name in fields if name in rows[0].get("extra", {})]
+    assert misfits.read() == 2 * len(moved)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.dictionaries(st.sampled_from(ATTRIBUTES), VALUES, max_size=5))
+def test_whatever_stands_on_the_record_itself_fits(attributes):
+    row = read(LineFormatter(ServiceSettings(), ids=RecordIds()).encode(make(**attributes)))
+    assert uuid.UUID(row["record_id"]).version == 7
+    assert "timestamp" in row
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(-1e12, 1e12) | st.floats() | st.integers(-(10**12), 10**12))
+def test_the_timestamp_is_the_records_own_or_now(created):
+    row = read(LineFormatter(ServiceSettings(), ids=RecordIds()).encode(make(created=created)))
+    if 0 <= created < 253_402_300_800:
+        assert "extra" not in row
+    else:
+        assert isinstance(row["extra"]["timestamp"], str)
+    milliseconds = uuid.UUID(row["record_id"]).int >> 80
+    assert milliseconds % 1000 == int((row["timestamp"].partition(".")[2] or "000")[:3])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(1024, 20_000),
+    st.dictionaries(st.text(max_size=9), VALUES | st.text(min_size=500, max_size=3000), max_size=5),
+    st.text(max_size=4000),
+)
+def test_a_record_over_the_limit_is_cut_and_keeps_its_ids(limit, extra, text):
+    extra = {name: value for name, value in extra.items() if name not in make().__dict__}
+    formatter = LineFormatter(ServiceSettings(name="s" * 256), max_record_bytes=limit, ids=RecordIds())
+    record = make(extra, msg=text * 3, args=None)
+    whole_line = LineFormatter(
+        ServiceSettings(name="s" * 256), ids=RecordIds(), max_record_bytes=1 << 30
+    ).encode(record)
+    line = formatter.encode(record)
+    assert len(line) <= limit
+    row = read(line)
+    assert row["sequence"] == 1
+    assert uuid.UUID(row["record_id"]).version == 7
+    if len(whole_line) > limit:
+        assert row["truncated"] is True
+
+
+def test_an_environment_that_is_no_utf_8_does_not_stop_the_records():
+    row = read(LineFormatter(ServiceSettings(name="shop\udcff")).encode(make()))
+    assert row["service_name"] == "shop\\udcff"
