@@ -236,10 +236,10 @@ def run(tmp_path_factory):
     return done, json.loads(path.read_text())
 
 
-def test_the_command_says_by_its_status_whether_the_promises_are_kept(run):
+def test_the_command_says_by_its_status_that_the_promises_are_kept(run):
     done, written = run
     assert done.stderr == ""
-    assert done.returncode == (0 if all(one["is_met"] for one in written["promised"]) else 1)
+    assert (done.returncode, all(one["is_met"] for one in written["promised"])) == (0, True)
     assert [one["at_most"] for one in written["promised"]] == [2.0, 200.0, 0.05]
 
 

@@ -224,7 +224,8 @@ class Pipeline:
         pid = os.getpid()
         found = self._processes.get(pid)
         if found is None:
-            if self._processes:  # a fork that no hook told us of, as uWSGI's
+            # A fork that no hook told us of, as uWSGI's; not a signal handler that was here just now.
+            if self._processes and pid not in self._processes:
                 self.forget()
             # setdefault decides races without a lock
             found = self._processes.setdefault(pid, self._make_process(self.read()))

@@ -96,7 +96,7 @@ def test_whatever_is_added_fits_and_nothing_of_it_is_lost(extra):
     assert misfits.read() == len(moved)
     assert all(type(kept[name]) is str for name in moved), "a misfit stands in extra as text"
     for name, value in extra.items():
-        if value is not None and value != "" and name in OPEN_COLUMNS:
+        if name in OPEN_COLUMNS and value not in (None, "", b""):  # what is empty is left out
             assert name in row or name in kept
 
 
@@ -159,3 +159,9 @@ def test_a_record_over_the_limit_is_cut_and_keeps_its_ids(limit, extra, text):
 def test_an_environment_that_is_no_utf_8_does_not_stop_the_records():
     row = read(LineFormatter(ServiceSettings(name="shop\udcff")).encode(make()))
     assert row["service_name"] == "shop\\udcff"
+
+
+def test_what_is_cut_in_two_places_is_marked_once():
+    error = ValueError("x" * 20_000)
+    record = make({"tenant_id": "y" * 3_000}, exc_info=(ValueError, error, None))
+    assert read(LineFormatter(ServiceSettings()).encode(record))["truncated"] is True

@@ -54,6 +54,8 @@ class EventHubSender:
     ) -> None:
         with _loading.lock:
             _load()
+        # For the client's name; remembered by ``platform``. Outside the lock: under gevent it forks.
+        platform.platform()
         self._settings = settings
         self._connect = connect or connect_producer
         self._client: EventHubProducerClient | None = None
@@ -176,13 +178,13 @@ if hasattr(os, "register_at_fork"):
 def _load() -> None:
     """Load the client, and what it would load at its first connection."""
     import encodings.idna  # noqa: PLC0415
+    import subprocess  # noqa: PLC0415  # for platform.platform(), which starts a process
 
     import azure.eventhub  # noqa: PLC0415
     import certifi  # noqa: PLC0415
 
-    del encodings, azure
+    del encodings, azure, subprocess
     certifi.where()
-    platform.platform()  # for the client's name; loads subprocess and remembers what it found
 
 
 def connect_producer(settings: EventHubSettings) -> "EventHubProducerClient":
