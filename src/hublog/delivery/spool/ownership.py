@@ -1,0 +1,258 @@
+"""Who owns a directory: whoever holds the lock on its ``lock`` file, and nobody else.
+
+No process ids, since two containers may share a volume; no times, since clocks jump. The lock belongs to
+the open file, so a forked child keeps it alive until it has closed its copy of the descriptor.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from hublog.delivery.spool.segments import file_limit, sync_directory
+from hublog.errors import HublogError
+
+LOCK_NAME: Final = "lock"
+_OWNER_NAME: Final = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}")
+_CURSOR: Final = struct.Struct("<QQ")
+_ATTEMPTS: Final = 8
+_FILE_LIMIT_MIN: Final = 1 << 16
+DIRECTORY_MODE: Final = 0o700
+FILE_MODE: Final = 0o600
+
+
+class SpoolUnavailableError(HublogError):
+    """The spool cannot be used now; it may be tried again later."""
+
+
+def unavailable(root: Path, error: OSError) -> SpoolUnavailableError:
+    """Return what to raise for an error of the file system: what we saw, what is needed, what to change."""
+    reason = error.strerror or str(error)
+    return SpoolUnavailableError(
+        f"The spool directory {root} cannot be used: {reason}. It must be a directory on a local disk with"
+        f" room, where uid {os.geteuid()} may make and lock files; change it or set EVENTHUB_LOG_SPOOL_DIR."
+    )
+
+
+class Claim:
+    """A directory that this process owns.
+
+    Args:
+        path: the directory.
+        fd: its lock file, locked.
+    """
+
+    def __init__(self, path: Path, fd: int) -> None:
+        self.path = path.absolute()  # the application may change its working directory
+        self._fd = fd
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the lock was not given back yet."""
+        return self._fd >= 0
+
+    def read_cursor(self) -> tuple[int, int]:
+        """Return segment and offset before which everything is settled; zeros when it is not known."""
+        with contextlib.suppress(OSError):
+            data = os.pread(self._fd, _CURSOR.size, 0)
+            if len(data) == _CURSOR.size:
+                segment, offset = _CURSOR.unpack(data)
+                return segment, offset
+        return 0, 0
+
+    def write_cursor(self, segment: int, offset: int) -> bool:
+        """Note before which place everything is settled; it is not forced onto the device.
+
+        Returns:
+            False when it could not be written: after a crash more is sent again than is needed.
+        """
+        try:
+            return os.pwrite(self._fd, _CURSOR.pack(segment, offset), 0) == _CURSOR.size
+        except OSError:
+            return False
+
+    def remove(self) -> bool:
+        """Remove the directory when nothing but the lock is in it, and give the lock back.
+
+        Returns:
+            False when other files are in it, or it cannot be removed; the lock is then still held.
+        """
+        try:
+            if [entry.name for entry in self.path.iterdir()] != [LOCK_NAME]:
+                return False
+            _remove_empty(self.path)
+        except FileNotFoundError:
+            pass  # somebody removed the whole of it
+        except OSError:
+            return False
+        self.release()
+        return True
+
+    def release(self) -> None:
+        """Give the lock back, although a child that forked meanwhile may hold a copy of the descriptor."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with contextlib.suppress(OSError):
+                fcntl.flock(fd, fcntl.LOCK_UN)
+            os.close(fd)
+
+    def remove_or_release(self) -> None:
+        """Remove the directory if that is possible, and give the lock back in any case."""
+        if not self.remove():
+            self.release()
+
+    def abandon_after_fork(self) -> None:
+        """Close the descriptor and leave the lock to the parent."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+
+def is_owner_name(name: str) -> bool:
+    """Whether a name in the root is that of an owner's directory."""
+    return _OWNER_NAME.fullmatch(name) is not None
+
+
+def is_hidden_name(name: str) -> bool:
+    """Whether a name in the root is that of a directory that is being made, or was left so."""
+    return name.startswith(".") and is_owner_name(name[1:])
+
+
+def create(root: Path, *, wall: Callable[[], float], is_synced: bool = False) -> Claim:
+    """Make a new directory and own it from the first moment that others can see it.
+
+    Args:
+        root: exists.
+        wall: seconds since 1970; only for the name, which gives the order in which the bound drops.
+        is_synced: force its name onto the device.
+
+    Raises:
+        SpoolUnavailableError: it cannot be made or locked.
+    """
+    _check_file_limit(root)
+    for _ in range(_ATTEMPTS):
+        name = f"{max(int(wall() * 1000), 0):016x}-{os.urandom(4).hex()}"
+        try:
+            claim = _create(root, name, is_synced=is_synced)
+        except (FileExistsError, FileNotFoundError):
+            if not root.is_dir():
+                break
+        except OSError as error:
+            raise unavailable(root, error) from error
+        else:
+            if claim is not None:
+                return claim
+    raise unavailable(root, FileNotFoundError(errno.ENOENT, "what is made in it vanishes"))
+
+
+def _create(root: Path, name: str, *, is_synced: bool) -> Claim | None:
+    hidden = root / f".{name}"
+    hidden.mkdir(DIRECTORY_MODE)
+    try:
+        hidden.chmod(DIRECTORY_MODE)  # whatever the umask took away
+        fd = os.open(hidden / LOCK_NAME, os.O_CREAT | os.O_EXCL | os.O_RDWR, FILE_MODE)
+        claim = Claim(root / name, fd)
+        try:
+            os.fchmod(fd, FILE_MODE)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            claim.write_cursor(0, 0)  # so that a later one needs no room on a full disk
+            hidden.rename(claim.path)
+            if is_synced:
+                sync_directory(root)
+        except BaseException:
+            claim.release()
+            raise
+    except BlockingIOError:
+        return None  # somebody cleans up behind dead creators, and took us for one
+    except BaseException:
+        with contextlib.suppress(OSError):
+            _remove_empty(hidden)
+        raise
+    return claim
+
+
+def take(path: Path) -> Claim | None:
+    """Own a directory whose owner is dead.
+
+    Returns:
+        None when it is owned, by whatever process, or is gone, or has no lock file.
+
+    Raises:
+        OSError: its lock file cannot be opened or locked.
+    """
+    try:
+        fd = os.open(path / LOCK_NAME, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    claim = Claim(path, fd)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(fd).st_nlink > 0:  # else its last owner removed it while we waited for the lock
+            return claim
+    except BlockingIOError:
+        pass
+    except BaseException:
+        claim.release()
+        raise
+    claim.release()
+    return None
+
+
+def peek_cursor(path: Path) -> tuple[int, int]:
+    """Return the cursor of a directory that somebody else owns."""
+    try:
+        claim = Claim(path, os.open(path / LOCK_NAME, os.O_RDONLY | os.O_NOFOLLOW))
+    except OSError:
+        return 0, 0
+    try:
+        return claim.read_cursor()
+    finally:
+        claim.abandon_after_fork()
+
+
+def clean_hidden(path: Path) -> None:
+    """Remove a directory that its creator did not live to show; nothing is in it."""
+    with contextlib.suppress(OSError):
+        claim = take(path)
+        if claim is not None:
+            claim.remove_or_release()
+        path.rmdir()  # without a lock file it is empty, or else stays; its creator then begins anew
+
+
+def probe(root: Path) -> None:
+    """Find out whether directories can be made and locked in a root.
+
+    Raises:
+        SpoolUnavailableError: they cannot; says why.
+    """
+    first = create(root, wall=lambda: 0.0)
+    try:
+        second = take(first.path)
+    except OSError as error:
+        raise unavailable(root, error) from error
+    finally:
+        first.remove_or_release()
+    if second is not None:
+        second.release()
+        raise unavailable(root, OSError(errno.ENOTSUP, "its file system gives one lock to two owners"))
+
+
+def _remove_empty(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        (path / LOCK_NAME).unlink()
+    path.rmdir()
+
+
+def _check_file_limit(root: Path) -> None:
+    limit = file_limit()
+    if limit < _FILE_LIMIT_MIN:
+        raise SpoolUnavailableError(
+            f"The spool directory {root} cannot be used: a file may have {limit} bytes (RLIMIT_FSIZE);"
+            f" {_FILE_LIMIT_MIN} or more are needed. Raise the limit or set EVENTHUB_LOG_SPOOL to memory."
+        )

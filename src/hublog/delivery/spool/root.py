@@ -1,0 +1,261 @@
+"""The root of the spool: the directories of all processes, their common bound, and who inherits them."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from hublog.delivery.spool import ownership
+from hublog.delivery.spool.directory import SpoolDirectory
+from hublog.delivery.spool.frames import HEADER, is_foreign, survey
+from hublog.delivery.spool.ownership import Claim, SpoolUnavailableError
+from hublog.delivery.spool.segments import (
+    READ_MAX_BYTES,
+    SegmentRules,
+    SyncPolicy,
+    list_segments,
+    read_file,
+)
+
+_SEGMENT_MAX_BYTES: Final = 1 << 20
+_SEGMENT_MIN_BYTES: Final = 1 << 12
+#: Segments that the bound holds at least, since whole ones are dropped.
+_SEGMENTS_MIN: Final = 16
+
+
+class _File(NamedTuple):
+    owner: str
+    number: int
+    path: Path
+    size: int
+    is_last: bool
+
+
+class SpoolRoot:
+    """What all processes that share a root see; each has an object of its own.
+
+    One thread at a time may use it. ``prepare`` comes first.
+
+    Args:
+        path: the root; made when it is missing.
+        max_bytes: what the segments of all processes may hold together, one segment for each process aside.
+        sync: when lines are forced onto the device.
+        now: monotonic seconds.
+        wall: seconds since 1970, for the names of directories.
+
+    Attributes:
+        unknown: files and directories that were left alone: another version's, nobody's we know, or
+            without a lock. Each is told once, by whoever looks here.
+        damage_total: stretches that adoptions found unreadable, what dead writers left unfinished included.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_bytes: int,
+        sync: SyncPolicy = SyncPolicy.NONE,
+        now: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.path = path.absolute()  # the application may change its working directory
+        self.max_bytes = max_bytes
+        size = max(min(_SEGMENT_MAX_BYTES, max_bytes // _SEGMENTS_MIN), _SEGMENT_MIN_BYTES)
+        self.rules = SegmentRules(max_bytes=size, sync=sync)
+        self.unknown: set[Path] = set()
+        self.damage_total = 0
+        self._now = now
+        self._wall = wall
+        self._own: dict[str, SpoolDirectory] = {}
+
+    def prepare(self) -> None:
+        """Make the root and find out whether it can be used; may be called again at any time.
+
+        Raises:
+            SpoolUnavailableError: it cannot; says what is wrong and what to change.
+        """
+        try:
+            if not self.path.is_dir():
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.path.mkdir(ownership.DIRECTORY_MODE, exist_ok=True)
+                self.path.chmod(ownership.DIRECTORY_MODE)
+            owner = self.path.stat().st_uid
+        except OSError as error:
+            raise ownership.unavailable(self.path, error) from error
+        if owner != os.geteuid():
+            raise SpoolUnavailableError(
+                f"The spool directory {self.path} cannot be used: it belongs to uid {owner}, and this process"
+                f" runs as uid {os.geteuid()}. Change its owner or set EVENTHUB_LOG_SPOOL_DIR."
+            )
+        ownership.probe(self.path)
+
+    def create_directory(self) -> SpoolDirectory:
+        """Make a directory for lines of this process.
+
+        Raises:
+            SpoolUnavailableError: it cannot be made; says why.
+        """
+        directory = SpoolDirectory.create(self.path, rules=self.rules, now=self._now, wall=self._wall)
+        return self._keep(directory)
+
+    def adopt_orphans(self) -> list[SpoolDirectory]:
+        """Take over what dead processes left, also in the middle of an adoption, and clean up behind them.
+
+        Returns:
+            Directories with lines in them, oldest first. No other process has them, and each must be
+            closed or removed in the end. Empty when the root cannot be read now.
+        """
+        adopted: list[SpoolDirectory] = []
+        for name in self._names():
+            path = self.path / name
+            if ownership.is_hidden_name(name):
+                ownership.clean_hidden(path)
+            elif ownership.is_owner_name(name) and path not in self.unknown:
+                with contextlib.suppress(SpoolUnavailableError):
+                    adopted += self._adopt(path)
+        return adopted
+
+    def enforce_bound(self) -> int:
+        """Drop the oldest segments, whoever's they are, until the bound is kept.
+
+        The segment that another living process writes is left to it.
+
+        Returns:
+            How many lines went. Those of our own directories are in their ``dropped_total`` too.
+        """
+        files = self._files()
+        excess = sum(file.size for file in files) - self.max_bytes
+        dropped = 0
+        for file in files:
+            if excess <= 0:
+                break
+            lines = self._drop(file)
+            if lines is not None or file.path in self.unknown:
+                dropped += lines or 0
+                excess -= file.size
+        for directory in self._directories():
+            directory.reconcile()
+        return dropped
+
+    def make_room(self) -> int:
+        """Drop the oldest segment, for a disk that is full.
+
+        Returns:
+            How many lines went.
+        """
+        for file in self._files():
+            lines = self._drop(file)
+            if lines is not None:
+                for directory in self._directories():
+                    directory.retry()
+                return lines
+        return 0
+
+    @property
+    def total_bytes(self) -> int:
+        """What the segments of all processes hold now."""
+        return sum(file.size for file in self._files())
+
+    def abandon_after_fork(self) -> None:
+        """Close what was inherited, in the child, which needs a root of its own; waits for nothing."""
+        for directory in list(self._own.values()):
+            directory.abandon_after_fork()
+
+    def _keep(self, directory: SpoolDirectory) -> SpoolDirectory:
+        self._directories()
+        self._own[directory.path.name] = directory
+        return directory
+
+    def _directories(self) -> list[SpoolDirectory]:
+        """Return the directories that are ours, and forget those that were."""
+        for name, directory in list(self._own.items()):
+            if not directory.is_owned:
+                del self._own[name]
+        return list(self._own.values())
+
+    def _names(self) -> list[str]:
+        try:
+            return sorted(entry.name for entry in self.path.iterdir())
+        except OSError:
+            return []
+
+    def _adopt(self, path: Path) -> list[SpoolDirectory]:
+        directory = SpoolDirectory.adopt(path)
+        if directory is None:
+            self._clean_lockless(path)
+            return []
+        self.unknown.update(directory.unknown)
+        self.damage_total += directory.damage_total
+        if directory.backlog_lines > 0:
+            return [self._keep(directory)]
+        if not directory.remove_if_empty():
+            self.unknown.add(path)  # something in it is not ours to remove
+            directory.close()
+        return []
+
+    def _clean_lockless(self, path: Path) -> None:
+        """Remove an empty directory without a lock file; leave one that has segments, it may be in use."""
+        if (path / ownership.LOCK_NAME).exists():
+            return
+        try:
+            path.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:
+            self.unknown.add(path)
+
+    def _files(self) -> list[_File]:
+        """Return the segments of all directories, oldest first."""
+        files: list[_File] = []
+        for name in filter(ownership.is_owner_name, self._names()):
+            with contextlib.suppress(OSError):
+                found = list(list_segments(self.path / name))
+                files += [
+                    _File(name, number, path, size, is_last=number == found[-1][0])
+                    for number, path, size in found
+                    if path not in self.unknown
+                ]
+        return files
+
+    def _drop(self, file: _File) -> int | None:
+        """Unlink one segment; returns its lines, or None when it must stay."""
+        own = self._own.get(file.owner)
+        if own is not None and own.is_owned:
+            return own.drop_oldest()
+        directory = self.path / file.owner
+        claim: Claim | None = None
+        try:
+            claim = ownership.take(directory)
+            if claim is None and file.is_last:
+                return None
+            lines = _count(file, ownership.peek_cursor(directory))
+            if lines is None:
+                self.unknown.add(file.path)
+                return None
+            file.path.unlink()
+        except FileNotFoundError:
+            return 0  # somebody else keeps the bound too
+        except OSError:
+            return None
+        finally:
+            if claim is not None:
+                claim.remove_or_release()
+        return lines
+
+
+def _count(file: _File, cursor: tuple[int, int]) -> int | None:
+    """Return how many unsettled lines are in a segment of somebody else; None when it is not ours to drop.
+
+    Raises:
+        FileNotFoundError: it is gone.
+        OSError: it cannot be read.
+    """
+    data = read_file(file.path) if file.size <= READ_MAX_BYTES else None
+    if data is None or is_foreign(data):
+        return None
+    segment, offset = cursor
+    if file.number < segment:
+        return 0
+    return survey(data, at=max(offset, len(HEADER)) if file.number == segment else len(HEADER)).lines
