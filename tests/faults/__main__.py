@@ -1,0 +1,58 @@
+"""``python -m tests.faults``: run rows of the fault matrix, and end with the table."""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from tests.faults import report
+from tests.faults.expect import Mode, Verdict
+from tests.faults.matrix import FIRST, all_rows
+from tests.faults.run import Run, run_row, runs_of
+
+REPORT: Final = Path("tests/faults/report.json")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the rows that are asked for; returns 1 if one of them failed, 2 if a name is unknown."""
+    asked = _parser().parse_args(arguments)
+    rows = all_rows()
+    names = list(FIRST) if asked.rows == "first" else asked.rows.split(",") if asked.rows else list(rows)
+    letters = {mode.letter: mode for mode in Mode}
+    unknown = [name for name in names if name not in rows]
+    unknown += [letter for letter in asked.modes.split(",") if letter not in letters]
+    if unknown:
+        print(f"Unknown: {', '.join(unknown)}. Rows: {', '.join(rows)}. Modes: {', '.join(letters)}.")
+        return 2
+    modes = tuple(letters[letter] for letter in asked.modes.split(","))
+    runs: list[Run] = []
+    for name in names:
+        for mode, variant in runs_of(rows[name], modes) * asked.times:
+            folder = Path(tempfile.mkdtemp(prefix=f"faults-{name}-"))
+            run = run_row(rows[name], mode, variant, folder, is_strict=asked.strict)
+            runs.append(run)
+            print(run, *([f"  see {folder}"] if asked.keep else []), sep="\n", flush=True)
+            if not asked.keep:
+                shutil.rmtree(folder, ignore_errors=True)
+            report.write(asked.report, runs)
+    runs.sort(key=lambda run: (names.index(run.row), list(Mode).index(run.mode)))
+    print("\n" + report.table(report.lines_of(runs)))
+    return int(any(run.verdict is Verdict.FAILED for run in runs))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--rows", default="", help="such as S1,S2; first for the first forty; default: all")
+    parser.add_argument("--modes", default="M,O,A", help="of M (memory), O (overflow), A (always)")
+    parser.add_argument("--times", type=int, default=1, help="how often each is run")
+    parser.add_argument("--report", type=Path, default=REPORT, help="where the table goes as JSON")
+    parser.add_argument("--strict", action="store_true", help="no slack for a busy machine")
+    parser.add_argument("--keep", action="store_true", help="keep the folder of each run")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

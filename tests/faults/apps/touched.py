@@ -1,0 +1,1 @@
+"""Imported by the applications, so that a reloader watches it."""

@@ -1,0 +1,80 @@
+"""Section 6 of the matrix: outages of the broker."""
+
+import time
+from typing import Final
+
+from tests.faults.expect import Expect, Mode
+from tests.faults.matrix import disk, row
+from tests.faults.rows.broker_faults import end, start, until_logged
+from tests.faults.scene import EXIT_S, GRACE_S, Scene
+
+_EXIT_S: Final = EXIT_S + GRACE_S
+_OFFERED: Final = 300_000
+_SMALL: Final = 64 << 20
+_PROCESSES: Final = 8
+_BACKLOG: Final = 5_000
+#: New records must go out this soon, although a backlog is sent.
+_NEW_S: Final = 5.0
+_SLACK_S: Final = 5.0
+_CALL_US: Final = {Mode.MEMORY: 1_000.0, Mode.OVERFLOW: 1_000.0, Mode.ALWAYS: 2_000.0}
+
+
+def _b1_expects(mode: Mode, variant: str) -> Expect:
+    dropped = None if mode is Mode.MEMORY else 0
+    return Expect(dropped=dropped, exit_s=_EXIT_S, p99_us=_CALL_US[mode])
+
+
+@row("B1", "refused from the start", _b1_expects, seconds=10, variants=("nobody", "reset"))
+def _b1(scene: Scene) -> None:
+    if scene.variant == "nobody":
+        scene.broker.refuse()
+    fault = scene.broker.faults.add("refuse", times=None)
+    program = scene.program("steady", 2_000, 400)  # the default cooldown, 30 s
+    until_logged(scene, 2_000)
+    scene.check(fault.fired_total <= 20, f"{fault.fired_total} connections in 5 s")
+    end(scene, program)
+
+
+def _b6_expects(mode: Mode, variant: str) -> Expect | None:
+    if mode is Mode.MEMORY:
+        return Expect(dropped=None, p99_us=_CALL_US[mode]) if not variant else None
+    return Expect(dropped=None if variant else 0, p99_us=_CALL_US[mode])
+
+
+@row("B6", "an outage with 300 000 records", _b6_expects, seconds=40, variants=("", "64MiB"))
+def _b6(scene: Scene) -> None:
+    scene.broker.refuse()
+    if scene.variant:
+        scene.settings["EVENTHUB_LOG_SPOOL_BYTES"] = str(_SMALL)
+    program = start(scene, _OFFERED, FAULTS_FLUSH_S="60", FAULTS_NAME="offered")
+    program.wait_for_text("all logged", scene.left_s)
+    scene.broker.heal()
+    if scene.has_spool and not scene.variant:
+        scene.until_delivered(_OFFERED)
+    program.tell()
+    scene.end(program, is_timed=False)
+    if scene.has_spool:
+        newest = f"offered-{_OFFERED - 1}"
+        scene.check(newest in scene.broker.delivered(), "the newest record did not come")
+
+
+@row("B11", "an outage ends with eight full spools", disk(Expect()), seconds=25)
+def _b11(scene: Scene) -> None:
+    scene.broker.refuse()
+    for number in range(_PROCESSES):
+        program = scene.program(
+            "steady", _BACKLOG, FAULTS_NAME=f"old{number}", EVENTHUB_LOG_EXIT_TIMEOUT="0.2"
+        )
+        program.wait_for_text("all logged", scene.left_s)
+        program.tell()
+        scene.end(program, is_timed=False)
+    scene.broker.heal()
+    programs = [start(scene, 50, FAULTS_NAME=f"new{number}") for number in range(_PROCESSES)]
+    new = [f"new{number}-{index}" for number in range(_PROCESSES) for index in range(50)]
+    until_logged(scene, _PROCESSES * (_BACKLOG + 50))
+    begin = time.monotonic()
+    came = scene.is_control or scene.broker.wait_for_ids(new, _NEW_S + _SLACK_S)
+    scene.check(came, f"new records did not go out within {time.monotonic() - begin:.1f} s")
+    for program in programs:
+        program.tell()
+        scene.end(program, is_timed=False)

@@ -1,0 +1,70 @@
+"""Section 3 of the matrix: uWSGI."""
+
+import signal
+from typing import Final
+
+from tests.faults.expect import BATCH, Expect
+from tests.faults.matrix import both, by_mode, command, disk, modules, row
+from tests.faults.scene import EXIT_S, GRACE_S, Scene
+from tests.faults.servers import uwsgi
+
+_OPTIONS: Final = {
+    "threads-on": ("--enable-threads",),
+    "lazy-apps": ("--enable-threads", "--lazy-apps"),
+    "fork-hooks": ("--enable-threads", "--py-call-uwsgi-fork-hooks"),
+    "threads-4": ("--threads", "4"),
+}
+#: Now and then uWSGI skips the exit hooks of a worker: what is younger than the linger is lost.
+_LINGER: Final = Expect(missing=BATCH, exit_s=EXIT_S + GRACE_S)
+_KEPT: Final = Expect(exit_s=EXIT_S + GRACE_S)
+
+
+_NEEDS: Final = both(command("uwsgi"), modules("flask"))
+
+
+@row(
+    "S12",
+    "uWSGI, SIGTERM after load",
+    by_mode(memory=_LINGER, overflow=_LINGER, always=_KEPT),
+    variants=tuple(_OPTIONS),
+    needs=_NEEDS,
+)
+def _s12(scene: Scene) -> None:
+    server = scene.serve(uwsgi(*_OPTIONS[scene.variant]))
+    scene.finish(scene.load(server))
+    scene.end(server.child, signal.SIGTERM)
+
+
+@row(
+    "S13",
+    "uWSGI recycles workers or skips their exit hooks",
+    by_mode(
+        # Ten lives, each of which may lose what is younger than the linger and a send.
+        memory=Expect(missing=10 * BATCH),
+        overflow=Expect(missing=10 * BATCH),
+        always=Expect(duplicates=10 * BATCH),
+    ),
+    seconds=15,
+    variants=("max-requests", "skip-atexit"),
+    needs=_NEEDS,
+)
+def _s13(scene: Scene) -> None:
+    options = ("--skip-atexit",) if scene.variant == "skip-atexit" else ("--max-requests", "20")
+    server = scene.serve(uwsgi("--enable-threads", *options))
+    scene.finish(scene.load(server))
+    scene.end(server.child, signal.SIGTERM)
+
+
+@row(
+    "S14",
+    "uWSGI without threads",
+    disk(Expect(exit_s=EXIT_S + GRACE_S), memory=Expect(missing=2 * BATCH, exit_s=EXIT_S + GRACE_S)),
+    needs=_NEEDS,
+)
+def _s14(scene: Scene) -> None:
+    server = scene.serve(uwsgi())
+    scene.finish(scene.load(server))
+    scene.check(
+        server.child.text().count("enable-threads") >= 1, "no warning names the option enable-threads"
+    )
+    scene.end(server.child, signal.SIGTERM)
