@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-oldest test-newest bench cost schema lock format clean
+.PHONY: help demo test check test-oldest test-newest test-faults bench cost schema lock format clean
 
 PYTHON ?= python3
 OLDEST := .venv/oldest/bin
@@ -30,6 +30,9 @@ test-newest: .venv/ready
 	@if [ "$$(readlink .venv/oldest)" = "$$(readlink .venv/newest)" ]; then \
 		echo "only one supported Python is here: it has been tested"; \
 	else $(NEWEST)/python -m pytest -n 2; fi
+
+test-faults: .venv/ready  ## the fault matrix: real servers, real signals, one ledger a row
+	$(NEWEST)/python -m tests.faults
 
 bench: .venv/ready  ## the figures, as ratios to a bare log call
 	$(NEWEST)/python -m benchmarks
