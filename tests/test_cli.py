@@ -274,7 +274,9 @@ def test_a_missing_extra_fails_at_once_and_names_it(tmp_path, missing, arguments
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["settings"], ["query", "--help"], ["tail", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["settings"], ["query", "--help"], ["tail", "--help"], ["schema", "all"]]
+)
 def test_nothing_heavy_is_imported_for_what_does_not_need_it(arguments):
     script = (
         "import sys\nfrom hublog.cli import main\n"

@@ -1,4 +1,3 @@
-import json
 import logging
 import math
 import sys
@@ -7,45 +6,15 @@ from datetime import datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.capture.lines import fits, strict
 
 from hublog.capture import context
-from hublog.capture.columns import BY_NAME, Kind
+from hublog.capture.columns import BY_NAME
 from hublog.capture.formatter import JsonFormatter, LineFormatter
 from hublog.capture.record_ids import RecordIds
 from hublog.settings import ServiceSettings
 
 LOGGER = logging.getLogger("tests.formatter")
-
-
-def refuse(name):
-    raise ValueError(f"{name} is not JSON")
-
-
-def unique(pairs):
-    row = dict(pairs)
-    assert len(row) == len(pairs), f"a key stands twice in {[key for key, _ in pairs]}"
-    return row
-
-
-def strict(line):
-    """Parse as the specification says: no NaN, no key twice, UTF-8, one line."""
-    assert b"\n" not in line
-    assert b"\r" not in line
-    return json.loads(line.decode("utf-8"), parse_constant=refuse, object_pairs_hook=unique)
-
-
-def fits(row):
-    """Whether every value has the type of its column; ADX would turn a misfit into null unseen."""
-    checks = {
-        Kind.STRING: lambda value: isinstance(value, str),
-        Kind.INT: lambda value: type(value) is int and -(2**31) <= value < 2**31,
-        Kind.LONG: lambda value: type(value) is int and -(2**63) <= value < 2**63,
-        Kind.REAL: lambda value: type(value) in (int, float) and math.isfinite(value),
-        Kind.BOOL: lambda value: type(value) is bool,
-        Kind.DATETIME: lambda value: value.endswith("Z") and datetime.fromisoformat(value) is not None,
-        Kind.DYNAMIC: lambda value: True,
-    }
-    return {name: value for name, value in row.items() if not checks[BY_NAME[name].kind](value)}
 
 
 def make_record(message="hello", args=(), *, level=logging.INFO, exc_info=None, extra=None, stack=None):

@@ -1,31 +1,19 @@
 """Whatever the application logs, every value in a line fits the Kusto type of its column."""
 
-import json
 import logging
-import math
-import re
 import uuid
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.capture.lines import fits, strict
 
 from hublog.capture import context
-from hublog.capture.columns import BY_NAME, OPEN_COLUMNS
+from hublog.capture.columns import OPEN_COLUMNS
 from hublog.capture.fields import Misfits
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.record_ids import RecordIds
 from hublog.settings import ServiceSettings
 
-DATETIME = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](\.[0-9]{6})?Z")
-CHECKS = {
-    "string": lambda value: type(value) is str and len(value.encode()) <= 1 << 20,
-    "int": lambda value: type(value) is int and -(2**31) <= value < 2**31,
-    "long": lambda value: type(value) is int and -(2**63) <= value < 2**63,
-    "real": lambda value: type(value) in (int, float) and math.isfinite(value),
-    "bool": lambda value: type(value) is bool,
-    "datetime": lambda value: type(value) is str and DATETIME.fullmatch(value) is not None,
-    "dynamic": lambda value: len(json.dumps(value).encode()) <= 1 << 20 and whole(value),
-}
 LEAVES = (
     st.none()
     | st.booleans()
@@ -48,15 +36,6 @@ VALUES = st.recursive(
 ATTRIBUTES = sorted({*vars(logging.LogRecord("", 0, "", 0, None, None, None)), "taskName"})
 
 
-def whole(value):
-    """Return whether all numbers inside fit what ADX holds."""
-    if isinstance(value, dict):
-        return all(map(whole, value.values()))
-    if isinstance(value, list):
-        return all(map(whole, value))
-    return type(value) is not int or -(2**63) <= value < 2**63
-
-
 def make(extra=None, **attributes):
     record = logging.LogRecord("shop", 20, "/srv/app/shop.py", 5, "m %s", ("a",), None)
     record.__dict__.update(attributes)
@@ -64,24 +43,10 @@ def make(extra=None, **attributes):
     return record
 
 
-def no_constant(text):
-    raise AssertionError(f"{text} is no JSON")
-
-
-def pairs_once(pairs):
-    keys = [key for key, _ in pairs]
-    assert len(keys) == len(set(keys)), "a key stands twice"
-    return dict(pairs)
-
-
 def read(line):
     """Return the record of a line after looking at all of it."""
-    text = line.decode("utf-8", "strict")
-    assert len(text.splitlines()) == 1
-    row = json.loads(text, parse_constant=no_constant, object_pairs_hook=pairs_once)
-    assert set(row) <= set(BY_NAME)
-    wrong = {name: value for name, value in row.items() if not CHECKS[BY_NAME[name].kind.value](value)}
-    assert wrong == {}
+    row = strict(line)
+    assert fits(row) == {}
     return row
 
 

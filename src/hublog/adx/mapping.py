@@ -3,10 +3,11 @@
 import json
 from typing import Final, TypedDict
 
-from hublog.capture.columns import COLUMNS, TABLE
+from hublog.adx.names import Names
+from hublog.capture.columns import COLUMNS
 
 #: The name under which the mapping is created, and that a data connection or event refers to.
-MAPPING_NAME: Final = f"{TABLE}Mapping"
+MAPPING_NAME: Final = Names().mapping
 
 
 class MappingPath(TypedDict):

@@ -12,15 +12,22 @@ from hublog.adx.queries import QUERIES, query_kql
 from hublog.adx.reference import columns_text
 from hublog.adx.table import table_kql
 
+#: By the name of the file, in the order in which a new database runs them.
+_SCRIPTS: Final[Mapping[str, Callable[[Names], str]]] = {
+    "table.kql": table_kql,
+    "policies.kql": policies_kql,
+    "functions.kql": functions_kql,
+    "materialized_view.kql": materialized_view_kql,
+    "roles.kql": roles_kql,
+}
+
 
 def _queries(names: Names) -> str:
     return "\n".join(query_kql(query, names) for query in QUERIES)
 
 
 def _all(names: Names) -> str:
-    """Return every command, in the order in which a new database runs them."""
-    makers = (table_kql, policies_kql, functions_kql, materialized_view_kql, roles_kql)
-    return "\n".join(make(names) for make in makers)
+    return "\n".join(make(names) for make in _SCRIPTS.values())
 
 
 #: By the name that the shell uses.
@@ -39,14 +46,9 @@ PARTS: Final[Mapping[str, Callable[[Names], str]]] = {
 
 def files(names: Names) -> dict[str, str]:
     """Return what is committed, by its path relative to the folder: the scripts, and one file a query."""
-    return {
-        "ingestion_mapping.json": mapping_json(),
-        "table.kql": table_kql(names),
-        "policies.kql": policies_kql(names),
-        "functions.kql": functions_kql(names),
-        "materialized_view.kql": materialized_view_kql(names),
-        "roles.kql": roles_kql(names),
-    } | {f"queries/{query.name}.kql": query_kql(query, names) for query in QUERIES}
+    scripts = {name: make(names) for name, make in _SCRIPTS.items()}
+    queries = {f"queries/{query.name}.kql": query_kql(query, names) for query in QUERIES}
+    return {"ingestion_mapping.json": mapping_json(), **scripts, **queries}
 
 
 def write_files(folder: Path, names: Names) -> list[Path]:

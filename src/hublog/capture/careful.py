@@ -216,10 +216,9 @@ def _cut_message(row: dict[str, object], max_bytes: int) -> dict[str, object]:
 
 def _drop_rest(row: dict[str, object], max_bytes: int) -> dict[str, object]:
     """The last resort: what names the record, and as much of the message as is sure to fit."""
-    short: dict[str, object] = {}
-    for name in _KEPT:
-        if name in row and len(str(row[name])) <= _MAX_ID:
-            short[name] = row[name]
+    short: dict[str, object] = {
+        name: row[name] for name in _KEPT if name in row and len(str(row[name])) <= _MAX_ID
+    }
     limit = max(min((max_bytes - 1_600) // 6, 512), 8)
     return {**short, "message": _cut(row.get("message", ""), limit)}
 

@@ -10,14 +10,13 @@ import orjson
 
 from hublog.capture.columns import BY_NAME, OPEN_COLUMNS, Kind
 from hublog.capture.context import Context
-from hublog.capture.plain import clean, plain
+from hublog.capture.plain import INT64, clean, plain
 from hublog.tally import Tally
 
 MAX_COLUMN_TEXT: Final = 2_048
 #: The first second that a Kusto datetime cannot hold: the year 10000.
 END_OF_TIME: Final = 253_402_300_800
 _INT32 = 1 << 31
-_INT64 = 1 << 63
 _KINDS: Final = {name: column.kind for name, column in BY_NAME.items()}
 
 
@@ -99,7 +98,7 @@ def _fits(kind: Kind, value: object, shape: type) -> bool:
     if kind is Kind.INT:
         return shape is int and -_INT32 <= value < _INT32  # type: ignore[operator]  # it is an int
     if kind is Kind.LONG:
-        return shape is int and -_INT64 <= value < _INT64  # type: ignore[operator]  # it is an int
+        return shape is int and -INT64 <= value < INT64  # type: ignore[operator]  # it is an int
     if kind is Kind.REAL:
         return shape is int or (shape is float and isfinite(value))  # type: ignore[arg-type]  # it is a float
     if kind is Kind.BOOL:

@@ -27,7 +27,7 @@ from hublog.capture.fields import (
     put,
     utc_text,
 )
-from hublog.capture.plain import plain
+from hublog.capture.plain import INT64, plain
 from hublog.capture.record_ids import RecordIds
 from hublog.capture.service import process_fields
 from hublog.capture.source import encoded_call_site, encoded_thread
@@ -43,7 +43,6 @@ _NOT_ADDED: Final = frozenset({*_STANDARD, "message", "asctime"})
 
 #: What orjson writes as it is. It writes ints up to 64 bits without a sign, one more than ADX holds.
 _SAFE: Final = frozenset({str, bool, type(None)})
-_INT64: Final = 1 << 63
 
 _NOTHING: Final[dict[str, object]] = {}
 
@@ -257,7 +256,7 @@ class _Plan:
             value = attributes[name]
             kind = type(value)
             if kind not in _SAFE and not (
-                (kind is int and -_INT64 <= value < _INT64) or (kind is float and isfinite(value))
+                (kind is int and -INT64 <= value < INT64) or (kind is float and isfinite(value))
             ):
                 value = plain(value)
             extra[name] = value

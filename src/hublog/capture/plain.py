@@ -19,6 +19,8 @@ MAX_ITEMS: Final = 1_000
 MAX_TEXT: Final = 65_536
 MAX_KEY: Final = 256
 MAX_TEXT_IN_ALL: Final = 262_144
+#: What a whole number of 64 bits, which is all that ADX holds, stays below.
+INT64: Final = 1 << 63
 MAX_INT_BITS: Final = 1_024
 #: Marks are text between these, so that a reader tells them from the application's own values.
 _MARK = "<{}>"
@@ -148,7 +150,7 @@ def _limited(items: Iterable[Any], most: int) -> Iterable[Any]:
 
 
 def _integer(value: int) -> int | str:
-    if -(1 << 63) <= value < (1 << 63):
+    if -INT64 <= value < INT64:
         return value
     if value.bit_length() <= MAX_INT_BITS:
         return str(value)

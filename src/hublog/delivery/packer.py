@@ -108,8 +108,9 @@ def compressed(body: bytes, level: int) -> bytes:
         body: anything.
         level: 1 (fast) to 9 (small).
     """
+    squeeze: _Compressor
     if _isal is not None and level in _ISAL_LEVELS:
-        quick = _isal(_ISAL_LEVELS[level], zlib.DEFLATED, _GZIP)
-        return quick.compress(body) + quick.flush()
-    squeeze = zlib.compressobj(level, zlib.DEFLATED, _GZIP)
+        squeeze = _isal(_ISAL_LEVELS[level], zlib.DEFLATED, _GZIP)
+    else:
+        squeeze = zlib.compressobj(level, zlib.DEFLATED, _GZIP)
     return squeeze.compress(body) + squeeze.flush()
