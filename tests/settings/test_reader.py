@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hublog.errors import SettingsError
-from hublog.settings import SETTINGS, Packing, Settings, SpoolMode, read_settings
+from hublog.settings import SETTINGS, Packing, Settings, SpoolMode, SyncPolicy, read_settings
 from hublog.settings.values import BOOLEAN
 
 CONNECTION = (
@@ -55,6 +55,9 @@ SAMPLES = {
     "eventhub_logging.spool": ("always", SpoolMode.ALWAYS, SpoolMode.ALWAYS),
     "eventhub_logging.spool_dir": ("/var/spool/shop", Path("/var/spool/shop"), Path("/var/spool/shop")),
     "eventhub_logging.spool_max_bytes": ("1GiB", 1 << 30, 1 << 30),
+    "eventhub_logging.spool_sync": ("batch", SyncPolicy.BATCH, SyncPolicy.BATCH),
+    "eventhub_logging.send_timeout_seconds": ("12.5", 12.5, 12.5),
+    "eventhub_logging.term_hook": ("true", True, True),
     "eventhub_logging.exit_timeout_seconds": ("0.5", 0.5, 0.5),
     "service.name": ("shop", "shop", "shop"),
     "service.namespace": ("retail", "retail", "retail"),

@@ -37,7 +37,10 @@ class EventHubLoggingConfig(TypedDict, total=False):
     spool: str
     spool_dir: str
     spool_max_bytes: int | str
+    spool_sync: str
+    send_timeout_seconds: float
     exit_timeout_seconds: float
+    term_hook: bool
 
 
 class ServiceConfig(TypedDict, total=False):

@@ -9,10 +9,33 @@ class Drop(StrEnum):
     """Why a record was lost here."""
 
     QUEUE_FULL = "queue_full"
+    SPOOL_FULL = "spool_full"
+    DAMAGED = "damaged"
     TOO_LARGE = "too_large"
+    REJECTED = "rejected"
     NOT_CONFIGURED = "not_configured"
     EXIT = "exit"
     ERROR = "error"
+
+
+class State(StrEnum):
+    """How delivery goes.
+
+    Attributes:
+        HEALTHY: what is logged is sent.
+        DEGRADED: the last send failed; it is tried again within seconds.
+        OPEN: the hub is left in peace until a probe is due.
+        PROBING: one send finds out whether it is back.
+        DRAINING: it is back; what waited is sent beside what is new.
+        DISK_ONLY: sends hang and cannot be ended, so no other is begun until one returns.
+    """
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    OPEN = "open"
+    PROBING = "probing"
+    DRAINING = "draining"
+    DISK_ONLY = "disk_only"
 
 
 class Circuit(StrEnum):
@@ -27,8 +50,8 @@ class Circuit(StrEnum):
 class Stats:
     """One look at the books of one pipeline in this process.
 
-    ``accepted_total == sent_total + dropped_total + held`` in every snapshot: the two sides are
-    counted apart, at the queue and at the sender.
+    ``accepted_total + adopted_total == sent_total + dropped_total + held`` in every snapshot: the two
+    sides are counted apart, where records come in and where they leave.
 
     Attributes:
         accepted_total: records that a log call handed over.
@@ -36,7 +59,13 @@ class Stats:
         dropped: records lost, by reason.
         queued: records in the memory queue.
         in_flight: records taken from the queue and not yet settled.
+        compressed: records that wait in memory in compressed blocks.
+        spooled: records on disk that are not settled, those taken over from dead processes included.
+        adopted_total: records that dead processes left on disk and this one took over.
+        replayed_total: records that were sent after they had waited on disk or in compressed blocks.
+        state: how delivery goes.
         circuit: what the breaker lets through now.
+        abandoned: threads of sends that were given up and have not returned.
         batches_total: sends that the hub accepted.
         events_total: events in them.
         sent_bytes_total: bytes of their bodies.
@@ -49,6 +78,12 @@ class Stats:
     dropped: Mapping[Drop, int] = field(default_factory=dict)
     queued: int = 0
     in_flight: int = 0
+    compressed: int = 0
+    spooled: int = 0
+    adopted_total: int = 0
+    replayed_total: int = 0
+    state: State = State.HEALTHY
+    abandoned: int = 0
     circuit: Circuit = Circuit.CLOSED
     batches_total: int = 0
     events_total: int = 0
@@ -64,4 +99,4 @@ class Stats:
     @property
     def held(self) -> int:
         """Records that are still here and may yet arrive."""
-        return self.queued + self.in_flight
+        return self.queued + self.in_flight + self.compressed + self.spooled

@@ -8,6 +8,7 @@ from hublog.settings.model import (
     ServiceSettings,
     Settings,
     SpoolMode,
+    SyncPolicy,
 )
 from hublog.settings.reader import Reading, read_settings
 from hublog.settings.table import SETTINGS, Setting, settings_table
@@ -23,6 +24,7 @@ __all__ = [
     "Setting",
     "Settings",
     "SpoolMode",
+    "SyncPolicy",
     "read_settings",
     "settings_table",
 ]

@@ -26,6 +26,14 @@ class SpoolMode(StrEnum):
     ALWAYS = "always"
 
 
+class SyncPolicy(StrEnum):
+    """When lines on disk are forced onto the device: never, each half second, or before a write returns."""
+
+    NONE = "none"
+    INTERVAL = "interval"
+    BATCH = "batch"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSettings:
     """The log file beside the application.
@@ -73,7 +81,10 @@ class EventHubSettings:
     spool: SpoolMode = SpoolMode.OVERFLOW
     spool_dir: Path | None = None
     spool_max_bytes: int = 256 * MIB
+    spool_sync: SyncPolicy = SyncPolicy.INTERVAL
+    send_timeout_seconds: float = 30.0
     exit_timeout_seconds: float = 5.0
+    term_hook: bool = False
 
     @property
     def routing(self) -> dict[str, str]:

@@ -14,6 +14,7 @@ from hublog.settings.model import (
     ServiceSettings,
     Settings,
     SpoolMode,
+    SyncPolicy,
 )
 from hublog.settings.values import (
     BOOLEAN,
@@ -202,10 +203,28 @@ SETTINGS: Final = (
         ("spool_dir", "EVENTHUB_LOG_SPOOL_DIR", PATH, "Directory of records that wait on disk."),
         ("spool_max_bytes", "EVENTHUB_LOG_SPOOL_BYTES", size(KIB), "Bytes that may wait on disk."),
         (
+            "spool_sync",
+            "EVENTHUB_LOG_SPOOL_SYNC",
+            choice(SyncPolicy),
+            "When lines are forced onto the device: `none` never, `interval` each 0.5 s, `batch` at once.",
+        ),
+        (
+            "send_timeout_seconds",
+            "EVENTHUB_LOG_SEND_TIMEOUT",
+            SECONDS,
+            "A send that takes longer is given up, with its connection; its records are sent again.",
+        ),
+        (
             "exit_timeout_seconds",
             "EVENTHUB_LOG_EXIT_TIMEOUT",
             SECONDS,
             "Time for all that is left to do at the exit.",
+        ),
+        (
+            "term_hook",
+            "EVENTHUB_LOG_TERM_HOOK",
+            BOOLEAN,
+            "Deliver on SIGTERM before it does what it did; for servers that run no exit hooks.",
         ),
     ),
     *_section(

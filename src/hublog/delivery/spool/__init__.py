@@ -3,7 +3,8 @@
 from hublog.delivery.spool.directory import SpoolDirectory
 from hublog.delivery.spool.ownership import SpoolUnavailableError
 from hublog.delivery.spool.root import SpoolRoot
-from hublog.delivery.spool.segments import Position, SegmentRules, SyncPolicy
+from hublog.delivery.spool.segments import Position, SegmentRules
+from hublog.settings import SyncPolicy
 
 __all__ = [
     "Position",

@@ -14,10 +14,10 @@ from hublog.delivery.spool.ownership import Claim, SpoolUnavailableError
 from hublog.delivery.spool.segments import (
     READ_MAX_BYTES,
     SegmentRules,
-    SyncPolicy,
     list_segments,
     read_file,
 )
+from hublog.settings import SyncPolicy
 
 _SEGMENT_MAX_BYTES: Final = 1 << 20
 _SEGMENT_MIN_BYTES: Final = 1 << 12

@@ -7,24 +7,16 @@ import re
 import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from hublog.delivery.spool.frames import HEADER
+from hublog.settings import SyncPolicy
 
 #: A larger file is none of ours: it is left alone, for it has to fit into memory to be read.
 READ_MAX_BYTES: Final = 1 << 26
 _BLOCK_BYTES: Final = 4096
 _FILE_NAME: Final = re.compile(r"([0-9]{8,18})\.seg")
-
-
-class SyncPolicy(StrEnum):
-    """When lines are forced onto the device: never, each half second, or before ``append`` returns."""
-
-    NONE = "none"
-    INTERVAL = "interval"
-    BATCH = "batch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,12 +20,12 @@ from hublog.delivery.spool.ownership import FILE_MODE
 from hublog.delivery.spool.segments import (
     Segment,
     SegmentRules,
-    SyncPolicy,
     file_limit,
     file_name,
     sync_directory,
     unlink,
 )
+from hublog.settings import SyncPolicy
 
 #: After the disk refused a new segment it is left in peace so long.
 RETRY_S: Final = 1.0
