@@ -51,7 +51,7 @@ lock: .venv/ready  ## write requirements.lock anew from pyproject.toml
 	$(NEWEST)/python -m venv .venv/lock
 	.venv/lock/bin/pip install --quiet uv
 	.venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --all-extras --group dev --custom-compile-command "make lock" \
+		--no-emit-index-url --no-strip-extras --all-extras --group dev --custom-compile-command "make lock" \
 		pyproject.toml --output-file requirements.lock
 
 clean:  ## remove all that was made here
