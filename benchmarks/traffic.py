@@ -14,15 +14,19 @@ import orjson
 from azure.eventhub import EventDataBatch
 
 from benchmarks.prices import Load, billed
+from hublog.delivery.backlog import Backlog
 from hublog.delivery.batcher import Batcher
 from hublog.delivery.bounded_queue import NEVER, BoundedQueue
 from hublog.delivery.breaker import Breaker
+from hublog.delivery.drops import DropBook, DropReport
+from hublog.delivery.inline import InlineCourier
 from hublog.delivery.packer import EVENT_BYTES, LINE_OVERHEAD_BYTES, Packer
 from hublog.delivery.shipper import Shipper
-from hublog.delivery.stats import Stats
+from hublog.delivery.stats import State, Stats
+from hublog.delivery.stores import Stores
 from hublog.errors import SendError
 from hublog.senders.event_hub import EventHubSender
-from hublog.settings import EventHubSettings, Packing
+from hublog.settings import EventHubSettings, Packing, SpoolMode
 
 #: What is sent before the count begins: the first batches after a start are smaller.
 _WARM_UP: Final = 2_000
@@ -105,11 +109,22 @@ class _Link:
 class _Deaf:
     """Is told of sends, and says nothing."""
 
-    def send_failed(self, error: SendError, stats: Stats) -> None:
+    may_tell_drops = False
+
+    def batch_sent(self, **_: object) -> None:
+        pass
+
+    def batch_failed(self, error: SendError, *, stats: Stats, **_: object) -> None:
         raise AssertionError(f"A send failed though the link takes all: {error}; {stats}")
 
-    def send_succeeded(self, stats: Stats) -> None:
-        pass
+    def state_changed(self, old: State, new: State, **_: object) -> None:
+        raise AssertionError(f"Delivery went from {old} to {new} though the link takes all.")
+
+    def records_dropped(self, dropped: DropReport) -> None:
+        raise AssertionError(dropped.text())
+
+    def replayed(self, records: int, stats: Stats) -> None:
+        raise AssertionError(f"{records} records had waited: {stats}")
 
 
 class _Process:
@@ -121,37 +136,46 @@ class _Process:
         self._is_woken = False
         self._link = _Link(max_send_bytes)
         link: Any = self._link  # stands for the client
-        self._queue = BoundedQueue(max_lines=hub.max_queue_size, max_bytes=hub.max_queue_bytes)
+        drops = DropBook()
+        self._queue = BoundedQueue(
+            max_lines=hub.max_queue_size,
+            max_bytes=hub.max_queue_bytes,
+            urgent_level=hub.urgent_level,
+            drops=drops,
+        )
         self._queue.wake = self._wake
         sender = EventHubSender(hub, connect=lambda _: link)
         sender.open()
-        self._shipper = Shipper(
+        batcher = Batcher(
             self._queue,
-            sender,
+            batch_size=hub.batch_size,
+            linger_s=hub.batch_timeout_seconds,
+            now=lambda: self._now_s,
+        )
+        backlog = Backlog(self._queue, drops=drops)
+        self._shipper = Shipper(
+            Stores(self._queue, backlog, None, mode=SpoolMode.MEMORY, drops=drops),
+            InlineCourier(lambda: sender, now=lambda: self._now_s),
             packer=Packer(hub.packing, gzip_level=hub.gzip_level),
-            batcher=Batcher(
-                self._queue,
-                batch_size=hub.batch_size,
-                linger_s=hub.batch_timeout_seconds,
-                now=lambda: self._now_s,
-            ),
+            batchers=[(self._queue, batcher)],
             breaker=Breaker(
                 threshold=hub.circuit_breaker_threshold,
                 cooldown_s=hub.circuit_breaker_cooldown_seconds,
                 now=lambda: self._now_s,
             ),
             observer=_Deaf(),
+            now=lambda: self._now_s,
             wall=lambda: _START + timedelta(seconds=self._now_s),
         )
         self._step()
 
-    def log(self, line: bytes, *, at_s: float, is_urgent: bool) -> None:
+    def log(self, line: bytes, *, at_s: float, levelno: int) -> None:
         """Put a line into the queue at this time, after doing what was due before."""
         while self._due_s <= at_s:
             self._now_s = self._due_s
             self._step()
         self._now_s = at_s
-        if not self._queue.put(line, is_urgent):
+        if not self._queue.put(line, levelno):
             raise AssertionError("The queue is full though sends take no time.")
         if self._is_woken:
             self._step()
@@ -172,7 +196,7 @@ class _Process:
         while (wait := self._shipper.step()) == 0:
             pass
         self._due_s = self._now_s + max(wait, _TICK_S)
-        self._queue.wake_at = self._shipper.wake_at()
+        self._queue.wake_at = dict(self._shipper.borders())[self._queue]
 
 
 def simulate(
@@ -188,14 +212,14 @@ def simulate(
         processes: that share the rate evenly; all alike, so one of them is looked at.
     """
     process = _Process(hub, max_send_bytes=max_send_bytes)
-    urgent = [orjson.loads(line)["level_number"] >= hub.urgent_level for line in lines]
+    levels = [orjson.loads(line)["level_number"] for line in lines]
     before = Traffic()
     number = _WARM_UP + _PASSES * len(lines)
     for index in range(number):
         if index == _WARM_UP:
             before = process.sent()
         place = index % len(lines)
-        process.log(lines[place], at_s=index * processes / rate, is_urgent=urgent[place])
+        process.log(lines[place], at_s=index * processes / rate, levelno=levels[place])
     return process.sent().since(before)
 
 
@@ -206,12 +230,12 @@ def full_events(lines: Sequence[bytes], hub: EventHubSettings) -> tuple[int, int
         lines: in the order they were logged.
         hub: says how to pack.
     """
-    queue = BoundedQueue(max_lines=len(lines), max_bytes=1 << 40)
+    queue = BoundedQueue(max_lines=2 * len(lines), max_bytes=1 << 40)
     for line in lines:
         queue.put(line)
     packer, plain = (Packer(packing, gzip_level=hub.gzip_level) for packing in (hub.packing, Packing.LINES))
     raw = packed = 0
     while taken := queue.take(max_lines=len(lines), max_bytes=EVENT_BYTES, line_overhead=LINE_OVERHEAD_BYTES):
-        raw += sum(len(event.body) for event in plain.pack(taken, sent_at=_START))
-        packed += sum(len(event.body) for event in packer.pack(taken, sent_at=_START))
+        raw += sum(len(event.body) for event in plain.pack(taken.lines, sent_at=_START))
+        packed += sum(len(event.body) for event in packer.pack(taken.lines, sent_at=_START))
     return raw, packed

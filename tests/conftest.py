@@ -1,5 +1,6 @@
 """What every test finds as if it were the first."""
 
+import itertools
 import logging
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from hublog import pipeline
 from hublog.configure import handlers
 
+_numbers = itertools.count()
 _NAMES = ("", "azure", "msal", "hublog", "hublog.internal", "web-1", "web-2")
 
 
@@ -14,6 +16,13 @@ _NAMES = ("", "azure", "msal", "hublog", "hublog.internal", "web-1", "web-2")
 def _surroundings(monkeypatch):
     """Forget what an adapter under test handed over."""
     monkeypatch.setattr(pipeline, "_surroundings", pipeline._Surroundings())
+
+
+@pytest.fixture(autouse=True)
+def _spool(monkeypatch, tmp_path_factory):
+    """Keep records that wait on disk apart: what one test leaves, another one's process would send."""
+    path = tmp_path_factory.getbasetemp() / "spools" / f"{next(_numbers)}"
+    monkeypatch.setenv("EVENTHUB_LOG_SPOOL_DIR", str(path))
 
 
 @pytest.fixture(autouse=True)

@@ -10,14 +10,14 @@ from hublog.capture.handler import CaptureHandler
 from hublog.delivery.stats import Circuit, Drop
 from hublog.errors import TransientSendError
 from hublog.pipeline import Pipeline
-from hublog.settings import EventHubSettings, ServiceSettings, Settings
+from hublog.settings import EventHubSettings, ServiceSettings, Settings, SpoolMode
 from hublog.testing import MemorySender
 
 CONNECTED = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true"
 
 
 def make_settings(**hub):
-    hub = {"connection_string": CONNECTED, "batch_timeout_seconds": 0.05, **hub}
+    hub = {"connection_string": CONNECTED, "batch_timeout_seconds": 0.05, "spool": SpoolMode.MEMORY, **hub}
     return Settings(eventhub=EventHubSettings(**hub), service=ServiceSettings(name="shop"))
 
 
@@ -113,10 +113,12 @@ def test_what_a_full_queue_refuses_is_counted(make_logger):
     for _ in range(200):
         logger.info("x")
     stats = pipeline.stats()
-    assert (stats.accepted_total, stats.held, stats.dropped) == (200, 50, {Drop.QUEUE_FULL: 150})
+    assert (stats.accepted_total, stats.held, stats.dropped) == (200, 45, {Drop.QUEUE_FULL: 155})
+    logger.error("the last tenth is for errors")
     gate.set()
     assert pipeline.flush(10)
-    assert (pipeline.stats().sent_total, len(rows(sender))) == (50, 50)
+    messages = [row["message"] for row in rows(sender) if row.get("event_name") != "hublog.records_dropped"]
+    assert messages == ["x"] * 45 + ["the last tenth is for errors"]
 
 
 def test_a_flush_does_not_wait_longer_than_it_is_told(make_logger):
@@ -231,13 +233,14 @@ def test_what_is_logged_before_the_framework_hands_over_its_settings_arrives(mon
 def test_an_outage_is_told_once_and_its_end_too(make_logger, caplog):
     sender = MemorySender(*[TransientSendError("away")] * 3)
     with caplog.at_level(logging.INFO, "hublog.internal"):
-        logger, _ = make_logger(sender)
+        logger, pipeline = make_logger(sender)
         logger.info("x")
         assert sender.wait_for(1, timeout_s=20)
         for _ in range(5):
             logger.info("y")
         assert sender.wait_for(2, timeout_s=20)
-    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+        assert pipeline.flush(10)  # the end is told after the send, and before a flush has ended
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     assert "away" in caplog.text
 
 
@@ -344,12 +347,53 @@ def test_a_record_that_cannot_be_taken_is_counted_and_told_once(monkeypatch, cap
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
-def test_a_spool_that_this_version_does_not_have_is_told(make_logger, caplog):
-    from hublog.settings import SpoolMode
+# With a disk.
 
+
+@pytest.fixture
+def spool(tmp_path):
+    return tmp_path / "spool"
+
+
+@pytest.mark.parametrize("mode", [SpoolMode.OVERFLOW, SpoolMode.ALWAYS])
+def test_what_a_hub_does_not_take_is_on_disk_and_the_next_pipeline_sends_it(make_logger, spool, mode):
+    away = MemorySender(*[TransientSendError("away")] * 99)
+    logger, pipeline = make_logger(away, spool=mode, spool_dir=spool, circuit_breaker_threshold=1)
+    for number in range(20):
+        logger.info("record %d", number)
+    assert not pipeline.flush(0.3)
+    assert pipeline.process.secure() == 0
+    pipeline.process.end()
+    assert pipeline.stats().spooled == 20
+    sender = MemorySender()
+    other, _ = make_logger(sender, spool=mode, spool_dir=spool, eventhub_name="other")
+    other.info("later")
+    assert sender.wait_for(2)
+    assert {row["message"] for row in rows(sender)} == {"later", *(f"record {n}" for n in range(20))}
+
+
+def test_a_spool_that_cannot_be_made_is_one_warning_and_records_go_on(make_logger, tmp_path, caplog):
+    (tmp_path / "spool").write_text("in the way")
+    sender = MemorySender()
     with caplog.at_level(logging.WARNING, "hublog.internal"):
-        logger, pipeline = make_logger(MemorySender(), spool=SpoolMode.ALWAYS)
-        logger.info("a")
-        logger.info("b")
-        assert pipeline.flush(10)
-    assert ["EVENTHUB_LOG_SPOOL" in record.getMessage() for record in caplog.records] == [True]
+        logger, pipeline = make_logger(sender, spool=SpoolMode.ALWAYS, spool_dir=tmp_path / "spool")
+        for _ in range(20):
+            logger.info("x")
+            assert pipeline.flush(10)
+    assert ["EVENTHUB_LOG_SPOOL_DIR" in record.getMessage() for record in caplog.records] == [True]
+    assert len(rows(sender)) == 20
+
+
+def test_with_always_a_record_is_on_disk_when_the_log_call_returns(make_logger, spool):
+    away = MemorySender(*[TransientSendError("away")] * 2)
+    logger, _ = make_logger(away, spool=SpoolMode.ALWAYS, spool_dir=spool)
+    logger.info("at once")
+    assert [b"at once" in path.read_bytes() for path in spool.rglob("*.seg")] == [True]
+
+
+def test_an_error_of_the_client_is_one_more_failed_send(make_logger):
+    sender = MemorySender(LookupError("inside the client"))
+    logger, pipeline = make_logger(sender)
+    logger.info("x")
+    assert pipeline.flush(10)
+    assert len(rows(sender)) == 1

@@ -10,7 +10,7 @@ from hublog.configure import (
     setup_logging,
     setup_multi_worker_logging,
 )
-from hublog.delivery.stats import Circuit, Drop, Stats
+from hublog.delivery.stats import Circuit, Drop, State, Stats
 from hublog.errors import HublogError, SettingsError
 from hublog.handler import EventHubHandler
 from hublog.pipeline import flush, stats
@@ -24,6 +24,7 @@ __all__ = [
     "HublogError",
     "LoggingConfig",
     "SettingsError",
+    "State",
     "Stats",
     "__version__",
     "bind",

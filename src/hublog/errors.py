@@ -53,3 +53,7 @@ class EventTooLargeError(SendError):
     def __init__(self, message: str, *, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         super().__init__(message)
+
+
+class RejectedSendError(SendError):
+    """The hub took the connection and refused what was sent: the records in it may be to blame."""

@@ -5,6 +5,7 @@ import weakref
 from contextvars import ContextVar
 from typing import Final
 
+import hublog.term  # noqa: F401  # it follows the settings that pipelines read
 from hublog.capture.handler import CaptureHandler
 from hublog.pipeline import Pipeline, get_pipeline
 from hublog.settings import Settings, read_settings
@@ -43,6 +44,8 @@ class EventHubHandler(CaptureHandler):
             read_settings({"eventhub_logging": keywords}, environ={}).strict()
         self._pipeline = get_pipeline(settings, keywords=keywords, framework=framework)
         self._pipeline.join(self)
+        if settings is not None:
+            self._pipeline.read()  # here, in the main thread, the hook of SIGTERM can be installed
 
     @property
     def pipeline(self) -> Pipeline:

@@ -1,25 +1,57 @@
-"""Tells the operator how delivery goes: one line when it breaks, one when it is back, drops once a minute."""
+"""Tells how delivery goes: a line on ``hublog.internal`` for each change of state, drops, and signals.
 
+In one outage each kind of trouble is told at WARNING or above once. Over all outages there is an allowance:
+a few such lines at once, one more for each minute. What it does not have is told at DEBUG, and an outage
+that could not be told louder yet is told so at its next failed probe.
+"""
+
+import contextlib
 import logging
+import math
+import sys
 import time
 from collections.abc import Callable
-from typing import Final
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, assert_never
 
 from hublog.capture.columns import BY_NAME
 from hublog.capture.fields import Misfits
-from hublog.delivery.stats import Drop, Stats
+from hublog.delivery.drops import DropReport
+from hublog.delivery.stats import Circuit, State, Stats
 from hublog.errors import SendError
-from hublog.reports import report
+from hublog.reports import report as write_report
 from hublog.settings import EventHubSettings
+from hublog.wording import Wording
 
 REPEAT_S: Final = 60.0
+#: So that the beginning of an outage is told in full: degraded, open, stuck.
+BURST: Final = 3
+
+_CIRCUITS: Final = {
+    State.HEALTHY: Circuit.CLOSED,
+    State.DEGRADED: Circuit.CLOSED,
+    State.DRAINING: Circuit.CLOSED,
+    State.PROBING: Circuit.HALF_OPEN,
+    State.OPEN: Circuit.OPEN,
+    State.DISK_ONLY: Circuit.OPEN,
+}
+_CIRCUIT_SIGNALS: Final = {
+    Circuit.CLOSED: "circuit_closed",
+    Circuit.HALF_OPEN: "circuit_half_opened",
+    Circuit.OPEN: "circuit_opened",
+}
 
 
 class Observer:
-    """Turns what the shipper tells into lines on ``hublog.internal``.
+    """Turns what delivery does into lines and into ``hublog.signals``.
+
+    Used by the worker's thread, outside all locks; at the exit by whoever drains. None of its methods
+    raises, whatever handlers and receivers do.
 
     Args:
         hub: names the hub and the bounds in the lines.
+        spool_dir: where records wait on disk, for the lines.
         misfits: the count of values that did not fit their column; the first is told.
         tell: writes a line.
         now: monotonic seconds.
@@ -29,46 +61,144 @@ class Observer:
         self,
         hub: EventHubSettings,
         *,
+        spool_dir: Path | None = None,
         misfits: Misfits | None = None,
-        tell: Callable[[int, str], None] = report,
+        tell: Callable[[int, str], None] = write_report,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._hub = hub
         self._misfits = misfits or Misfits()
-        self._tell = tell
+        self._write = tell
         self._now = now
-        self._broken_mono: float | None = None
-        self._dropped = 0
-        self._dropped_mono = -REPEAT_S
+        self._allowance = _Allowance(now)
+        self._outage = _Outage()
+        self._rest = _Rest()
+        self._circuit = Circuit.CLOSED
+        self._drops_told_mono = -math.inf
+        self._kept_on_disk = 0
+        self.refit(hub, spool_dir=spool_dir)
 
-    def send_failed(self, error: SendError, stats: Stats) -> None:
-        """Tell the first failure of an outage, and what is dropped in it."""
-        if self._broken_mono is None:
-            self._broken_mono = self._now()
-            self._tell(
-                logging.ERROR,
-                f"The event hub {self._hub.eventhub_name!r} does not take records: {error} Up to"
-                f" {self._hub.max_queue_size} records wait in memory and are sent when it is back;"
-                " console and file go on.",
-            )
-        self._tell_drops(stats)
+    def refit(self, hub: EventHubSettings, *, spool_dir: Path | None = None) -> None:
+        """Go on with other settings; what has been told is remembered."""
+        self._words = Wording(hub, spool_dir=spool_dir or hub.spool_dir)
 
-    def send_succeeded(self, stats: Stats) -> None:
-        """Tell the end of an outage, and what was dropped."""
-        if self._broken_mono is not None:
-            seconds = self._now() - self._broken_mono
-            self._broken_mono = None
-            self._tell(
-                logging.INFO,
-                f"The event hub {self._hub.eventhub_name!r} takes records again after {seconds:.0f} s;"
-                f" {stats.held} records still wait.",
-            )
-        self._tell_drops(stats)
+    def state_changed(self, old: State, new: State, *, error: SendError | None, stats: Stats) -> None:
+        """Tell a change of state: one line, ``state_changed``, and the signal of the circuit if it changed.
+
+        Args:
+            old: before.
+            new: now.
+            error: the last failure, None after a success.
+            stats: the books.
+        """
+        level, text = self._line(old, new, error, stats)
+        self._tell(level, text)
+        self._emit("state_changed", old=old, new=new, error=error, stats=stats)
+        circuit = _CIRCUITS[new]
+        if circuit is not self._circuit:
+            self._circuit = circuit
+            self._emit(_CIRCUIT_SIGNALS[circuit], error=error, stats=stats)
+
+    def batch_sent(
+        self, *, records: int, events: int, body_bytes: int, seconds: float, is_replay: bool, stats: Stats
+    ) -> None:
+        """Pass on that the hub accepted a send."""
         self._tell_misfit()
+        self._emit(
+            "batch_sent",
+            records=records,
+            events=events,
+            body_bytes=body_bytes,
+            seconds=seconds,
+            is_replay=is_replay,
+            stats=stats,
+        )
+
+    def batch_failed(self, error: SendError, *, records: int, seconds: float, stats: Stats) -> None:
+        """Pass on that a send failed; it is the change of state that is told."""
+        self._emit("batch_failed", error=error, records=records, seconds=seconds, stats=stats)
+
+    @property
+    def may_tell_drops(self) -> bool:
+        """Whether a minute has passed since drops were told."""
+        return self._now() - self._drops_told_mono >= REPEAT_S
+
+    def records_dropped(self, report: DropReport) -> None:
+        """Tell what was lost; at once, so whoever calls asks ``may_tell_drops`` unless the process ends."""
+        self._drops_told_mono = self._now()
+        text = report.text()
+        self._tell(logging.WARNING, text)
+        self._emit("records_dropped", count=report.count, text=text, details=report.as_extra())
+
+    def replayed(self, records: int, stats: Stats) -> None:
+        """Pass on that the stores are empty again; it is the change of state that is told."""
+        self._emit("spool_replayed", records=records, stats=stats)
 
     def end(self, stats: Stats) -> None:
-        """Tell the drops that are not told yet: the process ends."""
-        self._tell_drops(stats, at_once=True)
+        """Tell what stays on disk: the process ends. May be called again, by the next exit hook."""
+        self._tell_misfit()
+        if stats.spooled not in (0, self._kept_on_disk):
+            self._kept_on_disk = stats.spooled
+            self._tell(logging.INFO, self._words.kept_on_disk(stats))
+
+    def _line(self, old: State, new: State, error: SendError | None, stats: Stats) -> tuple[int, str]:
+        now = self._now()
+        match new:
+            case State.HEALTHY:
+                return self._healthy(old, stats, now)
+            case State.DRAINING:
+                return self._draining(old, stats, now)
+            case State.PROBING:
+                return logging.DEBUG, self._words.probing(stats, away_s=self._outage.seconds(now))
+            case State.DEGRADED | State.OPEN | State.DISK_ONLY:
+                self._outage.begin(now)
+                return self._trouble(new, error, stats, now)
+            case _:
+                assert_never(new)
+
+    def _trouble(self, new: State, error: SendError | None, stats: Stats, now: float) -> tuple[int, str]:
+        outage, words = self._outage, self._words
+        away_s = outage.seconds(now)
+        if new is State.DEGRADED:
+            # Only after some quiet minutes: the circuit, which may open in seconds, is what matters.
+            is_new = not outage.told and self._allowance.has(BURST)
+            return self._loud(logging.WARNING, is_new=is_new), words.degraded(error)
+        if new is State.DISK_ONLY:
+            level = self._loud(logging.ERROR, is_new=not outage.is_stuck_told)
+            outage.is_stuck_told |= level == logging.ERROR
+            return level, words.stuck(error, stats)
+        level = self._loud(logging.ERROR, is_new=outage.told < logging.ERROR)
+        if level == logging.ERROR:
+            return level, words.opened(error, stats, away_s=away_s)
+        return level, words.still_open(error, stats, away_s=away_s)
+
+    def _loud(self, level: int, *, is_new: bool) -> int:
+        """Return the level of a line about trouble, DEBUG where it is told already or once too often."""
+        if not is_new or not self._allowance.has(1):
+            return logging.DEBUG
+        self._allowance.take()
+        self._outage.told = max(self._outage.told, level)
+        return level
+
+    def _draining(self, old: State, stats: Stats, now: float) -> tuple[int, str]:
+        if old is State.HEALTHY:
+            is_frequent = now - self._rest.told_mono < REPEAT_S
+            level, text = logging.DEBUG if is_frequent else logging.INFO, self._words.rest_found(stats)
+        else:
+            level = logging.INFO if self._outage.told else logging.DEBUG
+            text = self._words.back_with_rest(stats, away_s=self._outage.seconds(now))
+        self._outage = _Outage()
+        self._rest.begin(now, level, stats.replayed_total)
+        return level, text
+
+    def _healthy(self, old: State, stats: Stats, now: float) -> tuple[int, str]:
+        rest = self._rest
+        if old is State.DRAINING:
+            records = stats.replayed_total - rest.replayed_total
+            return rest.level, self._words.rest_sent(records=records, seconds=now - rest.begin_mono)
+        level = logging.INFO if self._outage.told else logging.DEBUG
+        text = self._words.back(stats, away_s=self._outage.seconds(now))
+        self._outage = _Outage()
+        return level, text
 
     def _tell_misfit(self) -> None:
         """Tell once in the life of a process which column gets values that are not of its type."""
@@ -82,14 +212,74 @@ class Observer:
             f" Explorer would make it null. It is sent as text in 'extra' instead. Such values are counted.",
         )
 
-    def _tell_drops(self, stats: Stats, *, at_once: bool = False) -> None:
-        # Those of the exit are told by the exit itself, and that there is no hub is told once.
-        total = stats.dropped_total - sum(
-            stats.dropped.get(reason, 0) for reason in (Drop.EXIT, Drop.NOT_CONFIGURED)
-        )
-        new = total - self._dropped
-        if new <= 0 or (self._now() - self._dropped_mono < REPEAT_S and not at_once):
-            return
-        self._dropped, self._dropped_mono = total, self._now()
-        reasons = ", ".join(f"{reason} {number}" for reason, number in sorted(stats.dropped.items()))
-        self._tell(logging.WARNING, f"{new} records were dropped (in all: {reasons}).")
+    def _tell(self, level: int, text: str) -> None:
+        with contextlib.suppress(Exception):  # of a handler or filter of the application
+            self._write(level, text)
+
+    def _emit(self, name: str, **values: object) -> None:
+        # Nobody is connected who has not imported the signals; half imported, there is no ``emit`` yet.
+        emit = getattr(sys.modules.get("hublog.signals"), "emit", None)
+        if emit is not None:
+            emit(name, values, self._tell)
+
+
+class _Allowance:
+    """How many lines at WARNING and above may be told: ``BURST`` at once, and one more for each minute."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._left = float(BURST)
+        self._mono = now()
+
+    def has(self, lines: int) -> bool:
+        now = self._now()
+        self._left = min(self._left + (now - self._mono) / REPEAT_S, BURST)
+        self._mono = now
+        return self._left >= lines
+
+    def take(self) -> None:
+        self._left -= 1
+
+
+@dataclass(slots=True)
+class _Outage:
+    """Trouble that lasts.
+
+    Attributes:
+        begin_mono: when the first send failed; None while there is no trouble.
+        told: the highest level at which it has been told, 0 before.
+        is_stuck_told: whether it has been told that sends hang.
+    """
+
+    begin_mono: float | None = None
+    told: int = 0
+    is_stuck_told: bool = False
+
+    def begin(self, now: float) -> None:
+        if self.begin_mono is None:
+            self.begin_mono = now
+
+    def seconds(self, now: float) -> float:
+        return 0.0 if self.begin_mono is None else now - self.begin_mono
+
+
+@dataclass(slots=True)
+class _Rest:
+    """Stored records that are being sent.
+
+    Attributes:
+        begin_mono: since when.
+        level: at which that was told, as its end will be.
+        replayed_total: records replayed before.
+        told_mono: when such a thing was told last at INFO.
+    """
+
+    begin_mono: float = 0.0
+    level: int = logging.DEBUG
+    replayed_total: int = 0
+    told_mono: float = -REPEAT_S
+
+    def begin(self, now: float, level: int, replayed_total: int) -> None:
+        self.begin_mono, self.level, self.replayed_total = now, level, replayed_total
+        if level >= logging.INFO:
+            self.told_mono = now

@@ -20,12 +20,13 @@ from hublog.capture.fields import Misfits
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.handler import enter_own_thread
 from hublog.capture.record_ids import RecordIds
-from hublog.delivery.shipper import Sender
+from hublog.delivery.courier import Sender
+from hublog.delivery.drops import DropReport
 from hublog.delivery.stats import Drop, Stats
 from hublog.process import Process
-from hublog.reports import report
+from hublog.reports import LOGGER_NAME, report
 from hublog.senders.event_hub import EventHubSender
-from hublog.settings import EventHubSettings, Settings, SpoolMode, read_settings
+from hublog.settings import EventHubSettings, Settings, read_settings
 from hublog.tally import Tally
 
 Lookup = Callable[[str], object | None]
@@ -59,7 +60,6 @@ class Pipeline:
         self._settings: Settings | None = None
         self._processes: dict[int, Process] = {}
         self._process: Process | None = None
-        self._urgent_level = logging.ERROR
         self._is_told = False
         self._errors = Tally()
         self._handlers: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
@@ -82,10 +82,27 @@ class Pipeline:
             process.unconfigured.add()
             return
         line = process.encode(record)
-        if not process.put(line, record.levelno >= self._urgent_level):
-            process.shipper.refused.add()
-        if _exits:
-            _deliver_late(self)
+        if not process.put(line, record.levelno):
+            process.put_when_full(line, record)
+        if process.worker.is_missing or _exits:
+            self._see_to(process)
+
+    def _see_to(self, process: Process) -> None:
+        """Do for a record what no thread will do: none can be started, or the exit hook has run."""
+        end = _exits.get(process.pid)
+        if process.worker.is_missing or sys.is_finalizing():
+            process.shipper.secure()
+        if end is not None:
+            if not sys.is_finalizing() and not self.flush(end - monotonic()):
+                self.send_inline(process, end - monotonic())
+            process.end()
+
+    def send_inline(self, process: Process, timeout_s: float) -> None:
+        """Send in this thread, where no other can be had; for the exit."""
+        if process.worker.is_missing and self.is_configured:
+            self._prepare(process, is_asked=True)
+            if process.fitted is not None:
+                process.send_inline(timeout_s)
 
     def join(self, handler: logging.Handler) -> None:
         """Be fed by this handler too."""
@@ -118,10 +135,10 @@ class Pipeline:
         if settings == self._settings:
             return settings
         self._settings = settings
+        for follow in _followers:
+            follow(settings)
         self.is_enabled, self.is_configured = settings.eventhub.enabled, True
-        if settings.eventhub.spool is SpoolMode.ALWAYS and self.is_enabled:
-            report(logging.WARNING, NO_SPOOL)
-        self.level, self._urgent_level = settings.eventhub.level, settings.eventhub.urgent_level
+        self.level = settings.eventhub.level
         process = self._process
         if process is not None:
             process.encode = self._make_formatter(settings, process.ids, process.misfits).encode
@@ -143,7 +160,7 @@ class Pipeline:
             return 0.0
         now = monotonic()
         if settings.eventhub.is_configured:
-            process.fit(settings, self._make_sender(settings.eventhub), since=now)
+            process.fit(settings, self._make_sender, since=now)
             return 0.0
         if process.asked_mono is None:
             process.asked_mono = now
@@ -192,10 +209,16 @@ class Pipeline:
 
     def forget(self) -> None:
         """Leave the parent's state alone: runs in a forked child, so no I/O, no lock, no thread."""
+        for process in self._processes.values():
+            process.abandon_after_fork()
         _inherited.append(self._processes)
         self._processes = {}
         self._process = None
         self._errors = Tally()
+
+    def start(self) -> Process:
+        """Return the state of this process; makes it, with neither thread nor file."""
+        return self._this_process()
 
     @property
     def process(self) -> Process | None:
@@ -213,12 +236,20 @@ class Pipeline:
         )
 
     def _make_process(self, settings: Settings) -> Process:
-        return Process(
+        process = Process(
             settings,
             make_formatter=self._make_formatter,
             prepare=lambda process, is_asked: self._prepare(process, is_asked=is_asked),
             enter=_enter_thread,
         )
+        process.shipper.ship_report = self._ship
+        return process
+
+    def _ship(self, dropped: DropReport) -> None:
+        """Send a record of what was dropped; runs in the worker's thread."""
+        record = logging.LogRecord(LOGGER_NAME, logging.WARNING, "", 0, dropped.text(), None, None)
+        record.__dict__.update(dropped.as_extra())
+        self.accept(record)
 
     def _this_process(self) -> Process:
         pid = os.getpid()
@@ -233,10 +264,6 @@ class Pipeline:
         return found
 
 
-NO_SPOOL: Final = (
-    "EVENTHUB_LOG_SPOOL is always, but this version keeps records in memory only: what waits in a process"
-    " that is killed is lost."
-)
 NOT_CONFIGURED: Final = (
     "No connection to an Event Hub is configured, so records go to console and file only. Set"
     " EVENTHUB_NAMESPACE_CONNECTION_STRING (or EVENTHUB_FULLY_QUALIFIED_NAMESPACE), or"
@@ -255,6 +282,10 @@ _surroundings = _Surroundings()
 _pipelines: dict[Hashable, Pipeline] = {}
 #: A forked child keeps its parent's state unused: finalizing an inherited client would end its connection.
 _inherited: list[object] = []
+#: Processes that have told multiprocessing of their exit hook.
+_finalized: set[int] = set()
+#: Called with the settings of a pipeline whenever they are read anew.
+_followers: list[Callable[[Settings], object]] = []
 #: The end of the exit budget (monotonic), by process id: one budget for all exit hooks together.
 _exits: dict[int, float] = {}
 
@@ -304,6 +335,11 @@ def use_lookup(lookup: Lookup, *, framework: str) -> None:
         pipeline.read_again()
 
 
+def follow_settings(follow: Callable[[Settings], object]) -> None:
+    """Have this called, in the thread that reads, with the settings of each pipeline."""
+    _followers.append(follow)
+
+
 def flush(timeout_s: float | None = None) -> bool:
     """Send what was logged before this call.
 
@@ -325,34 +361,62 @@ def stats() -> list[Stats]:
 
 def _enter_thread() -> None:
     enter_own_thread()
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None:  # its children leave by os._exit: only its own finalizers run
-        util.Finalize(None, drain_at_exit, exitpriority=0)
+    # Children of multiprocessing leave by os._exit: only its own finalizers run. Where it is just being
+    # imported by another thread this process is none of them.
+    finalize = getattr(sys.modules.get("multiprocessing.util"), "Finalize", None)
+    if finalize is not None and os.getpid() not in _finalized:
+        _finalized.add(os.getpid())
+        finalize(None, drain_at_exit, exitpriority=0)
 
 
 def drain_at_exit() -> None:
-    """Deliver what waits, within one budget for all exit hooks of this process; count what is lost."""
-    running = [(pipeline, process) for pipeline in pipelines() if (process := pipeline.process) is not None]
+    """Deliver what waits, within one budget for all exit hooks of this process; count what is lost.
+
+    What has a disk is on it before anything is sent. A signal that raises ends the wait at once.
+    """
+    running = _running()
     if not running:
         return
     budget = max(pipeline.read().eventhub.exit_timeout_seconds for pipeline, _ in running)
     end = _exits.setdefault(os.getpid(), monotonic() + budget)
-    requests = [(process, process.worker.request_flush(give_up_early=True)) for _, process in running]
-    for process, request in requests:
+    try:
+        try:
+            _deliver(running, end)
+        finally:
+            for _, process in running:
+                process.end()
+    except (KeyboardInterrupt, SystemExit):
+        _exits[os.getpid()] = monotonic()  # whoever comes later does not wait either
+        for _, process in running:
+            process.end()
+
+
+def secure() -> int:
+    """Write everything that waits in memory to disk, where the mode has one.
+
+    Returns:
+        How many records are still in memory alone.
+    """
+    return sum(process.secure() for _, process in _running())
+
+
+def always_from_now() -> None:
+    """Write each record to disk before its log call returns, for the rest of the process."""
+    for _, process in _running():
+        process.write_always()
+
+
+def _running() -> list[tuple[Pipeline, Process]]:
+    return [(pipeline, process) for pipeline in pipelines() if (process := pipeline.process) is not None]
+
+
+def _deliver(running: list[tuple[Pipeline, Process]], end: float) -> None:
+    for _, process in running:
+        process.secure()
+    requests = [process.worker.request_flush(give_up_early=True) for _, process in running]
+    for (pipeline, process), request in zip(running, requests, strict=True):
         if not request.wait(end - monotonic()):
-            lost = process.shipper.drop_held(Drop.EXIT)
-            if lost:
-                report(
-                    logging.WARNING, f"{lost} records could not be delivered before the exit and are lost."
-                )
-        process.observer.end(process.shipper.stats())
-
-
-def _deliver_late(pipeline: Pipeline) -> None:
-    """Deliver a record that an exit hook logged after ours: nobody would do it later."""
-    end = _exits.get(os.getpid())
-    if end is not None:
-        pipeline.flush(end - monotonic())
+            pipeline.send_inline(process, end - monotonic())
 
 
 def _after_fork_in_child() -> None:

@@ -1,31 +1,47 @@
 """What belongs to one process: replaced after a fork, never repaired."""
 
+import logging
 import os
+import threading
 from collections.abc import Callable
 from time import monotonic
+from typing import Final
 
 from hublog.capture.fields import Misfits
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.record_ids import RecordIds
+from hublog.capture.shorten import shortened
+from hublog.delivery.backlog import Backlog
+from hublog.delivery.batch import Source
 from hublog.delivery.batcher import Batcher
 from hublog.delivery.bounded_queue import BoundedQueue
 from hublog.delivery.breaker import Breaker
+from hublog.delivery.courier import Courier, Sender
+from hublog.delivery.drops import DropBook
+from hublog.delivery.inline import InlineCourier, TooLateError, time_limit
 from hublog.delivery.packer import Packer
-from hublog.delivery.shipper import Sender, Shipper
+from hublog.delivery.shipper import Shipper
+from hublog.delivery.spooler import Spooler
+from hublog.delivery.stats import Drop
+from hublog.delivery.stores import Stores
 from hublog.delivery.worker import Worker
 from hublog.observer import Observer
-from hublog.settings import EventHubSettings, Settings
+from hublog.reports import report
+from hublog.servers import Adviser, why_no_thread
+from hublog.settings import EventHubSettings, Settings, SpoolMode
 from hublog.tally import Tally
+
+_SECURE_WAIT_S: Final = 1.0
 
 
 class Process:
-    """Queue, thread, books and ids of one pipeline in one process.
+    """Stores, threads, books and ids of one pipeline in one process.
 
     Args:
-        settings: bounds of the queue, and what the formatter fills in.
+        settings: bounds of the stores, and what the formatter fills in.
         make_formatter: makes the formatter for settings, ids and the count of misfits.
         prepare: see ``Worker``; is also told which process asks.
-        enter: called once in the new thread.
+        enter: called once in each new thread.
     """
 
     def __init__(
@@ -39,80 +55,204 @@ class Process:
         hub = settings.eventhub
         self.pid = os.getpid()
         self.ids = RecordIds()
-        self.queue = BoundedQueue(max_lines=hub.max_queue_size, max_bytes=hub.max_queue_bytes)
-        self.put = self.queue.put
         self.misfits = Misfits()
         self.encode = make_formatter(settings, self.ids, self.misfits).encode
-        self.observer = Observer(hub, misfits=self.misfits)
+        self.drops = DropBook()
+        self.queue = BoundedQueue(
+            max_lines=hub.max_queue_size,
+            max_bytes=hub.max_queue_bytes,
+            urgent_level=hub.urgent_level,
+            drops=self.drops,
+        )
+        self.backlog = Backlog(self.queue, drops=self.drops)
+        self.spool_settings = _spool_settings(settings)
+        self.stores = self._make_stores(settings, self._make_spooler(settings))
+        self.put = self.stores.put
+        self.observer = Observer(hub, spool_dir=settings.spool_dir, misfits=self.misfits)
+        self.courier = Courier(
+            self._first_sender,
+            woken=lambda: self.worker.notify(),  # noqa: PLW0108  # it is made below
+            now=monotonic,
+            limit_s=hub.send_timeout_seconds,
+            enter=enter,
+        )
         self.shipper = Shipper(
-            self.queue,
-            _NoSender(),
-            packer=Packer(hub.packing, gzip_level=hub.gzip_level, routing=hub.routing),
-            batcher=_batcher(self.queue, hub),
+            self.stores,
+            self.courier,
+            packer=_packer(hub),
+            batchers=self._batchers(hub),
             breaker=_breaker(hub),
             observer=self.observer,
+            now=monotonic,
+            shorten=shortened,
         )
         self.worker = Worker(
-            self.queue,
             self.shipper,
+            self._sources(),
             prepare=lambda is_asked: prepare(self, is_asked),
+            start=self.courier.start,
             enter=enter,
-            leave=self.close_sender,
+            leave=self._leave,
+            may_start=lambda: not why_no_thread(),
+            look=self._look,
         )
         self.unconfigured = Tally()
         self.fitted: Settings | None = None
-        self.sender: Sender | None = None
+        self._adviser: Adviser | None = None
         self.asked_mono: float | None = None
+        self._make_sender: Callable[[], Sender] | None = None
+        self._is_fitted = threading.Event()
 
-    def fit(self, settings: Settings, sender: Sender, *, since: float) -> None:
+    def fit(
+        self, settings: Settings, make_sender: Callable[[EventHubSettings], Sender], *, since: float
+    ) -> None:
         """Take over settings; runs in the worker's thread.
 
         Args:
             settings: what is in force now.
-            sender: made of them.
+            make_sender: makes the destination, in the thread that sends.
             since: when the first of the records came that wait already (monotonic seconds).
         """
         hub = settings.eventhub
         self.queue.max_lines, self.queue.max_bytes = hub.max_queue_size, hub.max_queue_bytes
-        self.close_sender()
-        self.sender = sender
-        self.observer = Observer(hub, misfits=self.misfits)
+        self.queue.urgent_level = hub.urgent_level
+        former = self.stores.spooler
+        if self.spool_settings != _spool_settings(settings):
+            self.spool_settings = _spool_settings(settings)
+            self.stores = self._make_stores(settings, self._make_spooler(settings))
+            self.put = self.stores.put
+            self.worker.watch(self._sources())
+        elif former is not None:
+            former.live.urgent_level = hub.urgent_level
+        self.observer.refit(hub, spool_dir=settings.spool_dir)
         self.shipper.refit(
-            sender,
-            packer=Packer(hub.packing, gzip_level=hub.gzip_level, routing=hub.routing),
-            batcher=_batcher(self.queue, hub, since=since),
+            self.stores,
+            packer=_packer(hub),
+            batchers=self._batchers(hub, since=since),
             breaker=_breaker(hub),
-            observer=self.observer,
         )
+        if former is not None and former is not self.stores.spooler:
+            former.end()  # what is in it is taken over by whoever looks there
+        self._adviser = Adviser(hub)
+        is_first = self._make_sender is None
+        self._make_sender = lambda: make_sender(hub)
         self.fitted = settings
-        sender.open()
+        if is_first:
+            self._is_fitted.set()
+            self.courier.start()
+        else:
+            self.courier.refit(self._make_sender, limit_s=hub.send_timeout_seconds)
 
-    def close_sender(self) -> None:
-        """Let go of the connection; runs in the worker's thread."""
-        sender, self.sender, self.fitted = self.sender, None, None
-        if sender is not None:
-            sender.close()
+    def put_when_full(self, line: bytes, record: logging.LogRecord) -> bool:
+        """Take a line that ``put`` refused, or drop and count it."""
+        return self.stores.put_when_full(line, record.levelno, level=record.levelname, logger=record.name)
+
+    def write_always(self) -> None:
+        """Write each line to disk before its log call returns, from now on."""
+        self.stores.write_always()
+        self.put = self.stores.put
+
+    def secure(self) -> int:
+        """Write what is held in memory to disk; returns how many records are still in memory alone."""
+        request = self.worker.request_secure()
+        if not request.wait(_SECURE_WAIT_S):
+            self.shipper.secure()
+        return self.stores.memory_lines
+
+    def end(self) -> None:
+        """Count what is lost, and leave what is on disk to others; for the exit."""
+        self.report_drops()
+        if self.stores.memory_lines and self.stores.spooler is not None:
+            self.shipper.secure()
+        lost = self.shipper.drop_held(Drop.EXIT)
+        if lost:
+            report(logging.WARNING, f"{lost} records could not be delivered before the exit and are lost.")
+        self.observer.end(self.shipper.stats())
+        self.shipper.close_spool(at_exit=True)
+
+    def send_inline(self, timeout_s: float) -> None:
+        """Send in this thread what waits, since no other can be had; for the exit."""
+        if timeout_s <= 0 or self.shipper.is_empty:
+            return
+        self.shipper.use(InlineCourier(self._first_sender, now=monotonic))
+        try:
+            with time_limit(timeout_s) as is_limited:
+                self.shipper.flush()
+                wait = 0.0
+                while is_limited and wait == 0.0 and not self.shipper.is_hopeless:
+                    wait = self.shipper.step()
+        except TooLateError:
+            pass  # what did not leave is held, and counted by ``end``
+        finally:
+            self.shipper.use(self.courier)
+
+    def report_drops(self) -> None:
+        """Tell the operator of the drops that are not told yet."""
+        dropped = self.drops.take_report()
+        if dropped is not None and self.unconfigured.read() == 0:
+            self.observer.records_dropped(dropped)
+
+    def abandon_after_fork(self) -> None:
+        """Close the descriptors that a child inherited; waits for nothing."""
+        if self.stores.spooler is not None:
+            self.stores.spooler.abandon_after_fork()
+
+    def _look(self) -> None:
+        """Tell what the operator should know of the server around this process."""
+        if self._adviser is not None:
+            for line in self._adviser.look():
+                report(logging.WARNING, line)
+
+    def _first_sender(self) -> Sender:
+        """Make the destination once the settings are there; the thread exists before they are."""
+        self._is_fitted.wait()
+        make = self._make_sender
+        if make is None:
+            raise RuntimeError("there is no hub")
+        return make()
+
+    def _leave(self) -> None:
+        """Let go of connection and disk; runs in the worker's thread."""
+        self.courier.close()
+        self._is_fitted.set()
+        self.shipper.close_spool()
+
+    def _make_spooler(self, settings: Settings) -> Spooler | None:
+        hub = settings.eventhub
+        if hub.spool is SpoolMode.MEMORY or not hub.enabled:
+            return None
+        return Spooler(
+            settings.spool_dir,
+            max_bytes=hub.spool_max_bytes,
+            sync=hub.spool_sync,
+            urgent_level=hub.urgent_level,
+            drops=self.drops,
+            tell=report,
+        )
+
+    def _make_stores(self, settings: Settings, spooler: Spooler | None) -> Stores:
+        return Stores(self.queue, self.backlog, spooler, mode=settings.eventhub.spool, drops=self.drops)
+
+    def _sources(self) -> list[Source]:
+        spooler = self.stores.spooler
+        return [self.queue] if spooler is None else [self.queue, spooler.live]
+
+    def _batchers(self, hub: EventHubSettings, *, since: float | None = None) -> list[tuple[Source, Batcher]]:
+        return [(source, _batcher(source, hub, since=since)) for source in self._sources()]
 
 
-class _NoSender:
-    """Stands in until the settings are read; the worker does not step before."""
-
-    max_send_bytes = 1
-
-    def open(self) -> None:
-        """Do nothing."""
-
-    def send(self, bodies: object, properties: object) -> int:
-        """Refuse: never called, since ``prepare`` comes first."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Do nothing."""
+def _spool_settings(settings: Settings) -> tuple[object, ...]:
+    hub = settings.eventhub
+    return hub.spool, settings.spool_dir, hub.spool_max_bytes, hub.spool_sync
 
 
-def _batcher(queue: BoundedQueue, hub: EventHubSettings, *, since: float | None = None) -> Batcher:
+def _packer(hub: EventHubSettings) -> Packer:
+    return Packer(hub.packing, gzip_level=hub.gzip_level, routing=hub.routing)
+
+
+def _batcher(source: Source, hub: EventHubSettings, *, since: float | None = None) -> Batcher:
     return Batcher(
-        queue, batch_size=hub.batch_size, linger_s=hub.batch_timeout_seconds, now=monotonic, since=since
+        source, batch_size=hub.batch_size, linger_s=hub.batch_timeout_seconds, now=monotonic, since=since
     )
 
 

@@ -1,3 +1,4 @@
+import logging
 import math
 
 from hypothesis import given
@@ -32,7 +33,7 @@ def test_enough_lines_leave_at_once():
     assert batcher.wait_s() == 1.0
     put(queue, 1)
     assert batcher.wait_s() == 0.0
-    assert [len(lines) for lines in batcher.take()] == [10]
+    assert [len(batch.lines) for batch in batcher.take()] == [10]
 
 
 def test_the_oldest_line_waits_no_longer_than_the_linger():
@@ -45,7 +46,7 @@ def test_the_oldest_line_waits_no_longer_than_the_linger():
         assert batcher.wait_s() > 0
     clock.advance(0.11)
     assert batcher.wait_s() == 0.0
-    assert len(batcher.take()[0]) == 10
+    assert len(batcher.take()[0].lines) == 10
 
 
 def test_a_line_left_behind_keeps_its_age():
@@ -84,23 +85,23 @@ def test_an_urgent_line_takes_all_that_waits_with_it():
     _, queue, batcher = make()
     put(queue, 3)
     assert batcher.wait_s() > 0
-    put(queue, 1, urgent=True)
+    put(queue, 1, levelno=logging.ERROR)
     assert batcher.wait_s() == 0.0
-    assert len(batcher.take()[0]) == 4
+    assert len(batcher.take()[0].lines) == 4
     assert batcher.wait_s() == math.inf
 
 
 def test_urgent_lines_in_a_row_share_an_event():
     clock, queue, batcher = make()
-    put(queue, 1, urgent=True)
+    put(queue, 1, levelno=logging.ERROR)
     assert batcher.wait_s() == 0.0
     batcher.take()
-    put(queue, 1, urgent=True)
+    put(queue, 1, levelno=logging.ERROR)
     assert 0 < batcher.wait_s() <= URGENT_PACE_S
-    put(queue, 1, urgent=True)
+    put(queue, 1, levelno=logging.ERROR)
     clock.advance(URGENT_PACE_S)
     assert batcher.wait_s() == 0.0
-    assert len(batcher.take()[0]) == 2
+    assert len(batcher.take()[0].lines) == 2
     put(queue, 1)
     assert batcher.wait_s() > URGENT_PACE_S, "the next line is not urgent any more"
 
@@ -120,7 +121,7 @@ def test_a_flush_takes_what_waits_now_and_not_what_comes_later():
     batcher.flush()
     put(queue, 2)
     assert batcher.wait_s() == 0.0
-    assert [len(lines) for lines in batcher.take()] == [3]
+    assert [len(batch.lines) for batch in batcher.take()] == [3]
     assert batcher.wait_s() > 0
 
 
@@ -128,7 +129,7 @@ def test_a_backlog_is_cut_into_full_events():
     _, queue, batcher = make()
     put(queue, 2_000)
     batcher.flush()
-    batches = batcher.take(events=16)
+    batches = [batch.lines for batch in batcher.take(events=16)]
     assert [sum(map(len, lines)) <= batcher.event_bytes for lines in batches] == [True] * len(batches)
     assert sum(map(len, batches)) == 2_000
     assert len(batches) == math.ceil(2_000 / (batcher.event_bytes // len(LINE)))
@@ -139,7 +140,7 @@ def test_a_smaller_limit_of_the_link_makes_smaller_events():
     batcher.limit_event(10_000)
     put(queue, 100)
     batcher.flush()
-    assert all(sum(map(len, lines)) <= 10_000 for lines in batcher.take(events=100))
+    assert all(sum(map(len, batch.lines)) <= 10_000 for batch in batcher.take(events=100))
 
 
 def test_the_worker_is_woken_before_a_small_queue_is_full():
@@ -157,6 +158,19 @@ def test_a_queue_that_is_smaller_than_a_batch_leaves_when_it_is_half_full():
     assert batcher.wait_s() == 0.0
 
 
+def test_with_a_long_linger_enough_lines_are_still_enough():
+    clock, queue, batcher = make(batch_size=10, linger_s=30.0)
+    put(queue, 10)
+    batcher.wait_s()
+    batcher.take()
+    put(queue, 1)
+    assert batcher.wake_at() > 10, "just after a batch only a full event is worth another"
+    assert batcher.wait_s() == PACE_S
+    clock.advance(PACE_S)
+    assert batcher.wait_s() > 1.0
+    assert batcher.wake_at() == 10
+
+
 @given(st.lists(st.tuples(st.integers(0, 30), st.floats(0, 0.6)), max_size=60), st.integers(1, 40))
 def test_no_line_waits_longer_than_the_linger_when_asked_in_time(arrivals, batch_size):
     clock, queue, batcher = make(batch_size=batch_size)
@@ -166,7 +180,7 @@ def test_no_line_waits_longer_than_the_linger_when_asked_in_time(arrivals, batch
         while (wait := batcher.wait_s()) <= end - clock():
             clock.advance(wait)
             if batcher.wait_s() == 0:
-                left.extend((clock(), line) for lines in batcher.take() for line in lines)
+                left.extend((clock(), line) for batch in batcher.take() for line in batch.lines)
 
     for number, pause in arrivals:
         for _ in range(number):

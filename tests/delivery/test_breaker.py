@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -33,7 +34,7 @@ def test_retries_below_the_threshold_wait_twice_as_long_each_time():
 
 def test_the_threshold_opens_the_circuit_for_the_cooldown():
     clock = FakeClock()
-    breaker = make_breaker(clock)
+    breaker = make_breaker(clock, jitter=0.0)
     fail(breaker, 3)
     assert (breaker.state, breaker.wait_s()) == (Circuit.OPEN, 30.0)
     clock.advance(29.9)
@@ -45,7 +46,7 @@ def test_the_threshold_opens_the_circuit_for_the_cooldown():
 
 def test_a_failed_probe_doubles_the_cooldown_up_to_ten_times():
     clock = FakeClock()
-    breaker = make_breaker(clock)
+    breaker = make_breaker(clock, jitter=0.0)
     fail(breaker, 3)
     waits = []
     for _ in range(5):
@@ -60,7 +61,7 @@ def test_a_successful_probe_closes_the_circuit_and_forgets_the_failures():
     clock = FakeClock()
     breaker = make_breaker(clock)
     fail(breaker, 3)
-    clock.advance(31)
+    clock.advance(46)
     breaker.begin()
     breaker.succeeded()
     assert (breaker.state, breaker.wait_s()) == (Circuit.CLOSED, 0.0)
@@ -74,10 +75,36 @@ def test_a_permanent_failure_opens_at_once():
     assert breaker.state is Circuit.OPEN
 
 
-def test_the_hub_may_ask_for_a_longer_wait():
-    breaker = make_breaker(FakeClock())
-    fail(breaker, at_least_s=4.0)
-    assert breaker.wait_s() == 4.0
+def test_a_permanent_failure_that_lasts_is_looked_at_every_five_minutes():
+    clock = FakeClock()
+    breaker = make_breaker(clock, jitter=0.0)
+    waits = []
+    for _ in range(3):
+        fail(breaker, permanent=True)
+        waits.append(breaker.wait_s())
+        clock.advance(breaker.wait_s())
+    assert waits == [30.0, 300.0, 300.0]
+
+
+def test_a_busy_hub_gets_the_time_that_it_asks_for_and_the_circuit_stays_closed():
+    clock = FakeClock()
+    breaker = make_breaker(clock, jitter=1.0)
+    for times in range(1, 20):
+        assert breaker.begin()
+        breaker.throttled(wait_s=4.0)
+        assert (breaker.wait_s(), breaker.state, breaker.failures) == (5.0, Circuit.CLOSED, times)
+        clock.advance(5.0)
+    breaker.succeeded()
+    assert breaker.failures == 0
+
+
+def test_a_busy_answer_to_a_probe_closes_the_circuit():
+    clock = FakeClock()
+    breaker = make_breaker(clock)
+    fail(breaker, 3)
+    assert breaker.begin(force=True)
+    breaker.throttled(wait_s=4.0)
+    assert breaker.state is Circuit.CLOSED
 
 
 def test_force_sends_a_probe_before_the_cooldown_is_over():
@@ -87,13 +114,14 @@ def test_force_sends_a_probe_before_the_cooldown_is_over():
     assert breaker.begin(force=True)
 
 
-def test_jitter_spreads_the_cooldown_by_a_quarter_either_way():
+@pytest.mark.parametrize(("failures", "expected"), [(1, [0.15, 0.25]), (3, [30.0, 45.0])])
+def test_jitter_spreads_retries_either_way_and_never_shortens_the_cooldown(failures, expected):
     waits = []
     for jitter in (0.0, 1.0):
         breaker = make_breaker(FakeClock(), jitter=jitter)
-        fail(breaker, 3)
-        waits.append(breaker.wait_s())
-    assert waits == [22.5, 37.5]
+        fail(breaker, failures)
+        waits.append(round(breaker.wait_s(), 6))
+    assert waits == expected
 
 
 class BreakerMachine(RuleBasedStateMachine):
@@ -102,7 +130,7 @@ class BreakerMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.clock = FakeClock()
-        self.breaker = make_breaker(self.clock, threshold=4, cooldown_s=10.0)
+        self.breaker = make_breaker(self.clock, threshold=4, cooldown_s=10.0, jitter=1.0)
         self.failures = 0
         self.under_way = False
 
@@ -125,11 +153,18 @@ class BreakerMachine(RuleBasedStateMachine):
         self.failures = 0
 
     @precondition(lambda self: self.under_way)
-    @rule()
-    def fails(self):
-        self.breaker.failed()
+    @rule(seconds=st.floats(0, 60))
+    def is_throttled(self, seconds):
+        self.breaker.throttled(wait_s=seconds)
         self.under_way = False
-        self.failures += 1
+        self.failures = 0
+
+    @precondition(lambda self: self.under_way)
+    @rule(permanent=st.booleans())
+    def fails(self, permanent):
+        self.breaker.failed(permanent=permanent)
+        self.under_way = False
+        self.failures = max(self.failures + 1, 4 if permanent else 0)
 
     @invariant()
     def state_follows_from_the_failures(self):
@@ -140,7 +175,7 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @invariant()
     def waits_are_bounded(self):
-        assert 0 <= self.breaker.wait_s() <= 100.0 * 1.25
+        assert 0 <= self.breaker.wait_s() <= 100.0 * 1.5
 
 
 TestBreakerMachine = BreakerMachine.TestCase

@@ -1,254 +1,473 @@
 import json
-import math
+import logging
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.delivery.bench import Bench, Hub, ids_on_disk, line_of
 
-from hublog.delivery.batcher import Batcher
-from hublog.delivery.bounded_queue import BoundedQueue
-from hublog.delivery.breaker import Breaker
-from hublog.delivery.packer import OVERHEAD_BYTES, Packer
-from hublog.delivery.shipper import Shipper
-from hublog.delivery.stats import Circuit, Drop
-from hublog.errors import PermanentSendError, TransientSendError
-from hublog.settings import Packing
-from hublog.testing import FakeClock, MemorySender
+from hublog.delivery.packer import LINE_OVERHEAD_BYTES, OVERHEAD_BYTES
+from hublog.delivery.replay import FIRST_RATE
+from hublog.delivery.stats import Circuit, Drop, State
+from hublog.settings import Packing, SpoolMode
 
-
-class Listener:
-    def __init__(self):
-        self.failures = []
-        self.successes = 0
-
-    def send_failed(self, error, stats):
-        self.failures.append(str(error))
-
-    def send_succeeded(self, stats):
-        self.successes += 1
+DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
+MODES = [SpoolMode.MEMORY, SpoolMode.OVERFLOW, SpoolMode.ALWAYS]
+DISK = MODES[1:]
 
 
-class Bench:
-    """A shipper with everything around it in the test's hands."""
-
-    def __init__(self, sender, *, packing=Packing.LINES, max_lines=1_000, batch_size=10, threshold=3):
-        self.clock = FakeClock()
-        self.sender = sender
-        self.listener = Listener()
-        self.queue = BoundedQueue(max_lines=max_lines, max_bytes=1 << 30)
-        self.shipper = Shipper(
-            self.queue,
-            sender,
-            packer=Packer(packing),
-            batcher=Batcher(self.queue, batch_size=batch_size, linger_s=1.0, now=self.clock),
-            breaker=Breaker(threshold=threshold, cooldown_s=30.0, now=self.clock, jitter=lambda: 0.5),
-            observer=self.listener,
-        )
-        self.offered = 0
-
-    def log(self, number, size=20):
-        for _ in range(number):
-            self.offered += 1
-            if not self.queue.put(b'{"n":%d,"x":"%b"}' % (self.offered, b"x" * size)):
-                self.shipper.refused.add()
-            self.check_books()
-
-    def run(self, seconds):
-        """Step whenever a step is due, as the worker does."""
-        end = self.clock() + seconds
-        while True:
-            wait = self.shipper.step()
-            self.check_books()
-            if self.clock() + wait > end:
-                break
-            self.clock.advance(wait)
-        self.clock.advance(max(end - self.clock(), 0))
-
-    def check_books(self):
-        stats = self.shipper.stats()
-        assert stats.accepted_total == self.offered
-        assert stats.accepted_total == stats.sent_total + stats.dropped_total + stats.held
-
-    @property
-    def arrived(self):
-        return [json.loads(line)["n"] for body in self.sender.bodies for line in body.splitlines()]
+@pytest.fixture
+def hub():
+    return Hub()
 
 
-def test_lines_arrive_in_order_once():
-    bench = Bench(MemorySender())
+@pytest.fixture
+def make(hub, tmp_path):
+    def make_bench(mode=SpoolMode.MEMORY, **options):
+        root = None if mode is SpoolMode.MEMORY else tmp_path / "spool"
+        return Bench(hub, root, mode=mode, **options)
+
+    return make_bench
+
+
+def numbers(count, name="p"):
+    return [f"{name}{number}" for number in range(count)]
+
+
+# A hub that takes what it gets.
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_records_arrive_in_order_once(make, mode):
+    bench = make(mode)
     bench.log(25)
     bench.run(2.0)
-    assert bench.arrived == list(range(1, 26))
-    assert bench.shipper.stats().sent_total == 25
+    assert bench.arrived == numbers(25)
+    assert (bench.stats.sent_total, bench.stats.state) == (25, State.HEALTHY)
 
 
-def test_lines_leave_once_the_hub_is_back():
-    bench = Bench(MemorySender(TransientSendError("away"), TransientSendError("away")))
+@pytest.mark.parametrize("mode", MODES)
+def test_a_healthy_hub_leaves_nothing_on_disk(make, tmp_path, mode):
+    bench = make(mode)
+    bench.log(25)
+    bench.run(10.0)
+    bench.end()
+    assert mode is SpoolMode.MEMORY or list((tmp_path / "spool").iterdir()) == []
+
+
+def test_overflow_writes_nothing_while_all_is_well(make, tmp_path):
+    bench = make(SpoolMode.OVERFLOW)
+    for _ in range(20):
+        bench.log(30)
+        bench.run(1.0)
+    assert bench.spooler.books().appended == 0
+
+
+def test_always_writes_each_record_before_the_log_call_returns(make, tmp_path):
+    bench = make(SpoolMode.ALWAYS)
+    for number in range(1, 10):
+        bench.log(1)
+        assert ids_on_disk(tmp_path / "spool") == numbers(number)
+
+
+def test_events_that_one_send_does_not_take_go_with_the_next(make, hub):
+    hub.events_per_send = 1
+    bench = make(packing=Packing.SINGLE)
+    bench.log(9)
+    bench.run(3.0)
+    assert bench.arrived == numbers(9)
+
+
+# A hub that is away.
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_records_arrive_once_the_hub_is_back(make, hub, mode):
+    hub.state = "away"
+    bench = make(mode)
     bench.log(10)
-    assert bench.shipper.step() == pytest.approx(0.2)
+    bench.run(0.5)
     assert bench.arrived == []
-    bench.run(1.0)
-    assert bench.arrived == list(range(1, 11))
+    hub.state = "ok"
+    bench.run(10.0)
+    assert sorted(bench.arrived) == sorted(numbers(10))
 
 
-def test_a_hub_that_stays_away_is_asked_once_per_cooldown():
-    sender = MemorySender(*[TransientSendError("away")] * 1_000)
-    bench = Bench(sender)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_hub_that_stays_away_is_asked_once_per_cooldown(make, hub, mode):
+    hub.state = "away"
+    bench = make(mode)
     bench.log(10)
     bench.run(3.0)
-    assert (sender.sends_total, bench.shipper.stats().circuit) == (3, Circuit.OPEN)
-    bench.run(30.0 + 60.0 + 120.0)
-    assert sender.sends_total == 6
+    assert (len(hub.sends), bench.stats.circuit) == (3, Circuit.OPEN)
+    bench.run(1.25 * (30.0 + 60.0 + 120.0))  # the jitter of the bench adds a quarter
+    assert len(hub.sends) == 6
 
 
-def test_a_permanent_error_opens_the_circuit_and_keeps_the_records():
-    sender = MemorySender(PermanentSendError("wrong key"))
-    bench = Bench(sender)
+@pytest.mark.parametrize("mode", DISK)
+def test_in_an_outage_records_are_on_disk_within_the_linger(make, hub, tmp_path, mode):
+    hub.state = "away"
+    bench = make(mode)
+    for _ in range(30):
+        bench.log(7)
+        bench.run(1.1)
+    assert sorted(ids_on_disk(tmp_path / "spool")) == sorted(numbers(210))
+    assert (bench.stats.spooled, bench.stats.queued, bench.stats.compressed) == (210, 0, 0)
+
+
+def test_without_a_disk_records_wait_compressed(make, hub):
+    hub.state = "away"
+    bench = make(max_lines=10_000)
+    for _ in range(50):
+        bench.log(100, size=600)
+        bench.run(1.1)
+    assert bench.stats.compressed > 4_000
+    assert bench.stats.dropped_total == 0
+    hub.state = "ok"
+    bench.run(400.0)
+    assert sorted(bench.arrived) == sorted(numbers(5_000))
+
+
+def test_a_permanent_error_opens_the_circuit_and_keeps_the_records(make, hub):
+    hub.state = "wrong"
+    bench = make()
     bench.log(10)
     bench.run(1.0)
-    assert (sender.sends_total, bench.shipper.stats().circuit) == (1, Circuit.OPEN)
-    assert bench.shipper.stats().held == 10
-    bench.run(60.0)
-    assert bench.arrived == list(range(1, 11))
+    assert (len(hub.sends), bench.stats.circuit, bench.stats.held) == (1, Circuit.OPEN, 10)
+    hub.state = "ok"
+    bench.run(400.0)
+    assert bench.arrived == numbers(10)
 
 
-def test_an_exception_of_the_client_is_one_more_failed_send():
-    bench = Bench(MemorySender(KeyError("inside the client")))
+def test_a_busy_hub_is_left_alone_as_long_as_it_asks(make, hub):
+    hub.state = "busy"
+    bench = make()
+    bench.log(10)
+    bench.run(3.9)
+    assert len(hub.sends) == 1
+    bench.run(8.0)
+    assert len(hub.sends) == 3
+
+
+def test_a_flush_makes_one_try_although_the_circuit_is_open(make, hub):
+    hub.state = "away"
+    bench = make()
     bench.log(10)
     bench.run(5.0)
-    assert bench.arrived == list(range(1, 11))
-    assert bench.listener.failures == ["KeyError in the client of the hub"]
-
-
-def test_what_the_queue_refuses_is_counted_as_dropped():
-    bench = Bench(MemorySender(*[TransientSendError("away")] * 100), max_lines=10)
-    bench.log(15)
-    assert bench.shipper.stats().dropped == {Drop.QUEUE_FULL: 5}
-
-
-def test_the_bound_holds_while_a_batch_is_stuck_in_flight():
-    bench = Bench(MemorySender(*[TransientSendError("away")] * 100), max_lines=10)
-    bench.log(10)
+    tried = len(hub.sends)
+    hub.state = "ok"
+    bench.shipper.flush()
     bench.run(0.1)
-    bench.log(5)
-    assert bench.shipper.stats().held == 10
-    assert bench.shipper.stats().dropped_total == 5
+    assert len(hub.sends) > tried
+    assert sorted(bench.arrived) == sorted(numbers(10))
 
 
-def test_flush_sends_at_once_and_probes_an_open_circuit_once():
-    sender = MemorySender(*[TransientSendError("away")] * 4)
-    bench = Bench(sender)
+def test_the_exit_is_hopeless_when_the_hub_never_answered(make, hub):
+    hub.state = "away"
+    bench = make()
     bench.log(10)
-    bench.run(3.0)
-    bench.shipper.flush()
-    bench.shipper.step()
-    assert sender.sends_total == 4
-    bench.shipper.flush()
-    bench.shipper.step()
-    assert bench.arrived == list(range(1, 11))
-
-
-def test_an_event_over_the_links_limit_is_split_until_it_fits():
-    bench = Bench(MemorySender(max_send_bytes=OVERHEAD_BYTES + 1_000), batch_size=100)
-    bench.log(100, size=90)
-    bench.run(5.0)
-    assert bench.arrived == list(range(1, 101))
-    assert all(len(body) <= OVERHEAD_BYTES + 1_000 for body in bench.sender.bodies)
-
-
-def test_one_line_that_never_fits_is_dropped_and_its_neighbours_arrive():
-    bench = Bench(MemorySender(max_send_bytes=2_000), batch_size=3)
-    bench.log(1)
-    bench.log(1, size=5_000)
-    bench.log(1)
-    bench.run(5.0)
-    assert bench.arrived == [1, 3]
-    assert bench.shipper.stats().dropped == {Drop.TOO_LARGE: 1}
-
-
-def test_a_backlog_of_several_events_goes_in_few_sends():
-    sender = MemorySender()
-    bench = Bench(sender, packing=Packing.GZIP, max_lines=100_000)
-    for number in range(20_000):
-        bench.queue.put(b'{"n":%d,"x":"%b"}' % (number, b"y" * 200))
-    bench.offered = 20_000
-    bench.run(2.0)
-    assert len(sender.bodies) >= 8
-    assert sender.sends_total <= 2
-
-
-def test_dropping_what_is_held_counts_all_of_it():
-    bench = Bench(MemorySender(TransientSendError("away")))
-    bench.log(25)
-    bench.shipper.step()
-    assert bench.shipper.drop_held(Drop.EXIT) == 25
-    bench.check_books()
-    assert bench.shipper.step() == math.inf
-
-
-def test_refit_keeps_what_is_in_flight_and_sends_it_by_the_new_sender():
-    bench = Bench(MemorySender(TransientSendError("away")))
-    bench.log(10)
-    bench.shipper.step()
-    bench.sender = MemorySender()
-    clock = bench.clock
-    bench.shipper.refit(
-        bench.sender,
-        packer=Packer(Packing.LINES),
-        batcher=Batcher(bench.queue, batch_size=10, linger_s=1.0, now=clock),
-        breaker=Breaker(threshold=3, cooldown_s=30.0, now=clock),
-        observer=bench.listener,
-    )
     bench.run(0.0)
-    assert bench.arrived == list(range(1, 11))
+    assert not bench.shipper.is_hopeless
+    bench.run(1.0)
+    assert bench.shipper.is_hopeless
 
 
-ERRORS = st.sampled_from(
-    [
-        TransientSendError("away"),
-        PermanentSendError("wrong"),
-        KeyError("client"),
-        TransientSendError("busy", retry_after_s=4),
-    ]
-)
+# Full stores.
+
+
+def test_a_full_queue_drops_what_matters_least_and_counts_it(make, hub):
+    hub.state = "away"
+    bench = make(max_lines=100)
+    for level, number in ((DEBUG, 100), (INFO, 60), (WARNING, 50), (ERROR, 20)):
+        bench.log(number, level)
+        bench.run(2.0)
+    stats = bench.stats
+    assert (stats.held, stats.dropped) == (100, {Drop.QUEUE_FULL: 130})
+    hub.state = "ok"
+    bench.run(400.0)
+    levels = [row["level"] for row in hub.rows if "id" in row]
+    assert levels.count("ERROR") == 20
+    assert levels.count("WARNING") == 50
+    assert levels.count("INFO") == 30
+
+
+def test_errors_find_room_where_others_do_not(make, hub):
+    hub.state = "away"
+    bench = make(max_lines=100)
+    bench.log(200, WARNING)
+    bench.log(10, ERROR)
+    assert bench.stats.held == 100
+    hub.state = "ok"
+    bench.run(400.0)
+    assert [row["level"] for row in hub.rows].count("ERROR") == 10
+
+
+def test_what_memory_has_no_room_for_goes_to_disk_and_arrives(make, hub, tmp_path):
+    bench = make(SpoolMode.OVERFLOW, max_lines=100)
+    bench.log(1_000)
+    assert bench.stats.dropped_total == 0
+    assert bench.stats.spooled == 1_000 - 90
+    bench.run(60.0)
+    assert sorted(bench.arrived) == sorted(numbers(1_000))
+
+
+@pytest.mark.parametrize("mode", DISK)
+def test_the_oldest_go_when_the_disk_may_not_hold_more(make, hub, tmp_path, mode):
+    hub.state = "away"
+    bench = make(mode, spool_bytes=100_000, max_lines=100)
+    for _ in range(20):
+        bench.log(100, size=200)
+        bench.run(1.1)
+    bench.end()
+    left = ids_on_disk(tmp_path / "spool")
+    assert sum(path.stat().st_size for path in (tmp_path / "spool").rglob("*.seg")) <= 100_000 + 8_000
+    assert bench.stats.dropped == {Drop.SPOOL_FULL: 2_000 - len(left)}
+    assert set(left) <= set(numbers(2_000)[-len(left) - 100 :])
+
+
+# Records that the hub does not take.
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_one_record_that_is_refused_does_not_sink_the_others(make, hub, mode):
+    bench = make(mode)
+    bench.log(50)
+    bench.log(1, poison=True)
+    bench.log(49)
+    bench.run(30.0)
+    assert sorted(bench.arrived) == sorted(set(numbers(100)) - {"p50"})
+    assert bench.stats.dropped == {Drop.REJECTED: 1}
+    assert len(hub.sends) < 20
+
+
+def test_several_refused_records_are_each_found(make, hub, tmp_path):
+    bench = make(SpoolMode.OVERFLOW)
+    for _ in range(5):
+        bench.log(20)
+        bench.log(1, poison=True)
+    bench.run(60.0)
+    bench.log(1)
+    bench.run(60.0)
+    assert bench.stats.dropped == {Drop.REJECTED: 5}
+    assert bench.stats.sent_total >= 101
+    (path,) = (tmp_path / "spool" / "rejected").iterdir()
+    kept = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert {row["id"] for row in kept} == set(numbers(105)) - set(bench.arrived)
+    assert kept[0]["rejected_reason"] == "this content is not taken"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_hub_that_refuses_everything_is_away_and_no_record_is_given_up(make, hub, mode):
+    hub.state = "refusing"
+    bench = make(mode)
+    bench.log(40)
+    bench.run(300.0)
+    assert bench.stats.dropped_total == 0
+    assert len(hub.sends) < 60
+    hub.state = "ok"
+    bench.run(700.0)
+    assert sorted(bench.arrived) == sorted(numbers(40))
+
+
+def test_records_are_split_until_an_event_fits(make, hub):
+    hub.max_send_bytes = 3 * OVERHEAD_BYTES
+    bench = make(batch_size=40)
+    bench.log(40, size=300)
+    bench.run(5.0)
+    assert bench.arrived == numbers(40)
+
+
+def test_a_record_larger_than_the_hub_takes_is_set_aside(make, hub):
+    hub.max_send_bytes = 3 * OVERHEAD_BYTES
+    bench = make()
+    bench.log(5, size=300)
+    bench.log(1, size=5_000)
+    bench.log(5, size=300)
+    bench.run(5.0)
+    assert bench.stats.dropped == {Drop.TOO_LARGE: 1}
+    assert len(bench.arrived) == 10
+
+
+def test_a_record_that_can_be_cut_to_fit_arrives(make, hub):
+    hub.max_send_bytes = 3 * OVERHEAD_BYTES
+    bench = make(SpoolMode.OVERFLOW)
+    asked = []
+
+    def shorten(line, max_bytes):
+        asked.append(max_bytes)
+        return line_of("cut")
+
+    bench.shipper._shorten = shorten
+    bench.log(5, size=300)
+    bench.log(1, size=5_000)
+    bench.run(5.0)
+    assert set(bench.arrived) == {*numbers(5), "cut"}
+    assert (bench.stats.dropped_total, bench.stats.held) == (0, 0)
+    assert asked == [2 * OVERHEAD_BYTES - LINE_OVERHEAD_BYTES]
+
+
+# Replay.
+
+
+@pytest.mark.parametrize("mode", DISK)
+def test_new_records_do_not_wait_behind_those_of_the_outage(make, hub, mode):
+    hub.state = "away"
+    bench = make(mode, batch_size=100)
+    for _ in range(100):
+        bench.log(1_000, size=500)
+        bench.run(1.1)
+    hub.state = "ok"
+    while bench.stats.circuit is not Circuit.CLOSED:
+        bench.run(1.0)
+    assert bench.stats.spooled > 10 * FIRST_RATE // 600
+    bench.log(10)
+    new = set(bench.accepted[-10:])
+    bench.run(5.0)
+    assert new <= set(bench.arrived)
+    assert bench.stats.state is State.DRAINING
+    bench.run(120.0)
+    assert len(set(bench.arrived)) == len(bench.accepted)
+    assert bench.stats.state is State.HEALTHY
+    assert bench.listener.replayed_records == [bench.stats.replayed_total]
+
+
+def test_the_states_of_an_outage_follow_each_other(make, hub):
+    bench = make(SpoolMode.OVERFLOW)
+    bench.log(1)
+    bench.run(2.0)
+    hub.state = "away"
+    for _ in range(10):
+        bench.log(400, size=600)
+        bench.run(1.0)
+    hub.state = "ok"
+    bench.run(100.0)
+    assert bench.listener.states == ["degraded", "open", "probing", "draining", "healthy"]
+
+
+# What is told of drops.
+
+
+def test_drops_are_told_and_a_record_of_them_is_sent_after_the_recovery(make, hub):
+    bench = make(max_lines=100)
+    shipped = []
+    bench.shipper.ship_report = shipped.append
+    bench.log(1)
+    bench.run(2.0)
+    hub.state = "away"
+    bench.log(1)
+    bench.run(1.0)
+    for _ in range(5):
+        bench.log(100)
+        bench.run(2.0)
+    assert sum(report.count for report in bench.listener.drops) == bench.stats.dropped_total > 0
+    assert shipped == []
+    hub.state = "ok"
+    bench.run(400.0)
+    assert [report.count for report in shipped] == [bench.stats.dropped_total]
+
+
+def test_drops_are_not_told_more_often_than_the_observer_allows(make, hub):
+    hub.state = "away"
+    bench = make(max_lines=10)
+    bench.listener.may_tell_drops = False
+    bench.log(100)
+    bench.run(2.0)
+    assert bench.listener.drops == []
+    bench.listener.may_tell_drops = True
+    bench.run(2.0)
+    assert [report.count for report in bench.listener.drops] == [bench.stats.dropped_total]
+
+
+# Other lives.
+
+
+@pytest.mark.parametrize("mode", DISK)
+def test_what_a_dead_process_left_is_sent_by_the_next_within_two_seconds(make, hub, mode):
+    hub.state = "away"
+    bench = make(mode)
+    bench.log(500)
+    bench.run(2.0)
+    bench.end()
+    hub.state = "ok"
+    after = make(SpoolMode.OVERFLOW, name="q")
+    after.log(1)
+    after.run(2.0)
+    assert set(bench.arrived) == {*numbers(500), "q0"}
+    assert (after.stats.adopted_total, after.stats.held) == (500, 0)
+
+
+def test_always_survives_a_kill(make, hub):
+    bench = make(SpoolMode.ALWAYS)
+    bench.log(100)
+    bench.run(2.0)
+    bench.log(77)
+    bench.die()
+    after = make(SpoolMode.OVERFLOW, name="q")
+    after.run(3.0)
+    assert set(after.arrived) == set(numbers(177))
+
+
+def test_what_was_on_its_way_at_the_exit_is_on_disk_and_leaves_it_when_it_arrives(make, hub, tmp_path):
+    hub.state = "away"
+    bench = make(SpoolMode.OVERFLOW, threshold=100)
+    bench.log(30)
+    bench.run(0.0)
+    bench.log(5)
+    assert bench.shipper.secure() == 0
+    assert sorted(ids_on_disk(tmp_path / "spool")) == sorted(numbers(35))
+    hub.state = "ok"
+    bench.shipper.flush()
+    bench.run(1.0)
+    assert sorted(bench.arrived) == sorted(numbers(35))
+    bench.end()
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_mark_is_past_when_all_before_it_has_arrived(make, hub, mode):
+    hub.state = "away"
+    bench = make(mode)
+    bench.log(30)
+    bench.run(2.0)
+    bench.log(5)
+    mark = bench.shipper.mark()
+    bench.log(5)
+    bench.run(2.0)
+    assert not bench.shipper.is_past(mark)
+    hub.state = "ok"
+    for _ in range(200):
+        bench.step()
+        bench.clock.advance(0.5)
+        if bench.shipper.is_past(mark):
+            break
+    assert set(numbers(35)) <= set(bench.arrived)
 
 
 @given(
-    st.lists(ERRORS, max_size=12),
-    st.lists(st.tuples(st.integers(0, 40), st.floats(0, 40)), max_size=15),
-    st.sampled_from(list(Packing)),
-    st.integers(1, 60),
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just("log"), st.integers(1, 30), st.sampled_from([DEBUG, INFO, WARNING, ERROR])),
+            st.tuples(st.just("hub"), st.sampled_from(["ok", "away", "busy", "wrong", "refusing"])),
+            st.tuples(st.just("run"), st.sampled_from([0.0, 0.3, 2.0, 40.0])),
+        ),
+        max_size=25,
+    )
 )
-def test_every_record_is_sent_once_or_counted(errors, waves, packing, max_lines):
-    bench = Bench(MemorySender(*errors), packing=packing, max_lines=max_lines)
-    for number, seconds in waves:
-        bench.log(number)
-        bench.run(seconds)
-    bench.run(20_000.0)
-    stats = bench.shipper.stats()
-    assert (stats.held, stats.sent_total + stats.dropped_total) == (0, bench.offered)
-    if packing is not Packing.GZIP:
-        assert len(bench.arrived) == stats.sent_total == len(set(bench.arrived))
-        assert bench.arrived == sorted(bench.arrived)
-
-
-def test_lines_that_cannot_be_packed_are_counted_and_the_next_ones_go_on():
-    class Broken(Packer):
-        broken = True
-
-        def pack(self, lines, *, sent_at):
-            if self.broken:
-                self.broken = False
-                raise MemoryError
-            return super().pack(lines, sent_at=sent_at)
-
-    bench = Bench(MemorySender())
-    bench.shipper._packer = Broken(Packing.LINES)
-    bench.log(10)
-    with pytest.raises(MemoryError):
-        bench.shipper.step()
-    bench.check_books()
-    bench.log(10)
-    bench.run(1.0)
-    assert bench.arrived == list(range(11, 21))
-    assert bench.shipper.stats().dropped == {Drop.ERROR: 10}
+def test_whatever_the_hub_does_in_memory_nothing_is_lost_uncounted(steps):
+    hub = Hub()
+    bench = Bench(hub, max_lines=60)
+    for step in steps:
+        match step:
+            case ("log", number, level):
+                bench.log(number, level)
+            case ("hub", state):
+                hub.state = state
+            case ("run", seconds):
+                bench.run(seconds)
+    hub.state = "ok"
+    bench.run(1_000.0)
+    assert bench.stats.held == 0
+    assert len(bench.arrived) == len(set(bench.arrived))
+    assert len(bench.arrived) + bench.stats.dropped_total == len(bench.accepted)

@@ -1,5 +1,6 @@
 """What moves between the stores and the sender: some lines, and the place on disk behind them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,11 +30,13 @@ class Source(Protocol):
         max_lines: how many may wait.
         urgent: set by a put that must not wait; taken back by the batcher.
         wake_at: the length at which a put wakes the worker.
+        wake: called by that put, in its thread.
     """
 
     max_lines: int
     urgent: bool
     wake_at: int
+    wake: Callable[[], object]
 
     def __len__(self) -> int:
         """Return how many lines wait, those in flight left out."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from hublog.delivery.bounded_queue import BoundedQueue
+from hublog.delivery.batch import Batch, Source
 from hublog.delivery.packer import EVENT_BYTES, LINE_OVERHEAD_BYTES
 
 #: Batches that are only "enough", not full, leave at most this often. At 5,000 records/s it turns 50
@@ -16,13 +16,13 @@ URGENT_PACE_S: Final = 0.125
 
 
 class Batcher:
-    """Turns a queue into batches.
+    """Turns what waits in a source into batches.
 
     A batch leaves when ``batch_size`` lines wait, when the oldest has waited ``linger_s``, when an
     urgent line came, when a full event waits, or when ``flush`` was called.
 
     Args:
-        queue: where the lines wait; this object is its only taker.
+        source: where the lines wait; this object is its only taker.
         batch_size: lines that are enough, 1 or more.
         linger_s: seconds that the oldest line waits at most.
         now: monotonic seconds.
@@ -31,14 +31,14 @@ class Batcher:
 
     def __init__(
         self,
-        queue: BoundedQueue,
+        source: Source,
         *,
         batch_size: int,
         linger_s: float,
         now: Callable[[], float],
         since: float | None = None,
     ) -> None:
-        self._queue = queue
+        self._source = source
         self._batch_size = batch_size
         self._linger_s = linger_s
         self._pace_s = min(PACE_S, linger_s)
@@ -53,7 +53,7 @@ class Batcher:
 
     @property
     def _half(self) -> int:
-        return max(self._queue.max_lines // 2, 1)
+        return max(self._source.max_lines // 2, 1)
 
     def limit_event(self, max_bytes: int) -> None:
         """Take no more than this for one event from now on (bytes of its lines, as they are packed)."""
@@ -66,14 +66,14 @@ class Batcher:
 
     def flush(self) -> None:
         """Let everything that waits now leave at once."""
-        self._leaving = max(self._leaving, len(self._queue))
+        self._leaving = max(self._leaving, len(self._source))
 
     def wait_s(self) -> float:
-        """Return the seconds until a batch is due: 0 now, infinity when nothing waits."""
-        if self._queue.urgent:
-            self._queue.urgent = False  # before the length is read: a line put in between sets it again
+        """Return the seconds until a batch may be due: 0 it is, infinity when nothing waits."""
+        if self._source.urgent:
+            self._source.urgent = False  # before the length is read: a line put in between sets it again
             self._is_urgent = True
-        waiting = len(self._queue)
+        waiting = len(self._source)
         if waiting == 0:
             self._leaving = 0
             self._is_urgent = False
@@ -82,7 +82,7 @@ class Batcher:
         now = self._now()
         if self._oldest_mono is None:
             self._oldest_mono = now
-        if self._leaving > 0 or self._queue.bytes_waiting >= self._event_bytes:
+        if self._leaving > 0 or self._source.bytes_waiting >= self._event_bytes:
             return 0.0
         due = self._oldest_mono + self._linger_s
         if waiting >= self._half:
@@ -95,37 +95,46 @@ class Batcher:
             self._leaving = waiting
             self._is_urgent = False
             return 0.0
+        if now < self._left_mono + self._pace_s:
+            due = min(due, self._left_mono + self._pace_s)  # from then on fewer lines are enough
         return due - now
 
     def wake_at(self) -> int:
         """Return the queue length that should wake the worker before the wait is over."""
-        if not len(self._queue):
+        if not len(self._source):
             return 1
         if self._left_mono + self._pace_s <= self._now():
             return min(self._batch_size, self._half)
         return min(max(self._batch_size, int(self._event_bytes / self._average)), self._half)
 
-    def take(self, events: int = 1) -> list[list[bytes]]:
+    def take(self, events: int = 1, *, max_lines: int | None = None) -> list[Batch]:
         """Take the lines of up to ``events`` full events; call it when ``wait_s`` gave 0.
 
+        Args:
+            events: 1 or more.
+            max_lines: no event gets more; None for no such limit.
+
         Returns:
-            One list of lines for each event, oldest first; none is empty.
+            One batch for each event, oldest first.
         """
-        batches: list[list[bytes]] = []
+        batches: list[Batch] = []
         now = self._now()
         while len(batches) < events:
-            whole = self._leaving or len(self._queue)
-            lines = self._queue.take(
-                max_lines=whole, max_bytes=self._event_bytes, line_overhead=LINE_OVERHEAD_BYTES
+            whole = self._leaving or len(self._source)
+            batch = self._source.take(
+                max_lines=min(whole, max_lines or whole),
+                max_bytes=self._event_bytes,
+                line_overhead=LINE_OVERHEAD_BYTES,
             )
-            if not lines:
+            if batch is None:
                 break
-            batches.append(lines)
+            batches.append(batch)
+            lines = batch.lines
             self._leaving = max(self._leaving - len(lines), 0)
             self._average += 0.2 * (sum(map(len, lines)) / len(lines) - self._average)
-            if not self._leaving and self._queue.bytes_waiting < self._event_bytes:
+            if not self._leaving and self._source.bytes_waiting < self._event_bytes:
                 break
         # What is still here came after the last look, or at it at the earliest: never later than this.
-        self._oldest_mono = now if len(self._queue) else None
+        self._oldest_mono = now if len(self._source) else None
         self._left_mono = now
         return batches

@@ -9,15 +9,21 @@ from hublog.delivery.stats import Circuit
 _FIRST_RETRY_S: Final = 0.2
 _RETRY_MAX_S: Final = 5.0
 _COOLDOWN_MAX_FACTOR: Final = 10
-_JITTER: Final = 0.25
+_RETRY_JITTER: Final = 0.25
+_COOLDOWN_JITTER: Final = 0.5
+_TOLD_JITTER: Final = 0.25
 
 
 class Breaker:
     """Counts failures in a row; opens at the threshold; then lets one probe through per cooldown.
 
-    Below the threshold retries wait 0.2 s, doubled each time up to 5 s. Once open it stays so for the
-    cooldown, doubled after each failed probe up to ten times its first length. All waits have ±25 %
-    of jitter, so that many processes do not ask at once.
+    Below the threshold retries wait 0.2 s, doubled each time up to 5 s, a quarter more or less. Once open it
+    stays so for the cooldown, doubled after each failed probe up to ten times its first length; after two
+    failures in a row that waiting does not heal it is that long at once. Up to half of it is added at
+    random, so that many processes do not ask together, and never more often than once per cooldown.
+
+    A hub that is busy and says how long to wait is there: it gets that time and up to a quarter more, and
+    the circuit stays closed.
 
     Args:
         threshold: failures in a row that open the circuit, 1 or more.
@@ -39,7 +45,9 @@ class Breaker:
         self._now = now
         self._jitter = jitter
         self._failures = 0
+        self._busy = 0
         self._failed_probes = 0
+        self._is_permanent = False
         self._next_mono = 0.0
         self._state = Circuit.CLOSED
 
@@ -48,6 +56,11 @@ class Breaker:
         """Closed, open, or half open while the one probe is under way."""
         return self._state
 
+    @property
+    def failures(self) -> int:
+        """Sends that failed in a row, those to a busy hub among them."""
+        return self._failures + self._busy
+
     def wait_s(self) -> float:
         """Return how long a send must still wait; 0 when it may begin now."""
         if self._state is Circuit.HALF_OPEN:
@@ -55,7 +68,7 @@ class Breaker:
         return max(self._next_mono - self._now(), 0.0)
 
     def begin(self, *, force: bool = False) -> bool:
-        """Ask to send; a True must be followed by ``succeeded`` or ``failed``.
+        """Ask to send; a True must be followed by ``succeeded``, ``failed`` or ``throttled``.
 
         Args:
             force: do not wait for the retry or the cooldown: the process ends, or somebody asked.
@@ -68,15 +81,24 @@ class Breaker:
 
     def succeeded(self) -> None:
         """Close the circuit."""
-        self._state = Circuit.CLOSED
-        self._failures = self._failed_probes = 0
+        self._close()
+        self._busy = 0
         self._next_mono = 0.0
 
-    def failed(self, *, at_least_s: float = 0.0, permanent: bool = False) -> None:
+    def throttled(self, *, wait_s: float) -> None:
+        """Note that the hub is there and busy.
+
+        Args:
+            wait_s: it asked us to wait so long.
+        """
+        self._close()
+        self._busy += 1
+        self._next_mono = self._now() + wait_s * (1 + _TOLD_JITTER * self._jitter())
+
+    def failed(self, *, permanent: bool = False) -> None:
         """Count a failure; open the circuit at the threshold.
 
         Args:
-            at_least_s: the hub asked us to wait so long.
             permanent: waiting will not help, so open at once.
         """
         self._failures += 1
@@ -84,8 +106,17 @@ class Breaker:
             self._failed_probes += 1
         if permanent or self._state is not Circuit.CLOSED or self._failures >= self._threshold:
             self._state = Circuit.OPEN
-            wait = self._cooldown_s * min(2.0**self._failed_probes, _COOLDOWN_MAX_FACTOR)
+            is_lasting = permanent and self._is_permanent
+            factor = _COOLDOWN_MAX_FACTOR if is_lasting else 2.0 ** min(self._failed_probes, 16)
+            wait = self._cooldown_s * min(factor, _COOLDOWN_MAX_FACTOR)
+            wait *= 1 + _COOLDOWN_JITTER * self._jitter()
         else:
             wait = min(_FIRST_RETRY_S * 2.0 ** min(self._failures - 1, 16), _RETRY_MAX_S)
-        spread = 1 - _JITTER + 2 * _JITTER * self._jitter()
-        self._next_mono = self._now() + max(wait * spread, at_least_s)
+            wait *= 1 - _RETRY_JITTER + 2 * _RETRY_JITTER * self._jitter()
+        self._is_permanent = permanent
+        self._next_mono = self._now() + wait
+
+    def _close(self) -> None:
+        self._state = Circuit.CLOSED
+        self._failures = self._failed_probes = 0
+        self._is_permanent = False

@@ -1,174 +1,253 @@
-"""One step at a time from the queue to the hub: take, pack, send, and keep what did not leave.
+"""One step at a time from the stores to the hub: take, pack, send, and keep what did not leave.
 
-No thread is made here and no clock is read but the one that is handed in; ``worker`` calls ``step``.
+No thread is made here, nothing waits, and no clock is read but the one that is handed in: ``worker`` calls
+``step``, and the ``Courier`` calls the hub in a thread of its own. What is told to others is told after the
+lock is free, since receivers are not ours.
 """
 
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from threading import RLock
 from typing import Final, Protocol
 
+from hublog.delivery.batch import Source
 from hublog.delivery.batcher import Batcher
-from hublog.delivery.bounded_queue import NEVER, BoundedQueue
+from hublog.delivery.bounded_queue import NEVER
 from hublog.delivery.breaker import Breaker
-from hublog.delivery.packer import OVERHEAD_BYTES, Packed, Packer
-from hublog.delivery.stats import Circuit, Drop, Stats
-from hublog.errors import EventTooLargeError, PermanentSendError, SendError, TransientSendError
-from hublog.tally import Tally
+from hublog.delivery.courier import Courier, Outcome
+from hublog.delivery.drops import DropReport
+from hublog.delivery.inline import InlineCourier
+from hublog.delivery.packer import LINE_OVERHEAD_BYTES, OVERHEAD_BYTES, Packer
+from hublog.delivery.replay import ReplayPace
+from hublog.delivery.state import StateMachine
+from hublog.delivery.stats import Circuit, Drop, State, Stats
+from hublog.delivery.stores import Mark, Stores
+from hublog.delivery.transit import Transit
+from hublog.errors import (
+    EventTooLargeError,
+    PermanentSendError,
+    RejectedSendError,
+    SendError,
+    TransientSendError,
+)
 
 #: With a backlog, that many events are offered to one send; the sender takes what fits.
 EVENTS_PER_SEND: Final = 16
 #: A hub that never answered is given up at the exit after so many tries.
 HOPELESS_FAILURES: Final = 2
-
-
-class Sender(Protocol):
-    """What the shipper needs of a destination; called by one thread at a time."""
-
-    def open(self) -> None:
-        """Connect ahead of the first send; what fails here is told by the send."""
-
-    def send(self, bodies: Sequence[bytes], properties: Mapping[str, str]) -> int:
-        """Send as many of the leading bodies as fit into one send, and wait until they are settled.
-
-        Returns:
-            How many were accepted, 1 or more.
-
-        Raises:
-            TransientSendError: nothing is known to have arrived; the same may be tried again.
-            PermanentSendError: the same, and trying again helps only after somebody changed something.
-            EventTooLargeError: the first body alone is larger than the hub takes.
-        """
-
-    @property
-    def max_send_bytes(self) -> int:
-        """What the hub takes in one send, as far as it is known yet."""
-
-    def close(self) -> None:
-        """Let go of the connection; must not be called on the way out of the process: it may block."""
+#: Lines do not wait in memory behind a send that takes longer.
+SLOW_SEND_S: Final = 1.0
+#: So many records may be refused in a row before it is the hub that is to blame.
+SUSPECTS_MAX: Final = 4
+#: The worker looks after the disk and a running send so often.
+LOOK_S: Final = 1.0
+#: With more events on disk when the hub is back they are sent beside the new ones, not before them.
+_RETIRED_EVENTS: Final = 4
+_MOVED_EVENTS: Final = 64
+#: From three quarters of its bound on the queue is emptied to disk.
+_HIGH: Final = 3
+_WHOLE: Final = 4
 
 
 class Observer(Protocol):
     """What the shipper tells; called in the worker's thread, outside all locks."""
 
-    def send_failed(self, error: SendError, stats: Stats) -> None:
+    def batch_sent(
+        self, *, records: int, events: int, body_bytes: int, seconds: float, is_replay: bool, stats: Stats
+    ) -> None:
+        """Report that the hub accepted a send."""
+
+    def batch_failed(self, error: SendError, *, records: int, seconds: float, stats: Stats) -> None:
         """Report that a send failed; the records are still held."""
 
-    def send_succeeded(self, stats: Stats) -> None:
-        """Report that the hub accepted a send."""
+    def state_changed(self, old: State, new: State, *, error: SendError | None, stats: Stats) -> None:
+        """Report how delivery goes from now on."""
+
+    @property
+    def may_tell_drops(self) -> bool:
+        """Whether it is time to report what was lost."""
+
+    def records_dropped(self, dropped: DropReport) -> None:
+        """Report what was lost since the last report."""
+
+    def replayed(self, records: int, stats: Stats) -> None:
+        """Report that what had waited is sent."""
 
 
 class Shipper:
-    """Moves lines from a queue to a sender, and keeps the books.
+    """Moves lines from their stores to the hub, and keeps the books.
 
     Args:
-        queue: where the lines wait.
-        sender: where they go.
+        stores: where they wait.
+        courier: sends.
         packer: makes events of them.
-        batcher: says when.
+        batchers: say when; one for each source, the memory queue's first.
         breaker: says whether.
         observer: is told what happened.
+        now: monotonic seconds.
+        shorten: makes a line shorter that the hub does not take for its size; None where that cannot be.
         wall: the wall clock, for ``sent_at``.
     """
 
     def __init__(
         self,
-        queue: BoundedQueue,
-        sender: Sender,
+        stores: Stores,
+        courier: Courier | InlineCourier,
         *,
         packer: Packer,
-        batcher: Batcher,
+        batchers: Sequence[tuple[Source, Batcher]],
         breaker: Breaker,
         observer: Observer,
+        now: Callable[[], float],
+        shorten: Callable[[bytes, int], bytes | None] = lambda line, max_bytes: None,  # noqa: ARG005  # its names
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._queue = queue
-        self._sender = sender
+        self._stores = stores
+        self._courier = courier
         self._packer = packer
-        self._batcher = batcher
+        self._batchers = list(batchers)
         self._breaker = breaker
         self._observer = observer
-        self._wall = wall
+        self._now = now
+        self._shorten = shorten
         self._lock = RLock()
-        self._pending: deque[Packed] = deque()
+        self._transit = Transit(stores, packer=packer, wall=wall)
+        self._pace = ReplayPace(now=now)
+        self._machine = StateMachine()
+        self._error: SendError | None = None
         self._force = False
-        self._taken = self._sent = self._in_flight = 0
-        self._dropped = dict.fromkeys(Drop, 0)
+        self._was_replay = False
+        self._is_wary = False
+        self._begun_mono = -math.inf
+        self._retry_mono = -math.inf
+        self._unshipped: DropReport | None = None
+        self._tell: list[Callable[[], object]] = []
+        self._replayed = 0
         self._batches = self._events = self._sent_bytes = self._failures = 0
-        #: Lines that the queue refused; added to by the callers' threads.
-        self.refused = Tally()
+        #: Makes a record of what was dropped, to be sent; set by whoever can.
+        self.ship_report: Callable[[DropReport], object] = lambda _: None
 
     def step(self) -> float:
-        """Do what is due: at most one send.
+        """Do what is due; never waits for the network.
 
         Returns:
             Seconds until the next step is due: 0 at once, infinity when nothing waits.
         """
-        if not self._pending:
-            wait = self._batcher.wait_s()
-            if wait > 0:
-                self._force = False
-                return wait
-        if not self._breaker.begin(force=self._force):
-            return self._breaker.wait_s()
-        if not self._pending:
-            self._fill()
-        if not self._send():
-            self._force = False
-            return self._breaker.wait_s()
-        return 0.0 if self._pending else self._batcher.wait_s()
+        with self._lock:
+            try:
+                if self._stores.spooler is not None:
+                    self._stores.spooler.maintain()
+                self._hear()
+                self._offer()
+                self._hear()  # what was sent in this very thread
+                self._put_aside()
+                self._note_state()
+                self._report_drops()
+                wait = self._wait_s()
+            finally:
+                tell, self._tell = self._tell, []
+        for say in tell:
+            say()
+        return wait
 
     def flush(self) -> None:
         """Let everything that waits leave at once, with one try even while the circuit is open."""
         self._force = True
-        self._batcher.flush()
+        self.hurry()
 
-    def wake_at(self) -> int:
-        """Return the queue length that should end the worker's sleep early."""
-        return NEVER if self._pending or self._breaker.wait_s() > 0 else self._batcher.wake_at()
+    def hurry(self) -> None:
+        """Let everything that waits leave as soon as the circuit allows: somebody waits for it."""
+        for _, batcher in self._batchers:
+            batcher.flush()
+
+    def borders(self) -> list[tuple[Source, int]]:
+        """Return the lengths of the sources at which a put should end the worker's sleep."""
+        queue = self._stores.queue
+        high = NEVER
+        if self._stores.spooler is not None and not self._is_high:
+            high = max(queue.max_lines * _HIGH // _WHOLE, 1)
+        is_waiting = self._breaker.wait_s() > 0
+        found: list[tuple[Source, int]] = []
+        for source, batcher in self._batchers:
+            if self._courier.is_busy:
+                found.append((source, high if source is queue else NEVER))
+            else:
+                found.append((source, NEVER if is_waiting and source is not queue else batcher.wake_at()))
+        return found
+
+    def mark(self) -> Mark:
+        """Return what must be behind us for all to be sent that has come in until now."""
+        with self._lock:
+            return self._stores.mark()
+
+    def is_past(self, mark: Mark) -> bool:
+        """Whether all of that is sent, or dropped and counted."""
+        with self._lock:
+            return self._stores.is_past(mark, has_old=self._transit.has_old_memory)
 
     @property
-    def finished_total(self) -> int:
-        """Lines that came in and are settled or dropped."""
-        return self._taken - self._in_flight
-
-    @property
-    def accepted_total(self) -> int:
-        """Lines that came in, refused ones left out."""
-        return self._taken + len(self._queue)
+    def is_empty(self) -> bool:
+        """Whether nothing is held here."""
+        return not (len(self._transit) or self._transit.suspects or self._stores.held_lines)
 
     @property
     def is_hopeless(self) -> bool:
         """Whether it is no use to wait for the hub: the circuit is open, or it never answered yet."""
-        never = self._sent == 0 and self._failures >= HOPELESS_FAILURES
-        return never or self._breaker.state is not Circuit.CLOSED
+        never = self._transit.sent_total == 0 and self._failures >= HOPELESS_FAILURES
+        is_alone = bool(self._transit.suspects) and not len(self._transit)
+        return never or is_alone or self._breaker.state is not Circuit.CLOSED or self._courier.is_stuck
 
     def refit(
-        self, sender: Sender, *, packer: Packer, batcher: Batcher, breaker: Breaker, observer: Observer
+        self,
+        stores: Stores,
+        *,
+        packer: Packer,
+        batchers: Sequence[tuple[Source, Batcher]],
+        breaker: Breaker,
     ) -> None:
         """Go on with other parts and the same books; what is in flight is packed again."""
         with self._lock:
-            lines = [line for packed in self._pending for line in packed.lines]
-            self._sender, self._packer, self._batcher = sender, packer, batcher
-            self._breaker, self._observer = breaker, observer
-            self._pending.clear()
-            if lines:
-                self._pending.extend(packer.pack(lines, sent_at=self._wall()))
+            self._stores, self._packer, self._batchers = stores, packer, list(batchers)
+            self._breaker = breaker
+            self._transit.refit(stores, packer)
+
+    def secure(self) -> int:
+        """Write everything that is held in memory to disk, where there is one.
+
+        Returns:
+            How many records are still in memory alone.
+        """
+        with self._lock:
+            self._transit.insure()
+            self._stores.secure()
+            return self._stores.memory_lines
+
+    def close_spool(self, *, at_exit: bool = False) -> None:
+        """Leave what is on disk to others; lines that come later go to another directory.
+
+        Args:
+            at_exit: take over nothing of others any more.
+        """
+        with self._lock:
+            spooler = self._stores.spooler
+            if spooler is not None:
+                self._transit.give_back()
+                spooler.adopts = spooler.adopts and not at_exit
+                spooler.close()
+
+    def use(self, courier: Courier | InlineCourier) -> None:
+        """Send by this courier from now on."""
+        with self._lock:
+            self._courier = courier
 
     def drop_held(self, reason: Drop) -> int:
-        """Give up everything that is held, and count it; returns how many records that were."""
+        """Give up everything that is held in memory, and count it; returns how many records that were."""
         with self._lock:
-            lost = [line for packed in self._pending for line in packed.lines]
-            self._pending.clear()
-            self._in_flight -= len(lost)
-            self._queue.finish(lost)
-            while lines := self._queue.take(max_lines=1_000, max_bytes=1 << 30):
-                self._taken += len(lines)
-                self._queue.finish(lines)
-                lost += lines
-            self._dropped[reason] += len(lost)
-            return len(lost)
+            before = self._stores.memory_lines
+            self._transit.drop(reason)
+            self._stores.drop(reason)
+            return before
 
     def stats(self, *, unconfigured: int = 0, failed: int = 0, misfits: int = 0) -> Stats:
         """Return a snapshot of the books; any thread may ask.
@@ -179,18 +258,22 @@ class Shipper:
             misfits: values that did not fit their column, counted by the caller.
         """
         with self._lock:
-            queued = len(self._queue)
-            refused = self.refused.read()
-            dropped = dict(self._dropped)
-            dropped[Drop.QUEUE_FULL] += refused
-            dropped[Drop.NOT_CONFIGURED] += unconfigured
-            dropped[Drop.ERROR] += failed
+            books = self._stores.books()
+            dropped = dict(books.dropped)
+            for reason, number in ((Drop.NOT_CONFIGURED, unconfigured), (Drop.ERROR, failed)):
+                dropped[reason] = dropped.get(reason, 0) + number
             return Stats(
-                accepted_total=self._taken + queued + refused + unconfigured + failed,
-                sent_total=self._sent,
+                accepted_total=books.accepted_total + unconfigured + failed,
+                sent_total=self._transit.sent_total,
                 dropped={reason: number for reason, number in dropped.items() if number},
-                queued=queued,
-                in_flight=self._in_flight,
+                queued=books.queued,
+                in_flight=books.in_flight,
+                compressed=books.compressed,
+                spooled=books.spooled - self._transit.unsettled_lines,
+                adopted_total=books.adopted_total,
+                replayed_total=self._transit.replayed_total,
+                state=self._machine.state,
+                abandoned=self._courier.abandoned,
                 circuit=self._breaker.state,
                 batches_total=self._batches,
                 events_total=self._events,
@@ -199,77 +282,241 @@ class Shipper:
                 misfits_total=misfits,
             )
 
-    def _fill(self) -> None:
-        with self._lock:
-            batches = self._batcher.take(EVENTS_PER_SEND)
-            number = sum(map(len, batches))
-            self._taken += number
-            self._in_flight += number
-        sent_at = self._wall()
-        for lines in batches:
-            try:
-                self._pending.extend(self._packer.pack(lines, sent_at=sent_at))
-            except Exception:
-                with self._lock:  # what cannot be packed must not be held for ever
-                    self._settle(lines)
-                    self._dropped[Drop.ERROR] += len(lines)
-                raise
+    # What the courier brings back.
 
-    def _send(self) -> bool:
-        offered = list(self._pending)
-        try:
-            accepted = self._sender.send([packed.body for packed in offered], self._packer.properties)
-        except EventTooLargeError as error:
-            self._breaker.succeeded()  # the hub answered
-            self._shrink(error)
-            return True
-        except SendError as error:
-            self._failed(error)
-            return False
-        except Exception as error:  # noqa: BLE001  # a foreign client may raise anything; the records stay here
-            self._failed(TransientSendError(f"{type(error).__name__} in the client of the hub"))
-            return False
-        self._succeeded(offered[:accepted])
-        return True
+    def _hear(self) -> None:
+        was_busy = self._courier.is_busy
+        outcome = self._courier.outcome()
+        if outcome is None:
+            if self._courier.watch() and was_busy:
+                seconds = self._now() - self._begun_mono
+                self._failed(
+                    TransientSendError(f"no answer for {seconds:.0f} s; the connection was given up"), seconds
+                )
+            elif self._courier.is_stuck:
+                self._transit.insure()
+        elif outcome.error is None:
+            self._arrived(outcome)
+        elif isinstance(outcome.error, EventTooLargeError):
+            self._too_large(outcome.error)
+        elif isinstance(outcome.error, RejectedSendError):
+            self._refused(outcome.error, outcome.seconds)
+        else:
+            self._failed(outcome.error, outcome.seconds)
 
-    def _succeeded(self, accepted: list[Packed]) -> None:
-        with self._lock:
-            self._breaker.succeeded()
-            for packed in accepted:
-                if not self._pending or self._pending[0] is not packed:
-                    break  # given up meanwhile, at the exit: it is counted as dropped
-                self._pending.popleft()
-                self._settle(packed.lines)
-                self._sent += len(packed.lines)
-                self._sent_bytes += len(packed.body)
-            self._batches += 1
-            self._events += len(accepted)
-        self._batcher.limit_event(self._packer.raw_bytes(self._sender.max_send_bytes - OVERHEAD_BYTES))
-        self._observer.send_succeeded(self.stats())
-
-    def _failed(self, error: SendError) -> None:
-        with self._lock:
-            self._failures += 1
-            self._breaker.failed(
-                at_least_s=getattr(error, "retry_after_s", 0.0),
-                permanent=isinstance(error, PermanentSendError),
+    def _arrived(self, outcome: Outcome) -> None:
+        self._transit.set_suspects_aside()
+        was_open = self._breaker.state is not Circuit.CLOSED
+        self._breaker.succeeded()
+        self._error = None
+        is_replay = self._transit.is_replay
+        records, size = self._transit.arrived(outcome.accepted)
+        self._batches += 1
+        self._events += outcome.accepted
+        self._sent_bytes += size
+        if is_replay:
+            self._pace.sent(size)
+            self._replayed += records
+        if not len(self._transit):
+            self._is_wary = False
+        self._limit_events(self._courier.max_send_bytes)
+        if was_open:
+            self._stores.retire(_RETIRED_EVENTS * self._batchers[0][1].event_bytes)
+        self._say(
+            lambda: self._observer.batch_sent(
+                records=records,
+                events=outcome.accepted,
+                body_bytes=size,
+                seconds=outcome.seconds,
+                is_replay=is_replay,
+                stats=self.stats(),
             )
-        self._observer.send_failed(error, self.stats())
+        )
+        if self._replayed and not len(self._transit) and not self._stores.stored_lines:
+            replayed, self._replayed = self._replayed, 0
+            self._pace.rest()
+            self._say(lambda: self._observer.replayed(replayed, self.stats()))
 
-    def _shrink(self, error: EventTooLargeError) -> None:
-        """Split the first event in two; a single line that is too large is dropped and counted."""
-        with self._lock:
-            self._batcher.limit_event(self._packer.raw_bytes(error.limit_bytes - OVERHEAD_BYTES))
-            lines = self._pending.popleft().lines
-            if len(lines) == 1:
-                self._settle(lines)
-                self._dropped[Drop.TOO_LARGE] += 1
+    def _failed(self, error: SendError, seconds: float) -> None:
+        self._failures += 1
+        records = self._transit.offered_lines
+        if isinstance(error, TransientSendError) and error.retry_after_s > 0:
+            self._breaker.throttled(wait_s=error.retry_after_s)
+            self._pace.throttled()
+        else:
+            self._breaker.failed(permanent=isinstance(error, PermanentSendError))
+        self._force = False
+        self._error = error
+        self._transit.give_back()
+        self._say(
+            lambda: self._observer.batch_failed(error, records=records, seconds=seconds, stats=self.stats())
+        )
+
+    def _too_large(self, error: EventTooLargeError) -> None:
+        """Send fewer lines at once; one that is too large alone is cut, or else set aside."""
+        self._limit_events(error.limit_bytes)
+        if self._isolate():
+            return
+        room = error.limit_bytes - OVERHEAD_BYTES - LINE_OVERHEAD_BYTES
+        if self._transit.first_lines > 1:
+            self._transit.split_first()
+        elif not self._transit.cut_first(lambda line: self._shorten(line, room)):
+            self._transit.set_first_aside(Drop.TOO_LARGE, str(error))
+
+    def _refused(self, error: RejectedSendError, seconds: float) -> None:
+        """Find the record that the hub does not take among those that it does.
+
+        What it refuses is divided until it is one record. Such records are to blame if the hub takes
+        another one; if it refuses several in a row, it is the hub.
+        """
+        if self._isolate():
+            return
+        if self._transit.first_lines > 1:
+            self._transit.split_first()
+        elif len(self._transit.suspects) < SUSPECTS_MAX:
+            self._transit.suspect_first(str(error))
+        else:
+            self._failed(error, seconds)
+
+    def _isolate(self) -> bool:
+        """Send one event at a time from now on; returns whether it were several."""
+        self._is_wary = True
+        return self._transit.offered_events > 1
+
+    def _limit_events(self, send_bytes: int) -> None:
+        for _, batcher in self._batchers:
+            batcher.limit_event(self._packer.raw_bytes(send_bytes - OVERHEAD_BYTES))
+
+    # What the courier takes along.
+
+    def _offer(self) -> None:
+        if self._courier.is_busy or self._courier.is_stuck or self._now() < self._retry_mono:
+            return
+        if not len(self._transit) and not self._has_due():
+            return
+        if not self._breaker.begin(force=self._force):
+            return
+        if not len(self._transit):
+            self._fill()
+        is_single = self._is_wary or self._breaker.state is not Circuit.CLOSED
+        bodies = self._transit.offer(1 if is_single else EVENTS_PER_SEND)
+        if not bodies:
+            return
+        self._begun_mono = self._now()
+        if not self._courier.offer(bodies, self._transit.properties):
+            self._retry_mono = self._now() + LOOK_S  # no thread can be had now
+            self._transit.give_back()
+
+    def _has_due(self) -> bool:
+        is_due = self._is_new_due or self._is_replay_due
+        if not is_due and not self._stores.stored_lines:
+            self._force = False
+        return is_due
+
+    @property
+    def _is_new_due(self) -> bool:
+        return any(batcher.wait_s() <= 0 for _, batcher in self._batchers)
+
+    @property
+    def _is_replay_due(self) -> bool:
+        if not self._stores.stored_lines:
+            return False
+        return self._force or self._breaker.state is not Circuit.CLOSED or self._pace.wait_s() <= 0
+
+    def _fill(self) -> None:
+        is_probe = self._breaker.state is not Circuit.CLOSED
+        is_single = self._is_wary or is_probe
+        max_lines = 1 if self._is_wary and is_probe else None
+        # New records and those that have waited take turns, and the latter are few: see ``ReplayPace``.
+        self._was_replay = self._is_replay_due and not (self._is_new_due and self._was_replay)
+        if not self._was_replay:
+            for _, batcher in self._batchers:
+                if batcher.wait_s() <= 0:
+                    taken = batcher.take(1 if is_single else EVENTS_PER_SEND, max_lines=max_lines)
+                    self._transit.load(taken, is_replay=False)
+                    return
+        # One event: new records must not wait behind it, and a process that is killed sends no more twice.
+        batch = self._stores.take_stored(
+            max_lines=max_lines or NEVER,
+            max_bytes=self._batchers[0][1].event_bytes,
+            line_overhead=LINE_OVERHEAD_BYTES,
+        )
+        if batch is not None:
+            self._transit.load([batch], is_replay=True)
+
+    # What stays.
+
+    @property
+    def _is_high(self) -> bool:
+        queue = self._stores.queue
+        return len(queue) * _WHOLE >= queue.max_lines * _HIGH
+
+    @property
+    def _is_blocked(self) -> bool:
+        """Whether lines that are due now would wait long in memory."""
+        if self._courier.is_stuck or self._now() < self._retry_mono:
+            return True
+        if self._courier.is_busy:
+            is_slow = self._now() - self._begun_mono >= SLOW_SEND_S
+            return is_slow or (self._stores.spooler is not None and self._is_high)
+        return self._breaker.wait_s() > 0
+
+    def _put_aside(self) -> None:
+        batcher = self._batchers[0][1]
+        if not self._is_blocked or batcher.wait_s() > 0:
+            return
+        for batch in batcher.take(_MOVED_EVENTS):
+            self._stores.keep(batch.lines)
+
+    # What is told.
+
+    def _note_state(self) -> None:
+        for _ in range(2):
+            change = self._machine.update(
+                circuit=self._breaker.state,
+                failures=self._breaker.failures,
+                waiting=self._stores.stored_lines,
+                is_stuck=self._courier.is_stuck,
+            )
+            if change is None:
                 return
-            middle = len(lines) // 2
-            sent_at = self._wall()
-            for half in (lines[middle:], lines[:middle]):
-                self._pending.extendleft(reversed(self._packer.pack(half, sent_at=sent_at)))
+            self._say(self._change_told(*change))
 
-    def _settle(self, lines: list[bytes]) -> None:
-        self._in_flight -= len(lines)
-        self._queue.finish(lines)
+    def _change_told(self, old: State, new: State) -> Callable[[], object]:
+        error = self._error
+        return lambda: self._observer.state_changed(old, new, error=error, stats=self.stats())
+
+    def _report_drops(self) -> None:
+        """Tell what was lost, once a minute at most; send a record of it when the hub is there."""
+        is_there = self._breaker.state is Circuit.CLOSED and not self._breaker.failures
+        if self._observer.may_tell_drops:
+            report = self._stores.drops.take_report()
+            if report is not None:
+                self._unshipped = report if self._unshipped is None else self._unshipped.merged(report)
+                self._say(lambda: self._observer.records_dropped(report))
+        if is_there and self._unshipped is not None and self._transit.sent_total:
+            unshipped, self._unshipped = self._unshipped, None
+            self._say(lambda: self.ship_report(unshipped))
+
+    def _say(self, what: Callable[[], object]) -> None:
+        self._tell.append(what)
+
+    def _wait_s(self) -> float:
+        waits = [math.inf]
+        if self._stores.spooler is not None:
+            waits.append(self._stores.spooler.wait_s())
+        if self._courier.abandoned:
+            waits.append(LOOK_S)
+        if self._courier.is_busy or self._courier.is_stuck or self._now() < self._retry_mono:
+            return min(*waits, LOOK_S)
+        allowed = self._breaker.wait_s()
+        if len(self._transit):
+            waits.append(allowed)
+        if self._stores.stored_lines:
+            is_closed = self._breaker.state is Circuit.CLOSED
+            waits.append(max(allowed, self._pace.wait_s() if is_closed and not self._force else 0.0))
+        for source, batcher in self._batchers:
+            # What is due in the queue is put aside while nothing may be sent; what is on disk can wait there.
+            is_late = source is not self._stores.queue or batcher.wait_s() <= 0
+            waits.append(max(batcher.wait_s(), allowed if is_late else 0.0))
+        return min(waits)

@@ -1,7 +1,8 @@
 """The background thread: made at the first record, asleep while there is nothing to do.
 
-Everything that belongs to threads is looked up when it is used, so that a late gevent patch is met,
-and nothing here survives a fork: the child makes its own.
+It never waits for the network, so it can always put records where they are safe. Everything that belongs
+to threads is looked up when it is used, so that a late gevent patch is met, and nothing here survives a
+fork: the child makes its own.
 """
 
 import contextlib
@@ -11,11 +12,13 @@ import math
 import queue as queues
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from hublog.delivery.bounded_queue import NEVER, BoundedQueue
+from hublog.delivery.batch import Source
+from hublog.delivery.bounded_queue import NEVER
 from hublog.delivery.shipper import Shipper
+from hublog.delivery.stores import Mark
 from hublog.reports import report
 
 THREAD_NAME: Final = "hublog"
@@ -24,15 +27,15 @@ ERROR_PAUSE_S: Final = 1.0
 _TOKENS_MAX = 2
 
 
-class FlushRequest:
-    """Somebody waits until what was accepted before is sent, or dropped and counted."""
+class Request:
+    """Somebody waits for the worker to have done something."""
 
-    __slots__ = ("_done", "early", "is_settled", "target")
+    __slots__ = ("_done", "early", "is_settled", "mark")
 
-    def __init__(self, *, early: bool) -> None:
+    def __init__(self, *, early: bool = False) -> None:
         self._done = threading.Event()
         self.early = early
-        self.target = 0
+        self.mark: Mark | None = None
         self.is_settled = False
 
     def settle(self, *, is_settled: bool) -> None:
@@ -41,7 +44,7 @@ class FlushRequest:
         self._done.set()
 
     def wait(self, timeout_s: float) -> bool:
-        """Return whether all of it is settled, after at most this many seconds."""
+        """Return whether it is done, after at most this many seconds."""
         self._done.wait(max(timeout_s, 0.0))
         return self.is_settled
 
@@ -50,38 +53,61 @@ class Worker:
     """Calls ``prepare`` once and then ``shipper.step`` for as long as the process lives.
 
     Args:
-        queue: its ``wake`` is taken over.
         shipper: what is stepped.
+        sources: their ``wake`` is taken over.
         prepare: called in the thread before the first step, and again after ``call_prepare``; is told
             whether somebody waits; returns 0, or the seconds until it wants to be asked again.
+        start: called in the thread of whoever starts ours, just after it: more threads are made here, since
+            later, at the end of the interpreter, none can be.
         enter: called once in the new thread, in its own context.
         leave: called in the thread when it ends after ``stop``.
+        may_start: whether threads can be had in this interpreter at all.
+        look: called in the thread with every step, outside all locks.
+
+    Attributes:
+        is_missing: whether no thread could be started the last time.
     """
 
     def __init__(
         self,
-        queue: BoundedQueue,
         shipper: Shipper,
+        sources: Sequence[Source],
         *,
         prepare: Callable[[bool], float],
+        start: Callable[[], object],
         enter: Callable[[], object],
         leave: Callable[[], object],
+        may_start: Callable[[], bool] = lambda: True,
+        look: Callable[[], object] = lambda: None,
     ) -> None:
-        self._queue = queue
         self._shipper = shipper
+        self._sources: Sequence[Source] = ()
         self._prepare = prepare
+        self._start_more = start
         self._enter = enter
         self._leave = leave
+        self._may_start = may_start
+        self._look = look
         self._tokens: queues.SimpleQueue[None] = queues.SimpleQueue()
-        self._requests: deque[FlushRequest] = deque()
-        self._waiting: list[FlushRequest] = []
+        self._requests: deque[Request] = deque()
+        self._securing: deque[Request] = deque()
+        self._waiting: list[Request] = []
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._is_stopping = False
         self._is_prepared = False
         self._is_error_told = False
-        queue.wake_at = 1
-        queue.wake = self.wake
+        self.is_missing = False
+        self.watch(sources)
+
+    def watch(self, sources: Sequence[Source]) -> None:
+        """Be woken by these sources, and by no others."""
+        for source in self._sources:
+            source.wake_at = NEVER
+        self._sources = sources
+        for source in sources:
+            source.wake = self.wake
+            source.wake_at = 1
 
     def wake(self) -> bool:
         """End the thread's sleep; start it if there is none. Never waits.
@@ -89,13 +115,20 @@ class Worker:
         Returns:
             False when no thread can be started; the next call tries again.
         """
-        self._queue.wake_at = NEVER  # one caller pays; the thread lowers it again before it sleeps
+        for source in self._sources:
+            source.wake_at = NEVER  # one caller pays; the thread lowers it again before it sleeps
         if self._thread is None and not self._start():
-            self._queue.wake_at = 1
+            self.is_missing = True
+            for source in self._sources:
+                source.wake_at = 1
             return False
+        self.notify()
+        return True
+
+    def notify(self) -> None:
+        """End the thread's sleep, if it runs; never waits."""
         if self._tokens.qsize() < _TOKENS_MAX:
             self._tokens.put(None)
-        return True
 
     def call_prepare(self) -> None:
         """Have ``prepare`` called again: the configuration may have changed."""
@@ -103,19 +136,32 @@ class Worker:
         if self._thread is not None:
             self.wake()
 
-    def request_flush(self, *, give_up_early: bool = False) -> "FlushRequest":
+    def request_flush(self, *, give_up_early: bool = False) -> Request:
         """Ask for everything accepted before this call to be sent at once.
 
         Args:
             give_up_early: do not go on waiting for a hub that does not answer.
         """
-        request = FlushRequest(early=give_up_early)
-        if self._shipper.finished_total >= self._shipper.accepted_total:
+        request = Request(early=give_up_early)
+        if self._shipper.is_empty:
             request.settle(is_settled=True)
             return request
         self._requests.append(request)
         if not self.wake():
             request.settle(is_settled=False)
+        return request
+
+    def request_secure(self) -> Request:
+        """Ask for everything in memory to be written to disk.
+
+        The thread does it, since no signal handler can raise in the middle of its work.
+        """
+        request = Request()
+        if self._thread is None or self._thread is threading.current_thread():
+            request.settle(is_settled=False)
+            return request
+        self._securing.append(request)
+        self.notify()
         return request
 
     def stop(self) -> None:
@@ -136,10 +182,14 @@ class Worker:
         if not self._starting.acquire(blocking=False):
             return True
         try:
+            if self._thread is None and not self._may_start():
+                return False
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
                 self._thread = thread  # before it runs: it may be at its end before we are
                 thread.start()
+                self.is_missing = False
+                self._start_more()
         except RuntimeError:  # no more threads: the interpreter ends, or a limit is reached
             self._thread = None
             return False
@@ -154,9 +204,10 @@ class Worker:
         self._enter()
         while True:
             self._drain_tokens()
+            self._secure()
             wait = self._guarded_step()
             self._settle_requests()
-            if self._is_stopping and self._shipper.finished_total >= self._shipper.accepted_total:
+            if self._is_stopping and self._shipper.is_empty:
                 if self._ends():
                     return
             elif wait > 0:
@@ -167,8 +218,9 @@ class Worker:
         self._is_stopping = self._is_prepared = False
         self._leave()
         self._thread = None  # a record that comes later starts another
-        self._queue.wake_at = 1
-        if not (len(self._queue) or self._requests):
+        for source in self._sources:
+            source.wake_at = 1
+        if self._shipper.is_empty and not self._requests and not self._securing:
             return True
         # What came just now woke nobody. Go on in this thread: at the exit no other can be started.
         return not self._takes_over()
@@ -184,6 +236,14 @@ class Worker:
         finally:
             self._starting.release()
         return False
+
+    def _secure(self) -> None:
+        while self._securing:
+            request = self._securing.popleft()
+            try:
+                self._shipper.secure()
+            finally:
+                request.settle(is_settled=True)
 
     def _guarded_step(self) -> float:
         """Step; an error of our own must not end the thread, since nobody would notice."""
@@ -208,21 +268,25 @@ class Worker:
         # After the preparation: it may give the shipper another batcher, which knows of no flush.
         if self._take_requests() or self._is_stopping:
             self._shipper.flush()
-        return self._shipper.step()
+        elif self._waiting:
+            self._shipper.hurry()
+        wait = self._shipper.step()
+        self._look()
+        return wait
 
     def _take_requests(self) -> int:
         taken = 0
         while self._requests:
             request = self._requests.popleft()
-            request.target = self._shipper.accepted_total
+            request.mark = self._shipper.mark()
             self._waiting.append(request)
             taken += 1
         return taken
 
     def _settle_requests(self) -> None:
-        left: list[FlushRequest] = []
+        left: list[Request] = []
         for request in self._waiting:
-            is_settled = self._shipper.finished_total >= request.target
+            is_settled = request.mark is None or self._shipper.is_past(request.mark)
             if is_settled or (request.early and self._shipper.is_hopeless):
                 request.settle(is_settled=is_settled)
             else:
@@ -230,13 +294,16 @@ class Worker:
         self._waiting = left
 
     def _sleep(self, wait_s: float) -> None:
-        border = self._shipper.wake_at() if self._is_prepared else NEVER
-        self._queue.wake_at = border
-        is_due = len(self._queue) >= border or (self._queue.urgent and border != NEVER)
-        if not is_due and not self._requests:
+        is_due = False
+        if self._is_prepared:
+            for source, border in self._shipper.borders():
+                source.wake_at = border
+                is_due = is_due or len(source) >= border or (source.urgent and border != NEVER)
+        if not is_due and not self._requests and not self._securing:
             with contextlib.suppress(queues.Empty):
                 self._tokens.get(timeout=None if wait_s == math.inf else wait_s)
-        self._queue.wake_at = NEVER
+        for source in self._sources:
+            source.wake_at = NEVER
 
     def _drain_tokens(self) -> None:
         with contextlib.suppress(queues.Empty):

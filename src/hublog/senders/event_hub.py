@@ -1,22 +1,26 @@
 """The Event Hub: the only module that imports ``azure``.
 
 The plain producer client with all of its own retries switched off: the breaker retries. The client
-is loaded after the first record, used by one thread, and never shared with a forked child.
+is loaded after the first record, used by one thread, and never shared with a forked child. It can wait
+for ever for a hub that says nothing; then another thread cuts its connections.
 """
 
 # The client loads this module. The first record may come at the exit, when it can no longer be loaded:
 # it registers an exit hook of its own, which ``threading`` refuses by then.
 import concurrent.futures.thread  # noqa: F401
 import contextlib
+import inspect
 import os
 import platform
-import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from hublog.errors import EventTooLargeError, PermanentSendError, SendError, TransientSendError
+from hublog.errors import EventTooLargeError, PermanentSendError, SendError
+from hublog.senders.client_errors import is_settled, translate
+from hublog.senders.connections import Connections, tls_context, watched
 from hublog.settings import EventHubSettings
+from hublog.settings.connection_string import parts_of
 
 if TYPE_CHECKING:
     from azure.eventhub import EventHubProducerClient
@@ -25,17 +29,6 @@ if TYPE_CHECKING:
 SEND_TIMEOUT_S: Final = 10.0
 #: What Event Hubs takes in one send unless the link says otherwise (the Basic tier says 256 KiB).
 DEFAULT_SEND_BYTES: Final = 1 << 20
-#: The service asks for four seconds in the text of its refusal; nothing of it is a field.
-BUSY_WAIT_S: Final = 4.0
-
-_BUSY = ("server-busy", "resource-limit-exceeded")
-_ADVICE: Final = {
-    "not-found": "check EVENTHUB_LOGS_NAME and the namespace",
-    "unauthorized": "check the key and its Send right (or the role Azure Event Hubs Data Sender)",
-    "entity-disabled": "the event hub is disabled: enable it in the portal",
-    "client-error": "the namespace refuses the key or token: check the connection string",
-}
-_SECRET = re.compile(r"(?i)(SharedAccessKey|SharedAccessSignature|sig|password|token)(\s*[=:]\s*)[^\s;&'\"]+")
 
 
 class EventHubSender:
@@ -44,6 +37,7 @@ class EventHubSender:
     Args:
         settings: where to; ``connection_string`` or ``fully_qualified_namespace`` is set.
         connect: makes the client; replaced in benchmarks, which leave out the socket only.
+        options: more keywords for the client, such as another address of the namespace.
     """
 
     def __init__(
@@ -51,14 +45,17 @@ class EventHubSender:
         settings: EventHubSettings,
         *,
         connect: "Callable[[EventHubSettings], EventHubProducerClient] | None" = None,
+        options: Mapping[str, object] | None = None,
     ) -> None:
         with _loading.lock:
             _load()
         # For the client's name; remembered by ``platform``. Outside the lock: under gevent it forks.
         platform.platform()
         self._settings = settings
-        self._connect = connect or connect_producer
+        self._connect = connect
+        self._options = dict(options or {})
         self._client: EventHubProducerClient | None = None
+        self._connections = Connections()
         self._max_send_bytes = DEFAULT_SEND_BYTES
 
     @property
@@ -69,8 +66,7 @@ class EventHubSender:
     def open(self) -> None:
         """Connect now, which takes about half a second; what fails is told by the first send."""
         try:
-            self._client = self._connect(self._settings)
-            self._max_send_bytes = self._client.create_batch().max_size_in_bytes
+            self._max_send_bytes = self._ready_client().create_batch().max_size_in_bytes
         except Exception:  # noqa: BLE001  # the first send meets it again, and there it is told
             self._forget()
 
@@ -88,22 +84,45 @@ class EventHubSender:
             TransientSendError: away, slow or busy.
             PermanentSendError: wrong name, wrong key, no right, an extra is missing.
             EventTooLargeError: the first body alone does not fit.
+            RejectedSendError: the hub refuses what was sent.
         """
         try:
-            if self._client is None:
-                self._client = self._connect(self._settings)
-            return self._send(self._client, bodies, properties)
+            return self._send(self._ready_client(), bodies, properties)
         except SendError:
             raise
         except Exception as error:
-            self._forget()
+            if not is_settled(error):
+                self._forget()
             raise translate(error) from error
 
     def close(self) -> None:
         """Close the connection; may block as long as the peer is silent, so never at the exit."""
         client, self._client = self._client, None
         if client is not None:
-            client.close()
+            try:
+                client.close()
+            finally:
+                self._connections.close()
+
+    def cut(self) -> None:
+        """End what is under way, by ending its connections; from any thread, never blocks, never raises.
+
+        What has no connection yet cannot be ended: a name that is looked up, or a token that is fetched.
+        """
+        self._connections.cut()
+
+    def _ready_client(self) -> "EventHubProducerClient":
+        """Return the client, a new one after a failure or a cut."""
+        if self._connections.is_cut:
+            self._forget()
+        if self._client is None:
+            self._connections, self._client = self._new_client()
+        return self._client
+
+    def _new_client(self) -> "tuple[Connections, EventHubProducerClient]":
+        if self._connect is not None:
+            return Connections(), self._connect(self._settings)
+        return connect_producer(self._settings, self._options)
 
     def _send(
         self, client: "EventHubProducerClient", bodies: Sequence[bytes], properties: Mapping[str, str]
@@ -132,10 +151,8 @@ class EventHubSender:
 
     def _forget(self) -> None:
         """Drop a client whose state is unknown; the next send makes a new one."""
-        client, self._client = self._client, None
-        if client is not None:
-            with contextlib.suppress(Exception):  # it failed already, and that is what is reported
-                client.close()
+        with contextlib.suppress(Exception):  # it failed already, and that is what is reported
+            self.close()
 
 
 class _Loading:
@@ -187,18 +204,29 @@ def _load() -> None:
     certifi.where()
 
 
-def connect_producer(settings: EventHubSettings) -> "EventHubProducerClient":
+def connect_producer(
+    settings: EventHubSettings, extra: Mapping[str, object]
+) -> "tuple[Connections, EventHubProducerClient]":
     """Make a client that neither retries nor buffers; it connects at its first use.
+
+    Args:
+        settings: where to.
+        extra: more keywords for the client.
+
+    Returns:
+        What can cut its connections, and the client.
 
     Raises:
         PermanentSendError: the connection string is malformed, or the extra ``identity`` is missing.
     """
     from azure.eventhub import EventHubProducerClient  # noqa: PLC0415  # azure is loaded by the sender's thread
 
+    connections, hooks = _hooks(settings, extra)
     options: dict[str, Any] = {"retry_total": 0, "retry_backoff_factor": 0, "logging_enable": False}
+    options |= {**extra, **hooks}
     if settings.connection_string:
         try:
-            return EventHubProducerClient.from_connection_string(
+            client = EventHubProducerClient.from_connection_string(
                 settings.connection_string, eventhub_name=settings.eventhub_name, **options
             )
         except ValueError:
@@ -206,9 +234,34 @@ def connect_producer(settings: EventHubSettings) -> "EventHubProducerClient":
                 "EVENTHUB_NAMESPACE_CONNECTION_STRING is not a connection string of Event Hubs; copy it"
                 " from the namespace's shared access policies."
             ) from None  # the client's message may quote the key
-    return EventHubProducerClient(
-        settings.fully_qualified_namespace, settings.eventhub_name, _credential(), **options
-    )
+    else:
+        client = EventHubProducerClient(
+            settings.fully_qualified_namespace, settings.eventhub_name, _credential(), **options
+        )
+    return connections, client
+
+
+def _hooks(settings: EventHubSettings, extra: Mapping[str, object]) -> tuple[Connections, dict[str, object]]:
+    """Return what keeps the connections of a client in sight, and the keywords that make it do so."""
+    from azure.eventhub import EventHubProducerClient  # noqa: PLC0415  # azure is loaded by the sender's thread
+
+    is_plain = parts_of(settings.connection_string).get("usedevelopmentemulator") == "true"
+    known = inspect.signature(EventHubProducerClient.from_connection_string).parameters
+    if "ssl_context" in known and not is_plain:
+        import certifi  # noqa: PLC0415  # what the client itself takes
+
+        connections = Connections()
+        roots = extra.get("connection_verify") or certifi.where()
+        context = tls_context(connections, roots=str(roots))
+        return connections, {"ssl_context": context, "connection_verify": None}
+    # Without TLS, and before azure-eventhub 5.13, there is no public way to the socket. Where the private one
+    # has changed, a cut does nothing: then a send that hangs is given up, and hangs on.
+    connections = Connections(lambda client: client._connection._transport.sock)  # noqa: SLF001  # see above
+    with contextlib.suppress(ImportError):
+        from azure.eventhub._transport._pyamqp_transport import PyamqpTransport  # noqa: PLC0415  # see above
+
+        return connections, {"amqp_transport": watched(PyamqpTransport, connections)}
+    return connections, {}
 
 
 def _credential() -> Any:  # noqa: ANN401  # a TokenCredential of a package that may be missing
@@ -219,30 +272,3 @@ def _credential() -> Any:  # noqa: ANN401  # a TokenCredential of a package that
             "EVENTHUB_FULLY_QUALIFIED_NAMESPACE needs azure-identity: pip install 'hublog[identity]'."
         ) from None
     return DefaultAzureCredential()
-
-
-def translate(error: Exception) -> SendError:
-    """Return our error for one of the client's, with what to check and without secrets."""
-    condition = _condition(error)
-    name = type(error).__name__
-    text = f"{name} ({condition})" if condition else f"{name}: {_shown(error)}"
-    advice = next((advice for key, advice in _ADVICE.items() if key in condition), "")
-    if advice:
-        return PermanentSendError(f"{text}; {advice}")
-    if name == "AuthenticationError":
-        return PermanentSendError(f"{text}; {_ADVICE['client-error']}")
-    if any(word in condition for word in _BUSY):
-        return TransientSendError(text, retry_after_s=BUSY_WAIT_S)
-    if "message-size" in condition:
-        return EventTooLargeError(text, limit_bytes=DEFAULT_SEND_BYTES // 4)
-    return TransientSendError(text)
-
-
-def _condition(error: Exception) -> str:
-    """Return the AMQP condition (``amqp:not-found`` ...) that the client kept, or nothing."""
-    found = getattr(error, "error", None)
-    return str(getattr(found, "condition", found) or "")
-
-
-def _shown(error: Exception) -> str:
-    return _SECRET.sub(r"\1\2***", str(error))[:300]

@@ -9,7 +9,17 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from tests.delivery.spool.independent import ALL, A, B, C, leave_orphan, make_lines, make_segment, names_of
+from tests.delivery.spool.independent import (
+    ALL,
+    A,
+    B,
+    C,
+    leave_orphan,
+    make_lines,
+    make_segment,
+    names_of,
+    segments_of,
+)
 
 from hublog.delivery.spool import SpoolDirectory, SpoolUnavailableError, SyncPolicy, ownership
 
@@ -410,3 +420,37 @@ def test_a_child_closes_what_it_inherited(root):
     adopted = SpoolDirectory.adopt(directory.path)
     assert adopted.backlog_lines == 3
     adopted.close()
+
+
+# What somebody has put in the place of ours.
+
+
+def test_a_link_in_place_of_an_owner_is_not_followed(root, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    target = leave_orphan(outside, A, make_segment(make_lines(3)))
+    (root.path / B).symlink_to(target)
+    assert root.adopt_orphans() == []
+    assert root.unknown == {root.path / B}
+    assert root.total_bytes == 0
+    assert root.make_room() == 0
+    assert len(segments_of(target)) == 1
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_place_of_a_lock_keeps_nobody_waiting(root):
+    path = leave_orphan(root.path, A, make_segment(make_lines(3)))
+    (path / "lock").unlink()
+    os.mkfifo(path / "lock")
+    assert root.adopt_orphans() == []
+    root.enforce_bound()
+    assert len(segments_of(path)) == 1
+
+
+def test_a_settled_file_of_another_version_is_left_alone(root):
+    newer = make_segment(make_lines(3), head=b"hublog\x00\x02")
+    path = leave_orphan(root.path, A, newer, make_segment(make_lines(2)), cursor=(2, 8))
+    (adopted,) = root.adopt_orphans()
+    assert root.unknown == {path / "00000001.seg"}
+    assert adopted.backlog_lines == 2
+    assert (path / "00000001.seg").read_bytes() == newer

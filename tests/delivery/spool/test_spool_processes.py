@@ -41,12 +41,15 @@ def start(tmp_path):
         # Without coverage: who is forked or interrupted inside of it waits for its lock for ever.
         env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        started.append(subprocess.Popen([*command, *map(str, args)], env=env, **pipes))
+        started.append(
+            subprocess.Popen([*command, *map(str, args)], env=env, start_new_session=True, **pipes)
+        )
         return started[-1]
 
     yield start_process
     for process in started:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):  # else a child that it forked would stay
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait(LIMIT_S)
         process.stdin.close()
         process.stdout.close()

@@ -196,12 +196,28 @@ class SpoolDirectory:
         """Let the next append try again at once, since room was made on a full disk."""
         self._writer.retry()
 
-    def read(self, max_bytes: int, max_lines: int) -> tuple[list[bytes], Position]:
+    @property
+    def unread_lines(self) -> int:
+        """Lines that ``read`` has not returned yet."""
+        return self._reader.unread_lines
+
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes of these."""
+        return self._reader.unread_bytes
+
+    @property
+    def has_unsynced(self) -> bool:
+        """Whether something is to be forced onto the device by ``sync_if_due``, now or later."""
+        return self._writer.has_unsynced
+
+    def read(self, max_bytes: int, max_lines: int, *, line_overhead: int = 0) -> tuple[list[bytes], Position]:
         """Return the next lines and go on behind them; they stay on disk until they are settled.
 
         Args:
             max_bytes: stop before the sum of lengths passes this; one line is always returned.
             max_lines: return at most as many.
+            line_overhead: bytes that each line becomes longer by; they count towards ``max_bytes``.
 
         Returns:
             The lines, oldest first, empty when there are no more now; and the position to settle.
@@ -209,7 +225,7 @@ class SpoolDirectory:
         if not self.is_owned:  # before the lock: after a fork it may be held for ever
             return [], self._reader.cursor
         with self._lock:
-            return self._reader.read(max_bytes, max_lines)
+            return self._reader.read(max_bytes, max_lines, line_overhead=line_overhead)
 
     def rewind(self) -> None:
         """Read again what is not settled; what was dropped meanwhile is lost now."""

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import re
+import stat
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -187,7 +188,7 @@ def take(path: Path) -> Claim | None:
         OSError: its lock file cannot be opened or locked.
     """
     try:
-        fd = os.open(path / LOCK_NAME, os.O_RDWR | os.O_NOFOLLOW)
+        fd = _open_lock(path, os.O_RDWR)
     except FileNotFoundError:
         return None
     claim = Claim(path, fd)
@@ -204,10 +205,25 @@ def take(path: Path) -> Claim | None:
     return None
 
 
+def _open_lock(path: Path, flags: int) -> int:
+    """Open the lock file of a directory; what somebody has put in place of either is left alone.
+
+    Raises:
+        OSError: it cannot be opened, or is a link, a pipe, a device.
+    """
+    if not stat.S_ISDIR(path.lstat().st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    fd = os.open(path / LOCK_NAME, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "the lock is no file", str(path / LOCK_NAME))
+    return fd
+
+
 def peek_cursor(path: Path) -> tuple[int, int]:
     """Return the cursor of a directory that somebody else owns."""
     try:
-        claim = Claim(path, os.open(path / LOCK_NAME, os.O_RDONLY | os.O_NOFOLLOW))
+        claim = Claim(path, _open_lock(path, os.O_RDONLY))
     except OSError:
         return 0, 0
     try:

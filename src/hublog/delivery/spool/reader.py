@@ -1,5 +1,6 @@
 """The reading end of a directory: what was read, what is settled, what was lost, line by line."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,12 +79,32 @@ class SegmentReader:
             number, offset = START[:2]
         self._read = self.cursor = Position(number, max(offset, len(HEADER)), 0)
         for each, path, size in found:
-            if each < number:
+            if each < number and not self._is_foreign(path, size):
                 unlink(path)
-            else:
+            elif each >= number:
                 self._count(each, path, size, at=self.cursor.offset if each == number else len(HEADER))
 
-    def read(self, max_bytes: int, max_lines: int) -> tuple[list[bytes], Position]:
+    @property
+    def unread_lines(self) -> int:
+        """Lines that ``read`` has not returned yet, as far as they can be read."""
+        number, _, lines = self._read
+        return sum(
+            segment.lines - (lines if segment.number == number else 0)
+            for segment in self._segments.copy().values()
+            if segment.number >= number and not segment.is_gone
+        )
+
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes that ``read`` has not come to yet."""
+        number, offset, _ = self._read
+        return sum(
+            max(segment.end - (offset if segment.number == number else len(HEADER)), 0)
+            for segment in self._segments.copy().values()
+            if segment.number >= number and not segment.is_gone
+        )
+
+    def read(self, max_bytes: int, max_lines: int, *, line_overhead: int = 0) -> tuple[list[bytes], Position]:
         """Return the next lines, and the position behind them; see ``SpoolDirectory.read``."""
         lines: list[bytes] = []
         size = 0
@@ -96,14 +117,14 @@ class SegmentReader:
             base, reader = window
             at = reader.at
             line = reader.next_line()
-            if line is not None and lines and size + len(line) > max_bytes:
+            if line is not None and lines and size + len(line) + line_overhead > max_bytes:
                 reader.at = at
                 break
             self._count_damage(segment, base, reader)
             self._read = Position(segment.number, base + reader.at, self._read.lines + (line is not None))
             if line is not None:
                 lines.append(line)
-                size += len(line)
+                size += len(line) + line_overhead
         return lines, self._read
 
     def settle(self, position: Position) -> list[Segment]:
@@ -194,6 +215,14 @@ class SegmentReader:
                 self.damage_total += 1
                 segment.damage_end = base + end
         reader.damage.clear()
+
+    def _is_foreign(self, path: Path, size: int) -> bool:
+        """Whether a settled file is none of ours, which is then left alone."""
+        with contextlib.suppress(OSError):
+            if size > READ_MAX_BYTES or is_foreign(read_file(path)):
+                self.unknown += (path,)
+                return True
+        return False
 
     def _count(self, number: int, path: Path, size: int, *, at: int) -> None:
         try:

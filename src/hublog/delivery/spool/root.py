@@ -49,6 +49,7 @@ class SpoolRoot:
         unknown: files and directories that were left alone: another version's, nobody's we know, or
             without a lock. Each is told once, by whoever looks here.
         damage_total: stretches that adoptions found unreadable, what dead writers left unfinished included.
+        orphans_dropped_total: lines of dead owners that were dropped here, so that nobody else counts them.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class SpoolRoot:
         self.rules = SegmentRules(max_bytes=size, sync=sync)
         self.unknown: set[Path] = set()
         self.damage_total = 0
+        self.orphans_dropped_total = 0
         self._now = now
         self._wall = wall
         self._own: dict[str, SpoolDirectory] = {}
@@ -100,8 +102,12 @@ class SpoolRoot:
         directory = SpoolDirectory.create(self.path, rules=self.rules, now=self._now, wall=self._wall)
         return self._keep(directory)
 
-    def adopt_orphans(self) -> list[SpoolDirectory]:
+    def adopt_orphans(self, max_bytes: int | None = None) -> list[SpoolDirectory]:
         """Take over what dead processes left, also in the middle of an adoption, and clean up behind them.
+
+        Args:
+            max_bytes: stop once so much was taken, since all of it is read; what is left may be taken by
+                the next call, or by others.
 
         Returns:
             Directories with lines in them, oldest first. No other process has them, and each must be
@@ -109,6 +115,8 @@ class SpoolRoot:
         """
         adopted: list[SpoolDirectory] = []
         for name in self._names():
+            if max_bytes is not None and sum(taken.backlog_bytes for taken in adopted) >= max_bytes:
+                break
             path = self.path / name
             if ownership.is_hidden_name(name):
                 ownership.clean_hidden(path)
@@ -123,7 +131,8 @@ class SpoolRoot:
         The segment that another living process writes is left to it.
 
         Returns:
-            How many lines went. Those of our own directories are in their ``dropped_total`` too.
+            How many lines went. Those of our own directories are in their ``dropped_total`` too, those of
+            other living processes in theirs, and those of dead ones in ``orphans_dropped_total``.
         """
         files = self._files()
         excess = sum(file.size for file in files) - self.max_bytes
@@ -176,10 +185,16 @@ class SpoolRoot:
         return list(self._own.values())
 
     def _names(self) -> list[str]:
-        try:
-            return sorted(entry.name for entry in self.path.iterdir())
-        except OSError:
-            return []
+        """Return the names in the root; what is no directory in place of an owner's is left alone."""
+        names: list[str] = []
+        with contextlib.suppress(OSError), os.scandir(self.path) as entries:
+            for entry in entries:
+                if ownership.is_owner_name(entry.name.removeprefix(".")):
+                    if entry.is_dir(follow_symlinks=False):
+                        names.append(entry.name)
+                    else:
+                        self.unknown.add(Path(entry.path))
+        return sorted(names)
 
     def _adopt(self, path: Path) -> list[SpoolDirectory]:
         directory = SpoolDirectory.adopt(path)
@@ -235,6 +250,8 @@ class SpoolRoot:
                 self.unknown.add(file.path)
                 return None
             file.path.unlink()
+            if claim is not None:
+                self.orphans_dropped_total += lines
         except FileNotFoundError:
             return 0  # somebody else keeps the bound too
         except OSError:

@@ -76,6 +76,13 @@ class SegmentWriter:
         return not self._is_closed
 
     @property
+    def has_unsynced(self) -> bool:
+        """Whether lines wait for the next ``sync_if_due`` that is due."""
+        segment = self._current
+        is_timed = self._rules.sync is SyncPolicy.INTERVAL
+        return is_timed and segment is not None and segment.synced < segment.end
+
+    @property
     def is_interrupted(self) -> bool:
         """Whether the thread that holds the lock was interrupted in the middle of an append."""
         return self._is_writing

@@ -1,0 +1,128 @@
+"""The connections of one client, kept in sight so that another thread can cut them.
+
+The client waits without a limit in several places and has no way to end that. Ending the socket under it
+does: its read fails, and so does the send.
+"""
+
+import contextlib
+import socket
+import threading
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import ssl
+
+#: Where the client waits without a limit, in the handshakes of TLS and SASL, each step gets this much.
+HANDSHAKE_MAX_S: Final = 10.0
+
+
+class Connections:
+    """What is open now, and whether it may be; once cut or closed, nothing can be opened any more.
+
+    Args:
+        socket_of: returns the socket of what ``add`` is given; may raise when there is none.
+    """
+
+    def __init__(self, socket_of: Callable[[Any], socket.socket] = lambda found: found) -> None:
+        self._socket_of = socket_of
+        self._lock = threading.Lock()
+        self._open: weakref.WeakSet[object] = weakref.WeakSet()
+        self._is_cut = False
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether they were cut or closed."""
+        return self._is_cut
+
+    def add(self, connection: object) -> None:
+        """Keep a connection in sight for as long as it lives.
+
+        Raises:
+            ConnectionAbortedError: they were cut; a client that connects again would only hang again.
+        """
+        with self._lock:
+            if self._is_cut:
+                raise ConnectionAbortedError("the connection was given up")
+            self._open.add(connection)
+
+    def cut(self) -> None:
+        """End all of them, for both sides; from any thread, never blocks, never raises."""
+        for connection in self._end():
+            with contextlib.suppress(Exception):  # it has no socket yet, or none any more
+                # Not the method of a TLS socket: it would forget its keys, and go on in clear text.
+                socket.socket.shutdown(self._socket_of(connection), socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give back what the client left open: it does not close the socket of a connection that broke."""
+        for connection in self._end():
+            with contextlib.suppress(Exception):  # it has no socket any more, as it should be
+                self._socket_of(connection).close()
+
+    def _end(self) -> list[object]:
+        with self._lock:  # held for a moment only
+            self._is_cut = True
+            return list(self._open)
+
+
+def tls_context(
+    connections: Connections, *, roots: str, handshake_max_s: float = HANDSHAKE_MAX_S
+) -> "ssl.SSLContext":
+    """Return what a client makes its TLS sockets with: as strict as its own, in sight, and with an end.
+
+    Args:
+        connections: where they are kept in sight.
+        roots: file with the certificates that are trusted.
+        handshake_max_s: seconds for each step of a handshake.
+    """
+    # Here and not above: classes made before a late gevent patch would block all of its greenlets.
+    import ssl  # noqa: PLC0415
+
+    class Socket(ssl.SSLSocket):
+        def settimeout(self, value: float | None) -> None:
+            super().settimeout(handshake_max_s if value is None else value)
+
+    class Context(ssl.SSLContext):
+        sslsocket_class = Socket
+
+        def wrap_socket(
+            self,
+            sock: socket.socket,
+            *arguments: Any,  # noqa: ANN401  # passed on as they come
+            **options: Any,  # noqa: ANN401  # passed on as they come
+        ) -> ssl.SSLSocket:
+            sock.settimeout(handshake_max_s)
+            options["do_handshake_on_connect"] = False  # but below, once it is in sight
+            found = super().wrap_socket(sock, *arguments, **options)
+            try:
+                connections.add(found)
+                found.do_handshake()
+            except BaseException:
+                found.close()
+                raise
+            return found
+
+    context = Context(ssl.PROTOCOL_TLS_CLIENT)  # which checks certificate and host name
+    context.load_verify_locations(roots)
+    return context
+
+
+def watched(transport: type[Any], connections: Connections) -> type[Any]:
+    """Return the client's class that makes its connections, so that they are kept in sight."""
+
+    def watching(make: Callable[..., object]) -> Callable[..., object]:
+        def made(*arguments: object, **options: object) -> object:
+            found = make(*arguments, **options)
+            connections.add(found)
+            return found
+
+        return made
+
+    # Private names: where they are others, nothing is in sight and a cut does nothing.
+    makers = [name for name in ("create_send_client", "create_mgmt_client") if hasattr(transport, name)]
+    return type(
+        "Watched",
+        (transport,),
+        {name: staticmethod(watching(getattr(transport, name))) for name in makers},
+    )

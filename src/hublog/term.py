@@ -1,0 +1,265 @@
+"""The opt-in hook of SIGTERM: what waits is put safe before the signal does what it did.
+
+For servers that leave the signal at its default action, or raise it again at their end: no exit hook runs
+there. The hook works in front of handlers as well. It takes the signal as the end of the process.
+"""
+
+import _thread
+import contextlib
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from time import monotonic
+from types import FrameType
+from typing import Final, TypeAlias
+
+from hublog.pipeline import always_from_now, drain_at_exit, follow_settings, pipelines, secure
+from hublog.process import Process
+from hublog.reports import report
+from hublog.servers import Way, is_main_interpreter, taken
+from hublog.settings import Settings
+
+#: What ``signal.signal`` takes.
+Handler: TypeAlias = Callable[[int, FrameType | None], object] | int | signal.Handlers
+
+#: Longer than securing waits for the worker before it does it itself.
+SAFE_WAIT_S: Final = 1.5
+#: Beyond the exit budget, for writing and telling.
+_MARGIN_S: Final = 0.3
+
+
+class Ending:
+    """What can be done for the pipelines of this process while it is told to end."""
+
+    def budget_s(self) -> float | None:
+        """Return the exit budget in seconds; None when nothing has been logged in this process."""
+        used = [pipeline for pipeline in pipelines() if pipeline.process is not None]
+        return max((pipeline.read().eventhub.exit_timeout_seconds for pipeline in used), default=None)
+
+    def write_always(self) -> None:
+        """Have each record on disk before its log call returns from now on, where the mode has a disk."""
+        always_from_now()
+
+    def secure(self) -> int:
+        """Write what waits to disk; returns how many records are still in memory alone."""
+        return secure()
+
+    def has_disk(self) -> bool:
+        """Whether all pipelines have one."""
+        return all(process.stores.spooler is not None for process in _processes())
+
+    def deliver(self) -> None:
+        """Deliver within the exit budget what waits, and count what is lost; the process may go on.
+
+        Unlike the exit hook it leaves no mark, so records that come later are delivered as ever.
+        """
+        end = monotonic() + (self.budget_s() or 0.0)
+        processes = _processes()
+        for process in processes:
+            process.secure()
+        requests = [process.worker.request_flush(give_up_early=True) for process in processes]
+        for request in requests:
+            request.wait(end - monotonic())
+        for process in processes:
+            if process.stores.memory_lines:
+                process.end()
+
+    def drain(self) -> None:
+        """Do what the exit hook does."""
+        drain_at_exit()
+
+
+def _processes() -> list[Process]:
+    return [process for pipeline in pipelines() if (process := pipeline.process) is not None]
+
+
+class Hook:
+    """A handler of SIGTERM in front of another one.
+
+    Args:
+        former: what the signal did: a function, or the default action.
+        ending: what can be done.
+        kill: ends the process by a signal; called when its action is the default one.
+        safe_wait_s: what waits is on disk after so many seconds, or needs what the interrupted code holds.
+    """
+
+    def __init__(
+        self,
+        former: Handler,
+        ending: Ending,
+        *,
+        kill: Callable[[int], object] = signal.raise_signal,
+        safe_wait_s: float = SAFE_WAIT_S,
+    ) -> None:
+        self.hublog_former: Final = former  # see ``servers.FORMER``
+        self._ending = ending
+        self._kill = kill
+        self._safe_wait_s = safe_wait_s
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Put safe what waits, then do what the signal did; a second signal does that at once."""
+        former = self.hublog_former
+        signal.signal(number, former)
+        is_safe = True
+        with contextlib.suppress(Exception):
+            is_safe = self._put_safe(number, frame)
+        if callable(former):
+            former(number, frame)
+        elif is_safe:
+            self._kill(number)
+
+    def _put_safe(self, number: int, frame: FrameType | None) -> bool:
+        """Return False when the process must go on for a moment, and will be ended by the keeper."""
+        budget_s = self._ending.budget_s()
+        if budget_s is None:
+            return True
+        self._ending.write_always()  # before what waits is written, so that nothing falls in between
+        keeper = _Keeper(
+            self._ending, is_last=not callable(self.hublog_former), kill=lambda: self._kill(number)
+        )
+        if not keeper.start():
+            if not _is_ours(frame):
+                keeper.work()
+            return True
+        return keeper.is_awaited(self._safe_wait_s, budget_s + _MARGIN_S)
+
+
+class _Keeper:
+    """Works beside the main thread: that one was interrupted anywhere, with whatever locks it held.
+
+    Args:
+        ending: what can be done.
+        is_last: the process ends by the signal, so exit hooks will not run.
+        kill: ends it, in case that the main thread does not wait for us.
+
+    Attributes:
+        safe: set when all that can be on disk is there.
+        done: set when all is done.
+    """
+
+    def __init__(self, ending: Ending, *, is_last: bool, kill: Callable[[], object]) -> None:
+        self._ending = ending
+        self._is_last = is_last
+        self._kill = kill
+        self.safe = threading.Event()
+        self.done = threading.Event()
+
+    def start(self) -> bool:
+        """Return whether a thread could be had."""
+        return _started(self._run)
+
+    def _run(self) -> None:
+        with contextlib.suppress(Exception):
+            self.work()
+        self._end()
+
+    def _end(self) -> None:
+        if self._is_last:
+            self._kill()
+
+    def is_awaited(self, safe_wait_s: float, done_wait_s: float) -> bool:
+        """Wait for the end of the work; returns whether it was of any use to wait.
+
+        It is not where the work needs a lock that the interrupted code holds, nor in the hub of gevent, which
+        cannot wait: there the interrupted code must go on first, and another thread waits in our place.
+        """
+        try:
+            is_safe = self.safe.wait(safe_wait_s)
+            if is_safe:
+                self.done.wait(done_wait_s)
+        except Exception:  # noqa: BLE001  # gevent's own, and no reason to lose what waits
+            is_safe = False
+        if not is_safe:
+            _started(lambda: self._end_in(done_wait_s))
+        return is_safe
+
+    def _end_in(self, wait_s: float) -> None:
+        self.done.wait(wait_s)
+        self._end()
+
+    def work(self) -> None:
+        """Write to disk what waits; deliver it, where nobody else would."""
+        left = 1  # if that cannot be known
+        try:
+            with contextlib.suppress(Exception):
+                left = self._ending.secure()
+            self.safe.set()
+            if self._is_last:
+                self._ending.drain()
+            elif left or not self._ending.has_disk():
+                # Memory ends with the process, and not every former handler lets exit hooks run.
+                self._ending.deliver()
+        finally:
+            self.done.set()
+
+
+def _started(work: Callable[[], object]) -> bool:
+    """Return whether a thread could be had for some work."""
+    try:
+        # Thread.start() waits for the new thread, which gevent's hub cannot.
+        _thread.start_new_thread(work, ())
+    except RuntimeError:
+        return False
+    return True
+
+
+def _is_ours(frame: FrameType | None) -> bool:
+    """Whether code of ours was interrupted, which may hold a lock that we would wait for."""
+    while frame is not None:
+        if str(frame.f_globals.get("__name__", "")).startswith("hublog."):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def install(ending: Ending | None = None) -> bool:
+    """Put the hook in front of what SIGTERM does now; once a process, however often it is called.
+
+    Only the main thread of the main interpreter can. Never raises.
+
+    Args:
+        ending: what can be done; for tests.
+
+    Returns:
+        Whether it is in effect. It is not where SIGTERM is ignored, nor under uWSGI, which handles the signal
+        itself and runs exit hooks.
+    """
+    try:
+        if not is_installed() and _may_install():
+            former = signal.getsignal(signal.SIGTERM)
+            # None is a handler that is not Python's, and could not be called.
+            if former is not None and former is not signal.SIG_IGN:
+                signal.signal(signal.SIGTERM, Hook(former, ending or Ending()))
+    except (OSError, ValueError):  # a system without the signal, or an interpreter that is not asked
+        return False
+    if is_installed():
+        taken.add(Way.HOOK)
+    return is_installed()
+
+
+def is_installed() -> bool:
+    """Whether SIGTERM comes to the hook first."""
+    return isinstance(signal.getsignal(signal.SIGTERM), Hook)
+
+
+def _may_install() -> bool:
+    # uWSGI would wait in C for ever, for a handler of Python's that runs after the next request only.
+    is_main = threading.current_thread() is threading.main_thread() and is_main_interpreter()
+    return is_main and "uwsgi" not in sys.modules
+
+
+def _follow(settings: Settings) -> None:
+    """Install the hook where the settings ask for it."""
+    if not (settings.eventhub.enabled and settings.eventhub.term_hook) or install():
+        return
+    if threading.current_thread() is not threading.main_thread():
+        report(
+            logging.WARNING,
+            "EVENTHUB_LOG_TERM_HOOK has no effect: the settings were read in a thread, and only the main"
+            " thread can take a signal. Configure logging, or log a record, in the main thread first.",
+        )
+
+
+follow_settings(_follow)
