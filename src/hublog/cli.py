@@ -15,6 +15,7 @@ from hublog.adx import PARTS, Names, write_files
 from hublog.errors import HublogError, SettingsError
 from hublog.settings import SETTINGS, EventHubSettings, Setting, Settings, read_settings
 from hublog.settings.values import HUB_NAME, LEVEL, NotAllowedError
+from hublog.spool_tools import add_tools, run_tool
 
 OK: Final = 0
 FAILURE: Final = 1
@@ -283,6 +284,10 @@ def _run_settings(options: argparse.Namespace) -> int:
     return OK
 
 
+def _run_spool(options: argparse.Namespace) -> int:
+    return run_tool(options, out=sys.stdout, tell=_tell)
+
+
 def _shown(setting: Setting, settings: Settings) -> str:
     """Return the value in force as one line."""
     if setting.field == "spool_dir":
@@ -342,4 +347,5 @@ COMMANDS: Final = (
     Command("query", "Ask the records of the local hub a question in KQL.", _add_query, _run_query),
     Command("schema", "Print what Azure Data Explorer needs: table, mapping ...", _add_schema, _run_schema),
     Command("settings", "Show all settings, with the values in force.", _add_settings, _run_settings),
+    Command("spool", "Look at, send or remove records that wait on disk.", add_tools, _run_spool),
 )

@@ -1,0 +1,211 @@
+"""``hublog spool verify``: reads everything in a spool, and says what is damaged or wrong."""
+
+import contextlib
+import itertools
+import json
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, TextIO
+
+from hublog.delivery.rejects import DIRECTORY as REJECTED_NAME
+from hublog.delivery.spool.ownership import DIRECTORY_MODE, FILE_MODE, LOCK_NAME
+from hublog.spool_tools.entries import LeftAlone
+from hublog.spool_tools.look import DirectoryLook, Owner, RootLook, look_at_root
+from hublog.spool_tools.rejected import RejectedLook, bad_lines, look_at_rejected
+from hublog.spool_tools.segment_look import SegmentLook
+from hublog.spool_tools.wording import count_of, shown
+
+_CURSOR_BYTES: Final = 16
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+#: Bad lines of one file that are told; where none is good there are as many as lines.
+_BAD_LINES_MAX: Final = 10
+
+
+class Kind(StrEnum):
+    """What may be said of a path; the last two of them are no faults."""
+
+    DAMAGED = "damaged"
+    TORN = "torn"
+    CURSOR = "cursor"
+    LOCK = "lock"
+    MODE = "mode"
+    UID = "uid"
+    FOREIGN = "foreign"
+    UNREADABLE = "unreadable"
+    OPEN = "open"
+    STRANGE = "strange"
+
+
+_HARMLESS: Final = frozenset({Kind.OPEN, Kind.STRANGE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is to be said.
+
+    Attributes:
+        path: below the root; empty for the root itself.
+        kind: what it is.
+        text: in words.
+        begin: where the stretch begins, in bytes; None if it is none.
+        end: where it ends.
+    """
+
+    path: str
+    kind: Kind
+    text: str
+    begin: int | None = None
+    end: int | None = None
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether something is damaged or wrong."""
+        return self.kind not in _HARMLESS
+
+
+def verify_spool(root: Path, out: TextIO, *, as_json: bool) -> int:
+    """Read everything in a spool and write what was found; nothing is changed.
+
+    Args:
+        root: of the spool.
+        out: where to.
+        as_json: one JSON object in place of text.
+
+    Returns:
+        The exit status: 0 when all is sound, 1 when something is damaged or wrong.
+    """
+    look, rejected = look_at_root(root), look_at_rejected(root)
+    findings = [*_of_root(look), *_of_rejected(look, rejected)]
+    for directory in look.directories:
+        findings += _of_directory(root, directory)
+    faults = sum(finding.is_fault for finding in findings)
+    segments = [segment for found in look.directories for segment in found.content.segments]
+    summary = {
+        "directories": len(look.directories),
+        "segments": len(segments),
+        "records": sum(segment.good for segment in segments),
+        "rejected_records": rejected.records,
+        "faults": faults,
+    }
+    if as_json:
+        listed = [asdict(finding) | {"is_fault": finding.is_fault} for finding in findings]
+        json.dump({"directory": str(root), **summary, "findings": listed}, out, indent=2)
+        out.write("\n")
+    else:
+        out.write(_as_text(findings, **summary))
+    return 1 if faults else 0
+
+
+def _as_text(
+    findings: list[Finding],
+    *,
+    directories: int,
+    segments: int,
+    records: int,
+    rejected_records: int,
+    faults: int,
+) -> str:
+    lines = [f"{shown(found.path) or '.'}: {found.text}\n" for found in findings]
+    verdict = count_of(faults, "fault") if faults else "no fault"
+    rejected = f" and {count_of(rejected_records, 'rejected record')}" if rejected_records else ""
+    lines.append(
+        f"{count_of(records, 'good record')} in {count_of(segments, 'segment')} of"
+        f" {count_of(directories, 'directory', 'directories')}{rejected}: {verdict}.\n"
+    )
+    return "".join(lines)
+
+
+def _of_root(look: RootLook) -> Iterator[Finding]:
+    try:
+        found = look.path.stat()
+    except OSError:
+        return
+    if found.st_mode & _OTHERS_WRITE:
+        text = f"its mode is {stat.S_IMODE(found.st_mode):04o}, so others may write to it"
+        yield Finding(path="", kind=Kind.MODE, text=text)
+    me = os.geteuid()
+    if me not in (0, found.st_uid):
+        yield Finding(path="", kind=Kind.UID, text=f"belongs to uid {found.st_uid}; this process is uid {me}")
+    for item in look.left_alone:
+        yield Finding(path=item.name, kind=Kind.STRANGE, text=f"{item.reason}, left alone")
+
+
+def _of_directory(root: Path, look: DirectoryLook) -> Iterator[Finding]:
+    name = look.path.name
+    yield from _of_access(root, name, is_directory=True)
+    yield from _of_access(root, f"{name}/{LOCK_NAME}")
+    if look.problem:
+        yield Finding(path=name, kind=Kind.UNREADABLE, text=look.problem)
+    elif look.owner is Owner.UNCLEAR:
+        yield Finding(path=name, kind=Kind.LOCK, text=f"{look.lock.problem}, so nobody takes it over")
+    else:
+        yield from _of_cursor(look)
+    for segment in look.content.segments:
+        path = f"{name}/{segment.path.name}"
+        yield from _of_access(root, path)
+        yield from _of_segment(path, segment)
+    yield from _foreign(name, look.content.left_alone)
+
+
+def _of_cursor(look: DirectoryLook) -> Iterator[Finding]:
+    path = f"{look.path.name}/{LOCK_NAME}"
+    if look.lock.size != _CURSOR_BYTES:
+        text = f"holds {count_of(look.lock.size, 'byte')}; a cursor has {_CURSOR_BYTES}"
+        yield Finding(path=path, kind=Kind.CURSOR, text=text)
+    elif not look.content.is_cursor_sane:
+        segment, offset = look.lock.cursor
+        text = f"points to byte {offset} of segment {segment}, where no record ends"
+        yield Finding(path=path, kind=Kind.CURSOR, text=text)
+
+
+def _of_segment(path: str, segment: SegmentLook) -> Iterator[Finding]:
+    for begin, end in segment.damage:
+        text = f"bytes {begin} to {end} cannot be read"
+        yield Finding(path=path, kind=Kind.DAMAGED, text=text, begin=begin, end=end)
+    if segment.torn_at is not None:
+        begin, end = segment.torn_at, segment.size
+        text = f"bytes {begin} to {end}, the end, cannot be read: cut off, or the writer was killed"
+        yield Finding(path=path, kind=Kind.TORN, text=text, begin=begin, end=end)
+    if segment.is_open:
+        yield Finding(path=path, kind=Kind.OPEN, text="its owner lives and is just writing the end")
+
+
+def _of_rejected(look: RootLook, rejected: RejectedLook) -> Iterator[Finding]:
+    if not look.has_rejected:
+        return
+    yield from _of_access(look.path, REJECTED_NAME, is_directory=True)
+    for file in rejected.files:
+        path = f"{REJECTED_NAME}/{file.path.name}"
+        yield from _of_access(look.path, path)
+        with contextlib.suppress(OSError):  # it was read a moment ago: it is gone now
+            for number in itertools.islice(bad_lines(file.path), _BAD_LINES_MAX):
+                yield Finding(path=path, kind=Kind.DAMAGED, text=f"line {number} is no JSON object")
+    yield from _foreign(REJECTED_NAME, rejected.left_alone)
+
+
+def _foreign(folder: str, items: tuple[LeftAlone, ...]) -> Iterator[Finding]:
+    for item in items:
+        yield Finding(path=f"{folder}/{item.name}", kind=Kind.FOREIGN, text=f"{item.reason}, left alone")
+
+
+def _of_access(root: Path, path: str, *, is_directory: bool = False) -> Iterator[Finding]:
+    """Say who else may read, and who else it belongs to."""
+    try:
+        found, owner = (root / path).lstat(), root.stat().st_uid
+    except OSError:
+        return  # gone, or told already
+    if found.st_mode & _OTHERS and not stat.S_ISLNK(found.st_mode):
+        text = _mode_text(found.st_mode, DIRECTORY_MODE if is_directory else FILE_MODE)
+        yield Finding(path=path, kind=Kind.MODE, text=text)
+    if found.st_uid != owner:
+        text = f"belongs to uid {found.st_uid}; the spool belongs to uid {owner}"
+        yield Finding(path=path, kind=Kind.UID, text=text)
+
+
+def _mode_text(mode: int, allowed: int) -> str:
+    return f"its mode is {stat.S_IMODE(mode):04o}; it must be {allowed:04o}"

@@ -1,0 +1,385 @@
+"""``hublog spool drain``: sends what dead processes left."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+
+import pytest
+from tests.delivery.spool.independent import A, B, C, is_locked, leave_orphan, make_segment, names_of
+
+from hublog.cli import main
+from hublog.delivery.spool import SpoolDirectory
+from hublog.delivery.stats import Drop, Stats
+from hublog.delivery.worker import THREAD_NAME
+from hublog.errors import PermanentSendError, RejectedSendError, TransientSendError
+from hublog.local import LocalHub
+from hublog.settings import SETTINGS, EventHubSettings, Settings, SpoolMode
+from hublog.spool_tools import draining
+from hublog.spool_tools.draining import End, Leftovers, Watch, drain_spool
+from hublog.testing import FakeClock, MemorySender
+
+LIMIT_S = 60
+HUB = "application-logs"
+NAMESPACE = "x.servicebus.windows.net"
+
+
+def make_records(count, *, start=0):
+    return [json.dumps({"message": f"m{number}"}).encode() for number in range(start, start + count)]
+
+
+@pytest.fixture
+def root(tmp_path):
+    path = tmp_path / "spool"
+    path.mkdir(0o700)
+    return path
+
+
+@pytest.fixture
+def environ(monkeypatch):
+    for setting in SETTINGS:
+        monkeypatch.delenv(setting.name, raising=False)
+    return monkeypatch
+
+
+# watching
+
+
+class Delivery:
+    """What is left and what is held at each look; time passes with each pause."""
+
+    def __init__(self, *looks):
+        self.looks = list(looks)
+        self.clock = FakeClock()
+        self.told = []
+        self.watch = Watch(
+            lambda: self.looks[0][0],
+            lambda: Stats(spooled=self.looks[0][1], sent_total=self.looks[0][2]),
+            tell=self.told.append,
+            now=self.clock,
+            pause=self.pause,
+        )
+
+    def pause(self, seconds):
+        self.clock.advance(seconds)
+        if len(self.looks) > 1:
+            del self.looks[0]
+
+
+def test_the_wait_is_over_once_nothing_is_left_and_nothing_is_held():
+    delivery = Delivery((7, 0, 0), (0, 7, 0), (0, 2, 5), (0, 0, 7), (0, 9, 7))
+    assert delivery.watch.wait(60).stats.sent_total == 7
+    assert delivery.told == []
+
+
+def test_the_wait_is_over_when_the_time_is():
+    delivery = Delivery((0, 5, 0))
+    begin = delivery.clock()
+    assert delivery.watch.wait(2.5).left == 5
+    assert delivery.clock() - begin == pytest.approx(2.5)
+
+
+def test_progress_is_told_once_a_second_where_there_is_some():
+    looks = [(0, 5_000 - step, step) for step in range(21)] + [(0, 4_980, 20)]
+    delivery = Delivery(*looks)
+    delivery.watch.wait(10)
+    assert delivery.told == [
+        "10 records sent, 4,990 wait",
+        "20 records sent, 4,980 wait",
+    ]
+
+
+def test_a_failure_that_does_not_heal_ends_the_wait_and_one_that_may_does_not():
+    delivery = Delivery((0, 5, 0))
+    delivery.watch.failed("hublog", error=TransientSendError("away"))
+    assert delivery.watch.wait(1).left == 5
+    begin = delivery.clock()
+    delivery.watch.failed("hublog", error=PermanentSendError("wrong key"))
+    delivery.watch.wait(60)
+    assert delivery.clock() == begin
+    delivery.watch.succeeded("hublog")
+    assert delivery.watch.error is None
+
+
+def test_what_is_taken_over_during_a_look_is_counted_once():
+    after = Stats(adopted_total=5, spooled=5)
+    watch = Watch(iter([5, 0]).__next__, iter([Stats(), after, after]).__next__, tell=print, now=FakeClock())
+    assert watch.wait(0).left == 5
+
+
+def test_what_is_left_is_what_no_living_process_owns(root):
+    leave_orphan(root, A, make_segment(make_records(3)))
+    leave_orphan(root, B, make_segment(make_records(4)), cursor=(1, len(make_segment(make_records(1)))))
+    leave_orphan(root, C, make_segment([], head=b"hublog\x00\x07"))
+    left = Leftovers(root)
+    assert left.records() == 6
+    adopted = SpoolDirectory.adopt(root / A)
+    assert left.records() == 3
+    adopted.close()
+    assert left.records() == 6
+
+
+# refusing
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        pytest.param({}, "No connection to an Event Hub is configured", id="not configured"),
+        pytest.param(
+            {"EVENTHUB_LOGGING_ENABLED": "false", "EVENTHUB_FULLY_QUALIFIED_NAMESPACE": NAMESPACE},
+            "EVENTHUB_LOGGING_ENABLED is false",
+            id="switched off",
+        ),
+        pytest.param({"EVENTHUB_LOG_BATCH_SIZE": "0"}, "EVENTHUB_LOG_BATCH_SIZE is 0", id="invalid"),
+    ],
+)
+def test_without_a_hub_it_is_refused_and_all_stays(root, environ, capsys, variables, said):
+    leave_orphan(root, A, make_segment(make_records(1)))
+    for name, value in variables.items():
+        environ.setenv(name, value)
+    assert main(["spool", "drain", "--dir", str(root)]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"hublog: {said}")
+    assert names_of(root) == [A]
+
+
+def test_a_spool_of_somebody_else_is_refused(root, environ, capsys):
+    environ.setenv("EVENTHUB_FULLY_QUALIFIED_NAMESPACE", NAMESPACE)
+    leave_orphan(root, A, make_segment(make_records(1)))
+    uid = os.geteuid()
+    environ.setattr(os, "geteuid", lambda: uid + 1)
+    assert main(["spool", "drain", "--dir", str(root)]) == 1
+    assert f"belongs to uid {uid}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("timeout", ["-1", "soon", "nan", "1e9"])
+def test_a_timeout_is_a_number_of_seconds(root, capsys, timeout):
+    assert main(["spool", "drain", "--dir", str(root), f"--timeout={timeout}"]) == 2
+    assert "must be a number of seconds from 0 to 86400" in capsys.readouterr().err
+
+
+# sending
+
+
+def drain(root, sender, *, timeout_s=30.0, **hub):
+    out, told = io.StringIO(), []
+    wanted = EventHubSettings(fully_qualified_namespace=NAMESPACE, batch_timeout_seconds=0.05)
+    status = drain_spool(
+        root,
+        Settings(eventhub=replace(wanted, **hub)),
+        timeout_s=timeout_s,
+        out=out,
+        tell=told.append,
+        make_sender=lambda _: sender,
+    )
+    return status, out.getvalue(), told
+
+
+def messages_of(bodies):
+    return [json.loads(line)["message"] for body in bodies for line in body.splitlines()]
+
+
+@pytest.mark.parametrize("mode", SpoolMode)
+def test_what_the_dead_left_is_sent_in_every_mode_and_the_spool_is_empty_then(root, mode):
+    leave_orphan(root, A, make_segment(make_records(3)), make_segment(make_records(3, start=3)))
+    leave_orphan(
+        root, B, make_segment(make_records(2, start=4)), cursor=(1, len(make_segment(make_records(1))))
+    )
+    sender = MemorySender()
+    status, out, told = drain(root, sender, spool=mode)
+    assert (status, told) == (0, [])
+    assert out == f"7 records sent.\nNothing of dead processes is left in {root}.\n"
+    assert sorted(messages_of(sender.bodies)) == ["m0", "m1", "m2", "m3", "m4", "m5", "m5"]
+    assert names_of(root) == []
+    assert THREAD_NAME not in [thread.name for thread in threading.enumerate()]
+
+
+def test_where_nothing_waits_nobody_is_asked(root):
+    sender = MemorySender(PermanentSendError("wrong key"))
+    status, out, _ = drain(root, sender)
+    assert (status, sender.sends_total) == (0, 0)
+    assert out == f"0 records sent.\nNothing of dead processes is left in {root}.\n"
+
+
+def test_more_than_the_bound_is_sent_too(root):
+    for number in range(4):
+        leave_orphan(root, f"{number:016x}-00000001", make_segment(make_records(1_000)))
+    status, out, _ = drain(root, MemorySender(), spool_max_bytes=1_024)
+    assert (status, out.splitlines()[0]) == (0, "4,000 records sent.")
+
+
+def test_what_a_living_process_owns_is_left_to_it(root):
+    leave_orphan(root, A, make_segment(make_records(2)))
+    leave_orphan(root, B, make_segment(make_records(3)))
+    adopted = SpoolDirectory.adopt(root / A)
+    status, out, _ = drain(root, MemorySender())
+    assert (status, out.splitlines()[0]) == (0, "3 records sent.")
+    assert (names_of(root), adopted.backlog_lines) == ([A], 2)
+    adopted.close()
+
+
+class PickySender(MemorySender):
+    """A hub that refuses events with something bad in them."""
+
+    def send(self, bodies, properties):
+        if any(b"bad" in body for body in bodies):
+            raise RejectedSendError("amqp:not-allowed")
+        return super().send(bodies, properties)
+
+
+def test_what_the_hub_refuses_is_set_aside_and_told(root):
+    leave_orphan(root, A, make_segment([*make_records(3), b'{"message":"bad"}', *make_records(3, start=3)]))
+    sender = PickySender()
+    status, out, _ = drain(root, sender)
+    assert status == 0
+    assert "1 record that the hub refused, now in rejected/.\n" in out
+    assert {f"m{number}" for number in range(6)} <= set(messages_of(sender.bodies))
+    [file] = (root / "rejected").iterdir()
+    assert b'"message":"bad"' in file.read_bytes()
+
+
+def test_what_nobody_can_take_over_is_told_and_is_status_1(root):
+    leave_orphan(root, A, make_segment(make_records(2)))
+    leave_orphan(root, B, make_segment(make_records(3)))
+    (root / A / "lock").unlink()
+    status, out, told = drain(root, MemorySender())
+    assert (status, out) == (1, "3 records sent.\n")
+    assert told == ["2 records lie where nobody can take them over; see hublog spool verify"]
+    assert names_of(root) == [A]
+
+
+def test_what_others_took_over_meanwhile_is_told():
+    out = io.StringIO()
+    draining._write_books(9, End(left=1, stats=Stats(sent_total=5, dropped={Drop.DAMAGED: 1})), out)
+    assert out.getvalue().splitlines()[1:] == [
+        "1 record that could not be read any more.",
+        "2 records taken over by other processes, which send them.",
+    ]
+
+
+# real processes, a real hub
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from hublog.delivery.spool import SpoolDirectory
+directory = SpoolDirectory.create(Path(sys.argv[1]))
+count = int(sys.argv[2])
+assert directory.append([b'{"message":"m%d"}' % number for number in range(count)]) == count
+print(directory.path.name, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def hub():
+    with LocalHub({HUB: 2}) as found:
+        yield found
+
+
+def leave_by_kill(root, count):
+    process = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(root), str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    name = process.stdout.readline().decode().strip()
+    process.kill()
+    process.communicate(timeout=LIMIT_S)
+    return name
+
+
+@pytest.fixture
+def start(root):
+    """Start ``hublog spool drain``; whatever still runs at the end of the test is killed."""
+    started = []
+
+    def start_drain(connection, *arguments, **variables):
+        ours = ("EVENTHUB", "LOG", "FILE")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-W",
+                "ignore::DeprecationWarning",
+                "-m",
+                "hublog",
+                "spool",
+                "drain",
+                *arguments,
+            ],
+            env=inherited
+            | {"EVENTHUB_NAMESPACE_CONNECTION_STRING": connection, "EVENTHUB_LOG_SPOOL_DIR": str(root)}
+            | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start_drain
+    for process in started:
+        process.kill()
+        process.communicate(timeout=LIMIT_S)
+
+
+def end(process):
+    out, err = process.communicate(timeout=LIMIT_S)
+    return process.returncode, out, err
+
+
+def test_what_killed_processes_left_reaches_the_hub_once(root, hub, start):
+    leave_by_kill(root, 1_000)
+    leave_by_kill(root, 500)
+    status, out, err = end(start(hub.connection_string(), EVENTHUB_LOG_SPOOL="memory"))
+    assert (status, out.splitlines()[0]) == (0, "1,500 records sent."), err
+    assert "Traceback" not in err
+    found = messages_of(event.body for event in hub.events(HUB))
+    assert sorted(found) == sorted([f"m{n}" for n in range(1_000)] + [f"m{n}" for n in range(500)])
+    assert names_of(root) == []
+
+
+AWAY = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true;"
+
+
+@pytest.mark.parametrize(
+    ("timeout", "said"),
+    [("3", "it does not go on: "), ("0", "the time (0 s) is over")],
+    ids=["away", "no time"],
+)
+def test_what_cannot_be_sent_stays_and_is_told_at_the_end(root, start, timeout, said):
+    name = leave_by_kill(root, 20)
+    status, out, err = end(start(AWAY, "--timeout", timeout))
+    assert (status, out) == (1, "0 records sent.\n")
+    line = err.splitlines()[-1]
+    assert line.startswith(f"hublog: 20 records of dead processes still wait in {root}, since {said}")
+    assert name in names_of(root)
+    assert not is_locked(root / name)
+
+
+def test_a_hub_that_refuses_for_good_ends_it_at_once(root, hub, start):
+    leave_by_kill(root, 20)
+    process = start(hub.connection_string(), EVENTHUB_LOGS_NAME="no-such-hub")
+    status, _, err = end(process)
+    assert status == 1
+    assert "EVENTHUB_LOGS_NAME" in err
+    assert "20 records of dead processes still wait" in err
+
+
+def test_ctrl_c_ends_it_and_keeps_what_is_not_sent(root, hub, start):
+    hub.faults.add("silent", times=None)
+    name = leave_by_kill(root, 20)
+    process = start(hub.connection_string())
+    told = process.stderr.readline()
+    assert told == "hublog: 0 records sent, 20 wait\n"
+    process.send_signal(signal.SIGINT)
+    status, _, err = end(process)
+    assert status == 130
+    assert "Traceback" not in err
+    assert name in names_of(root)
+    assert not is_locked(root / name)
