@@ -1,0 +1,179 @@
+"""For ASGI servers: deliver what waits when the server says that the application's life is over.
+
+::
+
+    application = lifespan(get_asgi_application())  # Django
+    app = lifespan(app)  # Starlette, FastAPI, Quart, a plain callable; the outermost wrapper of all
+
+uvicorn ends by its signal without running exit hooks, so this is the last moment there. Nothing is patched,
+and no server is imported.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from enum import Enum, auto
+from functools import update_wrapper
+from typing import Final, TypeAlias, TypeVar, cast
+
+from hublog.servers import Way, taken
+from hublog.term import Ending
+
+__all__ = ["lifespan"]
+
+_Message: TypeAlias = Mapping[str, object]
+_Receive: TypeAlias = Callable[[], Awaitable[_Message]]
+_Send: TypeAlias = Callable[[_Message], Awaitable[None]]
+_Application: TypeAlias = Callable[[_Message, _Receive, _Send], Awaitable[None]]
+
+# The types of scope, receive and send are the application's own.
+S = TypeVar("S")
+R = TypeVar("R")
+E = TypeVar("E")
+
+STARTUP: Final = "lifespan.startup"
+SHUTDOWN: Final = "lifespan.shutdown"
+
+
+def lifespan(app: Callable[[S, R, E], Awaitable[None]]) -> Callable[[S, R, E], Awaitable[None]]:
+    """Wrap an ASGI 3 application; everything passes through.
+
+    When the server ends the application's life, the application does what it does then. After that each
+    record goes to disk before its log call returns, where the mode has a disk, and what waits is delivered
+    within ``EVENTHUB_LOG_EXIT_TIMEOUT``; only then is the server told that it may go on. An application
+    that knows nothing of lifespans, as Django's, is answered for.
+    """
+    return _wrap(app, Ending())
+
+
+def _wrap(app: Callable[[S, R, E], Awaitable[None]], ending: Ending) -> Callable[[S, R, E], Awaitable[None]]:
+    taken.add(Way.WRAPPER)
+
+    async def wrapped(scope: S, receive: R, send: E) -> None:
+        if cast("_Message", scope)["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
+        life = _Life(cast("_Receive", receive), cast("_Send", send), ending)
+        await life.run(cast("_Application", app), cast("_Message", scope))
+
+    return update_wrapper(wrapped, app, updated=())
+
+
+class _Phase(Enum):
+    """How far the conversation with the server has come."""
+
+    #: The application has not asked for the first message, so it may know nothing of lifespans.
+    NEW = auto()
+    #: It has the message of the start, and has not answered.
+    STARTING = auto()
+    #: It has answered.
+    STARTED = auto()
+    #: It has the message of the end, and has not answered.
+    ENDING = auto()
+    #: Nothing more is said, in either direction.
+    OVER = auto()
+
+
+class _Life:
+    """One lifespan of an application, between its server and itself.
+
+    Args:
+        receive: the server's.
+        send: the server's.
+        ending: what can be done at the end.
+    """
+
+    def __init__(self, receive: _Receive, send: _Send, ending: Ending) -> None:
+        self._receive = receive
+        self._send = send
+        self._ending = ending
+        self._phase = _Phase.NEW
+
+    async def run(self, app: _Application, scope: _Message) -> None:
+        """Let the application speak for itself as far as it does, then speak for it."""
+        try:
+            try:
+                await app(scope, self.receive, self.send)
+            except Exception:
+                if self._phase is _Phase.ENDING:
+                    await self._deliver()
+                if self._phase is not _Phase.NEW:
+                    raise
+            await self._finish()
+        finally:
+            if self._phase is not _Phase.OVER:
+                # The server will not tell us the end: it gave the life up, or was told of an error.
+                self._put_safe()
+
+    async def receive(self) -> _Message:
+        """Pass on what the server says."""
+        message = await self._receive()
+        if message["type"] == STARTUP:
+            self._phase = _Phase.STARTING
+            taken.add(Way.LIFESPAN)
+        elif message["type"] == SHUTDOWN:
+            self._phase = _Phase.ENDING
+        return message
+
+    async def send(self, message: _Message) -> None:
+        """Pass on what the application says; its last word waits for the delivery."""
+        kind = message["type"]
+        if kind == f"{STARTUP}.complete":
+            self._phase = _Phase.STARTED
+        elif kind == f"{STARTUP}.failed":
+            self._phase = _Phase.OVER
+        elif kind in (f"{SHUTDOWN}.complete", f"{SHUTDOWN}.failed"):
+            await self._deliver()
+        await self._send(message)
+
+    async def _finish(self) -> None:
+        """Say what the application has left unsaid when it returned, or knew nothing of lifespans."""
+        if self._phase is _Phase.NEW:
+            await self.receive()
+        if self._phase is _Phase.STARTING:
+            await self.send({"type": f"{STARTUP}.complete"})
+        if self._phase is _Phase.STARTED:
+            await self.receive()
+        if self._phase is _Phase.ENDING:
+            await self.send({"type": f"{SHUTDOWN}.complete"})
+
+    async def _deliver(self) -> None:
+        self._phase = _Phase.OVER
+
+        def work() -> None:
+            with contextlib.suppress(Exception):  # the application's end is not ours to disturb
+                # Before what waits is written, so that nothing falls in between.
+                self._ending.write_always()
+                self._ending.deliver()
+
+        await _in_thread(work)
+
+    def _put_safe(self) -> None:
+        with contextlib.suppress(Exception):
+            self._ending.write_always()
+            self._ending.secure()
+
+
+async def _in_thread(work: Callable[[], object]) -> None:
+    """Do something that waits, so that the event loop need not.
+
+    The thread is its own: the loop's pool may be full of calls that hang. Without a thread, or under another
+    loop than that of asyncio, it is done here: the server waits for nothing else at this moment.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+        done = asyncio.Event()
+
+        def run() -> None:
+            try:
+                work()
+            finally:
+                with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                    loop.call_soon_threadsafe(done.set)
+
+        threading.Thread(target=run, name="hublog-lifespan", daemon=True).start()
+    except RuntimeError:
+        work()
+        return
+    await done.wait()
