@@ -1,7 +1,10 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-oldest test-newest test-faults bench cost schema lock format clean
+.PHONY: help demo test check test-oldest test-newest test-faults-first test-faults soak bench cost schema lock \
+	format clean
 
 PYTHON ?= python3
+MINUTES ?= 30
+MODES ?= O
 OLDEST := .venv/oldest/bin
 NEWEST := .venv/newest/bin
 
@@ -33,6 +36,9 @@ test-newest: .venv/ready
 
 test-faults: .venv/ready  ## the fault matrix: real servers, real signals, one ledger a row
 	$(NEWEST)/python -m tests.faults
+
+soak: .venv/ready  ## MINUTES=30 of load with a random fault each 20 s, MODES=O of M, O, A
+	FAULTS_SOAK_MINUTES=$(MINUTES) $(NEWEST)/python -m tests.faults --rows C6 --modes $(MODES)
 
 bench: .venv/ready  ## the figures, as ratios to a bare log call
 	$(NEWEST)/python -m benchmarks

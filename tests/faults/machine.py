@@ -69,6 +69,7 @@ def damage(path: Path, kind: str, chance: random.Random) -> set[bytes]:
     content = bytearray(path.read_bytes())
     begin, end = chance.randrange(len(MAGIC), len(content)), len(content)
     if kind == "cut":
+        begin = max(len(MAGIC), end - chance.randrange(1, 8 * SECTOR))
         del content[begin:]
     else:
         begin = max(len(MAGIC), begin // SECTOR * SECTOR)

@@ -267,7 +267,6 @@ class Scene:
         if self.has_spool and not self.is_left_alone:
             self.restart()
             self.seen.after = self.books.ledger()
-            self.seen.left = len(segments.dead_segments(self.spool))
         self.books.fill(self.seen)
         return self.seen
 
@@ -280,10 +279,14 @@ class Scene:
         else:
             server = self._serve_again()
             child = server.child
-            self.finish(self.load(server, requests=1, connections=1, prefix=f"again{len(self._loads)}x"))
+            again = self.load(server, requests=1, connections=1, prefix=f"again{len(self._loads)}x")
+            self.finish(again)
+            stored = {*stored, *again.accepted}  # how this server ends is no part of the row
         end = time.monotonic() + ADOPTED_S
         self.broker.wait_for_ids(stored, ADOPTED_S)
         wait_until(lambda: not segments.dead_segments(self.spool), max(0.0, end - time.monotonic()))
+        # Now: where no exit hook runs, this process leaves a segment, too, although all of it is settled.
+        self.seen.left = len(segments.dead_segments(self.spool))
         child.tell()
         if self._serve_again is not None:
             child.send(signal.SIGTERM)

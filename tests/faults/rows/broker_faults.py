@@ -45,10 +45,11 @@ def until_logged(scene: Scene, number: int) -> None:
 )
 def _b2(scene: Scene) -> None:
     fault = scene.broker.faults.add("silent", times=None)
-    program = start(scene, 500, **_WATCHDOG)
-    until_logged(scene, 500)
+    program = start(scene, 500, FAULTS_WAIT="yes", **_WATCHDOG)
     if not scene.is_control:
-        fault.wait(scene.left_s)
+        fault.wait(scene.left_s)  # the client is loaded, which is work beside the application, and hangs
+    (scene.folder / "go").touch()
+    until_logged(scene, 500)
     threads = len(list(Path(f"/proc/{program.pid}/task").iterdir()))
     scene.check(threads <= 6, f"there are {threads} threads; the program has two of its own")
     scene.broker.faults.clear()  # the connection that is silent stays so

@@ -8,7 +8,7 @@ from typing import Final
 
 from tests.faults import segments
 from tests.faults.children import Child, wait_until
-from tests.faults.expect import BATCH, Expect, Mode
+from tests.faults.expect import BATCH, EVENT, Expect, Mode
 from tests.faults.machine import damage, fill, mount_small_disk
 from tests.faults.matrix import by_mode, disk, root, row
 from tests.faults.rows.broker_faults import until_logged
@@ -133,7 +133,7 @@ def _d5(scene: Scene) -> None:
 def _d7_expects(mode: Mode, variant: str) -> Expect | None:
     if mode is not Mode.ALWAYS:
         return None
-    return Expect(duplicates=BATCH if variant == "killed" else 0, unconfirmed=1)
+    return Expect(duplicates=EVENT if variant == "killed" else 0, unconfirmed=1)
 
 
 @row(
