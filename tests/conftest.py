@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-from hublog import pipeline
 from hublog.configure import handlers
+from hublog.surroundings import surroundings
 
 _numbers = itertools.count()
 _NAMES = ("", "azure", "msal", "hublog", "hublog.internal", "web-1", "web-2")
@@ -15,7 +15,8 @@ _NAMES = ("", "azure", "msal", "hublog", "hublog.internal", "web-1", "web-2")
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch):
     """Forget what an adapter under test handed over."""
-    monkeypatch.setattr(pipeline, "_surroundings", pipeline._Surroundings())
+    monkeypatch.setattr(surroundings, "lookup", None)
+    monkeypatch.setattr(surroundings, "framework", "")
 
 
 @pytest.fixture(autouse=True)

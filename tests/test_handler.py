@@ -5,7 +5,7 @@ import threading
 import pytest
 
 import hublog
-from hublog import pipeline as pipelines
+from hublog import pipelines
 from hublog.delivery.stats import Drop
 from hublog.errors import SettingsError
 from hublog.handler import EventHubHandler
@@ -24,7 +24,6 @@ def sender(monkeypatch):
     """All pipelines of the test send to this one."""
     found = MemorySender()
     monkeypatch.setattr(pipelines, "_pipelines", {})
-    monkeypatch.setattr(pipelines, "_surroundings", pipelines._Surroundings())
     original = Pipeline.__init__
 
     def init(self, *args, **kwargs):
@@ -208,7 +207,7 @@ def test_the_last_handler_to_close_ends_the_thread_and_a_new_one_goes_on(sender,
     handler.close()
     worker = handler.pipeline.process.worker
     assert worker.wait_until_ended(10)
-    assert sender.is_closed
+    assert sender.wait_until_closed(10)
     assert messages(sender) == ["first"]
     logger.info("second")
     assert hublog.flush(10)

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from hublog import pipeline as pipelines
+from hublog import pipelines
 from hublog.capture.handler import CaptureHandler
 from hublog.delivery.stats import Circuit, Drop
 from hublog.errors import TransientSendError
@@ -214,8 +214,6 @@ def test_no_connection_is_one_warning_and_the_records_are_counted(caplog):
 
 def test_what_is_logged_before_the_framework_hands_over_its_settings_arrives(monkeypatch):
     monkeypatch.delenv("EVENTHUB_NAMESPACE_CONNECTION_STRING", raising=False)
-    surroundings = pipelines._Surroundings()
-    monkeypatch.setattr(pipelines, "_surroundings", surroundings)
     monkeypatch.setattr(pipelines, "_pipelines", {})
     sender = MemorySender()
     pipeline = pipelines._pipelines["default"] = Pipeline(make_sender=lambda settings: sender)

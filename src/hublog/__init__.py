@@ -13,7 +13,7 @@ from hublog.configure import (
 from hublog.delivery.stats import Circuit, Drop, State, Stats
 from hublog.errors import HublogError, SettingsError
 from hublog.handler import EventHubHandler
-from hublog.pipeline import flush, stats
+from hublog.pipelines import flush, stats
 
 __all__ = [
     "Circuit",

@@ -10,7 +10,7 @@ The worker itself, and with it the pools ``solo``, ``threads``, ``gevent`` and `
 program does, and needs nothing.
 """
 
-from hublog.pipeline import drain_at_exit
+from hublog.pipelines import drain_at_exit
 
 try:
     from celery import signals

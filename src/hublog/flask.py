@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hublog.capture.request import EXPOSE, RequestScope, user_fields
 from hublog.configure import configure
-from hublog.pipeline import use_lookup
+from hublog.pipelines import use_lookup
 from hublog.settings import Settings, read_settings
 
 try:

@@ -7,7 +7,8 @@ from typing import Final
 
 import hublog.term  # noqa: F401  # it follows the settings that pipelines read
 from hublog.capture.handler import CaptureHandler
-from hublog.pipeline import Pipeline, get_pipeline
+from hublog.pipeline import Pipeline
+from hublog.pipelines import get_pipeline
 from hublog.settings import Settings, read_settings
 
 #: The last record that a shared pipeline took in this context, weakly: it may hold a traceback's frames.

@@ -1,4 +1,4 @@
-"""Wires capture, delivery and sender: one pipeline for each process and configuration.
+"""Wires capture, delivery and sender for one configuration, in each process anew.
 
 A pipeline outlives the handlers that feed it, so ``dictConfig`` may be called as often as it likes.
 It is made empty; its queue and thread are made at the first record, and again in a forked child.
@@ -6,13 +6,13 @@ Its settings are read when its thread starts, so that Django's settings and Flas
 although ``LOGGING`` made the handler before they could be read.
 """
 
-import atexit
 import logging
 import math
 import os
 import sys
 import weakref
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from time import monotonic
 from typing import Final
 
@@ -23,16 +23,25 @@ from hublog.capture.record_ids import RecordIds
 from hublog.delivery.courier import Sender
 from hublog.delivery.drops import DropReport
 from hublog.delivery.stats import Drop, Stats
+from hublog.exits import exits
 from hublog.process import Process
 from hublog.reports import LOGGER_NAME, report
 from hublog.senders.event_hub import EventHubSender
+from hublog.servers import Adviser, leave_signals
 from hublog.settings import EventHubSettings, Settings, read_settings
+from hublog.surroundings import followers, surroundings
 from hublog.tally import Tally
-
-Lookup = Callable[[str], object | None]
 
 #: A handler made by LOGGING may log before the framework has handed over its configuration.
 CONFIGURATION_GRACE_S: Final = 5.0
+
+NOT_CONFIGURED: Final = (
+    "No connection to an Event Hub is configured, so records go to console and file only. Set"
+    " EVENTHUB_NAMESPACE_CONNECTION_STRING (or EVENTHUB_FULLY_QUALIFIED_NAMESPACE), or"
+    " EVENTHUB_LOGGING_ENABLED=false to say that it is meant so."
+)
+#: A forked child keeps its parent's state unused: finalizing an inherited client would end its connection.
+_inherited: list[object] = []
 
 
 class Pipeline:
@@ -84,14 +93,15 @@ class Pipeline:
         line = process.encode(record)
         if not process.put(line, record.levelno):
             process.put_when_full(line, record)
-        if process.worker.is_missing or _exits:
+        if process.worker.is_missing or exits.is_begun:
             self._see_to(process)
 
     def _see_to(self, process: Process) -> None:
         """Do for a record what no thread will do: none can be started, or the exit hook has run."""
-        end = _exits.get(process.pid)
+        end = exits.end_mono
         if process.worker.is_missing or sys.is_finalizing():
             process.shipper.secure()
+            process.look()
         if end is not None:
             if not sys.is_finalizing() and not self.flush(end - monotonic()):
                 self.send_inline(process, end - monotonic())
@@ -135,20 +145,21 @@ class Pipeline:
         if settings == self._settings:
             return settings
         self._settings = settings
-        for follow in _followers:
+        for follow in followers:
             follow(settings)
         self.is_enabled, self.is_configured = settings.eventhub.enabled, True
         self.level = settings.eventhub.level
         process = self._process
         if process is not None:
+            process.adviser = Adviser(settings.eventhub)
             process.encode = self._make_formatter(settings, process.ids, process.misfits).encode
             process.worker.call_prepare()
         return settings
 
     def _read_surroundings(self) -> Settings:
-        reading = read_settings({"eventhub_logging": self._keywords}, framework=_surroundings.lookup)
+        reading = read_settings({"eventhub_logging": self._keywords}, framework=surroundings.lookup)
         # With an adapter it is the adapter that tells what is wrong, for all destinations together.
-        if reading.problems and _surroundings.lookup is None and not self._is_told:
+        if reading.problems and surroundings.lookup is None and not self._is_told:
             self._is_told = True
             report(logging.ERROR, " ".join(reading.problems))
         return reading.settings
@@ -165,7 +176,7 @@ class Pipeline:
         if process.asked_mono is None:
             process.asked_mono = now
         left = process.asked_mono + CONFIGURATION_GRACE_S - now
-        if left > 0 and not is_asked and _surroundings.lookup is None:
+        if left > 0 and not is_asked and surroundings.lookup is None:
             return left
         if self.is_configured:
             # Told before the records are settled: whoever waits for them may end the process.
@@ -188,18 +199,15 @@ class Pipeline:
             return True
         if timeout_s is None:
             timeout_s = self.read().eventhub.exit_timeout_seconds
-        return process.worker.request_flush(give_up_early=bool(_exits)).wait(timeout_s)
+        return process.worker.request_flush(give_up_early=exits.is_begun).wait(timeout_s)
 
     def stats(self) -> Stats:
         """Return a snapshot of the books of this process."""
         process = self.process
         if process is None:
             return Stats()
-        return process.shipper.stats(
-            unconfigured=process.unconfigured.read(),
-            failed=self._errors.read(),
-            misfits=process.misfits.read(),
-        )
+        refused = {Drop.NOT_CONFIGURED: process.unconfigured.read(), Drop.ERROR: self._errors.read()}
+        return replace(process.shipper.stats().with_refused(refused), misfits_total=process.misfits.read())
 
     def retire(self) -> None:
         """Let the thread end when everything is delivered; a later record starts it again."""
@@ -229,20 +237,21 @@ class Pipeline:
         """Return the formatter for these settings."""
         return LineFormatter(
             settings.service,
-            framework=self._framework or _surroundings.framework,
+            framework=self._framework or surroundings.framework,
             max_record_bytes=settings.eventhub.max_record_bytes,
             ids=ids,
             misfits=misfits,
         )
 
     def _make_process(self, settings: Settings) -> Process:
+        exits.follow_multiprocessing()
         process = Process(
             settings,
             make_formatter=self._make_formatter,
             prepare=lambda process, is_asked: self._prepare(process, is_asked=is_asked),
             enter=_enter_thread,
         )
-        process.shipper.ship_report = self._ship
+        process.shipper.teller.ship_report = self._ship
         return process
 
     def _ship(self, dropped: DropReport) -> None:
@@ -264,166 +273,7 @@ class Pipeline:
         return found
 
 
-NOT_CONFIGURED: Final = (
-    "No connection to an Event Hub is configured, so records go to console and file only. Set"
-    " EVENTHUB_NAMESPACE_CONNECTION_STRING (or EVENTHUB_FULLY_QUALIFIED_NAMESPACE), or"
-    " EVENTHUB_LOGGING_ENABLED=false to say that it is meant so."
-)
-
-
-class _Surroundings:
-    """What a framework's adapter has handed over."""
-
-    lookup: Lookup | None = None
-    framework: str = ""
-
-
-_surroundings = _Surroundings()
-_pipelines: dict[Hashable, Pipeline] = {}
-#: A forked child keeps its parent's state unused: finalizing an inherited client would end its connection.
-_inherited: list[object] = []
-#: Processes that have told multiprocessing of their exit hook.
-_finalized: set[int] = set()
-#: Called with the settings of a pipeline whenever they are read anew.
-_followers: list[Callable[[Settings], object]] = []
-#: The end of the exit budget (monotonic), by process id: one budget for all exit hooks together.
-_exits: dict[int, float] = {}
-
-
-def get_pipeline(
-    settings: Settings | None = None,
-    *,
-    keywords: Mapping[str, object] | None = None,
-    framework: str = "",
-    make_sender: Callable[[EventHubSettings], Sender] = EventHubSender,
-) -> Pipeline:
-    """Return the pipeline of a configuration; the same one for the same configuration.
-
-    Args:
-        settings: everything, already read; or
-        keywords: keywords of ``EventHubHandler``.
-        framework: ``django``, ``flask`` or empty.
-        make_sender: makes the destination if the pipeline does not exist yet.
-    """
-    key: Hashable
-    if settings is not None:
-        key = (settings.eventhub, settings.service, framework)
-    else:
-        key = (frozenset((name, str(value)) for name, value in (keywords or {}).items()), framework)
-    found = _pipelines.get(key)
-    if found is None:
-        made = Pipeline(settings, keywords=keywords, framework=framework, make_sender=make_sender)
-        found = _pipelines.setdefault(key, made)
-    return found
-
-
-def pipelines() -> list[Pipeline]:
-    """Return all pipelines of this process."""
-    return list(_pipelines.values())
-
-
-def use_lookup(lookup: Lookup, *, framework: str) -> None:
-    """Take over a framework's configuration; pipelines made earlier read their settings again.
-
-    Args:
-        lookup: gives the value of a setting by its environment name, None where it is not set.
-        framework: ``django`` or ``flask``; fills the column of that name.
-    """
-    _surroundings.lookup = lookup
-    _surroundings.framework = framework
-    for pipeline in pipelines():
-        pipeline.read_again()
-
-
-def follow_settings(follow: Callable[[Settings], object]) -> None:
-    """Have this called, in the thread that reads, with the settings of each pipeline."""
-    _followers.append(follow)
-
-
-def flush(timeout_s: float | None = None) -> bool:
-    """Send what was logged before this call.
-
-    Args:
-        timeout_s: how long to wait at most; default is ``EVENTHUB_LOG_EXIT_TIMEOUT``.
-
-    Returns:
-        Whether all of it is sent, or dropped and counted.
-    """
-    end = None if timeout_s is None else monotonic() + timeout_s
-    results = [pipeline.flush(None if end is None else end - monotonic()) for pipeline in pipelines()]
-    return all(results)
-
-
-def stats() -> list[Stats]:
-    """Return a snapshot of the books of each pipeline that has accepted records in this process."""
-    return [pipeline.stats() for pipeline in pipelines() if pipeline.process is not None]
-
-
 def _enter_thread() -> None:
     enter_own_thread()
-    # Children of multiprocessing leave by os._exit: only its own finalizers run. Where it is just being
-    # imported by another thread this process is none of them.
-    finalize = getattr(sys.modules.get("multiprocessing.util"), "Finalize", None)
-    if finalize is not None and os.getpid() not in _finalized:
-        _finalized.add(os.getpid())
-        finalize(None, drain_at_exit, exitpriority=0)
-
-
-def drain_at_exit() -> None:
-    """Deliver what waits, within one budget for all exit hooks of this process; count what is lost.
-
-    What has a disk is on it before anything is sent. A signal that raises ends the wait at once.
-    """
-    running = _running()
-    if not running:
-        return
-    budget = max(pipeline.read().eventhub.exit_timeout_seconds for pipeline, _ in running)
-    end = _exits.setdefault(os.getpid(), monotonic() + budget)
-    try:
-        try:
-            _deliver(running, end)
-        finally:
-            for _, process in running:
-                process.end()
-    except (KeyboardInterrupt, SystemExit):
-        _exits[os.getpid()] = monotonic()  # whoever comes later does not wait either
-        for _, process in running:
-            process.end()
-
-
-def secure() -> int:
-    """Write everything that waits in memory to disk, where the mode has one.
-
-    Returns:
-        How many records are still in memory alone.
-    """
-    return sum(process.secure() for _, process in _running())
-
-
-def always_from_now() -> None:
-    """Write each record to disk before its log call returns, for the rest of the process."""
-    for _, process in _running():
-        process.write_always()
-
-
-def _running() -> list[tuple[Pipeline, Process]]:
-    return [(pipeline, process) for pipeline in pipelines() if (process := pipeline.process) is not None]
-
-
-def _deliver(running: list[tuple[Pipeline, Process]], end: float) -> None:
-    for _, process in running:
-        process.secure()
-    requests = [process.worker.request_flush(give_up_early=True) for _, process in running]
-    for (pipeline, process), request in zip(running, requests, strict=True):
-        if not request.wait(end - monotonic()):
-            pipeline.send_inline(process, end - monotonic())
-
-
-def _after_fork_in_child() -> None:
-    for pipeline in pipelines():
-        pipeline.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
-atexit.register(drain_at_exit)
+    leave_signals()
+    exits.follow_multiprocessing()

@@ -94,11 +94,11 @@ class Process:
             enter=enter,
             leave=self._leave,
             may_start=lambda: not why_no_thread(),
-            look=self._look,
+            look=self.look,
         )
         self.unconfigured = Tally()
         self.fitted: Settings | None = None
-        self._adviser: Adviser | None = None
+        self.adviser = Adviser(hub)
         self.asked_mono: float | None = None
         self._make_sender: Callable[[], Sender] | None = None
         self._is_fitted = threading.Event()
@@ -133,13 +133,13 @@ class Process:
         )
         if former is not None and former is not self.stores.spooler:
             former.end()  # what is in it is taken over by whoever looks there
-        self._adviser = Adviser(hub)
         is_first = self._make_sender is None
         self._make_sender = lambda: make_sender(hub)
         self.fitted = settings
         if is_first:
             self._is_fitted.set()
-            self.courier.start()
+            if not self.worker.is_missing:  # else no thread may be had, not even at the exit
+                self.courier.start()
         else:
             self.courier.refit(self._make_sender, limit_s=hub.send_timeout_seconds)
 
@@ -197,11 +197,10 @@ class Process:
         if self.stores.spooler is not None:
             self.stores.spooler.abandon_after_fork()
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Tell what the operator should know of the server around this process."""
-        if self._adviser is not None:
-            for line in self._adviser.look():
-                report(logging.WARNING, line)
+        for line in self.adviser.look():
+            report(logging.WARNING, line)
 
     def _first_sender(self) -> Sender:
         """Make the destination once the settings are there; the thread exists before they are."""

@@ -11,15 +11,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from time import monotonic
 from types import FrameType
 from typing import Final, TypeAlias
 
-from hublog.pipeline import always_from_now, drain_at_exit, follow_settings, pipelines, secure
-from hublog.process import Process
+from hublog.pipelines import always_from_now, deliver, drain_at_exit, exit_budget_s, has_disk, secure
 from hublog.reports import report
 from hublog.servers import Way, is_main_interpreter, taken
 from hublog.settings import Settings
+from hublog.surroundings import followers
 
 #: What ``signal.signal`` takes.
 Handler: TypeAlias = Callable[[int, FrameType | None], object] | int | signal.Handlers
@@ -35,8 +34,7 @@ class Ending:
 
     def budget_s(self) -> float | None:
         """Return the exit budget in seconds; None when nothing has been logged in this process."""
-        used = [pipeline for pipeline in pipelines() if pipeline.process is not None]
-        return max((pipeline.read().eventhub.exit_timeout_seconds for pipeline in used), default=None)
+        return exit_budget_s()
 
     def write_always(self) -> None:
         """Have each record on disk before its log call returns from now on, where the mode has a disk."""
@@ -48,31 +46,15 @@ class Ending:
 
     def has_disk(self) -> bool:
         """Whether all pipelines have one."""
-        return all(process.stores.spooler is not None for process in _processes())
+        return has_disk()
 
     def deliver(self) -> None:
-        """Deliver within the exit budget what waits, and count what is lost; the process may go on.
-
-        Unlike the exit hook it leaves no mark, so records that come later are delivered as ever.
-        """
-        end = monotonic() + (self.budget_s() or 0.0)
-        processes = _processes()
-        for process in processes:
-            process.secure()
-        requests = [process.worker.request_flush(give_up_early=True) for process in processes]
-        for request in requests:
-            request.wait(end - monotonic())
-        for process in processes:
-            if process.stores.memory_lines:
-                process.end()
+        """Deliver within the exit budget what waits, and count what is lost; the process may go on."""
+        deliver()
 
     def drain(self) -> None:
         """Do what the exit hook does."""
         drain_at_exit()
-
-
-def _processes() -> list[Process]:
-    return [process for pipeline in pipelines() if (process := pipeline.process) is not None]
 
 
 class Hook:
@@ -262,4 +244,4 @@ def _follow(settings: Settings) -> None:
         )
 
 
-follow_settings(_follow)
+followers.append(_follow)

@@ -42,8 +42,8 @@ class MemorySender:
         self.bodies: list[bytes] = []
         self.properties: list[Mapping[str, str]] = []
         self.sends_total = 0
-        self.is_closed = False
         self._arrived = threading.Condition()
+        self._closed = threading.Event()
 
     def open(self) -> None:
         """Do nothing: memory needs no connection."""
@@ -77,7 +77,16 @@ class MemorySender:
 
     def close(self) -> None:
         """Remember that it was closed."""
-        self.is_closed = True
+        self._closed.set()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed.is_set()
+
+    def wait_until_closed(self, timeout_s: float = 10.0) -> bool:
+        """Wait until it was closed; returns whether it was."""
+        return self._closed.wait(timeout_s)
 
     def cut(self) -> None:
         """Do nothing: no send waits for long."""

@@ -271,6 +271,31 @@ def test_a_hub_that_refuses_everything_is_away_and_no_record_is_given_up(make, h
     assert sorted(bench.arrived) == sorted(numbers(40))
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_refused_record_that_stays_alone_is_tried_again_until_the_hub_takes_it(make, hub, mode):
+    hub.state = "refusing"
+    bench = make(mode)
+    bench.log(1)
+    bench.run(100.0)
+    assert (bench.stats.held, bench.stats.dropped_total) == (1, 0)
+    assert 2 <= len(hub.sends) <= 6
+    hub.state = "ok"
+    bench.run(31.0)
+    assert bench.arrived == ["p0"]
+    assert (bench.stats.held, bench.stats.dropped_total) == (0, 0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_new_records_do_not_wait_for_one_that_is_refused_and_alone(make, hub, mode):
+    bench = make(mode)
+    bench.log(1, poison=True)
+    bench.run(200.0)
+    bench.log(1)
+    bench.run(3.0)
+    assert bench.arrived == ["p1"]
+    assert bench.stats.dropped == {Drop.REJECTED: 1}
+
+
 def test_records_are_split_until_an_event_fits(make, hub):
     hub.max_send_bytes = 3 * OVERHEAD_BYTES
     bench = make(batch_size=40)
@@ -299,7 +324,7 @@ def test_a_record_that_can_be_cut_to_fit_arrives(make, hub):
         asked.append(max_bytes)
         return line_of("cut")
 
-    bench.shipper._shorten = shorten
+    bench.shipper._refusals._shorten = shorten
     bench.log(5, size=300)
     bench.log(1, size=5_000)
     bench.run(5.0)
@@ -352,7 +377,7 @@ def test_the_states_of_an_outage_follow_each_other(make, hub):
 def test_drops_are_told_and_a_record_of_them_is_sent_after_the_recovery(make, hub):
     bench = make(max_lines=100)
     shipped = []
-    bench.shipper.ship_report = shipped.append
+    bench.shipper.teller.ship_report = shipped.append
     bench.log(1)
     bench.run(2.0)
     hub.state = "away"

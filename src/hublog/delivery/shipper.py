@@ -9,20 +9,20 @@ import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from threading import RLock
-from typing import Final, Protocol
+from typing import Final
 
 from hublog.delivery.batch import Source
 from hublog.delivery.batcher import Batcher
 from hublog.delivery.bounded_queue import NEVER
 from hublog.delivery.breaker import Breaker
 from hublog.delivery.courier import Courier, Outcome
-from hublog.delivery.drops import DropReport
 from hublog.delivery.inline import InlineCourier
 from hublog.delivery.packer import LINE_OVERHEAD_BYTES, OVERHEAD_BYTES, Packer
+from hublog.delivery.refusals import Refusals
 from hublog.delivery.replay import ReplayPace
-from hublog.delivery.state import StateMachine
-from hublog.delivery.stats import Circuit, Drop, State, Stats
+from hublog.delivery.stats import Circuit, Drop, Stats
 from hublog.delivery.stores import Mark, Stores
+from hublog.delivery.telling import Observer, Teller
 from hublog.delivery.transit import Transit
 from hublog.errors import (
     EventTooLargeError,
@@ -38,41 +38,13 @@ EVENTS_PER_SEND: Final = 16
 HOPELESS_FAILURES: Final = 2
 #: Lines do not wait in memory behind a send that takes longer.
 SLOW_SEND_S: Final = 1.0
-#: So many records may be refused in a row before it is the hub that is to blame.
-SUSPECTS_MAX: Final = 4
 #: The worker looks after the disk and a running send so often.
 LOOK_S: Final = 1.0
 #: With more events on disk when the hub is back they are sent beside the new ones, not before them.
 _RETIRED_EVENTS: Final = 4
 _MOVED_EVENTS: Final = 64
-#: From three quarters of its bound on the queue is emptied to disk.
-_HIGH: Final = 3
-_WHOLE: Final = 4
-
-
-class Observer(Protocol):
-    """What the shipper tells; called in the worker's thread, outside all locks."""
-
-    def batch_sent(
-        self, *, records: int, events: int, body_bytes: int, seconds: float, is_replay: bool, stats: Stats
-    ) -> None:
-        """Report that the hub accepted a send."""
-
-    def batch_failed(self, error: SendError, *, records: int, seconds: float, stats: Stats) -> None:
-        """Report that a send failed; the records are still held."""
-
-    def state_changed(self, old: State, new: State, *, error: SendError | None, stats: Stats) -> None:
-        """Report how delivery goes from now on."""
-
-    @property
-    def may_tell_drops(self) -> bool:
-        """Whether it is time to report what was lost."""
-
-    def records_dropped(self, dropped: DropReport) -> None:
-        """Report what was lost since the last report."""
-
-    def replayed(self, records: int, stats: Stats) -> None:
-        """Report that what had waited is sent."""
+#: From this part of its bound on the queue is emptied to disk.
+_HIGH: Final = 0.75
 
 
 class Shipper:
@@ -88,6 +60,9 @@ class Shipper:
         now: monotonic seconds.
         shorten: makes a line shorter that the hub does not take for its size; None where that cannot be.
         wall: the wall clock, for ``sent_at``.
+
+    Attributes:
+        teller: collects what the observer is told.
     """
 
     def __init__(
@@ -108,25 +83,16 @@ class Shipper:
         self._packer = packer
         self._batchers = list(batchers)
         self._breaker = breaker
-        self._observer = observer
+        self.teller = Teller(observer, stats=self.stats)
         self._now = now
-        self._shorten = shorten
         self._lock = RLock()
         self._transit = Transit(stores, packer=packer, wall=wall)
+        self._refusals = Refusals(self._transit, shorten=shorten, now=now)
         self._pace = ReplayPace(now=now)
-        self._machine = StateMachine()
-        self._error: SendError | None = None
         self._force = False
         self._was_replay = False
-        self._is_wary = False
         self._begun_mono = -math.inf
         self._retry_mono = -math.inf
-        self._unshipped: DropReport | None = None
-        self._tell: list[Callable[[], object]] = []
-        self._replayed = 0
-        self._batches = self._events = self._sent_bytes = self._failures = 0
-        #: Makes a record of what was dropped, to be sent; set by whoever can.
-        self.ship_report: Callable[[DropReport], object] = lambda _: None
 
     def step(self) -> float:
         """Do what is due; never waits for the network.
@@ -139,15 +105,16 @@ class Shipper:
                 if self._stores.spooler is not None:
                     self._stores.spooler.maintain()
                 self._hear()
+                self._refusals.retry()
                 self._offer()
                 self._hear()  # what was sent in this very thread
                 self._put_aside()
-                self._note_state()
-                self._report_drops()
+                has_sent, is_stuck = self._transit.sent_total > 0, self._courier.is_stuck
+                self.teller.note(self._stores, self._breaker, is_stuck=is_stuck, has_sent=has_sent)
                 wait = self._wait_s()
             finally:
-                tell, self._tell = self._tell, []
-        for say in tell:
+                sayings = self.teller.take()
+        for say in sayings:
             say()
         return wait
 
@@ -164,9 +131,7 @@ class Shipper:
     def borders(self) -> list[tuple[Source, int]]:
         """Return the lengths of the sources at which a put should end the worker's sleep."""
         queue = self._stores.queue
-        high = NEVER
-        if self._stores.spooler is not None and not self._is_high:
-            high = max(queue.max_lines * _HIGH // _WHOLE, 1)
+        high = NEVER if self._stores.spooler is None or self._is_high else self._high_lines
         is_waiting = self._breaker.wait_s() > 0
         found: list[tuple[Source, int]] = []
         for source, batcher in self._batchers:
@@ -194,9 +159,9 @@ class Shipper:
     @property
     def is_hopeless(self) -> bool:
         """Whether it is no use to wait for the hub: the circuit is open, or it never answered yet."""
-        never = self._transit.sent_total == 0 and self._failures >= HOPELESS_FAILURES
-        is_alone = bool(self._transit.suspects) and not len(self._transit)
-        return never or is_alone or self._breaker.state is not Circuit.CLOSED or self._courier.is_stuck
+        if self._courier.is_stuck or self._refusals.is_alone or self._breaker.state is not Circuit.CLOSED:
+            return True
+        return self._transit.sent_total == 0 and self.teller.totals.failures >= HOPELESS_FAILURES
 
     def refit(
         self,
@@ -249,37 +214,28 @@ class Shipper:
             self._stores.drop(reason)
             return before
 
-    def stats(self, *, unconfigured: int = 0, failed: int = 0, misfits: int = 0) -> Stats:
-        """Return a snapshot of the books; any thread may ask.
-
-        Args:
-            unconfigured: records that were refused since there is no hub, counted by the caller.
-            failed: records that could not be taken at all, counted by the caller.
-            misfits: values that did not fit their column, counted by the caller.
-        """
+    def stats(self) -> Stats:
+        """Return a snapshot of the books; any thread may ask."""
         with self._lock:
             books = self._stores.books()
-            dropped = dict(books.dropped)
-            for reason, number in ((Drop.NOT_CONFIGURED, unconfigured), (Drop.ERROR, failed)):
-                dropped[reason] = dropped.get(reason, 0) + number
+            totals = self.teller.totals
             return Stats(
-                accepted_total=books.accepted_total + unconfigured + failed,
+                accepted_total=books.accepted_total,
                 sent_total=self._transit.sent_total,
-                dropped={reason: number for reason, number in dropped.items() if number},
+                dropped={reason: number for reason, number in books.dropped.items() if number},
                 queued=books.queued,
                 in_flight=books.in_flight,
                 compressed=books.compressed,
                 spooled=books.spooled - self._transit.unsettled_lines,
                 adopted_total=books.adopted_total,
                 replayed_total=self._transit.replayed_total,
-                state=self._machine.state,
+                state=self.teller.state,
                 abandoned=self._courier.abandoned,
                 circuit=self._breaker.state,
-                batches_total=self._batches,
-                events_total=self._events,
-                sent_bytes_total=self._sent_bytes,
-                failures_total=self._failures,
-                misfits_total=misfits,
+                batches_total=totals.batches,
+                events_total=totals.events,
+                sent_bytes_total=totals.sent_bytes,
+                failures_total=totals.failures,
             )
 
     # What the courier brings back.
@@ -298,9 +254,11 @@ class Shipper:
         elif outcome.error is None:
             self._arrived(outcome)
         elif isinstance(outcome.error, EventTooLargeError):
-            self._too_large(outcome.error)
+            self._limit_events(outcome.error.limit_bytes)
+            self._refusals.too_large(outcome.error)
         elif isinstance(outcome.error, RejectedSendError):
-            self._refused(outcome.error, outcome.seconds)
+            if not self._refusals.refused(outcome.error):
+                self._failed(outcome.error, outcome.seconds)
         else:
             self._failed(outcome.error, outcome.seconds)
 
@@ -308,80 +266,33 @@ class Shipper:
         self._transit.set_suspects_aside()
         was_open = self._breaker.state is not Circuit.CLOSED
         self._breaker.succeeded()
-        self._error = None
         is_replay = self._transit.is_replay
         records, size = self._transit.arrived(outcome.accepted)
-        self._batches += 1
-        self._events += outcome.accepted
-        self._sent_bytes += size
         if is_replay:
             self._pace.sent(size)
-            self._replayed += records
-        if not len(self._transit):
-            self._is_wary = False
+        self._refusals.arrived()
         self._limit_events(self._courier.max_send_bytes)
         if was_open:
             self._stores.retire(_RETIRED_EVENTS * self._batchers[0][1].event_bytes)
-        self._say(
-            lambda: self._observer.batch_sent(
-                records=records,
-                events=outcome.accepted,
-                body_bytes=size,
-                seconds=outcome.seconds,
-                is_replay=is_replay,
-                stats=self.stats(),
-            )
+        self.teller.sent(
+            records=records,
+            events=outcome.accepted,
+            body_bytes=size,
+            seconds=outcome.seconds,
+            is_replay=is_replay,
         )
-        if self._replayed and not len(self._transit) and not self._stores.stored_lines:
-            replayed, self._replayed = self._replayed, 0
+        if not len(self._transit) and not self._stores.stored_lines and self.teller.emptied():
             self._pace.rest()
-            self._say(lambda: self._observer.replayed(replayed, self.stats()))
 
     def _failed(self, error: SendError, seconds: float) -> None:
-        self._failures += 1
-        records = self._transit.offered_lines
+        self.teller.failed(error, records=self._transit.offered_lines, seconds=seconds)
         if isinstance(error, TransientSendError) and error.retry_after_s > 0:
             self._breaker.throttled(wait_s=error.retry_after_s)
             self._pace.throttled()
         else:
             self._breaker.failed(permanent=isinstance(error, PermanentSendError))
         self._force = False
-        self._error = error
         self._transit.give_back()
-        self._say(
-            lambda: self._observer.batch_failed(error, records=records, seconds=seconds, stats=self.stats())
-        )
-
-    def _too_large(self, error: EventTooLargeError) -> None:
-        """Send fewer lines at once; one that is too large alone is cut, or else set aside."""
-        self._limit_events(error.limit_bytes)
-        if self._isolate():
-            return
-        room = error.limit_bytes - OVERHEAD_BYTES - LINE_OVERHEAD_BYTES
-        if self._transit.first_lines > 1:
-            self._transit.split_first()
-        elif not self._transit.cut_first(lambda line: self._shorten(line, room)):
-            self._transit.set_first_aside(Drop.TOO_LARGE, str(error))
-
-    def _refused(self, error: RejectedSendError, seconds: float) -> None:
-        """Find the record that the hub does not take among those that it does.
-
-        What it refuses is divided until it is one record. Such records are to blame if the hub takes
-        another one; if it refuses several in a row, it is the hub.
-        """
-        if self._isolate():
-            return
-        if self._transit.first_lines > 1:
-            self._transit.split_first()
-        elif len(self._transit.suspects) < SUSPECTS_MAX:
-            self._transit.suspect_first(str(error))
-        else:
-            self._failed(error, seconds)
-
-    def _isolate(self) -> bool:
-        """Send one event at a time from now on; returns whether it were several."""
-        self._is_wary = True
-        return self._transit.offered_events > 1
 
     def _limit_events(self, send_bytes: int) -> None:
         for _, batcher in self._batchers:
@@ -398,7 +309,7 @@ class Shipper:
             return
         if not len(self._transit):
             self._fill()
-        is_single = self._is_wary or self._breaker.state is not Circuit.CLOSED
+        is_single = self._refusals.is_wary or self._breaker.state is not Circuit.CLOSED
         bodies = self._transit.offer(1 if is_single else EVENTS_PER_SEND)
         if not bodies:
             return
@@ -425,8 +336,8 @@ class Shipper:
 
     def _fill(self) -> None:
         is_probe = self._breaker.state is not Circuit.CLOSED
-        is_single = self._is_wary or is_probe
-        max_lines = 1 if self._is_wary and is_probe else None
+        is_single = self._refusals.is_wary or is_probe
+        max_lines = 1 if self._refusals.is_wary and is_probe else None
         # New records and those that have waited take turns, and the latter are few: see ``ReplayPace``.
         self._was_replay = self._is_replay_due and not (self._is_new_due and self._was_replay)
         if not self._was_replay:
@@ -447,9 +358,12 @@ class Shipper:
     # What stays.
 
     @property
+    def _high_lines(self) -> int:
+        return max(int(self._stores.queue.max_lines * _HIGH), 1)
+
+    @property
     def _is_high(self) -> bool:
-        queue = self._stores.queue
-        return len(queue) * _WHOLE >= queue.max_lines * _HIGH
+        return len(self._stores.queue) >= self._high_lines
 
     @property
     def _is_blocked(self) -> bool:
@@ -468,41 +382,8 @@ class Shipper:
         for batch in batcher.take(_MOVED_EVENTS):
             self._stores.keep(batch.lines)
 
-    # What is told.
-
-    def _note_state(self) -> None:
-        for _ in range(2):
-            change = self._machine.update(
-                circuit=self._breaker.state,
-                failures=self._breaker.failures,
-                waiting=self._stores.stored_lines,
-                is_stuck=self._courier.is_stuck,
-            )
-            if change is None:
-                return
-            self._say(self._change_told(*change))
-
-    def _change_told(self, old: State, new: State) -> Callable[[], object]:
-        error = self._error
-        return lambda: self._observer.state_changed(old, new, error=error, stats=self.stats())
-
-    def _report_drops(self) -> None:
-        """Tell what was lost, once a minute at most; send a record of it when the hub is there."""
-        is_there = self._breaker.state is Circuit.CLOSED and not self._breaker.failures
-        if self._observer.may_tell_drops:
-            report = self._stores.drops.take_report()
-            if report is not None:
-                self._unshipped = report if self._unshipped is None else self._unshipped.merged(report)
-                self._say(lambda: self._observer.records_dropped(report))
-        if is_there and self._unshipped is not None and self._transit.sent_total:
-            unshipped, self._unshipped = self._unshipped, None
-            self._say(lambda: self.ship_report(unshipped))
-
-    def _say(self, what: Callable[[], object]) -> None:
-        self._tell.append(what)
-
     def _wait_s(self) -> float:
-        waits = [math.inf]
+        waits = [self._refusals.wait_s()]
         if self._stores.spooler is not None:
             waits.append(self._stores.spooler.wait_s())
         if self._courier.abandoned:

@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Final
 
 from hublog.settings import SyncPolicy
 
-if TYPE_CHECKING:  # the spool needs locks and limits that not every system has
+if TYPE_CHECKING:
     from hublog.delivery.spool import SpoolDirectory, SpoolRoot
+
+# Here and not where it is needed: that is a thread of ours, and a child that is forked in the middle of an
+# import can never do it again.
+_missing: ImportError | None = None
+try:
+    from hublog.delivery import spool
+except ImportError as error:  # it needs locks and limits that not every system has
+    _missing = error
 
 #: A root that cannot be used is tried again after this.
 RETRY_S: Final = 3.0
@@ -150,9 +158,9 @@ class SpoolDoor:
             self._root.abandon_after_fork()
 
     def _make_root(self) -> "SpoolRoot":
-        from hublog.delivery.spool import SpoolRoot  # noqa: PLC0415  # needs what not every system has
-
-        return SpoolRoot(
+        if _missing is not None:
+            raise _missing
+        return spool.SpoolRoot(
             self.path, max_bytes=self._max_bytes, sync=self._sync, now=self._now, wall=self._wall
         )
 

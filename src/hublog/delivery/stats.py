@@ -1,8 +1,9 @@
 """The books: what came in, what left, what was dropped and why, what is still held."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Self
 
 
 class Drop(StrEnum):
@@ -90,6 +91,15 @@ class Stats:
     sent_bytes_total: int = 0
     failures_total: int = 0
     misfits_total: int = 0
+
+    def with_refused(self, refused: Mapping[Drop, int]) -> Self:
+        """Return these books with records that never came to the stores, accepted and dropped at once."""
+        dropped = {drop: self.dropped.get(drop, 0) + refused.get(drop, 0) for drop in Drop}
+        return replace(
+            self,
+            accepted_total=self.accepted_total + sum(refused.values()),
+            dropped={drop: number for drop, number in dropped.items() if number},
+        )
 
     @property
     def dropped_total(self) -> int:

@@ -181,6 +181,11 @@ class Transit:
         self._offered = 0
         self.suspects.append((self._parcels.popleft(), reason))
 
+    def retry_suspects(self) -> None:
+        """Have the suspects sent again."""
+        self._parcels.extend(parcel for parcel, _ in self.suspects)
+        self.suspects = []
+
     def set_suspects_aside(self) -> None:
         """Give the suspects up: the hub takes others, so they are to blame."""
         suspects, self.suspects = self.suspects, []

@@ -7,7 +7,7 @@ from django.core import checks as django_checks
 
 from hublog.django import checks
 from hublog.django.project import lookup, read_project
-from hublog.pipeline import use_lookup
+from hublog.pipelines import use_lookup
 from hublog.reports import report
 
 

@@ -10,13 +10,12 @@ for ever for a hub that says nothing; then another thread cuts its connections.
 import concurrent.futures.thread  # noqa: F401
 import contextlib
 import inspect
-import os
 import platform
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from hublog.errors import EventTooLargeError, PermanentSendError, SendError
+from hublog.imports import importing
 from hublog.senders.client_errors import is_settled, translate
 from hublog.senders.connections import Connections, tls_context, watched
 from hublog.settings import EventHubSettings
@@ -47,10 +46,8 @@ class EventHubSender:
         connect: "Callable[[EventHubSettings], EventHubProducerClient] | None" = None,
         options: Mapping[str, object] | None = None,
     ) -> None:
-        with _loading.lock:
-            _load()
-        # For the client's name; remembered by ``platform``. Outside the lock: under gevent it forks.
-        platform.platform()
+        with importing():
+            _load(has_identity=not settings.connection_string)
         self._settings = settings
         self._connect = connect
         self._options = dict(options or {})
@@ -155,44 +152,7 @@ class EventHubSender:
             self.close()
 
 
-class _Loading:
-    """Keeps a fork from happening in the middle of an import.
-
-    A child inherits the import locks that another thread held, and nobody there to release them: its
-    own thread would wait for them for ever. So a fork waits until the client is loaded, about 0.1 s,
-    once in the life of a process; and never longer than the limit.
-    """
-
-    LIMIT_S: Final = 10.0
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self._is_held = False
-
-    def before_fork(self) -> None:
-        """Wait for an import that is under way."""
-        self._is_held = self.lock.acquire(timeout=self.LIMIT_S)
-
-    def after_fork(self) -> None:
-        """Go on, in the parent."""
-        if self._is_held:
-            self.lock.release()
-
-    def after_fork_in_child(self) -> None:
-        """Go on, in the child, whoever held the lock."""
-        self.lock = threading.Lock()
-
-
-_loading = _Loading()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_loading.before_fork,
-        after_in_parent=_loading.after_fork,
-        after_in_child=_loading.after_fork_in_child,
-    )
-
-
-def _load() -> None:
+def _load(*, has_identity: bool) -> None:
     """Load the client, and what it would load at its first connection."""
     import encodings.idna  # noqa: PLC0415
     import subprocess  # noqa: PLC0415  # for platform.platform(), which starts a process
@@ -200,8 +160,12 @@ def _load() -> None:
     import azure.eventhub  # noqa: PLC0415
     import certifi  # noqa: PLC0415
 
-    del encodings, azure, subprocess
     certifi.where()
+    platform.platform()  # for the client's name; ``platform`` remembers it
+    if has_identity:
+        with contextlib.suppress(ImportError):  # told when it is needed, see ``_credential``
+            import azure.identity  # noqa: PLC0415  # an extra, and 250 ms to load
+    del encodings, azure, subprocess
 
 
 def connect_producer(

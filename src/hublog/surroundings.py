@@ -1,0 +1,27 @@
+"""What surrounds the pipelines of a process: the framework's configuration, and who follows the settings."""
+
+from collections.abc import Callable
+from typing import Final
+
+from hublog.settings import Settings
+
+#: Gives the value of a setting by its environment name, None where it is not set.
+Lookup = Callable[[str], object | None]
+
+
+class Surroundings:
+    """What a framework's adapter has handed over.
+
+    Attributes:
+        lookup: gives the framework's values; None without an adapter.
+        framework: ``django``, ``flask`` or empty.
+    """
+
+    def __init__(self) -> None:
+        self.lookup: Lookup | None = None
+        self.framework = ""
+
+
+surroundings: Final = Surroundings()
+#: Called with the settings of a pipeline whenever they are read anew, in the thread that reads.
+followers: Final[list[Callable[[Settings], object]]] = []
