@@ -18,7 +18,7 @@ help:  ## what can be made
 demo: .venv/ready  ## the main job: three applications, one local hub, no record lost
 	@$(NEWEST)/python -m demo
 
-test: check test-oldest test-newest  ## all checks, then all tests on the oldest and the newest Python here
+test: check test-oldest test-newest test-faults-first  ## all checks, all tests on two Pythons, and faults
 
 check: .venv/ready  ## lint, format, types, layers
 	$(OLDEST)/ruff check
@@ -33,6 +33,9 @@ test-newest: .venv/ready
 	@if [ "$$(readlink .venv/oldest)" = "$$(readlink .venv/newest)" ]; then \
 		echo "only one supported Python is here: it has been tested"; \
 	else $(NEWEST)/python -m pytest -n 2; fi
+
+test-faults-first: .venv/ready  ## the forty rows of the fault matrix that each change has to pass
+	$(NEWEST)/python -m tests.faults --rows first --modes $(MODES) --jobs 2
 
 test-faults: .venv/ready  ## the fault matrix: real servers, real signals, one ledger a row
 	$(NEWEST)/python -m tests.faults

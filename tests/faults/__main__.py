@@ -5,12 +5,13 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 from tests.faults import report
 from tests.faults.expect import Mode, Verdict
-from tests.faults.matrix import FIRST, all_rows
+from tests.faults.matrix import FIRST, Row, all_rows
 from tests.faults.run import Run, run_row, runs_of
 
 REPORT: Final = Path("tests/faults/report.json")
@@ -28,19 +29,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Unknown: {', '.join(unknown)}. Rows: {', '.join(rows)}. Modes: {', '.join(letters)}.")
         return 2
     modes = tuple(letters[letter] for letter in asked.modes.split(","))
+    tasks = [(rows[name], *run) for name in names for run in runs_of(rows[name], modes) * asked.times]
     runs: list[Run] = []
-    for name in names:
-        for mode, variant in runs_of(rows[name], modes) * asked.times:
-            folder = Path(tempfile.mkdtemp(prefix=f"faults-{name}-"))
-            run = run_row(rows[name], mode, variant, folder, is_strict=asked.strict)
+    with ThreadPoolExecutor(asked.jobs) as pool:
+        for run, folder in pool.map(lambda task: _run_in_folder(*task, asked), tasks):
             runs.append(run)
             print(run, *([f"  see {folder}"] if asked.keep else []), sep="\n", flush=True)
-            if not asked.keep:
-                shutil.rmtree(folder, ignore_errors=True)
             report.write(asked.report, runs)
     runs.sort(key=lambda run: (names.index(run.row), list(Mode).index(run.mode)))
     print("\n" + report.table(report.lines_of(runs)))
     return int(any(run.verdict is Verdict.FAILED for run in runs))
+
+
+def _run_in_folder(row: Row, mode: Mode, variant: str, asked: argparse.Namespace) -> tuple[Run, Path]:
+    folder = Path(tempfile.mkdtemp(prefix=f"faults-{row.id}-"))
+    run = run_row(row, mode, variant, folder, is_strict=asked.strict)
+    if not asked.keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    return run, folder
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", default="", help="such as S1,S2; first for the first forty; default: all")
     parser.add_argument("--modes", default="M,O,A", help="of M (memory), O (overflow), A (always)")
     parser.add_argument("--times", type=int, default=1, help="how often each is run")
+    parser.add_argument("--jobs", type=int, default=1, help="how many at the same time")
     parser.add_argument("--report", type=Path, default=REPORT, help="where the table goes as JSON")
     parser.add_argument("--strict", action="store_true", help="no slack for a busy machine")
     parser.add_argument("--keep", action="store_true", help="keep the folder of each run")

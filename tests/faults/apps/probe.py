@@ -6,7 +6,7 @@ later, hublog's own among them: its statistics, the cost of a log call, memory, 
 """
 
 import atexit
-import faulthandler
+import contextlib
 import json
 import logging
 import os
@@ -108,6 +108,9 @@ def send_ours_alone() -> None:
 if os.environ.get("FAULTS_BOOK", "yes") == "yes":
     atexit.register(book)
 log.setLevel(logging.DEBUG)
-# Not enable(): it would take SIGABRT from the server.
 _stacks = (FOLDER / "stacks.txt").open("a")
-faulthandler.register(signal.SIGRTMIN + 5, file=_stacks, all_threads=True)
+with contextlib.suppress(ImportError):  # an isolated sub-interpreter has none
+    import faulthandler
+
+    # Not enable(): it would take SIGABRT from the server.
+    faulthandler.register(signal.SIGRTMIN + 5, file=_stacks, all_threads=True)

@@ -84,14 +84,21 @@ def event_loop():
 
 @case
 def patched_late():
-    """C4: gevent patches after the handler was made, before the first record."""
+    """C4: gevent or eventlet patches after the handler was made, before the first record."""
     probe.set_up()
-    from gevent import monkey
+    if sys.argv[2] == "gevent":
+        from gevent import monkey
 
-    monkey.patch_all()
-    import gevent
+        monkey.patch_all()
+        import gevent
 
-    gevent.joinall([gevent.spawn(log, f"greenlet{number}", 200) for number in range(5)])
+        gevent.joinall([gevent.spawn(log, f"greenlet{number}", 200) for number in range(5)])
+    else:
+        import eventlet
+
+        eventlet.monkey_patch()
+        for greenlet in [eventlet.spawn(log, f"greenlet{number}", 200) for number in range(5)]:
+            greenlet.wait()
 
 
 @case

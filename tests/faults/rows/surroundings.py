@@ -2,6 +2,8 @@
 
 import re
 import signal
+import subprocess
+import sys
 import time
 from typing import Final
 
@@ -53,9 +55,16 @@ def _c3(scene: Scene) -> None:
     scene.check(found and int(found[1]) <= 1, f"{found and found[0]} in the loop")
 
 
-@row("C4", "gevent patches late", same(Expect()), seconds=10, needs=modules("gevent"))
+@row(
+    "C4",
+    "gevent or eventlet patches late",
+    same(Expect()),
+    seconds=10,
+    variants=("gevent", "eventlet"),
+    needs={"gevent": modules("gevent"), "eventlet": modules("eventlet")},
+)
 def _c4(scene: Scene) -> None:
-    scene.run("surroundings", "patched_late")
+    scene.run("surroundings", "patched_late", scene.variant)
 
 
 @row("C5", "file descriptors used up", same(Expect(missing=0)), seconds=12)
@@ -68,11 +77,27 @@ def _c5(scene: Scene) -> None:
     scene.check(status == 0, f"it ended with {status}: {program.tail()}")
 
 
+_ISOLATED: Final = """
+import sys
+if sys.version_info < (3, 13): sys.exit()
+import _interpreters
+number = _interpreters.create("isolated")
+error = _interpreters.exec(number, "import orjson")
+sys.exit(error.formatted if error else 0)
+"""
+
+
+def _loads_isolated() -> str:
+    found = subprocess.run([sys.executable, "-c", _ISOLATED], capture_output=True, text=True, check=False)
+    return "" if found.returncode == 0 else f"not in an isolated interpreter: {found.stderr.strip()}"
+
+
 @row(
     "S21",
     "a sub-interpreter",
     disk(Expect(), memory=Expect(dropped=None)),
     variants=("legacy", "isolated"),
+    needs={"isolated": _loads_isolated},
     has_control=False,
 )
 def _s21(scene: Scene) -> None:
@@ -80,5 +105,7 @@ def _s21(scene: Scene) -> None:
     text = program.text()
     scene.check("ended inside" in text, f"it did not end: {program.tail()}")
     scene.check("'hublog'" not in text, "a thread was started in the sub-interpreter")
-    warnings = sum(line.startswith("WARNING hublog") for line in text.splitlines())
-    scene.check(warnings == 1, f"{warnings} warnings of the package")
+    warnings = [line for line in text.splitlines() if line.startswith("WARNING hublog")]
+    # In memory nobody can send them, and what is lost is told.
+    told = [line for line in warnings if "no thread" in line]
+    scene.check(len(told) == 1 and len(warnings) <= 1 + (not scene.has_spool), f"told: {warnings}")
