@@ -5,7 +5,7 @@ import threading
 import pytest
 
 import hublog
-from hublog import pipelines
+from hublog import pipelines, surroundings
 from hublog.delivery.stats import Drop
 from hublog.errors import SettingsError
 from hublog.handler import EventHubHandler
@@ -212,6 +212,26 @@ def test_the_last_handler_to_close_ends_the_thread_and_a_new_one_goes_on(sender,
     logger.info("second")
     assert hublog.flush(10)
     assert messages(sender) == ["first", "second"]
+
+
+def test_a_record_that_comes_while_the_settings_are_being_read_is_taken(sender, logger, monkeypatch):
+    monkeypatch.setenv("EVENTHUB_NAMESPACE_CONNECTION_STRING", CONNECTED)
+    seen = []
+
+    def follow(settings):
+        if not seen:  # as a signal handler does that logs, or another thread
+            seen.append(settings)
+            logger.info("amid")
+
+    surroundings.followers.append(follow)
+    try:
+        handler = EventHubHandler()
+        logger.addHandler(handler)
+        logger.info("first")
+        assert hublog.flush(10)
+    finally:
+        surroundings.followers.remove(follow)
+    assert sorted(messages(sender)) == ["amid", "first"]
 
 
 def test_closing_and_logging_in_turn_loses_nothing(sender, logger):

@@ -144,11 +144,12 @@ class Pipeline:
         settings = self._fixed or self._read_surroundings()
         if settings == self._settings:
             return settings
+        self.level, self.is_configured = settings.eventhub.level, True
+        self.is_enabled = settings.eventhub.enabled
+        # Behind them: a record that comes meanwhile, of another thread or a signal handler, relies on all three.
         self._settings = settings
         for follow in followers:
             follow(settings)
-        self.is_enabled, self.is_configured = settings.eventhub.enabled, True
-        self.level = settings.eventhub.level
         process = self._process
         if process is not None:
             process.adviser = Adviser(settings.eventhub)
