@@ -146,7 +146,7 @@ class Pipeline:
             return settings
         self.level, self.is_configured = settings.eventhub.level, True
         self.is_enabled = settings.eventhub.enabled
-        # Behind them: a record that comes meanwhile, of another thread or a signal handler, relies on all three.
+        # Behind them: a record that comes meanwhile, from wherever, relies on all three.
         self._settings = settings
         for follow in followers:
             follow(settings)
