@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from hublog import pipelines
-from hublog.capture.handler import CaptureHandler
+from hublog.capture.handler import MAX_DEPTH, MAX_INSIDE, CaptureHandler
 from hublog.delivery.stats import Circuit, Drop
 from hublog.errors import TransientSendError
 from hublog.pipeline import Pipeline
@@ -30,6 +30,9 @@ class Front(CaptureHandler):
 
     def capture(self, record):
         self.pipeline.accept(record)
+
+    def refuse(self):
+        self.pipeline.refuse_nested()
 
 
 @pytest.fixture
@@ -184,18 +187,42 @@ def test_a_str_that_logs_is_shipped_too(make_logger):
     assert {row["message"] for row in rows(sender)} == {"inner", "outer"}
 
 
-def test_a_str_that_logs_itself_ends(make_logger):
+def test_a_str_that_logs_itself_ends_and_what_is_lost_is_counted_and_told(make_logger, caplog):
     sender = MemorySender()
     logger, pipeline = make_logger(sender)
+    calls = []
 
     class Endless:
         def __str__(self):
-            logger.info("%s", self)
+            calls.append(1)
+            logger.info("%s", self, extra={"shown": self})
             return "done"
 
-    logger.info("%s", Endless())
+    with caplog.at_level(logging.WARNING, "hublog.internal"):
+        logger.info("%s", Endless())
     assert pipeline.flush(10)
-    assert [row["message"] for row in rows(sender)] == ["done"] * 3
+    found = rows(sender)
+    assert {row["message"] for row in found} == {"done"}
+    assert MAX_DEPTH <= len(found) <= 3 * MAX_INSIDE
+    assert pipeline.stats().dropped == {Drop.NESTED: len(calls) + 1 - len(found)}
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "__str__ that logs itself" in caplog.text
+
+
+def test_each_of_many_records_inside_one_log_call_is_taken(make_logger):
+    sender = MemorySender()
+    logger, pipeline = make_logger(sender)
+
+    class Chatty:
+        def __str__(self):
+            for number in range(3 * MAX_INSIDE):
+                logger.info("inner %d", number)
+            return "outer"
+
+    logger.info("%s", Chatty())
+    assert pipeline.flush(10)
+    assert len({row["message"] for row in rows(sender)}) == 3 * MAX_INSIDE + 1
+    assert pipeline.stats().dropped == {}
 
 
 def test_no_connection_is_one_warning_and_the_records_are_counted(caplog):

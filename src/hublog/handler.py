@@ -67,6 +67,10 @@ class EventHubHandler(CaptureHandler):
         except Exception as error:  # noqa: BLE001  # a log call never raises; the record is counted
             pipeline.failed(error)
 
+    def refuse(self) -> None:
+        """Have a record counted that was logged inside too many log calls."""
+        self._pipeline.refuse_nested()
+
     def flush(self) -> None:
         """Send what waits, for at most the exit timeout; inside ``dictConfig`` do nothing.
 

@@ -18,7 +18,7 @@ from typing import Final
 
 from hublog.capture.fields import Misfits
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.handler import enter_own_thread
+from hublog.capture.handler import MAX_DEPTH, enter_own_thread
 from hublog.capture.record_ids import RecordIds
 from hublog.delivery.courier import Sender
 from hublog.delivery.drops import DropReport
@@ -71,6 +71,7 @@ class Pipeline:
         self._process: Process | None = None
         self._is_told = False
         self._errors = Tally()
+        self._nested = Tally()
         self._handlers: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
         #: Whether more than one handler may feed this pipeline, so that a record must be known again.
         self.is_shared = False
@@ -133,6 +134,19 @@ class Pipeline:
             report(
                 logging.ERROR,
                 f"A record could not be taken: {type(error).__name__}. It is counted as dropped.",
+            )
+
+    def refuse_nested(self) -> None:
+        """Count a record that was logged inside too many log calls; tell the first one."""
+        if not self.is_enabled:
+            return
+        self._nested.add()
+        if self._nested.read() == 1:
+            report(
+                logging.WARNING,
+                "A record is lost that was logged in the middle of a log call, that one in the middle of"
+                f" another, and so on: {MAX_DEPTH} may stand so. Look for a __str__ that logs itself, or a signal"
+                " handler that logs and is called faster than it returns. Such records are counted.",
             )
 
     def read(self) -> Settings:
@@ -207,7 +221,11 @@ class Pipeline:
         process = self.process
         if process is None:
             return Stats()
-        refused = {Drop.NOT_CONFIGURED: process.unconfigured.read(), Drop.ERROR: self._errors.read()}
+        refused = {
+            Drop.NOT_CONFIGURED: process.unconfigured.read(),
+            Drop.ERROR: self._errors.read(),
+            Drop.NESTED: self._nested.read(),
+        }
         return replace(process.shipper.stats().with_refused(refused), misfits_total=process.misfits.read())
 
     def retire(self) -> None:
@@ -223,7 +241,7 @@ class Pipeline:
         _inherited.append(self._processes)
         self._processes = {}
         self._process = None
-        self._errors = Tally()
+        self._errors, self._nested = Tally(), Tally()
 
     def start(self) -> Process:
         """Return the state of this process; makes it, with neither thread nor file."""

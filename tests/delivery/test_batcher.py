@@ -192,3 +192,38 @@ def test_no_line_waits_longer_than_the_linger_when_asked_in_time(arrivals, batch
     run_until(clock() + 3.0)
     assert [line for _, line in left] == [b"%d" % number for number in range(len(born))]
     assert all(at - born[int(line)] <= 1.0 + 1e-6 for at, line in left)
+
+
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just("put"), st.integers(1, 30)),
+            st.tuples(st.just("pass"), st.sampled_from([0.01, 0.2, 0.3, 1.0, 5.0])),
+            st.tuples(st.just("look"), st.just(0)),
+            st.tuples(st.just("flush"), st.just(0)),
+        ),
+        max_size=20,
+    ),
+    before=st.integers(0, 3),
+    late=st.integers(0, 3),
+)
+def test_no_line_is_left_asleep_that_comes_just_before_the_sleep(steps, before, late):
+    """As the worker does: look, and what comes from now on must wake it, be it earlier than the border."""
+    clock, queue, batcher = make(batch_size=10)
+    for step, value in steps:
+        match step:
+            case "put":
+                put(queue, value)
+            case "pass":
+                clock.advance(value)
+            case "flush":
+                batcher.flush()
+            case "look":
+                while batcher.wait_s() == 0.0:
+                    batcher.take()
+    put(queue, before)
+    while (wait := batcher.wait_s()) == 0.0:
+        batcher.take()
+    put(queue, late)  # here the worker has told how long it will sleep
+    border = batcher.wake_at()
+    assert len(queue) == 0 or wait <= 1.0 or len(queue) >= border

@@ -6,8 +6,11 @@ from typing import Final
 
 from hublog.reports import LOGGER_NAME
 
-#: Logging from inside a log call (``__str__`` that logs, a finalizer, a signal handler) is kept to here.
-MAX_DEPTH: Final = 3
+#: Logging from inside a log call (``__str__`` that logs, a finalizer, a signal handler) is kept to here: a
+#: ``__str__`` that logs itself would never end, and signals that come faster than a log call would pile up.
+MAX_DEPTH: Final = 16
+#: And to so many calls inside one, since a value may be shown more than once.
+MAX_INSIDE: Final = 100
 #: The depth of our own thread: nothing that it or a library under it logs is shipped.
 OWN_THREAD: Final = 1_000
 
@@ -21,6 +24,8 @@ _IS_OWN_MAX = 4_096
 # A context variable, not a threading.local: one made before gevent patches is shared by all greenlets,
 # and a depth, not a flag: a signal handler may log while this thread formats.
 _depth: ContextVar[int] = ContextVar("hublog_depth", default=0)
+#: Calls inside the one that is inside the outermost, counted in one place for all of them.
+_inside: ContextVar[list[int] | None] = ContextVar("hublog_inside", default=None)
 
 
 def enter_own_thread() -> None:
@@ -52,16 +57,35 @@ class CaptureHandler(logging.Handler):
         if is_own is None:
             is_own = _look_at(record.name)
         depth = _depth.get()
-        if is_own or depth >= MAX_DEPTH:
+        if is_own or depth:
+            if not is_own and depth < OWN_THREAD:
+                self._emit_inside(record, depth)
             return
-        token = _depth.set(depth + 1)
+        token = _depth.set(1)
         try:
             self.capture(record)
         finally:
             _depth.reset(token)
 
+    def _emit_inside(self, record: logging.LogRecord, depth: int) -> None:
+        inside = (_inside.get() if depth > 1 else None) or [0]
+        inside[0] += 1
+        if depth >= MAX_DEPTH or inside[0] > MAX_INSIDE:
+            self.refuse()
+            return
+        tokens = _inside.set(inside), _depth.set(depth + 1)
+        try:
+            self.capture(record)
+        finally:
+            _inside.reset(tokens[0])
+            _depth.reset(tokens[1])
+
     def capture(self, record: logging.LogRecord) -> None:
         """Take the record; runs in the caller's thread."""
+        raise NotImplementedError
+
+    def refuse(self) -> None:
+        """Count a record that was logged too deep inside log calls, or too often, and is lost."""
         raise NotImplementedError
 
 

@@ -101,7 +101,8 @@ class Batcher:
 
     def wake_at(self) -> int:
         """Return the queue length that should wake the worker before the wait is over."""
-        if not len(self._source):
+        # A line that has come since the last look was not counted with when the wait was told.
+        if self._oldest_mono is None or not len(self._source):
             return 1
         if self._left_mono + self._pace_s <= self._now():
             return min(self._batch_size, self._half)

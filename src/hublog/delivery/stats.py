@@ -7,7 +7,19 @@ from typing import Self
 
 
 class Drop(StrEnum):
-    """Why a record was lost here."""
+    """Why a record was lost here.
+
+    Attributes:
+        QUEUE_FULL: memory was full, and nothing less severe was in it.
+        SPOOL_FULL: the disk's bound was reached, and it was the oldest.
+        DAMAGED: it could not be read back.
+        TOO_LARGE: the hub does not take it for its size.
+        REJECTED: the hub refuses it for itself.
+        NOT_CONFIGURED: there is no connection to a hub.
+        EXIT: the process ended, and it was in memory alone.
+        NESTED: it was logged too deep inside other log calls.
+        ERROR: an error of ours.
+    """
 
     QUEUE_FULL = "queue_full"
     SPOOL_FULL = "spool_full"
@@ -16,6 +28,7 @@ class Drop(StrEnum):
     REJECTED = "rejected"
     NOT_CONFIGURED = "not_configured"
     EXIT = "exit"
+    NESTED = "nested"
     ERROR = "error"
 
 
