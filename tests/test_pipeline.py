@@ -28,11 +28,11 @@ class Front(CaptureHandler):
         super().__init__()
         self.pipeline = pipeline
 
-    def capture(self, record):
-        self.pipeline.accept(record)
+    def capture(self, record, *, is_deep=False):
+        self.pipeline.accept(record, is_deep=is_deep)
 
-    def refuse(self):
-        self.pipeline.refuse_nested()
+    def refuse(self, record):
+        self.pipeline.refuse_nested(record)
 
 
 @pytest.fixture
@@ -200,13 +200,33 @@ def test_a_str_that_logs_itself_ends_and_what_is_lost_is_counted_and_told(make_l
 
     with caplog.at_level(logging.WARNING, "hublog.internal"):
         logger.info("%s", Endless())
-    assert pipeline.flush(10)
-    found = rows(sender)
-    assert {row["message"] for row in found} == {"done"}
+        assert pipeline.flush(10)
+    found = [row for row in rows(sender) if row["message"] == "done"]
     assert MAX_DEPTH <= len(found) <= 3 * MAX_INSIDE
     assert pipeline.stats().dropped == {Drop.NESTED: len(calls) + 1 - len(found)}
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "__str__ that logs itself" in caplog.text
+
+
+def test_with_always_records_deep_inside_others_wait_in_memory_and_no_others(make_logger, tmp_path):
+    logger, pipeline = make_logger(
+        MemorySender(), spool=SpoolMode.ALWAYS, spool_dir=tmp_path / "spool", batch_timeout_seconds=60.0
+    )
+
+    class Nested:
+        def __init__(self, depth):
+            self.depth = depth
+
+        def __str__(self):
+            if self.depth:
+                logger.info("%s", Nested(self.depth - 1))
+            return f"depth {self.depth}"
+
+    logger.info("%s", Nested(4))
+    stats = pipeline.stats()
+    assert (stats.queued, stats.spooled) == (3, 2)
+    assert pipeline.flush(10)
+    assert pipeline.stats().sent_total == 5
 
 
 def test_each_of_many_records_inside_one_log_call_is_taken(make_logger):

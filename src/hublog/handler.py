@@ -53,7 +53,7 @@ class EventHubHandler(CaptureHandler):
         """The pipeline that this handler feeds; others may feed it too."""
         return self._pipeline
 
-    def capture(self, record: logging.LogRecord) -> None:
+    def capture(self, record: logging.LogRecord, *, is_deep: bool = False) -> None:
         """Hand the record to the pipeline, once even where two handlers of it see the record."""
         pipeline = self._pipeline
         try:
@@ -63,13 +63,13 @@ class EventHubHandler(CaptureHandler):
                 return
             if pipeline.is_shared and _is_second(record):
                 return
-            pipeline.accept(record)
+            pipeline.accept(record, is_deep=is_deep)
         except Exception as error:  # noqa: BLE001  # a log call never raises; the record is counted
             pipeline.failed(error)
 
-    def refuse(self) -> None:
+    def refuse(self, record: logging.LogRecord) -> None:
         """Have a record counted that was logged inside too many log calls."""
-        self._pipeline.refuse_nested()
+        self._pipeline.refuse_nested(record)
 
     def flush(self) -> None:
         """Send what waits, for at most the exit timeout; inside ``dictConfig`` do nothing.

@@ -18,7 +18,7 @@ from typing import Final
 
 from hublog.capture.fields import Misfits
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.handler import MAX_DEPTH, enter_own_thread
+from hublog.capture.handler import enter_own_thread
 from hublog.capture.record_ids import RecordIds
 from hublog.delivery.courier import Sender
 from hublog.delivery.drops import DropReport
@@ -71,7 +71,6 @@ class Pipeline:
         self._process: Process | None = None
         self._is_told = False
         self._errors = Tally()
-        self._nested = Tally()
         self._handlers: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
         #: Whether more than one handler may feed this pipeline, so that a record must be known again.
         self.is_shared = False
@@ -82,8 +81,13 @@ class Pipeline:
         #: The level that applies to handlers which have none of their own.
         self.level = logging.NOTSET
 
-    def accept(self, record: logging.LogRecord) -> None:
-        """Encode a record and put it into the queue; never waits, never raises; any thread."""
+    def accept(self, record: logging.LogRecord, *, is_deep: bool = False) -> None:
+        """Encode a record and put it into the queue; never waits, never raises; any thread.
+
+        Args:
+            record: the record.
+            is_deep: it must be quick, so that it goes to memory in the mode ``always``, too.
+        """
         process = self._process
         # The record carries the process id already, which spares a system call.
         if process is None or record.process != process.pid:
@@ -92,7 +96,8 @@ class Pipeline:
             process.unconfigured.add()
             return
         line = process.encode(record)
-        if not process.put(line, record.levelno):
+        put = process.queue.put if is_deep else process.put
+        if not put(line, record.levelno):
             process.put_when_full(line, record)
         if process.worker.is_missing or exits.is_begun:
             self._see_to(process)
@@ -136,18 +141,10 @@ class Pipeline:
                 f"A record could not be taken: {type(error).__name__}. It is counted as dropped.",
             )
 
-    def refuse_nested(self) -> None:
-        """Count a record that was logged inside too many log calls; tell the first one."""
-        if not self.is_enabled:
-            return
-        self._nested.add()
-        if self._nested.read() == 1:
-            report(
-                logging.WARNING,
-                "A record is lost that was logged in the middle of a log call, that one in the middle of"
-                f" another, and so on: {MAX_DEPTH} may stand so. Look for a __str__ that logs itself, or a signal"
-                " handler that logs and is called faster than it returns. Such records are counted.",
-            )
+    def refuse_nested(self, record: logging.LogRecord) -> None:
+        """Count a record that was logged inside too many log calls, and is lost."""
+        if self.is_enabled:
+            self._this_process().drops.refuse(record.levelname, record.name, Drop.NESTED)
 
     def read(self) -> Settings:
         """Return the settings in force; reads them at the first call."""
@@ -221,11 +218,7 @@ class Pipeline:
         process = self.process
         if process is None:
             return Stats()
-        refused = {
-            Drop.NOT_CONFIGURED: process.unconfigured.read(),
-            Drop.ERROR: self._errors.read(),
-            Drop.NESTED: self._nested.read(),
-        }
+        refused = {Drop.NOT_CONFIGURED: process.unconfigured.read(), Drop.ERROR: self._errors.read()}
         return replace(process.shipper.stats().with_refused(refused), misfits_total=process.misfits.read())
 
     def retire(self) -> None:
@@ -241,7 +234,7 @@ class Pipeline:
         _inherited.append(self._processes)
         self._processes = {}
         self._process = None
-        self._errors, self._nested = Tally(), Tally()
+        self._errors = Tally()
 
     def start(self) -> Process:
         """Return the state of this process; makes it, with neither thread nor file."""

@@ -9,6 +9,8 @@ from hublog.reports import LOGGER_NAME
 #: Logging from inside a log call (``__str__`` that logs, a finalizer, a signal handler) is kept to here: a
 #: ``__str__`` that logs itself would never end, and signals that come faster than a log call would pile up.
 MAX_DEPTH: Final = 16
+#: From this depth on nothing is done that may take longer, such as a write to the disk.
+DEEP: Final = 2
 #: And to so many calls inside one, since a value may be shown more than once.
 MAX_INSIDE: Final = 100
 #: The depth of our own thread: nothing that it or a library under it logs is shipped.
@@ -71,20 +73,25 @@ class CaptureHandler(logging.Handler):
         inside = (_inside.get() if depth > 1 else None) or [0]
         inside[0] += 1
         if depth >= MAX_DEPTH or inside[0] > MAX_INSIDE:
-            self.refuse()
+            self.refuse(record)
             return
         tokens = _inside.set(inside), _depth.set(depth + 1)
         try:
-            self.capture(record)
+            self.capture(record, is_deep=depth >= DEEP)
         finally:
             _inside.reset(tokens[0])
             _depth.reset(tokens[1])
 
-    def capture(self, record: logging.LogRecord) -> None:
-        """Take the record; runs in the caller's thread."""
+    def capture(self, record: logging.LogRecord, *, is_deep: bool = False) -> None:
+        """Take the record; runs in the caller's thread.
+
+        Args:
+            record: the record.
+            is_deep: whether it was logged inside log calls, ``DEEP`` of them or more.
+        """
         raise NotImplementedError
 
-    def refuse(self) -> None:
+    def refuse(self, record: logging.LogRecord) -> None:
         """Count a record that was logged too deep inside log calls, or too often, and is lost."""
         raise NotImplementedError
 

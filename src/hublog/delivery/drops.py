@@ -45,6 +45,10 @@ _ADVICE: Final[Mapping[Drop, str]] = {
         "The hub refused them while it took others; in a mode with a disk they are set aside where"
         " EVENTHUB_LOG_SPOOL_DIR is."
     ),
+    Drop.NESTED: (
+        "They were logged in the middle of log calls that were in the middle of others: look for a __str__"
+        " that logs itself, or a signal handler that logs and is called faster than it returns."
+    ),
     Drop.ERROR: "That is an error in hublog: please report it, with its lines before this one.",
 }
 
@@ -149,14 +153,15 @@ class DropBook:
         if count:
             self.add(reason, "", "", count)
 
-    def refuse(self, level: str, logger: str) -> None:
-        """Count a record that was refused at the door, since the queue was full.
+    def refuse(self, level: str, logger: str, reason: Drop = Drop.QUEUE_FULL) -> None:
+        """Count a record that was refused at the door and never entered the queue.
 
         Args:
             level: name of its level.
             logger: name of its logger.
+            reason: why it was.
         """
-        self.journal.append((Drop.QUEUE_FULL, level, logger, 1, True))
+        self.journal.append((reason, level, logger, 1, True))
         self.tidy()
 
     @staticmethod
