@@ -161,7 +161,6 @@ class Process:
 
     def end(self) -> None:
         """Count what is lost, and leave what is on disk to others; for the exit."""
-        self.report_drops()
         if self.stores.memory_lines and self.stores.spooler is not None:
             self.shipper.secure()
         lost = self.shipper.drop_held(Drop.EXIT)
@@ -169,6 +168,9 @@ class Process:
             report(logging.WARNING, f"{lost} records could not be delivered before the exit and are lost.")
         self.observer.end(self.shipper.stats())
         self.shipper.close_spool(at_exit=True)
+        # Behind all that may lose some, and the books find out what others have dropped of ours.
+        self.shipper.stats()
+        self.report_drops()
 
     def send_inline(self, timeout_s: float) -> None:
         """Send in this thread what waits, since no other can be had; for the exit."""

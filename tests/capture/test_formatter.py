@@ -377,3 +377,15 @@ def test_fast_and_slow_way_agree():
     for row in (fast, slow):
         del row["sequence"], row["record_id"]
     assert fast == slow
+
+
+def test_a_message_that_alone_is_too_long_is_cut_and_the_rest_stays():
+    formatter = LineFormatter(ServiceSettings(), max_record_bytes=4_096)
+    record = make_record("%s", ("ä" * 1_000_000,), extra={"order": {"items": ["x" * 50] * 10}})
+    line = formatter.encode(record)
+    row = strict(line)
+    assert len(line) <= 4_096
+    assert row["truncated"] is True
+    assert row["message"][0] == row["message"][-1] == "ä"
+    assert row["extra"]["order"] == {"items": ["x" * 50] * 10}
+    assert row["extra"]["original_bytes"] > 2_000_000

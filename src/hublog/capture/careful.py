@@ -30,6 +30,9 @@ _KEPT: Final = (
     "truncated",
 )
 _MAX_ID: Final = 64
+_TEXTS: Final = frozenset(
+    {"message", "message_template", "exception_stacktrace", "stack_info", "exception_message"}
+)
 _T = TypeVar("_T")
 _NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
@@ -117,16 +120,17 @@ def fit(
         row: what ``careful_row`` gave.
         encode: makes the whole line, ids and static columns included.
         max_bytes: limit of the line, 1 KiB or more.
-        original: length of the whole line where it is known already.
+        original: length of the whole line where it is known to be too long already; else 0.
 
     Returns:
         The line. It is over the limit only if ids and static columns alone are.
     """
-    line = encode(row)
-    if len(line) <= max_bytes:
-        return line
-    original = max(original, len(line))
-    row = {**row, "truncated": True}
+    if not original:
+        line = encode(row)
+        if len(line) <= max_bytes:
+            return line
+        original = len(line)
+    row = {**_cut_endless(row, max_bytes), "truncated": True}
     for cut in (_cut_stack, _cut_extra_values, _drop_extra, _cut_message, _drop_rest):
         row = cut(row, max_bytes)
         extra = row.get("extra")
@@ -180,6 +184,13 @@ def _context() -> EncodedContext:
     return now.encoded or encode_context(now)
 
 
+def _cut_endless(row: dict[str, object], max_bytes: int) -> dict[str, object]:
+    """Cut texts that alone are longer than the line may be, before each try would encode all of them."""
+    endless = {name for name in _TEXTS if isinstance(text := row.get(name), str) and len(text) > max_bytes}
+    limit = _text_limit(max_bytes)
+    return {name: _cut(value, limit) if name in endless else value for name, value in row.items()}
+
+
 def _cut_stack(row: dict[str, object], max_bytes: int) -> dict[str, object]:
     limit = max(max_bytes // 4, 256)
     names = ("exception_stacktrace", "stack_info", "exception_message")
@@ -209,9 +220,12 @@ def _drop_extra(row: dict[str, object], max_bytes: int) -> dict[str, object]:
 
 
 def _cut_message(row: dict[str, object], max_bytes: int) -> dict[str, object]:
-    limit = max(max_bytes // 16, 64)  # escapes make up to six bytes of a character, and there are two texts
-    names = ("message", "message_template", "exception_stacktrace", "stack_info", "exception_message")
-    return {name: _cut(value, limit) if name in names else value for name, value in row.items()}
+    limit = _text_limit(max_bytes)
+    return {name: _cut(value, limit) if name in _TEXTS else value for name, value in row.items()}
+
+
+def _text_limit(max_bytes: int) -> int:
+    return max(max_bytes // 16, 64)  # escapes make up to six bytes of a character, and there are two texts
 
 
 def _drop_rest(row: dict[str, object], max_bytes: int) -> dict[str, object]:

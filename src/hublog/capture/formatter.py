@@ -105,6 +105,7 @@ class LineFormatter:
                     if misfits:
                         self._misfits.add(misfits)
                     return line
+                del line  # it may be large
             except (Exception, SystemExit):  # noqa: BLE001, S110  # the slow way shows what it was as a mark
                 pass
         return self._slow(record, prefix, sequence, created, length)

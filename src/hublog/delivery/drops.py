@@ -37,7 +37,8 @@ _ADVICE: Final[Mapping[Drop, str]] = {
         " what memory cannot hold (EVENTHUB_LOG_SPOOL=overflow)."
     ),
     Drop.SPOOL_FULL: (
-        "The disk had no room: raise EVENTHUB_LOG_SPOOL_BYTES, or free space where EVENTHUB_LOG_SPOOL_DIR is."
+        "The disk had no room, or somebody removed files: raise EVENTHUB_LOG_SPOOL_BYTES, or look where"
+        " EVENTHUB_LOG_SPOOL_DIR is."
     ),
     Drop.DAMAGED: "Files were damaged: check the disk where EVENTHUB_LOG_SPOOL_DIR is.",
     Drop.TOO_LARGE: "The hub takes no events of that size: lower EVENTHUB_LOG_RECORD_BYTES.",

@@ -3,7 +3,7 @@
 import json
 from typing import Final
 
-from tests.faults.expect import Expect
+from tests.faults.expect import Expect, Mode
 from tests.faults.matrix import disk, row, same
 from tests.faults.scene import EXIT_S, GRACE_S, Scene
 
@@ -44,7 +44,10 @@ def _x2(scene: Scene) -> None:
 @row(
     "X3",
     "records from later exit hooks, outliving threads, finalizers at teardown",
-    same(Expect(exit_s=_HUNG_EXIT_S)),
+    # With the interpreter half gone nobody can wait for the hub: in memory it is counted.
+    lambda mode, variant: Expect(
+        exit_s=_HUNG_EXIT_S, dropped=None if (mode, variant) == (Mode.MEMORY, "finalizer") else 0
+    ),
     variants=("after_ours", "outliving_thread", "finalizer"),
 )
 def _x3(scene: Scene) -> None:
