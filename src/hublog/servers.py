@@ -29,6 +29,8 @@ STEERING: Final = frozenset(
     if hasattr(signal, name)
 )
 _LOOK_S: Final = 1.0
+#: And the longer it has run, the less is new: a fifth of its age.
+_SHARE_OF_AGE: Final = 0.2
 _LOST: Final = "so records that wait in memory then are lost"
 _ALWAYS: Final = "EVENTHUB_LOG_SPOOL=always"
 _HOOK: Final = "EVENTHUB_LOG_TERM_HOOK=true"
@@ -180,15 +182,15 @@ class Adviser:
         self._settings = settings
         self._around = around
         self._now = now
-        self._next_mono = now()
+        self._begun_mono = self._next_mono = now()
         self._told: set[str] = set()
 
     def look(self) -> list[str]:
-        """Return the lines that it has not returned yet; once a second at most it really looks."""
+        """Return the lines that it has not returned yet; looks each second at first, then less often."""
         now = self._now()
         if now < self._next_mono:
             return []
-        self._next_mono = now + _LOOK_S
+        self._next_mono = now + max(_LOOK_S, (now - self._begun_mono) * _SHARE_OF_AGE)
         found = [line for line in advice(self._settings, self._around) if line not in self._told]
         self._told.update(found)
         return found

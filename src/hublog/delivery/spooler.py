@@ -24,8 +24,8 @@ from hublog.settings import SyncPolicy
 if TYPE_CHECKING:  # the spool needs locks and limits that not every system has
     from hublog.delivery.spool import SpoolDirectory
 
-#: Dead processes are looked for so often, and the bound is kept.
-LOOK_S: Final = 1.0
+#: Dead processes are looked for so often, and the bound is kept: their records are sent within two seconds.
+LOOK_S: Final = 1.5
 #: What is to be forced onto the device waits so long.
 SYNC_S: Final = 0.5
 #: A disk that refuses is looked after no more often than this.
@@ -376,12 +376,14 @@ class Spooler:
 
     def _book_losses(self) -> None:
         """Count what was lost on disk since the last time."""
-        totals = self._totals()
-        totals.dropped += self._door.orphans_dropped_total
+        dropped, damaged = self._gone.dropped + self._door.orphans_dropped_total, self._gone.damaged
+        for directory in self._directories():
+            dropped += directory.dropped_total
+            damaged += directory.damaged_total
         for drop, lost, booked in (
-            (Drop.SPOOL_FULL, totals.dropped, self._booked.dropped),
-            (Drop.DAMAGED, totals.damaged, self._booked.damaged),
+            (Drop.SPOOL_FULL, dropped, self._booked.dropped),
+            (Drop.DAMAGED, damaged, self._booked.damaged),
         ):
             if lost > booked:
                 self._drops.add_number(drop, lost - booked)
-        self._booked.dropped, self._booked.damaged = totals.dropped, totals.damaged
+        self._booked.dropped, self._booked.damaged = dropped, damaged
