@@ -79,12 +79,14 @@ class Program:
         self.folder = folder
         self._begin_mono = 0.0
         self.output = folder / "output"
+        # Without coverage: a child forked amid threads waits for the lock of its collector for ever.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
         path = os.pathsep.join([str(HERE), str(folder)])
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, *command],
                 cwd=folder,
-                env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **environ},
+                env={**inherited, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **environ},
                 stdout=output,
                 stderr=output,
             )

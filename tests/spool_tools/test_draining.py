@@ -356,8 +356,8 @@ def test_what_cannot_be_sent_stays_and_is_told_at_the_end(root, start, timeout, 
     name = leave_by_kill(root, 20)
     status, out, err = end(start(AWAY, "--timeout", timeout))
     assert (status, out) == (1, "0 records sent.\n")
-    line = err.splitlines()[-1]
-    assert line.startswith(f"hublog: 20 records of dead processes still wait in {root}, since {said}")
+    # Not always the last: a send that is under way may fail a moment later.
+    assert f"hublog: 20 records of dead processes still wait in {root}, since {said}" in err
     assert name in names_of(root)
     assert not is_locked(root / name)
 
