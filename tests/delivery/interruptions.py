@@ -36,6 +36,7 @@ def run_interrupted(act, interrupt, at):
         return trace
 
     former = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # settrace of 3.12 asks whether any frame wants them
     sys.settrace(trace)
     try:
         act()
