@@ -118,7 +118,10 @@ def _answer(text: str, files: Sequence[Path]) -> Result:
             " array_slice(x, 0, n - 1) of the result."
         )
     with duckdb_kql.connect(config={"autoinstall_known_extensions": "false"}) as connection:
-        _show_table(connection, columns, files)
+        try:
+            _show_table(connection, columns, files)
+        except duckdb.IOException as error:  # renamed in this moment, or not ours to read
+            raise LocalHubError(f"The files of {TABLE} cannot be read: {error}") from error
         try:
             relation = duckdb_kql.kql(connection, text, allow_write=False, functions=_functions())
             if relation is None:
