@@ -6,6 +6,7 @@ from time import monotonic
 
 from hublog.delivery.courier import Sender
 from hublog.delivery.stats import Stats
+from hublog.delivery.worker import Request
 from hublog.exits import exits
 from hublog.pipeline import Pipeline
 from hublog.process import Process
@@ -114,9 +115,7 @@ def deliver() -> None:
     begun = monotonic()
     end = begun + (exit_budget_s() or 0.0)
     running = _running()
-    for _, process in running:
-        process.secure()
-    requests = [process.worker.request_flush(give_up_early=True) for _, process in running]
+    requests = _request_all(running)
     answers = [request.wait(end - monotonic()) for request in requests]
     if not all(answers):
         exits.waited_in_vain(monotonic() - begun)
@@ -150,11 +149,15 @@ def _running() -> list[tuple[Pipeline, Process]]:
     return [(pipeline, process) for pipeline in pipelines() if (process := pipeline.process) is not None]
 
 
-def _deliver_at_exit(running: list[tuple[Pipeline, Process]], end: float) -> None:
+def _request_all(running: list[tuple[Pipeline, Process]]) -> list[Request]:
+    """Put everything safe, then ask for it to be sent."""
     for _, process in running:
         process.secure()
-    requests = [process.worker.request_flush(give_up_early=True) for _, process in running]
-    for (pipeline, process), request in zip(running, requests, strict=True):
+    return [process.worker.request_flush(give_up_early=True) for _, process in running]
+
+
+def _deliver_at_exit(running: list[tuple[Pipeline, Process]], end: float) -> None:
+    for (pipeline, process), request in zip(running, _request_all(running), strict=True):
         if not request.wait(end - monotonic()):
             pipeline.send_inline(process, end - monotonic())
 

@@ -168,9 +168,7 @@ class Process:
             report(logging.WARNING, f"{lost} records could not be delivered before the exit and are lost.")
         self.observer.end(self.shipper.stats())
         self.shipper.close_spool(at_exit=True)
-        # Behind all that may lose some, and the books find out what others have dropped of ours.
-        self.shipper.stats()
-        self.report_drops()
+        self.report_drops()  # behind all that may lose some, or find out that others have dropped ours
 
     def send_inline(self, timeout_s: float) -> None:
         """Send in this thread what waits, since no other can be had; for the exit."""

@@ -4,7 +4,7 @@ And the way to make a row fit: what is long is cut in a fixed order, ids are kep
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, TypeVar
 
@@ -187,14 +187,13 @@ def _context() -> EncodedContext:
 def _cut_endless(row: dict[str, object], max_bytes: int) -> dict[str, object]:
     """Cut texts that alone are longer than the line may be, before each try would encode all of them."""
     endless = {name for name in _TEXTS if isinstance(text := row.get(name), str) and len(text) > max_bytes}
-    limit = _text_limit(max_bytes)
-    return {name: _cut(value, limit) if name in endless else value for name, value in row.items()}
+    return _cut_each(row, endless, _text_limit(max_bytes))
 
 
 def _cut_stack(row: dict[str, object], max_bytes: int) -> dict[str, object]:
     limit = max(max_bytes // 4, 256)
     names = ("exception_stacktrace", "stack_info", "exception_message")
-    return {name: _cut(value, limit) if name in names else value for name, value in row.items()}
+    return _cut_each(row, names, limit)
 
 
 def _cut_extra_values(row: dict[str, object], max_bytes: int) -> dict[str, object]:
@@ -220,8 +219,11 @@ def _drop_extra(row: dict[str, object], max_bytes: int) -> dict[str, object]:
 
 
 def _cut_message(row: dict[str, object], max_bytes: int) -> dict[str, object]:
-    limit = _text_limit(max_bytes)
-    return {name: _cut(value, limit) if name in _TEXTS else value for name, value in row.items()}
+    return _cut_each(row, _TEXTS, _text_limit(max_bytes))
+
+
+def _cut_each(row: dict[str, object], names: Collection[str], limit: int) -> dict[str, object]:
+    return {name: _cut(value, limit) if name in names else value for name, value in row.items()}
 
 
 def _text_limit(max_bytes: int) -> int:
