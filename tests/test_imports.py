@@ -1,4 +1,5 @@
 import os
+import signal
 import threading
 
 import pytest
@@ -12,6 +13,7 @@ def exit_code_of_fork(in_child):
     pid = os.fork()
     if pid == 0:
         code = 1
+        signal.alarm(20)  # a child that waits for ever ends with an error
         try:
             code = int(not in_child())
         finally:
@@ -20,7 +22,7 @@ def exit_code_of_fork(in_child):
 
 
 def can_import():
-    """Whether the lock is free; in a child, where an alarm ends it if not."""
+    """Whether the lock is free; else it waits."""
     with importing():
         return True
 

@@ -119,10 +119,7 @@ def _answer(text: str, files: Sequence[Path]) -> Result:
         )
     with duckdb_kql.connect(config={"autoinstall_known_extensions": "false"}) as connection:
         try:
-            _show_table(connection, columns, files)
-        except duckdb.IOException as error:  # renamed in this moment, or not ours to read
-            raise LocalHubError(f"The files of {TABLE} cannot be read: {error}") from error
-        try:
+            _show_table(connection, columns, files)  # a file may be renamed in this moment
             relation = duckdb_kql.kql(connection, text, allow_write=False, functions=_functions())
             if relation is None:
                 raise LocalHubError("That is no query with an answer; begin with the table.")
