@@ -30,7 +30,7 @@ _DEFAULT_PARTITIONS: Final = 2
 _MAX_PARTITIONS: Final = 32
 _MAX_PORT: Final = 65_535
 _LAST_ROWS: Final = 20
-_SECRETS: Final = frozenset({"EVENTHUB_NAMESPACE_CONNECTION_STRING"})
+_SECRETS: Final = frozenset({"EVENTHUB_NAMESPACE_CONNECTION_STRING", "LOG_REDACTION_HASH_KEY"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +298,7 @@ def _shown(setting: Setting, settings: Settings) -> str:
         "eventhub_logging": settings.eventhub,
         "service": settings.service,
         "request": settings.request,
+        "redaction": settings.redaction,
     }
     value = getattr(sections[setting.section], setting.field)
     if setting.name in _SECRETS:

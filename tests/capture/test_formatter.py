@@ -10,7 +10,8 @@ from tests.capture.lines import fits, strict
 
 from hublog.capture import context
 from hublog.capture.columns import BY_NAME
-from hublog.capture.formatter import JsonFormatter, LineFormatter
+from hublog.capture.formatter import LineFormatter
+from hublog.capture.json_formatter import JsonFormatter
 from hublog.capture.record_ids import RecordIds
 from hublog.settings import ServiceSettings
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from hublog.capture.formatter import JsonFormatter
+from hublog.capture.json_formatter import JsonFormatter
 from hublog.configure.file_log import FileLogHandler
 from hublog.testing import FakeClock
 
 WRITER = """
 import logging, sys
-from hublog.capture.formatter import JsonFormatter
+from hublog.capture.json_formatter import JsonFormatter
 from hublog.configure.file_log import FileLogHandler
 
 handler = FileLogHandler(sys.argv[1], max_bytes=int(sys.argv[2]), backup_count=500)

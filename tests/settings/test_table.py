@@ -2,7 +2,7 @@ import dataclasses
 import typing
 
 from hublog.configure import EventHubLoggingConfig, FileLoggingConfig, LoggingConfig
-from hublog.configure.shapes import RequestConfig, ServiceConfig
+from hublog.configure.shapes import RedactionConfig, RequestConfig, ServiceConfig
 from hublog.settings import SETTINGS, settings_table
 from hublog.settings.table import SECTIONS
 
@@ -12,8 +12,9 @@ SHAPES = {
     "eventhub_logging": EventHubLoggingConfig,
     "service": ServiceConfig,
     "request": RequestConfig,
+    "redaction": RedactionConfig,
 }
-PARTS = {"file", "eventhub", "service", "request"}
+PARTS = {"file", "eventhub", "service", "request", "redaction"}
 
 
 def test_the_table_has_each_field_of_the_settings_once():

@@ -276,23 +276,6 @@ class _Plan:
         return extra, columns, misfits
 
 
-class JsonFormatter(logging.Formatter):
-    """The same line for the log file, as text and without ``record_id`` and ``sequence``.
-
-    Args:
-        service: the names of the service.
-        framework: ``django``, ``flask`` or empty.
-    """
-
-    def __init__(self, service: ServiceSettings | None = None, *, framework: str = "") -> None:
-        super().__init__()
-        self._lines = LineFormatter(service or ServiceSettings(), framework=framework)
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line of a record; never raises."""
-        return self._lines.encode(record).decode()
-
-
 def _exception(record: logging.LogRecord, bound: EncodedContext) -> tuple[str, bytes]:
     found = from_exc_info(record.exc_info)
     if found is None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Final
 
-from hublog.capture.formatter import JsonFormatter
+from hublog.capture.json_formatter import JsonFormatter
 from hublog.configure.handlers import CONSOLE, EVENT_HUB, FILE, NOTHING, file_name, root_level, unset_loggers
 from hublog.settings import ServiceSettings, Settings
 

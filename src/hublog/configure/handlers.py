@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hublog.capture.console import ConsoleFormatter, ConsoleHandler
-from hublog.capture.formatter import JsonFormatter
+from hublog.capture.json_formatter import JsonFormatter
 from hublog.reports import report
 from hublog.settings import EventHubSettings, Settings
 

@@ -41,6 +41,11 @@ class EventHubLoggingConfig(TypedDict, total=False):
     send_timeout_seconds: float
     exit_timeout_seconds: float
     term_hook: bool
+    tail_verbosity: bool
+    tail_max_records: int
+    collapse_seconds: float
+    rate_limit: int
+    rate_burst: int
 
 
 class ServiceConfig(TypedDict, total=False):
@@ -60,6 +65,24 @@ class RequestConfig(TypedDict, total=False):
     trust_request_id: bool
     trusted_proxies: int
     access_records: bool
+    excluded_paths: str | list[str]
+    slow_seconds: float
+    query: bool
+    session: bool
+    easy_auth: bool
+    count_queries: bool
+    context_in_threads: bool
+
+
+class RedactionConfig(TypedDict, total=False):
+    """The section ``redaction``."""
+
+    enabled: bool
+    mode: str
+    hash_key: str
+    keys: str | list[str]
+    patterns: str | list[str]
+    personal_data: str | bool
 
 
 class LoggingConfig(TypedDict, total=False):
@@ -72,3 +95,4 @@ class LoggingConfig(TypedDict, total=False):
     eventhub_logging: EventHubLoggingConfig
     service: ServiceConfig
     request: RequestConfig
+    redaction: RedactionConfig

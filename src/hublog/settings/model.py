@@ -34,6 +34,21 @@ class SyncPolicy(StrEnum):
     BATCH = "batch"
 
 
+class Mask(StrEnum):
+    """What stands in place of a secret: a fixed mark, or a keyed hash by which equal ones are known."""
+
+    MASK = "mask"
+    HASH = "hash"
+
+
+class PersonalData(StrEnum):
+    """What becomes of client address, user, session and query."""
+
+    KEEP = "keep"
+    HASH = "hash"
+    DROP = "drop"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSettings:
     """The log file beside the application.
@@ -85,6 +100,11 @@ class EventHubSettings:
     send_timeout_seconds: float = 30.0
     exit_timeout_seconds: float = 5.0
     term_hook: bool = False
+    tail_verbosity: bool = False
+    tail_max_records: int = 1_000
+    collapse_seconds: float = 0.0
+    rate_limit: int = 0
+    rate_burst: int = 100
 
     @property
     def routing(self) -> dict[str, str]:
@@ -123,12 +143,40 @@ class RequestSettings:
 
     Attributes:
         trusted_proxies: number of own proxies in front; each adds one address to X-Forwarded-For.
+        excluded_paths: paths without a request record, ``*`` stands for anything; a failed request has one.
+        slow_seconds: a request that takes longer is a warning; 0 means none is.
+        easy_auth: whether the caller's name comes from the headers of App Service's sign-in.
     """
 
     id_header: str = "X-Request-ID"
     trust_request_id: bool = True
     trusted_proxies: int = 0
     access_records: bool = True
+    excluded_paths: tuple[str, ...] = ()
+    slow_seconds: float = 0.0
+    query: bool = False
+    session: bool = False
+    easy_auth: bool = False
+    count_queries: bool = True
+    context_in_threads: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedactionSettings:
+    """What is kept out of every destination.
+
+    Attributes:
+        hash_key: a secret: it is in no repr; needed by the mode ``hash``.
+        keys: names whose values are secret, beside the built-in ones.
+        patterns: regular expressions whose matches are secret, beside the built-in ones.
+    """
+
+    enabled: bool = True
+    mode: Mask = Mask.MASK
+    hash_key: str = field(default="", repr=False)
+    keys: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    personal_data: PersonalData = PersonalData.KEEP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +195,7 @@ class Settings:
     eventhub: EventHubSettings = EventHubSettings()
     service: ServiceSettings = ServiceSettings()
     request: RequestSettings = RequestSettings()
+    redaction: RedactionSettings = RedactionSettings()
 
     @property
     def spool_dir(self) -> Path:

@@ -81,7 +81,7 @@ def read_settings(
         _Named(framework or (lambda _: None), " in the application's configuration"),
         _Named(environ.get, ""),
         _Nested(f"{ROOT}.", section, problems, environ),
-        _OpenTelemetry(environ),
+        _Elsewhere(environ),
     )
     return _read(sources, problems, wrong_arguments)
 
@@ -130,8 +130,8 @@ class _Nested:
         yield f"{self._label}{setting.path}", value
 
 
-class _OpenTelemetry:
-    """What other tools of the process are told about the service; malformed pairs are left out."""
+class _Elsewhere:
+    """What OpenTelemetry and the platform are told about the service; malformed pairs are left out."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         pairs = (pair.partition("=") for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","))
@@ -143,7 +143,7 @@ class _OpenTelemetry:
             yield name, (self._attributes if "." in name else self._environ).get(name)
 
 
-_Source: TypeAlias = _Named | _Nested | _OpenTelemetry
+_Source: TypeAlias = _Named | _Nested | _Elsewhere
 
 
 def _read(sources: tuple[_Source, ...], problems: list[str], wrong_arguments: list[str]) -> Reading:

@@ -9,7 +9,9 @@ from hublog.settings.model import (
     KIB,
     EventHubSettings,
     FileSettings,
+    Mask,
     Packing,
+    RedactionSettings,
     RequestSettings,
     ServiceSettings,
     Settings,
@@ -25,8 +27,12 @@ from hublog.settings.values import (
     INGESTION_FORMAT,
     LEVEL,
     PATH,
+    PERSONAL_DATA,
     SECONDS,
+    SECONDS_OR_NONE,
+    SECRET,
     TEXT,
+    WORDS,
     Kind,
     choice,
     integer,
@@ -36,6 +42,7 @@ from hublog.settings.values import (
 #: Event Hubs takes 1 MB in one event; the rest is left for the event's own overhead.
 _MAX_RECORD_BYTES: Final = 1_000_000
 _MAX_BACKUPS: Final = 1_000
+_MAX_TAIL: Final = 100_000
 
 #: Sections as YAML names them, and the values that they fill.
 SECTIONS: Final = {
@@ -44,6 +51,7 @@ SECTIONS: Final = {
     "eventhub_logging": EventHubSettings,
     "service": ServiceSettings,
     "request": RequestSettings,
+    "redaction": RedactionSettings,
 }
 
 
@@ -57,7 +65,8 @@ class Setting:
         name: environment variable, Flask key and Django setting.
         kind: what is allowed.
         meaning: one line for the documentation.
-        fallback: where else an unset value is looked for: variables and resource attributes of OpenTelemetry.
+        fallback: where else an unset value is looked for: other variables, and with a dot in the name
+            resource attributes of OpenTelemetry.
     """
 
     section: str
@@ -226,6 +235,36 @@ SETTINGS: Final = (
             BOOLEAN,
             "Deliver on SIGTERM before it does what it did; for servers that run no exit hooks.",
         ),
+        (
+            "tail_verbosity",
+            "EVENTHUB_LOG_TAIL_VERBOSITY",
+            BOOLEAN,
+            "Send a request's records below WARNING only if it ends in an error or is slow.",
+        ),
+        (
+            "tail_max_records",
+            "EVENTHUB_LOG_TAIL_RECORDS",
+            integer(1, _MAX_TAIL),
+            "Records of one request that are held back until its end; then the oldest are left out.",
+        ),
+        (
+            "collapse_seconds",
+            "EVENTHUB_LOG_COLLAPSE_SECONDS",
+            SECONDS_OR_NONE,
+            "Equal records within this time become one that says how often.",
+        ),
+        (
+            "rate_limit",
+            "EVENTHUB_LOG_RATE_LIMIT",
+            integer(0),
+            "Records a second that one logger may send on average; 0 means no limit.",
+        ),
+        (
+            "rate_burst",
+            "EVENTHUB_LOG_RATE_BURST",
+            integer(1),
+            "Records that one logger may send at once before the limit holds.",
+        ),
     ),
     *_section(
         "service",
@@ -275,6 +314,58 @@ SETTINGS: Final = (
             "Number of own proxies in front of the application.",
         ),
         ("access_records", "LOG_ACCESS_RECORDS", BOOLEAN, "Log one record for each request."),
+        (
+            "excluded_paths",
+            "LOG_EXCLUDED_PATHS",
+            WORDS,
+            "Paths without that record, like `/healthz` or `/static/*`; a failed request has one still.",
+        ),
+        (
+            "slow_seconds",
+            "LOG_SLOW_REQUEST_SECONDS",
+            SECONDS_OR_NONE,
+            "A request that takes longer is logged as a warning.",
+        ),
+        ("query", "LOG_REQUEST_QUERY", BOOLEAN, "Take the query of the URL, redacted, as `http_query`."),
+        ("session", "LOG_SESSION_ID", BOOLEAN, "Take a hash of the session's key as `session_id`."),
+        (
+            "easy_auth",
+            "LOG_EASY_AUTH",
+            BOOLEAN,
+            "Take the user from the headers that App Service's sign-in sets; else `WEBSITE_AUTH_ENABLED`.",
+            ("WEBSITE_AUTH_ENABLED",),
+        ),
+        ("count_queries", "LOG_COUNT_QUERIES", BOOLEAN, "Count a request's database queries and their time."),
+        (
+            "context_in_threads",
+            "LOG_CONTEXT_IN_THREADS",
+            BOOLEAN,
+            "Threads and executors that a request starts log with its fields.",
+        ),
+    ),
+    *_section(
+        "redaction",
+        ("enabled", "LOG_REDACTION", BOOLEAN, "Keep secrets out of console, file and Event Hub."),
+        (
+            "mode",
+            "LOG_REDACTION_MODE",
+            choice(Mask),
+            "`mask`: a fixed mark for a secret; `hash`: a keyed hash, by which equal ones are known.",
+        ),
+        ("hash_key", "LOG_REDACTION_HASH_KEY", SECRET, "Key of the hashes, a secret; `hash` needs it."),
+        ("keys", "LOG_REDACTION_KEYS", WORDS, "Names whose values are secret, beside the built-in ones."),
+        (
+            "patterns",
+            "LOG_REDACTION_PATTERNS",
+            WORDS,
+            "Regular expressions for more secrets in texts; one with a comma needs a list.",
+        ),
+        (
+            "personal_data",
+            "LOG_PERSONAL_DATA",
+            PERSONAL_DATA,
+            "Client address, user, session and query: `keep`, `hash` or `drop` them.",
+        ),
     ),
 )
 

@@ -13,7 +13,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from hublog.settings.model import PersonalData
+
 _MAX_TEXT: Final = 256
+_MAX_WORDS: Final = 1_000
 _MAX_SHOWN: Final = 60
 _MAX_COUNT: Final = (1 << 31) - 1
 _MAX_BYTES: Final = 1 << 40
@@ -136,6 +139,29 @@ def _seconds(value: object) -> float:
     return number
 
 
+def _seconds_or_none(value: object) -> float:
+    if not isinstance(value, bool) and value in (0, 0.0, "0", "0.0"):
+        return 0.0
+    return _seconds(value)
+
+
+def _words(value: object) -> tuple[str, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple | set | frozenset):
+        raise NotAllowedError
+    found = tuple(word for word in map(_name, parts) if word)
+    if len(found) > _MAX_WORDS:
+        raise NotAllowedError
+    return found
+
+
+def _personal_data(value: object) -> StrEnum:
+    try:
+        return PersonalData.KEEP if _boolean(value) else PersonalData.DROP
+    except NotAllowedError:
+        return _one_of(PersonalData, value)
+
+
 def _path(value: object) -> Path:
     text = str(value) if isinstance(value, Path) else _text(value)
     if not text.strip() or "\0" in text or "\n" in text:
@@ -153,6 +179,15 @@ def _name(value: object) -> str:
     if len(text) > _MAX_TEXT or not text.isprintable():
         raise NotAllowedError
     return text
+
+
+def _secret(value: object) -> str:
+    try:
+        return _name(value)
+    except NotAllowedError:
+        raise NotAllowedError(
+            f"is a {type(value).__name__} that is not shown, since it is a secret"
+        ) from None
 
 
 def integer(least: int, most: int = _MAX_COUNT) -> Kind:
@@ -186,15 +221,15 @@ def size(least: int, most: int = _MAX_BYTES) -> Kind:
 
 def choice(options: type[StrEnum]) -> Kind:
     """Return the kind of words that a closed set knows, in any case."""
-
-    def parse(value: object) -> StrEnum:
-        try:
-            return options(_text(value).lower())
-        except ValueError:
-            raise NotAllowedError from None
-
     names = [str(option) for option in options]
-    return Kind(f"{', '.join(names[:-1])} or {names[-1]}", parse)
+    return Kind(f"{', '.join(names[:-1])} or {names[-1]}", lambda value: _one_of(options, value))
+
+
+def _one_of(options: type[StrEnum], value: object) -> StrEnum:
+    try:
+        return options(_text(value).lower())
+    except ValueError:
+        raise NotAllowedError from None
 
 
 def _matching(pattern: re.Pattern[str], allowed: str) -> Kind:
@@ -224,10 +259,22 @@ LEVEL: Final = Kind("DEBUG, INFO, WARNING, ERROR, CRITICAL or a number, 0 or mor
 SECONDS: Final = Kind(
     f"a number of seconds above 0, at most {_MAX_SECONDS}", _seconds, lambda value: f"{value} s"
 )
+SECONDS_OR_NONE: Final = Kind(
+    f"a number of seconds, at most {_MAX_SECONDS}, 0 for none",
+    _seconds_or_none,
+    lambda value: f"{value} s" if value else "none",
+)
+WORDS: Final = Kind(
+    f"a list of at most {_MAX_WORDS} texts, or one text with commas between them",
+    _words,
+    lambda value: ", ".join(value) if isinstance(value, tuple) else str(value),
+)
+PERSONAL_DATA: Final = Kind("keep (or true), hash, or drop (or false)", _personal_data)
 PATH: Final = Kind("the path of a directory", _path)
 TEXT: Final = Kind(
     f"a text on one line of at most {_MAX_TEXT} characters; a number with a point needs quotes", _name
 )
+SECRET: Final = Kind(f"a text on one line of at most {_MAX_TEXT} characters", _secret)
 HUB_NAME: Final = _matching(
     _HUB_NAME,
     "the name of an event hub: at most 256 letters, digits, '.', '-' and '_', a letter or digit at both ends",

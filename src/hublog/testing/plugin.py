@@ -1,0 +1,1 @@
+"""The plugin of pytest: fixtures for the tests of an application."""
