@@ -13,7 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hublog.errors import SettingsError
-from hublog.settings import SETTINGS, Packing, Settings, SpoolMode, SyncPolicy, read_settings
+from hublog.settings import (
+    SETTINGS,
+    Mask,
+    Packing,
+    PersonalData,
+    Settings,
+    SpoolMode,
+    SyncPolicy,
+    read_settings,
+)
 from hublog.settings.values import BOOLEAN
 
 CONNECTION = (
@@ -59,6 +68,11 @@ SAMPLES = {
     "eventhub_logging.send_timeout_seconds": ("12.5", 12.5, 12.5),
     "eventhub_logging.exit_timeout_seconds": ("0.5", 0.5, 0.5),
     "eventhub_logging.term_hook": ("true", True, True),
+    "eventhub_logging.tail_verbosity": ("yes", True, True),
+    "eventhub_logging.tail_max_records": ("50", 50, 50),
+    "eventhub_logging.collapse_seconds": ("2.5", 2.5, 2.5),
+    "eventhub_logging.rate_limit": ("500", 500, 500),
+    "eventhub_logging.rate_burst": ("7", 7, 7),
     "service.name": ("shop", "shop", "shop"),
     "service.namespace": ("retail", "retail", "retail"),
     "service.version": ("1.10", "1.10", "1.10"),
@@ -68,6 +82,19 @@ SAMPLES = {
     "request.trust_request_id": ("FALSE", False, False),
     "request.trusted_proxies": ("2", 2, 2),
     "request.access_records": ("0", False, False),
+    "request.excluded_paths": ("/healthz, /static/*", ["/healthz", "/static/*"], ("/healthz", "/static/*")),
+    "request.slow_seconds": ("0.5", 0.5, 0.5),
+    "request.query": ("on", True, True),
+    "request.session": ("1", True, True),
+    "request.easy_auth": ("True", True, True),
+    "request.count_queries": ("off", False, False),
+    "request.context_in_threads": ("no", False, False),
+    "redaction.enabled": ("false", False, False),
+    "redaction.mode": ("Hash", Mask.HASH, Mask.HASH),
+    "redaction.hash_key": ("k3y-of-hashes", "k3y-of-hashes", "k3y-of-hashes"),
+    "redaction.keys": ("iban", ("iban",), ("iban",)),
+    "redaction.patterns": (r"IBAN [A-Z0-9]+", [r"IBAN [A-Z0-9]+"], (r"IBAN [A-Z0-9]+",)),
+    "redaction.personal_data": ("off", False, PersonalData.DROP),
 }
 
 
@@ -122,6 +149,7 @@ def value_of(settings, setting):
         "eventhub_logging": settings.eventhub,
         "service": settings.service,
         "request": settings.request,
+        "redaction": settings.redaction,
     }[setting.section]
     return getattr(part, setting.field)
 
@@ -371,3 +399,56 @@ def test_no_content_of_a_source_makes_the_reader_fail(content, stated):
     reading = read_settings({}, framework=names.get, environ={}, document={"logging": {**content, **stated}})
     assert isinstance(hash(reading.settings), int)
     assert all("\n" not in problem for problem in reading.problems)
+
+
+def test_a_wrong_hash_key_is_told_and_not_shown():
+    reading = read_settings(environ={"LOG_REDACTION_HASH_KEY": "k3y\nof-hashes"})
+    assert reading.settings.redaction.hash_key == ""
+    assert len(reading.problems) == 1
+    assert reading.problems[0].startswith("LOG_REDACTION_HASH_KEY is a str that is not shown")
+    assert "k3y" not in reading.problems[0]
+
+
+def test_no_repr_shows_the_hash_key():
+    settings = read_settings(environ={"LOG_REDACTION_HASH_KEY": "k3y-of-hashes"}).settings
+    assert settings.redaction.hash_key == "k3y-of-hashes"
+    assert "k3y" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [(True, "keep"), ("TRUE", "keep"), (0, "drop"), ("keep", "keep"), ("Hash", "hash"), ("no", "drop")],
+)
+def test_personal_data_is_a_switch_or_a_word(value, found):
+    assert read_settings(framework={"LOG_PERSONAL_DATA": value}.get).settings.redaction.personal_data == found
+
+
+@pytest.mark.parametrize("value", [5, {"a": 1}, [1.5], "x" * 300, ["a"] * 1_001])
+def test_a_list_of_texts_is_nothing_else(value):
+    reading = read_settings(framework={"LOG_EXCLUDED_PATHS": value}.get, environ={})
+    assert reading.settings.request.excluded_paths == ()
+    assert "it must be a list of at most 1000 texts" in reading.problems[0]
+
+
+def test_blanks_and_empty_parts_of_a_list_are_left_out():
+    reading = read_settings(environ={"LOG_EXCLUDED_PATHS": " /healthz ,, /static/*,"})
+    assert reading.settings.request.excluded_paths == ("/healthz", "/static/*")
+
+
+@pytest.mark.parametrize(("value", "found"), [("0", 0.0), (0, 0.0), ("0.0", 0.0), ("0.25", 0.25), (3, 3.0)])
+def test_a_threshold_of_zero_is_none(value, found):
+    reading = read_settings(framework={"LOG_SLOW_REQUEST_SECONDS": value}.get, environ={})
+    assert (reading.settings.request.slow_seconds, reading.problems) == (found, ())
+
+
+@pytest.mark.parametrize("value", ["-1", False, "never", "nan", "86401"])
+def test_a_threshold_is_no_negative_number(value):
+    reading = read_settings(framework={"LOG_SLOW_REQUEST_SECONDS": value}.get, environ={})
+    assert reading.settings.request.slow_seconds == 0.0
+    assert "0 for none" in reading.problems[0]
+
+
+def test_the_sign_in_of_the_platform_is_known_by_its_own_variable():
+    assert read_settings(environ={"WEBSITE_AUTH_ENABLED": "True"}).settings.request.easy_auth is True
+    both = {"WEBSITE_AUTH_ENABLED": "True", "LOG_EASY_AUTH": "false"}
+    assert read_settings(environ=both).settings.request.easy_auth is False
