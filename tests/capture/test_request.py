@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from hublog.capture import context
+from hublog.capture import context, request
 from hublog.capture.request import LOGGER_NAME, RequestScope, client_address
 from hublog.settings import RequestSettings
 from hublog.testing import FakeClock
@@ -150,3 +150,71 @@ def test_the_client_is_as_many_places_from_the_right_as_there_are_proxies(forwar
 )
 def test_a_size_is_a_number_or_nothing(value, size):
     assert make({"Content-Length": value}).fields.get("http_request_size") == size
+
+
+class Follower:
+    """Notes what it is told, and what was bound then."""
+
+    def __init__(self):
+        self.calls = []
+
+    def begin(self, scope):
+        self.calls.append(("begin", scope, dict(context.bound())))
+
+    def end(self, scope, *, status, seconds, has_failed):
+        self.calls.append(("end", scope, dict(context.bound()), status, seconds, has_failed))
+
+
+class Broken(Follower):
+    def begin(self, scope):
+        raise LookupError("begin")
+
+    def end(self, scope, *, status, seconds, has_failed):
+        raise LookupError("end")
+
+
+@pytest.fixture
+def follower(monkeypatch):
+    found = Follower()
+    monkeypatch.setattr(request, "observers", [Broken(), found])
+    return found
+
+
+def test_an_observer_is_told_the_start_and_the_end_once_with_the_fields_bound(follower):
+    clock = FakeClock()
+    scope = make(now=clock)
+    scope.enter()
+    clock.advance(0.25)
+    scope.suspend()
+    scope.enter()
+    scope.finish(200)
+    scope.finish(500)
+    scope.leave()
+    assert follower.calls == [
+        ("begin", scope, scope.fields),
+        ("end", scope, scope.fields, 200, 0.25, False),
+    ]
+
+
+def test_an_observer_is_told_after_the_request_record_was_written(follower, caplog):
+    follower.end = lambda scope, **known: follower.calls.append(len(caplog.records))
+    with caplog.at_level(logging.INFO, LOGGER_NAME):
+        make().finish(200)
+    assert follower.calls == [1]
+
+
+def test_an_observer_is_told_of_a_request_without_a_record_and_of_its_failure(follower):
+    make(settings=RequestSettings(access_records=False)).finish(503)
+    [(_, _, _, status, _, has_failed)] = follower.calls
+    assert (status, has_failed) == (503, True)
+
+
+def test_the_current_scope_is_the_inner_one_until_it_ends():
+    outer, inner = make(), make()
+    outer.enter()
+    inner.enter()
+    assert request.current_scope() is inner
+    inner.leave()
+    assert request.current_scope() is outer
+    outer.leave()
+    assert request.current_scope() is None

@@ -1,10 +1,11 @@
 """What every web framework's adapter does for a request: fields at its start, one record at its end."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
-from typing import Final
+from typing import Final, Protocol
 
 from hublog.capture import context
 from hublog.capture.tracing import request_id, trace_fields, valid_id
@@ -20,6 +21,35 @@ _CLIENT_ERROR: Final = 400
 
 #: Gives a request header by its name in any case, or None.
 Headers = Callable[[str], str | None]
+
+
+class RequestObserver(Protocol):
+    """Follows requests from their start to their end; see ``observers``.
+
+    Both methods are called in the thread or task that serves the request, with the request's fields bound.
+    They must not wait. What they raise hurts nobody.
+    """
+
+    def begin(self, scope: "RequestScope") -> None:
+        """Note that a request begins. It is called once, before the application sees the request."""
+        ...
+
+    def end(self, scope: "RequestScope", *, status: int, seconds: float, has_failed: bool) -> None:
+        """Note that a request has ended, its request record written.
+
+        It is called once, unless nobody ever ends the request: a streamed body that is thrown away unread.
+
+        Args:
+            scope: the one that ``begin`` was given.
+            status: of the response.
+            seconds: from the start to the end; for a streamed body the end is when it was sent.
+            has_failed: whether the status is 500 or above, or an exception left the application.
+        """
+        ...
+
+
+#: Who follows requests, in the order in which they are called.
+observers: Final[list[RequestObserver]] = []
 
 
 class RequestScope:
@@ -54,6 +84,7 @@ class RequestScope:
         self._started = now()
         self._method = method
         self._path = path[:_PATH_MAX]
+        self._is_begun = False
         self._is_finished = False
         self._token: Token[context.Context] | None = None
         self._outer: RequestScope | None = None
@@ -82,6 +113,11 @@ class RequestScope:
         self._outer = _current.get()
         self._token = context.enter(self.fields)
         _current.set(self)
+        if not self._is_begun:
+            self._is_begun = True
+            for observer in observers:
+                with contextlib.suppress(Exception):
+                    observer.begin(self)
 
     def add(self, **fields: object) -> None:
         """Bind fields that became known later, such as the route."""
@@ -101,9 +137,15 @@ class RequestScope:
         if self._is_finished:
             return
         self._is_finished = True
-        if not self._settings.access_records:
-            return
-        duration = (self._now() - self._started) * 1000
+        seconds = self._now() - self._started
+        if self._settings.access_records:
+            self._write(status, seconds, size, fields)
+        for observer in observers:
+            with contextlib.suppress(Exception):
+                observer.end(self, status=status, seconds=seconds, has_failed=status >= _SERVER_ERROR)
+
+    def _write(self, status: int, seconds: float, size: object, fields: Mapping[str, object]) -> None:
+        duration = seconds * 1000
         logging.getLogger(LOGGER_NAME).log(
             _level(status),
             "%s %s %d %.1f ms",
@@ -206,3 +248,8 @@ def _size(name: str, value: object) -> dict[str, object]:
 
 #: The request that is served here; the outer one while an application calls itself.
 _current: ContextVar[RequestScope | None] = ContextVar("hublog_request", default=None)
+
+
+def current_scope() -> RequestScope | None:
+    """Return the request that is served here, in this thread or task or one that copied its context."""
+    return _current.get()
