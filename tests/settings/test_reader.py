@@ -435,7 +435,7 @@ def test_blanks_and_empty_parts_of_a_list_are_left_out():
     assert reading.settings.request.excluded_paths == ("/healthz", "/static/*")
 
 
-@pytest.mark.parametrize(("value", "found"), [("0", 0.0), (0, 0.0), ("0.0", 0.0), ("0.25", 0.25), (3, 3.0)])
+@pytest.mark.parametrize(("value", "found"), [("0", 0.0), (0, 0), ("0.0", 0.0), ("0.25", 0.25), (3, 3.0)])
 def test_a_threshold_of_zero_is_none(value, found):
     reading = read_settings(framework={"LOG_SLOW_REQUEST_SECONDS": value}.get, environ={})
     assert (reading.settings.request.slow_seconds, reading.problems) == (found, ())
