@@ -1,7 +1,9 @@
 """hublog streams the logs of Flask and Django applications to Azure Event Hubs, shaped for ADX."""
 
 from hublog._version import __version__
+from hublog.capture.console import ConsoleFormatter, ConsoleHandler
 from hublog.capture.context import bind, bound, unbind
+from hublog.capture.json_formatter import JsonFormatter
 from hublog.configure import (
     EventHubLoggingConfig,
     FileLoggingConfig,
@@ -17,11 +19,14 @@ from hublog.pipelines import flush, stats
 
 __all__ = [
     "Circuit",
+    "ConsoleFormatter",
+    "ConsoleHandler",
     "Drop",
     "EventHubHandler",
     "EventHubLoggingConfig",
     "FileLoggingConfig",
     "HublogError",
+    "JsonFormatter",
     "LoggingConfig",
     "SettingsError",
     "State",

@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from typing import Final
 
 import hublog.term  # noqa: F401  # it follows the settings that pipelines read
+from hublog.capture.foreign import read, take
 from hublog.capture.handler import CaptureHandler
 from hublog.pipeline import Pipeline
 from hublog.pipelines import get_pipeline
@@ -40,10 +41,11 @@ class EventHubHandler(CaptureHandler):
         framework: str = "",
         **keywords: object,
     ) -> None:
-        super().__init__(level)
+        # All that may raise comes first: logging.shutdown flushes and closes a handler that is half made.
         if keywords:
             read_settings({"eventhub_logging": keywords}, environ={}).strict()
         self._pipeline = get_pipeline(settings, keywords=keywords, framework=framework)
+        super().__init__(level)
         self._pipeline.join(self)
         if settings is not None:
             self._pipeline.read()  # here, in the main thread, the hook of SIGTERM can be installed
@@ -63,7 +65,11 @@ class EventHubHandler(CaptureHandler):
                 return
             if pipeline.is_shared and _is_second(record):
                 return
-            pipeline.accept(record, is_deep=is_deep)
+            meant = read(record)
+            if meant is None:
+                pipeline.accept(record, is_deep=is_deep)
+            else:
+                take(meant, lambda copy: pipeline.accept(copy, is_deep=is_deep))
         except Exception as error:  # noqa: BLE001  # a log call never raises; the record is counted
             pipeline.failed(error)
 

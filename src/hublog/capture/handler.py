@@ -4,6 +4,7 @@ import logging
 from contextvars import ContextVar
 from typing import Final
 
+from hublog import reports
 from hublog.reports import LOGGER_NAME
 
 #: Logging from inside a log call (``__str__`` that logs, a finalizer, a signal handler) is kept to here: a
@@ -17,7 +18,8 @@ MAX_INSIDE: Final = 100
 OWN_THREAD: Final = 1_000
 
 #: Loggers whose records are made by shipping records; they go to console and file only.
-_OWN_NAMES: Final = frozenset({"azure", "msal", "msal_extensions", "uamqp", LOGGER_NAME})
+#: The module is there because loguru names a record after the module that logs.
+_OWN_NAMES: Final = frozenset({"azure", "msal", "msal_extensions", "uamqp", LOGGER_NAME, reports.__name__})
 _OWN_PREFIXES: Final = ("azure.", "msal.", "uamqp.", LOGGER_NAME + ".")
 #: What is known of logger names, so that each is looked at once.
 _is_own: dict[str, bool] = {}

@@ -1,13 +1,11 @@
 """The same handlers as plain data for ``logging.config.dictConfig``."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Final
 
-from hublog.capture.json_formatter import JsonFormatter
 from hublog.configure.handlers import CONSOLE, EVENT_HUB, FILE, NOTHING, file_name, root_level, unset_loggers
-from hublog.settings import ServiceSettings, Settings
+from hublog.settings import Settings
 
 _JSON: Final = "hublog_json"
 
@@ -28,9 +26,9 @@ def logging_config(settings: Settings, *, framework: str = "") -> dict[str, obje
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
-            CONSOLE: {"()": "hublog.capture.console.ConsoleFormatter"},
+            CONSOLE: {"()": "hublog.ConsoleFormatter"},
             _JSON: {
-                "()": "hublog.configure.dict_config.json_formatter",
+                "()": "hublog.JsonFormatter",
                 "service": asdict(settings.service),
                 "framework": framework,
             },
@@ -44,11 +42,6 @@ def logging_config(settings: Settings, *, framework: str = "") -> dict[str, obje
     }
 
 
-def json_formatter(service: Mapping[str, str], framework: str) -> JsonFormatter:
-    """Return the formatter of the log file; ``dictConfig`` calls it with plain data."""
-    return JsonFormatter(ServiceSettings(**service), framework=framework)
-
-
 def level_text(level: int) -> int | str:
     """Return the name of a level, or its number if it has no name."""
     name = logging.getLevelName(level)
@@ -59,7 +52,7 @@ def _handlers(settings: Settings, framework: str) -> dict[str, dict[str, object]
     handlers: dict[str, dict[str, object]] = {}
     if settings.log_to_stdout:
         handlers[CONSOLE] = {
-            "class": "hublog.capture.console.ConsoleHandler",
+            "class": "hublog.ConsoleHandler",
             "level": level_text(settings.level),
             "formatter": CONSOLE,
         }

@@ -1,0 +1,169 @@
+"""Records as structlog, loguru and OpenTelemetry leave them, read as they are meant.
+
+Most records say all by their message and arguments, and pass as they are. Of the others a copy is
+read, with what else they say bound as fields while it is encoded; the record itself stays as it is
+for the handlers that follow.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NamedTuple, TypeVar
+
+from hublog.capture import context
+from hublog.capture.plain import MAX_KEY, clean, text_of
+from hublog.capture.tracing import active_span
+
+#: Under these a message that is a mapping has its text: structlog's name, then python-json-logger's.
+_TEXTS: Final = ("event", "message")
+#: What ``structlog.stdlib.ProcessorFormatter.wrap_for_formatter`` leaves on a record.
+_WRAPPED: Final = ("_logger", "_name")
+#: Orders to a renderer, and what ``ProcessorFormatter`` adds on its way; neither is the application's.
+_ORDERS: Final = frozenset(
+    {"exc_info", "stack_info", "stacklevel", "positional_args", "_record", "_from_structlog"}
+)
+#: What loguru's sink for handlers leaves in ``exc_text``, having written the traceback into the message.
+_LOGURU: Final = "\n"
+_TRACEBACK: Final = re.compile(r"\n?(?:  \+ Exception Group )?Traceback \(most recent call last\):\n")
+_CHAIN_MAX: Final = 100
+_STANDARD: Final = frozenset(
+    {*logging.LogRecord("", 0, "", 0, None, None, None).__dict__, "message", "asctime"}
+)
+
+_T = TypeVar("_T")
+
+
+class Meant(NamedTuple):
+    """What a record means.
+
+    Attributes:
+        record: itself, or a copy with the message, arguments and exception that are meant.
+        fields: column and free names to be bound while it is encoded.
+    """
+
+    record: logging.LogRecord
+    fields: Mapping[str, object]
+
+
+def take(meant: Meant, by: Callable[[logging.LogRecord], _T]) -> _T:
+    """Call ``by`` with the record that is meant, its further fields bound, and return the result."""
+    token = context.bind(**meant.fields)
+    try:
+        return by(meant.record)
+    finally:
+        context.unbind(token)
+
+
+def read(record: logging.LogRecord) -> Meant | None:
+    """Return what a record means, or None where it says all by itself; never raises, never changes it."""
+    try:
+        message = record.msg
+        found: Meant | None = None
+        if type(message) is not str:
+            if isinstance(message, dict) and not record.args:
+                found = _from_mapping(record, message)
+        elif "extra" in record.__dict__:
+            found = _from_nested(record)
+        span = _from_span() if "opentelemetry.trace" in sys.modules else None
+        if not span:
+            return found
+        return Meant(found.record, {**span, **found.fields}) if found else Meant(record, span)
+    except (Exception, SystemExit):  # noqa: BLE001  # a log call never raises; the record is read as it stands
+        return None
+
+
+def _from_mapping(record: logging.LogRecord, message: dict[object, object]) -> Meant:
+    """Read a message that is a mapping: its text is the message, its other items are fields.
+
+    structlog hands over its event dictionary so; python-json-logger's users log one on purpose.
+    """
+    is_event = all(name in record.__dict__ for name in _WRAPPED)
+    text = next((name for name in _TEXTS if type(message.get(name)) is str), "")
+    copy = _copy(record, without=_WRAPPED if is_event else ())
+    left_out = frozenset({"event", *_ORDERS}) if is_event else frozenset({text})
+    if is_event or text:
+        copy.msg = message.get("event", "") if is_event else message[text]  # logging takes any object
+    if is_event:
+        copy.args = _arguments(message.get("positional_args"))
+        copy.exc_info = record.exc_info or _exc_info(message.get("exc_info"))  # type: ignore[assignment]  # read with care
+        if copy.exc_info and isinstance(message.get("exception"), str):
+            left_out |= {"exception"}  # the same traceback, rendered
+        stack = message.get("stack")
+        if not copy.stack_info and isinstance(stack, str):
+            copy.stack_info = stack
+            left_out |= {"stack"}
+    items = [(name, value) for name, value in list(message.items()) if name not in left_out]
+    return Meant(copy, _fields(items, copy))
+
+
+def _from_nested(record: logging.LogRecord) -> Meant | None:
+    """Read a record whose fields stand in one mapping named ``extra``, as loguru hands them over."""
+    nested = record.__dict__["extra"]
+    if not isinstance(nested, dict):
+        return None
+    copy = _copy(record, without=("extra",))
+    if record.exc_text == _LOGURU and record.exc_info:
+        copy.msg = _without_traceback(copy.msg, record.exc_info)
+    return Meant(copy, _fields(list(nested.items()), copy))
+
+
+def _from_span() -> Mapping[str, object] | None:
+    """Return the ids of the active span where it is not the one that is bound."""
+    span = active_span()
+    if span is None:
+        return None
+    bound = context.bound()
+    if bound.get("span_id") == span["span_id"] and bound.get("trace_id") == span["trace_id"]:
+        return None
+    # Of another trace the caller's span is none of the bound one's.
+    return span if bound.get("trace_id") == span["trace_id"] else {**span, "parent_span_id": ""}
+
+
+def _copy(record: logging.LogRecord, *, without: Iterable[str]) -> logging.LogRecord:
+    copy = logging.LogRecord.__new__(logging.LogRecord)
+    copy.__dict__.update(record.__dict__)
+    for name in without:
+        del copy.__dict__[name]
+    return copy
+
+
+def _fields(items: Iterable[tuple[object, object]], record: logging.LogRecord) -> dict[str, object]:
+    """Return items under names that are text, none of them one that the record itself adds."""
+    fields: dict[str, object] = {}
+    for key, value in items:
+        name = clean(key[:MAX_KEY]) if type(key) is str else text_of(key)[:MAX_KEY]
+        while name in fields or (name in record.__dict__ and name not in _STANDARD):
+            name += "_"
+        fields[name] = value
+    return fields
+
+
+def _arguments(given: object) -> tuple[object, ...] | Mapping[str, object] | None:
+    """Return structlog's positional arguments as a record holds them."""
+    if not isinstance(given, tuple | list) or not given:
+        return None
+    if len(given) == 1 and isinstance(given[0], dict) and given[0]:
+        return given[0]
+    return tuple(given)
+
+
+def _exc_info(asked: object) -> object:
+    """Return the exception that ``exc_info`` of a log call means."""
+    if not asked or isinstance(asked, BaseException | tuple):
+        return asked or None
+    return sys.exc_info()
+
+
+def _without_traceback(text: str, exc_info: object) -> str:
+    """Cut loguru's rendering of the exception off a message: it is in columns, and may show local values.
+
+    A text with more of them than the exception has causes quotes one itself, and stays whole.
+    """
+    error = exc_info[1] if isinstance(exc_info, tuple) else exc_info
+    causes = 0
+    while isinstance(error, BaseException) and causes < _CHAIN_MAX:
+        causes += 1
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    tracebacks = list(_TRACEBACK.finditer(text))
+    return text[: tracebacks[0].start()] if 0 < len(tracebacks) <= causes else text
