@@ -5,6 +5,7 @@ import logging
 
 import pytest
 
+from hublog.capture import threads
 from hublog.configure import handlers
 from hublog.surroundings import surroundings
 
@@ -24,6 +25,14 @@ def _spool(monkeypatch, tmp_path_factory):
     """Keep records that wait on disk apart: what one test leaves, another one's process would send."""
     path = tmp_path_factory.getbasetemp() / "spools" / f"{next(_numbers)}"
     monkeypatch.setenv("EVENTHUB_LOG_SPOOL_DIR", str(path))
+
+
+@pytest.fixture(autouse=True)
+def _threads():
+    """Let threads carry nothing, unless the test or what it tests has them do so."""
+    threads.uninstall()
+    yield
+    threads.uninstall()
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from hublog._version import __version__
 from hublog.capture.console import ConsoleFormatter, ConsoleHandler
 from hublog.capture.context import bind, bound, unbind
 from hublog.capture.json_formatter import JsonFormatter
+from hublog.capture.threads import carry, detached
 from hublog.configure import (
     EventHubLoggingConfig,
     FileLoggingConfig,
@@ -34,6 +35,8 @@ __all__ = [
     "__version__",
     "bind",
     "bound",
+    "carry",
+    "detached",
     "flush",
     "prepare_eventhub_logging_config",
     "setup_logging",

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Hashable, Mapping
 from time import monotonic
 
+from hublog.capture import threads
 from hublog.delivery.courier import Sender
 from hublog.delivery.stats import Stats
 from hublog.delivery.worker import Request
@@ -12,7 +13,7 @@ from hublog.pipeline import Pipeline
 from hublog.process import Process
 from hublog.senders.event_hub import EventHubSender
 from hublog.settings import EventHubSettings, Settings
-from hublog.surroundings import Lookup, surroundings
+from hublog.surroundings import Lookup, followers, surroundings
 
 _pipelines: dict[Hashable, Pipeline] = {}
 
@@ -170,3 +171,4 @@ def _after_fork_in_child() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 exits.install(drain_at_exit)
+followers.append(threads.follow)

@@ -41,6 +41,18 @@ def enter(fields: Mapping[str, object]) -> Token[Context]:
     return _current.set(Context(fields))
 
 
+def resume(context: Context) -> Token[Context]:
+    """Begin to log with the fields of a context, in another thread or at another time.
+
+    Args:
+        context: what ``current`` returned there; ``EMPTY`` for none.
+
+    Returns:
+        The token that ``leave`` needs to bring back what was bound before.
+    """
+    return _current.set(context)
+
+
 def leave(token: Token[Context]) -> None:
     """End a request or task: bring back what was bound before ``enter`` or ``bind``.
 

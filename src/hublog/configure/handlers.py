@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from hublog.capture import threads
 from hublog.capture.console import ConsoleFormatter, ConsoleHandler
 from hublog.capture.json_formatter import JsonFormatter
 from hublog.reports import report
@@ -75,6 +76,7 @@ def configure(
     Returns:
         The root logger.
     """
+    threads.follow(settings)
     plan = _Plan(settings, framework, tuple(problems), tuple(workers))
     root = logging.getLogger()
     with _Installed.lock:

@@ -5,6 +5,7 @@ import logging
 from django.apps import AppConfig
 from django.core import checks as django_checks
 
+from hublog.capture import threads
 from hublog.django import checks
 from hublog.django.project import lookup, read_project
 from hublog.pipelines import use_lookup
@@ -20,10 +21,11 @@ class HublogConfig(AppConfig):
 
     def ready(self) -> None:
         """Read the settings, tell what is wrong with them, register the checks."""
-        problems = read_project().problems
-        if problems:
-            report(logging.ERROR, f"Invalid settings, each has its default now: {' '.join(problems)}")
+        reading = read_project()
+        if reading.problems:
+            report(logging.ERROR, f"Invalid settings, each has its default now: {' '.join(reading.problems)}")
         use_lookup(lookup, framework="django")
+        threads.follow(reading.settings)
         django_checks.register(checks.check_settings)
         django_checks.register(checks.check_middleware)
         django_checks.register(checks.check_handler)

@@ -1,0 +1,271 @@
+"""Threads and executors that a request or task starts log with its fields.
+
+A coroutine, ``asyncio.create_task`` and ``asyncio.to_thread`` have them anyway: Python copies the context.
+A plain thread and a ``ThreadPoolExecutor`` do not, so ``install`` wraps ``Thread.start`` and
+``ThreadPoolExecutor.submit``. Nothing but the fields travels; the context variables of others stay as they
+are. Whatever was wrapped around the two functions before stays inside, what comes later stays outside.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Thread
+from typing import Any, Final, ParamSpec, TypeVar, cast
+
+from hublog.capture.context import EMPTY, Context, current, leave, resume
+from hublog.settings import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_Function = Callable[..., Any]
+
+#: Threads of these modules serve whoever comes, so they keep nothing of the request that started them.
+_SERVING: Final = (
+    "concurrent.futures.",
+    "logging.handlers",
+    "multiprocessing.managers",
+    "multiprocessing.pool",
+    "multiprocessing.queues",
+    "opentelemetry.",
+    "sentry_sdk.",
+)
+_OWN_THREADS: Final = "hublog-"
+
+
+def carry(function: Callable[P, R]) -> Callable[P, R]:
+    """Return a function that logs with the fields bound now, wherever and whenever it is called.
+
+    For what has no context of its own: a pool that hublog does not know, a callback, a job for later. Calls
+    may overlap. A coroutine function has the fields until its coroutine ends; of a generator function, and of
+    another one that returns an awaitable, only the call itself has them.
+
+    Args:
+        function: what to call; arguments, result and exceptions are its own.
+    """
+    found = current()
+    if inspect.iscoroutinefunction(function):
+        return cast("Callable[P, R]", _carry_coroutine(function, found))
+
+    @functools.wraps(function)
+    def carried(*args: P.args, **kwargs: P.kwargs) -> R:
+        token = resume(found)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            leave(token)
+
+    return carried
+
+
+def _carry_coroutine(function: _Function, found: Context) -> _Function:
+    @functools.wraps(function)
+    async def carried(*args: object, **kwargs: object) -> object:
+        token = resume(found)
+        try:
+            result = await function(*args, **kwargs)
+        except GeneratorExit:
+            raise  # thrown away, perhaps amid another request whose fields are not ours to take
+        except BaseException:
+            leave(token)
+            raise
+        leave(token)
+        return result
+
+    return carried
+
+
+@contextmanager
+def detached() -> Iterator[None]:
+    """Log without fields inside, and start threads there that have none: they outlive the request."""
+    token = resume(EMPTY)
+    try:
+        yield
+    finally:
+        leave(token)
+
+
+class _Run:
+    """Stands before ``run`` of one thread until it is called, once, in that thread.
+
+    It is not left at the end: what follows ``run``, such as ``threading.excepthook``, has the fields too, and
+    the thread's context ends with it.
+    """
+
+    __slots__ = ("_context", "_former", "_had", "_thread")
+
+    def __init__(self, thread: Thread, context: Context) -> None:
+        self._had = vars(thread).get("run")
+        self._former: Callable[[], object] = thread.run
+        self._thread: Thread | None = thread
+        self._context = context
+        vars(thread)["run"] = self
+        if thread.run is not self:  # a class that hides what its objects hold
+            self.undo()
+
+    def __call__(self, *_: object, **__: object) -> object:
+        # Sentry's wrapper passes the thread, which a bound method has already.
+        former = self._former
+        resume(self._context)
+        self.undo()
+        return former()
+
+    def undo(self) -> None:
+        """Leave the thread as it was, and hold nothing any more."""
+        thread, self._thread = self._thread, None
+        if thread is not None and vars(thread).get("run") is self:
+            del vars(thread)["run"]
+            if self._had is not None:
+                vars(thread)["run"] = self._had
+        self._had, self._former, self._context = None, _nothing, EMPTY
+
+
+def _nothing() -> None:
+    """Stand in for what is not held any more."""
+
+
+class _Job:
+    """A function given to an executor: it has the fields of the one who gave it, and leaves none behind."""
+
+    __slots__ = ("_context", "_function")
+
+    def __init__(self, function: _Function, context: Context) -> None:
+        self._function = function
+        self._context = context
+
+    def __call__(self, /, *args: object, **kwargs: object) -> object:
+        # Without fields it keeps those that the executor's initializer bound.
+        token = resume(self._context if self._context.fields else current())
+        try:
+            return self._function(*args, **kwargs)
+        finally:
+            leave(token)
+
+
+class _Patch:
+    """One wrapped method of a class.
+
+    Args:
+        owner: the class.
+        name: of the method.
+        wrap: makes the wrapper.
+    """
+
+    def __init__(self, owner: type, name: str, wrap: Callable[[_Function], _Function]) -> None:
+        self._owner = owner
+        self._name = name
+        self._wrap = wrap
+        self._made: _Function | None = None
+        self._former: _Function | None = None
+
+    def put(self) -> None:
+        """Wrap the method, unless our wrapper is in place or inside of somebody else's."""
+        now = getattr(self._owner, self._name)
+        if self._made is None or not _is_inside(self._made, now):
+            self._former, self._made = now, self._wrap(now)
+            setattr(self._owner, self._name, self._made)
+
+    def take_away(self) -> None:
+        """Bring the former method back, unless somebody wrapped ours; that stays, without an effect."""
+        if self._made is not None and getattr(self._owner, self._name) is self._made:
+            setattr(self._owner, self._name, self._former)
+            self._made = self._former = None
+
+
+def _is_inside(made: _Function, function: object) -> bool:
+    """Whether one function is another one, or what it says to wrap."""
+    for _ in range(64):  # a chain that somebody closed to a ring ends too
+        if function is made or function is None:
+            break
+        function = getattr(function, "__wrapped__", None)
+    return function is made
+
+
+class _State:
+    """Whether the wrappers do anything, and where they are."""
+
+    is_active = False
+    patches: tuple[_Patch, ...] = ()
+
+
+def install() -> None:
+    """Have threads and executors carry the fields; once, however often it is called."""
+    if not _State.patches:
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # needed only when it is switched on
+
+        _State.patches = (
+            _Patch(Thread, "start", _wrap_start),
+            _Patch(ThreadPoolExecutor, "submit", _wrap_submit),
+        )
+    for patch in _State.patches:
+        patch.put()
+    _State.is_active = True
+
+
+def uninstall() -> None:
+    """Have threads and executors carry nothing any more; wrappers of others stay."""
+    _State.is_active = False
+    for patch in _State.patches:
+        patch.take_away()
+
+
+def follow(settings: Settings) -> None:
+    """Do as the settings say that are read last."""
+    if settings.request.context_in_threads:
+        install()
+    else:
+        uninstall()
+
+
+def _wrap_start(original: _Function) -> _Function:
+    @functools.wraps(original)
+    def start(self: Thread, *args: object, **kwargs: object) -> object:
+        found = current()
+        if not (found.fields and _State.is_active):
+            return original(self, *args, **kwargs)
+        run = None
+        with suppress(Exception):  # the thread starts, whatever is wrong with its fields
+            if _is_serving(self):
+                found = EMPTY
+            elif not isinstance(vars(self).get("run"), _Run):
+                run = _Run(self, found)
+        # Where a thread inherits the context, as under gevent, one that serves others has none either.
+        token = resume(found)
+        try:
+            return original(self, *args, **kwargs)
+        except BaseException:
+            if run is not None:
+                run.undo()
+            raise
+        finally:
+            leave(token)
+
+    return start
+
+
+def _wrap_submit(original: _Function) -> _Function:
+    @functools.wraps(original)
+    def submit(self: object, fn: _Function, /, *args: object, **kwargs: object) -> object:
+        if not _State.is_active or isinstance(fn, _Job):
+            return original(self, fn, *args, **kwargs)
+        job = _Job(fn, current())
+        # A worker that is started for this job will do others: it gets no fields of its own.
+        token = resume(EMPTY)
+        try:
+            return original(self, job, *args, **kwargs)
+        finally:
+            leave(token)
+
+    return submit
+
+
+def _is_serving(thread: Thread) -> bool:
+    """Whether a thread works for more than the one who starts it."""
+    if thread.name.startswith(_OWN_THREADS):
+        return True
+    target = getattr(thread, "_target", None)
+    return any(
+        module.startswith(_SERVING)
+        for module in (type(thread).__module__, getattr(target, "__module__", None))
+        if isinstance(module, str)
+    )
