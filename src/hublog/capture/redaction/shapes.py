@@ -1,0 +1,204 @@
+"""Secrets that are known by their own shape: tokens, keys, certificates' private halves, sign-ins in URLs.
+
+Each expression takes time in proportion to the text: what follows a repeat without an end is optional,
+and whether it is a secret is decided afterwards, so that nothing is read twice.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from hublog.capture.redaction.spans import MARK_START, Span
+
+
+class _Token(NamedTuple):
+    """A token by the prefix that its issuer gives it, for just this purpose.
+
+    Attributes:
+        lead: what the expression begins with.
+        rest: what follows.
+        before: characters before the lead that belong to the secret as well; the expression demands them.
+    """
+
+    kind: str
+    lead: str
+    rest: str
+    before: int = 0
+
+
+_TOKENS: Final = tuple(
+    (token, re.compile(re.escape(token.lead) + token.rest))
+    for token in (
+        _Token("AWS key", "AKIA", r"[A-Z0-9]{16}(?![A-Za-z0-9])"),
+        _Token("AWS key", "ASIA", r"[A-Z0-9]{16}(?![A-Za-z0-9])"),
+        _Token("GitHub token", "ghp_", r"[A-Za-z0-9]{20,}+"),
+        _Token("GitHub token", "gho_", r"[A-Za-z0-9]{20,}+"),
+        _Token("GitHub token", "ghu_", r"[A-Za-z0-9]{20,}+"),
+        _Token("GitHub token", "ghs_", r"[A-Za-z0-9]{20,}+"),
+        _Token("GitHub token", "ghr_", r"[A-Za-z0-9]{20,}+"),
+        _Token("GitHub token", "github_pat_", r"[A-Za-z0-9_]{20,}+"),
+        _Token("GitLab token", "glpat-", r"[A-Za-z0-9_-]{20,}+"),
+        _Token("Slack token", "xox", r"[abceoprs]-[A-Za-z0-9-]{10,}+"),
+        _Token("Slack token", "xapp-", r"[A-Za-z0-9-]{10,}+"),
+        _Token("Slack webhook", "hooks.slack.com/", r"(?:services|workflows|triggers)/[A-Za-z0-9/_-]{10,}+"),
+        _Token("Stripe key", "k_live_", r"(?<=[sr]k_live_)[A-Za-z0-9]{10,}+", 1),
+        _Token("Stripe key", "k_test_", r"(?<=[sr]k_test_)[A-Za-z0-9]{10,}+", 1),
+        _Token("Stripe key", "whsec_", r"[A-Za-z0-9+/=]{10,}+"),
+        _Token("API key", "sk-", r"(?:[a-z]{2,12}[0-9]{0,2}-)?[A-Za-z0-9_-]{32,}+"),
+        _Token("Google key", "AIza", r"[A-Za-z0-9_-]{35}"),
+        _Token("Google token", "ya29.", r"[A-Za-z0-9_-]{20,}+"),
+        _Token("SendGrid key", "SG.", r"[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,}+"),
+        _Token("npm token", "npm_", r"[A-Za-z0-9]{36}"),
+        _Token("PyPI token", "pypi-AgE", r"[A-Za-z0-9_-]{20,}+"),
+        _Token("Hugging Face token", "hf_", r"[A-Za-z0-9]{30,}+"),
+        _Token("DigitalOcean token", "_v1_", r"(?<=do[opr]_v1_)[a-f0-9]{40,}+", 3),
+        _Token("Databricks token", "dapi", r"[a-f0-9]{32}(?![A-Za-z0-9])"),
+        _Token("Shopify token", "shp", r"(?:at|ca|pa|ss)_[a-fA-F0-9]{32}"),
+        _Token("Azure client secret", "Q~", r"(?<=[A-Za-z0-9_~.-]{3}[0-9]Q~)[A-Za-z0-9_~.-]{31,34}", 4),
+        _Token("Azure key", "+A", r"(?<=[A-Za-z0-9+/]{33}\+A)(?:Eh|Sb|Io|Rm)[A-Za-z0-9+/]{5,6}=", 33),
+        _Token("Azure key", "+ASt", r"(?<=[A-Za-z0-9+/]{76}\+ASt)[A-Za-z0-9+/]{5}[AQgw]==", 76),
+        _Token("JSON web token", "eyJ", r"[A-Za-z0-9_-]*+(?:\.[A-Za-z0-9_-]*+)*+"),
+        _Token("private key", "-----BEGIN", r"[A-Z0-9 ]{1,40}PRIVATE KEY(?: BLOCK)?-----"),
+        _Token("bearer token", "earer", r"(?<=[Bb]earer)(?:[ +]|%20)[ ]{0,3}+[A-Za-z0-9._~+/=-]++", 1),
+        _Token("bearer token", "EARER", r"(?<=BEARER)[ ]{1,4}+[A-Za-z0-9._~+/=-]++", 1),
+        _Token("basic sign-in", "asic", r"(?<=[Bb]asic)(?:[ +]|%20)[ ]{0,3}+[A-Za-z0-9+/_-]++={0,2}+", 1),
+        _Token("basic sign-in", "ASIC", r"(?<=BASIC)[ ]{1,4}+[A-Za-z0-9+/_-]++={0,2}+", 1),
+    )
+)
+_KEY_END: Final = re.compile(r"-----END[A-Z0-9 ]{1,40}PRIVATE KEY(?: BLOCK)?-----")
+_SCHEME_END: Final = re.compile(r"(?:[ +]|%20)++")
+_SCHEMES: Final = frozenset({"bearer token", "basic sign-in"})
+_URL: Final = re.compile(r"://[^\s\"'<>`]*+")
+_PORT: Final = re.compile(r"[0-9]{1,5}(?:[/?#]|$)")
+_USER: Final = re.compile(r"[^/\[\]@#]{0,128}")
+#: A user name that is longer is no name: services take tokens there.
+_USER_LONGEST: Final = 24
+#: Parts of an encrypted token, whose second one is no JSON. Source: RFC 7516, section 3.
+_ENCRYPTED_PARTS: Final = 5
+#: Letters alone that follow "Bearer" are a word of a sentence, unless there are so many.
+_WORD_LONGEST: Final = 24
+_BEARER_SHORTEST: Final = 8
+
+
+def may_hold_token(text: str) -> bool:
+    """Return whether ``find_tokens`` could find anything; at a tenth of its cost."""
+    if "_" in text and (
+        "ghp_" in text
+        or "k_live_" in text
+        or "k_test_" in text
+        or "github_pat_" in text
+        or "gho_" in text
+        or "ghs_" in text
+        or "ghu_" in text
+        or "ghr_" in text
+        or "whsec_" in text
+        or "npm_" in text
+        or "hf_" in text
+        or "_v1_" in text
+        or "shp" in text
+    ):
+        return True
+    if "-" in text and (
+        "sk-" in text
+        or "xox" in text
+        or "-----BEGIN" in text
+        or "glpat-" in text
+        or "xapp-" in text
+        or "pypi-" in text
+    ):
+        return True
+    if "." in text and ("eyJ" in text or "SG." in text or "ya29." in text or "hooks." in text):
+        return True
+    return (
+        "earer" in text
+        or "asic" in text
+        or "AKIA" in text
+        or "ASIA" in text
+        or "AIza" in text
+        or "dapi" in text
+        or "Q~" in text
+        or "+A" in text
+        or "EARER" in text
+        or "ASIC" in text
+    )
+
+
+def find_tokens(text: str) -> Iterator[Span]:
+    """Find tokens and keys by their prefix or form."""
+    for token, expression in _TOKENS:
+        if token.lead in text:
+            yield from _find(text, token, expression)
+
+
+def _find(text: str, token: _Token, expression: re.Pattern[str]) -> Iterator[Span]:
+    at = 0
+    while found := expression.search(text, at):
+        start, at = found.start() - token.before, found.end()
+        if token.kind == "private key":
+            end = _KEY_END.search(text, at)
+            at = end.end() if end else len(text)
+        if text[start - 1 : start].isalnum():
+            continue
+        if token.kind in _SCHEMES:
+            scheme = _SCHEME_END.search(text, start, at)
+            start = scheme.end() if scheme else start
+        if _is_secret(token.kind, text[start:at]):
+            yield Span(start, at, token.kind)
+
+
+def _is_secret(kind: str, secret: str) -> bool:
+    if kind == "JSON web token":
+        parts = secret.split(".")
+        return len(parts) > 1 and (parts[1].startswith("eyJ") or len(parts) == _ENCRYPTED_PARTS)
+    if kind == "bearer token":
+        return len(secret) >= _BEARER_SHORTEST and (not secret.isalpha() or len(secret) > _WORD_LONGEST)
+    if kind == "basic sign-in":
+        return _holds_a_sign_in(secret)
+    return True
+
+
+def _holds_a_sign_in(secret: str) -> bool:
+    """Return whether base64 holds ``user:password``."""
+    text = secret[:1024].rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        return b":" in base64.b64decode(text[: len(text) // 4 * 4] + _padded(text[len(text) // 4 * 4 :]))
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _padded(rest: str) -> str:
+    return rest + "=" * (-len(rest) % 4) if len(rest) > 1 else ""
+
+
+def find_sign_ins(text: str) -> Iterator[Span]:
+    """Find passwords before the host of a URL, nested ones as well."""
+    for url in _URL.finditer(text):
+        at = url.start()
+        while at >= 0:
+            following = text.find("://", at + 3, url.end())
+            span = _sign_in(text, at + 3, following if following >= 0 else url.end())
+            if span:
+                yield span
+            at = following
+
+
+def _sign_in(text: str, start: int, end: int) -> Span | None:
+    """Return the password or token between ``://`` and ``@``."""
+    rest = text[start:end].partition("?")[0]
+    if "@" not in rest:
+        return None
+    authority = re.split(r"[/#]", rest, maxsplit=1)[0]
+    user, colon, after = rest.partition(":")
+    if colon and _USER.fullmatch(user) and not _PORT.match(after):
+        authority = rest  # a password may have a slash or another @ in it, unescaped
+    if "@" not in authority:
+        return None
+    sign_in = authority[: authority.rindex("@")]
+    user, colon, password = sign_in.partition(":")
+    if not colon:
+        return Span(start, start + len(user), "token in URL") if len(user) > _USER_LONGEST else None
+    if not password or password.startswith(MARK_START):
+        return None
+    return Span(start + len(user) + 1, start + len(sign_in), "password in URL")

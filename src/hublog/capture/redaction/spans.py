@@ -1,0 +1,39 @@
+"""Where in a text a secret stands, and what becomes of the places."""
+
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+#: The mark of a secret; with a key the hash stands in it: ``[redacted:0123456789abcdef]``.
+MARK: Final = "[redacted]"
+MARK_START: Final = "[redacted"
+
+
+class Span(NamedTuple):
+    """A secret in a text, from ``start`` to before ``end``; ``kind`` says what it looks like."""
+
+    start: int
+    end: int
+    kind: str
+
+
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """Return the spans in order, those that overlap as one."""
+    found: list[Span] = []
+    for span in sorted(spans):
+        if found and span.start < found[-1].end:
+            last = found[-1]
+            found[-1] = Span(last.start, max(last.end, span.end), last.kind)
+        else:
+            found.append(span)
+    return found
+
+
+def replaced(text: str, spans: Iterable[Span], mark: Callable[[str], str]) -> str:
+    """Return the text with a mark in place of each span."""
+    parts: list[str] = []
+    done = 0
+    for start, end, _ in merged(spans):
+        parts += (text[done:start], mark(text[start:end]))
+        done = end
+    parts.append(text[done:])
+    return "".join(parts)
