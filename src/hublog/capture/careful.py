@@ -167,13 +167,18 @@ def timestamp_of(created: float) -> str:
     return f"{utc_text(second)}.{int((created - second) * 1_000_000):06d}Z"
 
 
+def has_own_message(record: logging.LogRecord) -> bool:
+    """Whether a record's class makes messages in its own way, such as ``str.format``."""
+    return type(record).getMessage is not logging.LogRecord.getMessage
+
+
 def _message(record: logging.LogRecord) -> str:
     """Render the message; where that fails, show the template, the arguments and the reason."""
     template = whole_text_of(record.msg)
-    if not record.args:
-        return template
     try:
-        return clean(str(template % record.args))
+        if has_own_message(record):
+            return clean(str(record.getMessage()))
+        return clean(str(template % record.args)) if record.args else template
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a log call never raises
         shown = orjson.dumps(plain(record.args)).decode()
         return f"{template} {mark(f'arguments {shown} do not fit: {type(error).__name__}')}"

@@ -23,13 +23,15 @@ _WRAPPED: Final = ("_logger", "_name")
 _ORDERS: Final = frozenset(
     {"exc_info", "stack_info", "stacklevel", "positional_args", "_record", "_from_structlog"}
 )
+#: What repeats a column, by the logger: Django's formatter leaves the time, uvicorn the message in colours.
+_REPEATED: Final = {"server_time": "django.server", "color_message": "uvicorn"}
 #: What loguru's sink for handlers leaves in ``exc_text``, having written the traceback into the message.
 _LOGURU: Final = "\n"
 _TRACEBACK: Final = re.compile(r"\n?(?:  \+ Exception Group )?Traceback \(most recent call last\):\n")
 _CHAIN_MAX: Final = 100
-_STANDARD: Final = frozenset(
-    {*logging.LogRecord("", 0, "", 0, None, None, None).__dict__, "message", "asctime"}
-)
+_MADE: Final = tuple(logging.LogRecord("", 0, "", 0, None, None, None).__dict__)
+_STANDARD_LENGTH: Final = len(_MADE)
+_STANDARD: Final = frozenset({*_MADE, "message", "asctime"})
 
 _T = TypeVar("_T")
 
@@ -63,8 +65,8 @@ def read(record: logging.LogRecord) -> Meant | None:
         if type(message) is not str:
             if isinstance(message, dict) and not record.args:
                 found = _from_mapping(record, message)
-        elif "extra" in record.__dict__:
-            found = _from_nested(record)
+        elif len(record.__dict__) > _STANDARD_LENGTH:
+            found = _from_added(record)
         span = _from_span() if "opentelemetry.trace" in sys.modules else None
         if not span:
             return found
@@ -97,15 +99,19 @@ def _from_mapping(record: logging.LogRecord, message: dict[object, object]) -> M
     return Meant(copy, _fields(items, copy))
 
 
-def _from_nested(record: logging.LogRecord) -> Meant | None:
-    """Read a record whose fields stand in one mapping named ``extra``, as loguru hands them over."""
-    nested = record.__dict__["extra"]
-    if not isinstance(nested, dict):
-        return None
-    copy = _copy(record, without=("extra",))
-    if record.exc_text == _LOGURU and record.exc_info:
-        copy.msg = _without_traceback(copy.msg, record.exc_info)
-    return Meant(copy, _fields(list(nested.items()), copy))
+def _from_added(record: logging.LogRecord) -> Meant | None:
+    """Read a record to which another library has added what is not the application's."""
+    attributes = record.__dict__
+    nested = attributes.get("extra")
+    if isinstance(nested, dict):  # loguru hands the fields over so, in one mapping
+        copy = _copy(record, without=("extra",))
+        if record.exc_text == _LOGURU and record.exc_info:
+            copy.msg = _without_traceback(copy.msg, record.exc_info)
+        return Meant(copy, _fields(list(nested.items()), copy))
+    for name, logger in _REPEATED.items():
+        if name in attributes and record.name.startswith(logger):
+            return Meant(_copy(record, without=(name,)), {})
+    return None
 
 
 def _from_span() -> Mapping[str, object] | None:
@@ -121,7 +127,7 @@ def _from_span() -> Mapping[str, object] | None:
 
 
 def _copy(record: logging.LogRecord, *, without: Iterable[str]) -> logging.LogRecord:
-    copy = logging.LogRecord.__new__(logging.LogRecord)
+    copy = object.__new__(type(record))  # its class may make messages in its own way
     copy.__dict__.update(record.__dict__)
     for name in without:
         del copy.__dict__[name]

@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 
 from hublog.capture import context
-from hublog.capture.careful import careful_row, fit, timestamp_of
+from hublog.capture.careful import careful_row, fit, has_own_message, timestamp_of
 from hublog.capture.columns import OPEN_COLUMNS
 from hublog.capture.exceptions import from_exc_info
 from hublog.capture.fields import (
@@ -34,6 +34,7 @@ from hublog.capture.source import encoded_call_site, encoded_thread
 from hublog.settings import ServiceSettings
 
 _dumps = orjson.dumps
+_LogRecord = logging.LogRecord
 
 #: What every LogRecord has, in the order in which its constructor sets it; what follows is ``extra``.
 _STANDARD: Final = tuple(logging.LogRecord("", 0, "", 0, None, None, None).__dict__)
@@ -47,6 +48,8 @@ _SAFE: Final = frozenset({str, bool, type(None)})
 _NOTHING: Final[dict[str, object]] = {}
 
 _CACHE_MAX = 4_096
+#: A record with more attributes has names made at run time: no other will have the same, and they are many.
+_PLAN_MAX = 128
 #: Next line, line separator and paragraph separator; all others are below U+0020, which JSON escapes itself.
 _LINE_ENDS: Final = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
 
@@ -123,7 +126,10 @@ class LineFormatter:
             if type(message) is not str:
                 message = str(message)
             template_json = _dumps(message)
-        message_json = _dumps(message % record.args) if record.args else template_json
+        if type(record) is not _LogRecord and has_own_message(record):
+            message_json = _dumps(str(record.getMessage()))
+        else:
+            message_json = _dumps(message % record.args) if record.args else template_json
 
         now = context.current()
         bound: EncodedContext = now.encoded or encode_context(now)
@@ -166,7 +172,8 @@ class LineFormatter:
             plan = _Plan(key)
             if len(self._plans) >= _CACHE_MAX:
                 self._plans = {}
-            self._plans[key] = plan
+            if len(key) <= _PLAN_MAX:
+                self._plans[key] = plan
         extra, columns, misfits = plan.read(attributes)
         fragment = bound.columns_json
         if columns:
