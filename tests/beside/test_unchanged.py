@@ -75,7 +75,6 @@ CORPUS = {
     "leftovers": {"msg": "m", "message": "of another", "asctime": "then", "exc_text": "of another"},
     "odd types": {
         "msg": "m",
-        "levelno": "high",
         "lineno": None,
         "thread": 2**70,
         "process": "x",
