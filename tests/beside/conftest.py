@@ -84,3 +84,11 @@ def logger(hub, fields):
     found.filters.clear()
     found.propagate = True
     found.setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def alone(hub, fields):
+    """A logger that no one else sees: pytest's own handlers show each record, and raise for odd ones."""
+    found = logging.Logger("beside.shop", 1)
+    found.addHandler(hub.handler())
+    return found

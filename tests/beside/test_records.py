@@ -33,14 +33,6 @@ class DollarMessage(BraceMessage):
 
 
 @pytest.fixture
-def logger(hub, fields):
-    """Return a logger that no one else sees: pytest's own handlers raise for odd records."""
-    found = logging.Logger("beside.shop", 1)
-    found.addHandler(hub.handler())
-    return found
-
-
-@pytest.fixture
 def factory():
     """Set a factory of records for the test."""
     before = logging.getLogRecordFactory()
@@ -48,46 +40,46 @@ def factory():
     logging.setLogRecordFactory(before)
 
 
-def test_a_record_class_with_its_own_messages_is_respected(factory, logger, hub):
+def test_a_record_class_with_its_own_messages_is_respected(factory, alone, hub):
     factory(BraceRecord)
     for message, *arguments in (("order {} of {}", 7, "Ann"), ("100 % {}",), ("odd {order}", 7)):
-        logger.info(message, *arguments)
+        alone.info(message, *arguments)
     first, second, third = hub.rows()
     assert (first["message"], first["message_template"]) == ("order 7 of Ann", "order {} of {}")
     assert (second["message"], third["message_template"]) == ("100 % {}", "odd {order}")
     assert third["message"].startswith("odd {order} <arguments [7] do not fit: KeyError>")
 
 
-def test_it_is_respected_on_the_slow_way_and_in_copies_too(factory, logger, hub):
+def test_it_is_respected_on_the_slow_way_and_in_copies_too(factory, alone, hub):
     factory(BraceRecord)
     message = "order {}"
-    logger.info(message, 7, stack_info=True)
-    logger.info(message, 8, extra={"extra": {"cart": 3}})
+    alone.info(message, 7, stack_info=True)
+    alone.info(message, 8, extra={"extra": {"cart": 3}})
     first, second = hub.rows()
     assert (first["message"], second["message"], second["extra"]) == ("order 7", "order 8", {"cart": 3})
 
 
 @pytest.mark.parametrize("answer", [None, 7, b"x"], ids=str)
-def test_a_message_that_is_no_text_is_shown(answer, factory, logger, hub):
+def test_a_message_that_is_no_text_is_shown(answer, factory, alone, hub):
     class Odd(logging.LogRecord):
         def getMessage(self):  # noqa: N802  # the name is logging's
             return answer
 
     factory(Odd)
-    logger.info("order")
+    alone.info("order")
     assert hub.row()["message"] == str(answer)
 
 
-def test_message_objects_of_the_cookbook_arrive(logger, hub):
-    logger.info(BraceMessage("order {0} of {name}", 7, name="Ann"))
-    logger.info(DollarMessage("order $number", number=8))
-    logger.info(BraceMessage("{missing}"))
+def test_message_objects_of_the_cookbook_arrive(alone, hub):
+    alone.info(BraceMessage("order {0} of {name}", 7, name="Ann"))
+    alone.info(DollarMessage("order $number", number=8))
+    alone.info(BraceMessage("{missing}"))
     first, second, third = hub.rows()
     assert (first["message"], second["message"]) == ("order 7 of Ann", "order 8")
     assert third["message"] == "<BraceMessage that cannot be shown: KeyError>"
 
 
-def test_what_a_factory_adds_arrives(factory, logger, hub):
+def test_what_a_factory_adds_arrives(factory, alone, hub):
     before = logging.getLogRecordFactory()
 
     def make(*args, **kwargs):
@@ -96,25 +88,25 @@ def test_what_a_factory_adds_arrives(factory, logger, hub):
         return record
 
     factory(make)
-    logger.info("order", extra={"order": 7})
+    alone.info("order", extra={"order": 7})
     row = hub.row()
     assert (row["tenant_id"], row["extra"]) == ("acme", {"colour": "red", "order": 7})
 
 
-def test_a_factory_that_puts_its_own_in_front_arrives(factory, logger, hub):
+def test_a_factory_that_puts_its_own_in_front_arrives(factory, alone, hub):
     class Own(logging.LogRecord):
         def __init__(self, *args, **kwargs):
             self.tenant_id = "acme"
             super().__init__(*args, **kwargs)
 
     factory(Own)
-    logger.info("order %d", 7)
+    alone.info("order %d", 7)
     row = hub.row()
     assert (row["message"], row["tenant_id"], "extra" in row) == ("order 7", "acme", False)
 
 
-def test_the_fields_of_an_adapter_arrive(logger, hub):
-    adapter = logging.LoggerAdapter(logger, {"tenant_id": "acme", "cart": 3})
+def test_the_fields_of_an_adapter_arrive(alone, hub):
+    adapter = logging.LoggerAdapter(alone, {"tenant_id": "acme", "cart": 3})
     adapter.info("order %d", 7, extra={"order": 7})
     adapter.info("order %d", 8)
     first, second = hub.rows()
@@ -124,16 +116,16 @@ def test_the_fields_of_an_adapter_arrive(logger, hub):
 
 if sys.version_info >= (3, 13):
 
-    def test_an_adapter_that_merges_gives_both(logger, hub):
-        adapter = logging.LoggerAdapter(logger, {"tenant_id": "acme", "cart": 3}, merge_extra=True)
+    def test_an_adapter_that_merges_gives_both(alone, hub):
+        adapter = logging.LoggerAdapter(alone, {"tenant_id": "acme", "cart": 3}, merge_extra=True)
         adapter.info("order", extra={"order": 7, "cart": 4})
         row = hub.row()
         assert (row["tenant_id"], row["extra"]) == ("acme", {"cart": 4, "order": 7})
 
 
-def test_stacklevel_names_the_caller(logger, hub):
+def test_stacklevel_names_the_caller(alone, hub):
     def helper():
-        logger.info("order", stacklevel=2)
+        alone.info("order", stacklevel=2)
 
     helper()
     row = hub.row()
@@ -143,27 +135,27 @@ def test_stacklevel_names_the_caller(logger, hub):
 @pytest.mark.parametrize(
     ("number", "severity"), [(1, 1), (5, 1), (15, 5), (25, 9), (35, 13), (45, 17), (60, 21)]
 )
-def test_levels_with_and_without_a_name_arrive(number, severity, logger, hub):
-    logger.log(number, "first")
+def test_levels_with_and_without_a_name_arrive(number, severity, alone, hub):
+    alone.log(number, "first")
     logging.addLevelName(number, f"OWN{number}")
     try:
-        logger.log(number, "second")
+        alone.log(number, "second")
     finally:
         del logging._levelToName[number], logging._nameToLevel[f"OWN{number}"]
     found = [(row["level"], row["level_number"], row["severity_number"]) for row in hub.rows()]
     assert found == [(f"Level {number}", number, severity), (f"OWN{number}", number, severity)]
 
 
-def test_a_level_renamed_while_it_runs_is_seen(logger, hub):
+def test_a_level_renamed_while_it_runs_is_seen(alone, hub):
     for name in ("NOTICE", "INFO"):
         logging.addLevelName(logging.INFO, name)
-        logger.info("order")
+        alone.info("order")
     assert [row["level"] for row in hub.rows()] == ["NOTICE", "INFO"]
 
 
-def test_warnings_arrive(logger, hub):
+def test_warnings_arrive(alone, hub):
     found = logging.getLogger("py.warnings")
-    found.addHandler(logger.handlers[0])
+    found.addHandler(alone.handlers[0])
     logging.captureWarnings(True)
     try:
         with warnings.catch_warnings():
@@ -173,17 +165,17 @@ def test_warnings_arrive(logger, hub):
             warnings.warn("orders are old", DeprecationWarning, stacklevel=1)
     finally:
         logging.captureWarnings(False)
-        found.removeHandler(logger.handlers[0])
+        found.removeHandler(alone.handlers[0])
     row = hub.row()
     assert (row["logger_name"], row["level"]) == ("py.warnings", "WARNING")
     assert "DeprecationWarning: orders are old" in row["message"]
 
 
 @pytest.mark.parametrize("raises", [True, False])
-def test_a_record_that_logging_would_complain_of_arrives_in_silence(raises, logger, hub, monkeypatch, capfd):
+def test_a_record_that_logging_would_complain_of_arrives_in_silence(raises, alone, hub, monkeypatch, capfd):
     monkeypatch.setattr(logging, "raiseExceptions", raises)
     for message, *arguments in (("order %d", "seven"), ("too many", 1, 2)):
-        logger.info(message, *arguments)
+        alone.info(message, *arguments)
     assert [row["message_template"] for row in hub.rows()] == ["order %d", "too many"]
     assert capfd.readouterr().err == ""
 
@@ -206,24 +198,24 @@ def test_a_logger_class_of_its_own_works(hub, fields):
     assert row["source_function"] == "test_a_logger_class_of_its_own_works"
 
 
-def test_a_filter_that_changes_or_replaces_a_record_is_respected(logger, hub):
+def test_a_filter_that_changes_or_replaces_a_record_is_respected(alone, hub):
     class Masks(logging.Filter):
         def filter(self, record):
             record.card = "****"
             return True
 
-    logger.handlers[0].addFilter(Masks())
-    logger.info("paid", extra={"card": "4111"})
+    alone.handlers[0].addFilter(Masks())
+    alone.info("paid", extra={"card": "4111"})
     assert hub.row()["extra"] == {"card": "****"}
 
 
-def test_what_logging_itself_refuses_is_refused_before_us(logger, hub):
+def test_what_logging_itself_refuses_is_refused_before_us(alone, hub):
     for name in ("message", "asctime", "msg", "name"):
         with pytest.raises(KeyError, match=name):
-            logger.info("order", extra={name: 1})
+            alone.info("order", extra={name: 1})
     assert hub.rows() == []
     hublog.bind(message="m", asctime="a", msg="g", name="n")
-    logger.info("order")
+    alone.info("order")
     row = hub.row()
     assert (row["message"], row["extra"]) == (
         "order",
@@ -231,8 +223,8 @@ def test_what_logging_itself_refuses_is_refused_before_us(logger, hub):
     )
 
 
-def test_what_django_and_uvicorn_leave_on_a_record_does_not_repeat_a_column(logger, hub):
-    handler = logger.handlers[0]
+def test_what_django_and_uvicorn_leave_on_a_record_does_not_repeat_a_column(alone, hub):
+    handler = alone.handlers[0]
     for name in ("django.server", "uvicorn.error", "shop"):
         record = logging.LogRecord(name, 20, "p", 1, "message", (), None)
         record.server_time, record.color_message = "now", "\x1b[1mmessage"

@@ -1,7 +1,8 @@
 """Any Python object becomes plain JSON data: bounded, without a database query, without an error.
 
-Lazy objects, query sets, models and requests of Django are never evaluated; everything else that is
-no JSON type is shown as text, and a text that cannot be made is replaced by a mark that says so.
+Lazy objects, query sets, models, forms and requests of Django and what SQLAlchemy has mapped are never
+evaluated; everything else that is no JSON type is shown as text, and a text that cannot be made is
+replaced by a mark that says so.
 """
 
 import dataclasses
@@ -191,6 +192,18 @@ def _model(value: Any) -> str:  # noqa: ANN401  # a Django model
     return mark(f"{type(value).__qualname__} pk={text_of(key)}")
 
 
+def _promise(value: Any) -> str:  # noqa: ANN401  # what django.utils.functional.lazy gives
+    # A translation or a path needs no query, and its text is wanted; of others nobody knows what they do.
+    function = value.__reduce__()[1][0]
+    return text_of(value) if function.__module__.startswith(_HARMLESS) else _unevaluated(value)
+
+
+def _mapped(value: Any) -> str:  # noqa: ANN401  # a mapped instance of SQLAlchemy
+    # Its repr may load what is expired or deferred; the identity is what it was loaded by.
+    key = value._sa_instance_state.identity  # noqa: SLF001  # the documented name of the state
+    return mark(f"{type(value).__qualname__} pk={', '.join(map(text_of, key or ('None',)))}")
+
+
 def _type(value: type) -> str:
     return f"{value.__module__}.{value.__qualname__}"
 
@@ -204,13 +217,22 @@ def _SEQUENCE(value: object) -> object:  # noqa: N802  # a sentinel with the con
 
 
 _SEQUENCES = (list, tuple, set, frozenset, deque)
+#: Modules whose functions ``django.utils.functional.lazy`` may call here: translations and paths.
+_HARMLESS: Final = ("django.utils.translation", "django.urls")
 _LAZY = {
     "django.utils.functional.LazyObject": _unevaluated,
-    "django.utils.functional.Promise": text_of,  # a translation: no query, and its text is wanted
+    "django.utils.functional.Promise": _promise,
     "django.db.models.query.QuerySet": _unevaluated,
     "django.db.models.manager.BaseManager": _unevaluated,
     "django.http.request.HttpRequest": _unevaluated,
     "django.db.models.base.Model": _model,
+    "django.core.paginator.Page": _unevaluated,
+    "django.forms.boundfield.BoundField": _unevaluated,
+    "django.forms.forms.BaseForm": _unevaluated,
+    "django.forms.formsets.BaseFormSet": _unevaluated,
+    "django.template.context.BaseContext": _unevaluated,
+    "sqlalchemy.engine.row.Row": _SEQUENCE,
+    "sqlalchemy.ext.associationproxy._AssociationCollection": _unevaluated,
     "werkzeug.local.LocalProxy": _unevaluated,
 }
 
@@ -232,7 +254,7 @@ def _choose(kind: type) -> Callable[[Any], object]:
         lazy = _LAZY.get(f"{base.__module__}.{base.__qualname__}")
         if lazy is not None:
             return lazy
-    return _choose_plain(kind)
+    return _mapped if hasattr(kind, "_sa_class_manager") else _choose_plain(kind)
 
 
 #: First match wins: an enum may be an int, a bool is one.
