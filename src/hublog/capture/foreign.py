@@ -1,4 +1,4 @@
-"""Records as structlog, loguru and OpenTelemetry leave them, read as they are meant.
+"""Records as structlog, loguru and others leave them, read as they are meant.
 
 Most records say all by their message and arguments, and pass as they are. Of the others a copy is
 read, with what else they say bound as fields while it is encoded; the record itself stays as it is
@@ -13,7 +13,6 @@ from typing import Final, NamedTuple, TypeVar
 
 from hublog.capture import context
 from hublog.capture.plain import MAX_KEY, clean, text_of
-from hublog.capture.tracing import active_span
 
 #: Under these a message that is a mapping has its text: structlog's name, then python-json-logger's.
 _TEXTS: Final = ("event", "message")
@@ -61,16 +60,9 @@ def read(record: logging.LogRecord) -> Meant | None:
     """Return what a record means, or None where it says all by itself; never raises, never changes it."""
     try:
         message = record.msg
-        found: Meant | None = None
-        if type(message) is not str:
-            if isinstance(message, dict) and not record.args:
-                found = _from_mapping(record, message)
-        elif len(record.__dict__) > _STANDARD_LENGTH:
-            found = _from_added(record)
-        span = _from_span() if "opentelemetry.trace" in sys.modules else None
-        if not span:
-            return found
-        return Meant(found.record, {**span, **found.fields}) if found else Meant(record, span)
+        if type(message) is str:
+            return _from_added(record) if len(record.__dict__) > _STANDARD_LENGTH else None
+        return _from_mapping(record, message) if isinstance(message, dict) and not record.args else None
     except (Exception, SystemExit):  # noqa: BLE001  # a log call never raises; the record is read as it stands
         return None
 
@@ -112,18 +104,6 @@ def _from_added(record: logging.LogRecord) -> Meant | None:
         if name in attributes and record.name.startswith(logger):
             return Meant(_copy(record, without=(name,)), {})
     return None
-
-
-def _from_span() -> Mapping[str, object] | None:
-    """Return the ids of the active span where it is not the one that is bound."""
-    span = active_span()
-    if span is None:
-        return None
-    bound = context.bound()
-    if bound.get("span_id") == span["span_id"] and bound.get("trace_id") == span["trace_id"]:
-        return None
-    # Of another trace the caller's span is none of the bound one's.
-    return span if bound.get("trace_id") == span["trace_id"] else {**span, "parent_span_id": ""}
 
 
 def _copy(record: logging.LogRecord, *, without: Iterable[str]) -> logging.LogRecord:

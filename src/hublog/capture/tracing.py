@@ -28,7 +28,7 @@ def trace_fields(traceparent: str | None) -> dict[str, object]:
 
     Source: W3C Trace Context, sections 3.2 and 4.
     """
-    active = active_span()
+    active = _active_span()
     if active is not None:
         return active
     parsed = parse_traceparent(traceparent)
@@ -74,8 +74,7 @@ def valid_id(value: str | None) -> str:
     return text if _REQUEST_ID.fullmatch(text) else ""
 
 
-def active_span() -> dict[str, object] | None:
-    """Return trace and span id of OpenTelemetry's active span; None without one, or without OpenTelemetry."""
+def _active_span() -> dict[str, object] | None:
     # Looked up, not imported: that the package is installed does not mean that the application uses it.
     trace: Any = sys.modules.get("opentelemetry.trace")
     if trace is None:
