@@ -1,23 +1,140 @@
-"""For Celery: importing it sees to the records of the prefork pool's children.
+"""For Celery: importing it lets tasks log with the fields of the request that sent them.
 
 ::
 
     app = Celery("shop")
     import hublog.celery
 
-A child of that pool leaves by ``os._exit``, so no exit hook of Python runs; Celery sends a signal before.
-The worker itself, and with it the pools ``solo``, ``threads``, ``gevent`` and ``eventlet``, ends as any
-program does, and needs nothing.
+It sends request, trace, correlation, tenant and user along as message headers, binds them and the task's own
+fields while a task runs, and logs one record at its end. It keeps Celery from replacing our handlers. And it
+sees to the records of the prefork pool's children: they leave by ``os._exit``, so no exit hook of Python
+runs; Celery sends a signal before. The worker itself, and with it the pools ``solo``, ``threads``,
+``gevent`` and ``eventlet``, ends as any program does.
 """
 
+import logging
+import sys
+from contextlib import suppress
+from typing import Any, Final
+
+from hublog.capture import tasks
+from hublog.capture.tasks import KEY, Outcome, TaskScope
+from hublog.configure.handlers import NAMES
+from hublog.handler import EventHubHandler
 from hublog.pipelines import drain_at_exit
 
 try:
-    from celery import signals
+    from celery import exceptions, signals, states
 except ImportError as error:
     raise ImportError("hublog.celery needs Celery: pip install 'hublog[celery]'.") from error
 
 __all__: list[str] = []
+
+_TRACEPARENT: Final = "traceparent"
+_OUTCOMES: Final = {
+    states.SUCCESS: Outcome.SUCCEEDED,
+    states.RETRY: Outcome.RETRIED,
+    states.REJECTED: Outcome.REJECTED,
+    states.IGNORED: Outcome.IGNORED,
+}
+
+
+def _send(headers: object = None, **_: object) -> None:
+    """Put the fields on a message that is about to be sent."""
+    # In protocol 1 the message's headers are the caller's alone, and do not come with the task.
+    if isinstance(headers, dict) and "task" in headers:
+        with suppress(Exception):  # the task is sent, whatever is wrong with its fields
+            _add(headers)
+
+
+def _add(headers: dict[str, object]) -> None:
+    carried = tasks.outgoing()
+    if not carried:
+        return
+    # A retry comes with the headers of the try before.
+    former = tasks.traceparent(tasks.accepted(headers.get(KEY)))
+    headers[KEY] = carried
+    if headers.get(_TRACEPARENT) in (None, former) and "trace_id" in carried:
+        headers[_TRACEPARENT] = tasks.traceparent(carried)
+
+
+def _begin(task_id: object = None, task: Any = None, **_: object) -> None:  # noqa: ANN401  # Celery has no types
+    """Bind the fields of a task that is about to run."""
+    with suppress(Exception):  # the task runs, whatever is wrong with its fields
+        _scope(str(task_id), task).enter()
+
+
+def _scope(task_id: str, task: Any) -> TaskScope:  # noqa: ANN401
+    request = task.request
+    custom = request.headers if isinstance(request.headers, dict) else {}
+    carried = tasks.accepted(request.get(KEY) or custom.get(KEY))
+    if not carried and request.is_eager is True:
+        carried = tasks.outgoing()
+    info = request.delivery_info if isinstance(request.delivery_info, dict) else {}
+    queue = info.get("routing_key")
+    return TaskScope(
+        name=str(task.name),
+        task_id=task_id,
+        queue=queue if isinstance(queue, str) else "",
+        retries=request.retries,
+        carried=carried,
+        header=request.get(_TRACEPARENT) or custom.get(_TRACEPARENT),
+    )
+
+
+def _end(
+    task_id: object = None,
+    task: Any = None,  # noqa: ANN401
+    retval: object = None,
+    state: str | None = None,
+    **_: object,
+) -> None:
+    """Write the record of a task that has run, and take its fields away."""
+    scope = tasks.running(str(task_id))
+    if scope is None:
+        return
+    try:
+        if state is None and isinstance(sys.exc_info()[1], exceptions.Retry):
+            state = states.RETRY  # one that runs in place of a worker may pass it on
+        scope.finish(_OUTCOMES.get(state, Outcome.FAILED), level=_level(task, state, retval))
+    finally:
+        scope.leave()
+
+
+def _level(task: Any, state: str | None, retval: object) -> int | None:  # noqa: ANN401
+    """Return the level of a task's record where it is not the one of its outcome."""
+    if state == states.FAILURE and isinstance(retval, tuple(task.throws or ())):
+        return logging.INFO  # as Celery does with what a task says that it throws
+    if state == states.RETRY and task.name.startswith("celery."):
+        return logging.DEBUG  # it polls each second for the end of a chord's tasks
+    return None
+
+
+def _retry(reason: object = None, **_: object) -> None:
+    """Let a retry that runs at once, in place of a worker, continue the trace of the try before."""
+    signature = getattr(reason, "sig", None)
+    if isinstance(reason, exceptions.Retry) and reason.is_eager and signature is not None:
+        headers = dict(signature.options.get("headers") or {})
+        signature.options["headers"] = {**headers, KEY: tasks.outgoing()}
+
+
+def _begin_process(**_: object) -> None:
+    """Begin a child of the pool with no field of its parent."""
+    tasks.forget()
+
+
+def _keep_handlers(**_: object) -> None:
+    """Keep Celery from replacing the root logger's handlers if ours are among them.
+
+    Celery configures logging itself unless somebody is connected to ``setup_logging``.
+    """
+    found = logging.getLogger().handlers
+    if any(isinstance(handler, EventHubHandler) or handler.name in NAMES for handler in found):
+        signals.setup_logging.connect(_leave_logging, weak=False, dispatch_uid="hublog")
+
+
+def _leave_logging(**_: object) -> None:
+    """Configure nothing: it is done."""
 
 
 def _drain(**_: object) -> None:
@@ -25,5 +142,15 @@ def _drain(**_: object) -> None:
     drain_at_exit()
 
 
-# Not weakly, and once, however often the module is imported under another name or reloaded.
-signals.worker_process_shutdown.connect(_drain, weak=False, dispatch_uid="hublog")
+for _signal, _receiver in (
+    (signals.before_task_publish, _send),
+    (signals.task_prerun, _begin),
+    (signals.task_postrun, _end),
+    (signals.task_retry, _retry),
+    (signals.import_modules, _keep_handlers),
+    (signals.celeryd_init, _keep_handlers),
+    (signals.worker_process_init, _begin_process),
+    (signals.worker_process_shutdown, _drain),
+):
+    # Not weakly, and once, however often the module is imported under another name or reloaded.
+    _signal.connect(_receiver, weak=False, dispatch_uid="hublog")

@@ -7,6 +7,9 @@ import pytest
 from django.conf import settings
 from tests.seen import Seen
 
+#: Tasks came with Django 6.0; what holds without them stands in ``test_tasks``.
+collect_ignore = [] if django.VERSION >= (6,) else ["test_running_tasks.py"]
+
 
 def pytest_configure():
     settings.configure(
@@ -27,6 +30,11 @@ def pytest_configure():
         ],
         LOGGING_CONFIG=None,
         EVENTHUB_LOGGING_ENABLED=False,
+        TASKS={
+            "default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"},
+            "stored": {"BACKEND": "tests.django.stored_backend.Backend", "QUEUES": []},
+            "plain": {"BACKEND": "tests.django.stored_backend.StoredBackend"},
+        },
         USE_TZ=True,
     )
     django.setup()

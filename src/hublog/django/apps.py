@@ -6,7 +6,7 @@ from django.apps import AppConfig
 from django.core import checks as django_checks
 
 from hublog.capture import threads
-from hublog.django import checks
+from hublog.django import checks, tasks
 from hublog.django.project import lookup, read_project
 from hublog.pipelines import use_lookup
 from hublog.reports import report
@@ -26,6 +26,7 @@ class HublogConfig(AppConfig):
             report(logging.ERROR, f"Invalid settings, each has its default now: {' '.join(reading.problems)}")
         use_lookup(lookup, framework="django")
         threads.follow(reading.settings)
+        tasks.connect()
         django_checks.register(checks.check_settings)
         django_checks.register(checks.check_middleware)
         django_checks.register(checks.check_handler)

@@ -1,0 +1,195 @@
+"""What Celery's and Django's tasks share: fields at a task's start, one record at its end, what travels."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar, Token
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from hublog.capture import context
+from hublog.capture.plain import INT64
+from hublog.capture.tracing import parse_traceparent, trace_fields, valid_id
+
+#: Logger of the one record for each task.
+LOGGER_NAME: Final = "hublog.task"
+#: Under this name the fields travel with a task.
+KEY: Final = "hublog"
+
+_TRACE: Final = ("trace_id", "parent_span_id")
+_IDS: Final = ("request_id", "correlation_id")
+_NAMES: Final = ("tenant_id", "user_id")
+_NAME_MAX: Final = 128
+_TEXT_MAX: Final = 256
+_RETRIES_MAX: Final = 1 << 31
+
+
+class Outcome(StrEnum):
+    """How a task ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    RETRIED = "retried"
+    REJECTED = "rejected"
+    IGNORED = "ignored"
+
+
+_LEVELS: Final = {Outcome.FAILED: logging.ERROR, Outcome.RETRIED: logging.WARNING}
+
+
+def outgoing() -> dict[str, object]:
+    """Return the fields that travel with a task that is sent now: plain texts and booleans, under 1 KiB.
+
+    These are request, correlation, tenant and user, and the trace; empty where none of them is bound.
+    """
+    found = context.bound()
+    named = {name: _text(found.get(name)) for name in ("trace_id", *_IDS, *_NAMES)}
+    known = {
+        "parent_span_id": _text(found.get("span_id")),
+        "user_authenticated": found.get("user_authenticated"),
+    }
+    return accepted({**named, **known})
+
+
+def accepted(value: object) -> dict[str, object]:
+    """Return what came with a task, as far as it is valid.
+
+    Args:
+        value: anything: it comes from a queue that others may write to. Unknown names are left out.
+    """
+    if not isinstance(value, dict):
+        return {}
+    texts = {name: text for name in (*_TRACE, *_IDS, *_NAMES) if type(text := value.get(name)) is str}
+    fields: dict[str, object] = {name: valid for name in _IDS if (valid := valid_id(texts.get(name)))}
+    fields |= {name: texts[name] for name in _NAMES if _is_name(texts.get(name, ""))}
+    trace = parse_traceparent("00-{}-{}-01".format(*(texts.get(name, "") for name in _TRACE)))
+    if trace is not None:
+        fields |= zip(_TRACE, trace, strict=True)
+    if type(value.get("user_authenticated")) is bool:
+        fields["user_authenticated"] = value["user_authenticated"]
+    return fields
+
+
+def traceparent(carried: Mapping[str, object]) -> str:
+    """Return the W3C header for what ``accepted`` returned, or an empty text.
+
+    Its flag says that the caller has recorded the span, as the log did. With the other value a tracer that
+    follows its parent would record none of these tasks.
+    """
+    if "trace_id" not in carried:
+        return ""
+    return f"00-{carried['trace_id']}-{carried['parent_span_id']}-01"
+
+
+class TaskScope:
+    """The logging side of one run of a task.
+
+    ``enter`` binds its fields in place of whatever is bound; ``finish`` writes the task record; ``leave``
+    brings back what was bound before. All three belong to the thread, greenlet or coroutine that runs it.
+
+    Args:
+        name: dotted name of the task.
+        task_id: of the task, the same for each of its runs.
+        queue: where it came from, or empty.
+        retries: how many times it was tried before.
+        carried: what ``accepted`` or ``outgoing`` returned.
+        header: a ``traceparent`` that came with the task, for one that carries no trace of ours.
+        now: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        task_id: str,
+        queue: str = "",
+        retries: object = 0,
+        carried: Mapping[str, object],
+        header: object = None,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._now = now
+        self._started = now()
+        self._name = name[:_TEXT_MAX]
+        self._token: Token[context.Context] | None = None
+        self._outer: TaskScope | None = None
+        self._is_finished = False
+        self.task_id = task_id
+        known = {key: value for key, value in carried.items() if key not in _TRACE}
+        self.fields: dict[str, object] = {
+            **trace_fields(traceparent(carried) or (header if isinstance(header, str) else None)),
+            **known,
+            "task_id": task_id[:_TEXT_MAX],
+            "task_name": self._name,
+            **({"task_queue": queue[:_TEXT_MAX]} if queue else {}),
+            "task_retries": retries if type(retries) is int and 0 <= retries < _RETRIES_MAX else 0,
+        }
+
+    def enter(self) -> None:
+        """Bind the fields; every record from here on carries them."""
+        self._outer = _current.get()
+        self._token = context.enter(self.fields)
+        _current.set(self)
+
+    def finish(self, outcome: Outcome, *, level: int | None = None) -> None:
+        """Write the task record, once.
+
+        Args:
+            outcome: how the run ended.
+            level: of the record, in place of the outcome's own.
+        """
+        if self._is_finished:
+            return
+        self._is_finished = True
+        duration = (self._now() - self._started) * 1000
+        logging.getLogger(LOGGER_NAME).log(
+            _LEVELS.get(outcome, logging.INFO) if level is None else level,
+            "%s %s %.1f ms",
+            self._name,
+            outcome.value,
+            duration,
+            extra={
+                "record_type": "task",
+                "event_name": f"task.{outcome.value}",
+                "duration_ms": round(duration, 3),
+            },
+        )
+
+    def leave(self) -> None:
+        """Bring back what was bound before; what was bound meanwhile goes, also by runs that never ended."""
+        token, self._token = self._token, None
+        if token is None:
+            return
+        context.leave(token)
+        outer, self._outer = self._outer, None
+        _current.set(outer)
+
+
+def running(task_id: str) -> TaskScope | None:
+    """Return the innermost scope of a task that was entered here and not left."""
+    found = _current.get()
+    while found is not None and found.task_id != task_id:
+        found = found._outer  # noqa: SLF001  # one of its own kind
+    return found
+
+
+def forget() -> None:
+    """Take all fields away: a new process has nothing of the one that it was forked from."""
+    context.enter({})
+    _current.set(None)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return str.__str__(value)
+    is_number = type(value) is int and abs(value) < INT64
+    return str(value) if is_number or isinstance(value, UUID) else ""
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= _NAME_MAX and text.isprintable()
+
+
+#: The task that runs here; the outer one while a task runs another one at once.
+_current: ContextVar[TaskScope | None] = ContextVar("hublog_task", default=None)
