@@ -1,5 +1,6 @@
 """structlog in front of ``logging``, in the ways that its documentation gives."""
 
+import asyncio
 import io
 import json
 import logging
@@ -116,15 +117,34 @@ def test_exc_info_outside_of_an_exception_is_none(configure, hub):
     assert (row["record_type"], "exception_type" in row) == ("log", False)
 
 
-def test_a_rendered_exception_stands_once(configure, hub):
+@pytest.mark.parametrize("how", ["exception", "error"])
+@pytest.mark.parametrize(
+    "error", [LookupError("no such order"), LookupError(), UnicodeError("a\nb\n")], ids=repr
+)
+def test_a_rendered_exception_stands_once(error, how, configure, hub):
+    log = configure(structlog.processors.format_exc_info, WRAP)
+    try:
+        raise error
+    except (ValueError, LookupError):
+        getattr(log, how)("failed", exc_info=True)
+    row = hub.row()
+    assert row["exception_type"] == type(error).__name__
+    assert row["extra"] == {"level": "error"}
+
+
+def test_a_rendered_exception_that_is_over_stays_as_text(configure, hub):
     log = configure(structlog.processors.format_exc_info, WRAP)
     try:
         raise LookupError("no such order")
-    except LookupError:
-        log.exception("failed")
+    except LookupError as error:
+        over = error
+    try:
+        raise TimeoutError("another")
+    except TimeoutError:
+        log.error("failed", exc_info=over)
     row = hub.row()
-    assert row["exception_type"] == "LookupError"
-    assert row["extra"] == {"level": "error"}
+    assert row["extra"]["exception"].endswith("LookupError: no such order")
+    assert "exception_type" not in row
 
 
 def test_a_rendered_stack_is_the_stack_of_the_row(configure, hub):
@@ -224,6 +244,23 @@ def test_an_event_is_read_as_it_is_when_it_is_logged(configure, hub):
     log.info("paid", order=order)
     order["number"] = 8
     assert hub.row()["extra"]["order"] == {"number": 7}
+
+
+def test_the_methods_for_coroutines_keep_fields_and_exception(configure, hub):
+    log = configure(WRAP)
+
+    async def main():
+        hublog.bind(request_id="r-1")
+        structlog.contextvars.bind_contextvars(tenant_id="acme")
+        try:
+            raise LookupError("no such order")
+        except LookupError:
+            await log.aexception("failed", order=7)
+
+    asyncio.run(main())
+    row = hub.row()
+    assert (row["request_id"], row["tenant_id"], row["extra"]["order"]) == ("r-1", "acme", 7)
+    assert row["exception_type"] == "LookupError"
 
 
 def test_structlogs_own_capture_works_beside(configure, hub):

@@ -28,9 +28,9 @@ _REPEATED: Final = {"server_time": "django.server", "color_message": "uvicorn"}
 _LOGURU: Final = "\n"
 _TRACEBACK: Final = re.compile(r"\n?(?:  \+ Exception Group )?Traceback \(most recent call last\):\n")
 _CHAIN_MAX: Final = 100
-_MADE: Final = tuple(logging.LogRecord("", 0, "", 0, None, None, None).__dict__)
-_STANDARD_LENGTH: Final = len(_MADE)
-_STANDARD: Final = frozenset({*_MADE, "message", "asctime"})
+_STANDARD: Final = frozenset(
+    {*logging.LogRecord("", 0, "", 0, None, None, None).__dict__, "message", "asctime"}
+)
 
 _T = TypeVar("_T")
 
@@ -61,7 +61,10 @@ def read(record: logging.LogRecord) -> Meant | None:
     try:
         message = record.msg
         if type(message) is str:
-            return _from_added(record) if len(record.__dict__) > _STANDARD_LENGTH else None
+            added = record.__dict__
+            if "extra" in added or "server_time" in added or "color_message" in added:
+                return _from_added(record)
+            return None
         return _from_mapping(record, message) if isinstance(message, dict) and not record.args else None
     except (Exception, SystemExit):  # noqa: BLE001  # a log call never raises; the record is read as it stands
         return None
@@ -80,9 +83,10 @@ def _from_mapping(record: logging.LogRecord, message: dict[object, object]) -> M
         copy.msg = message.get("event", "") if is_event else message[text]  # logging takes any object
     if is_event:
         copy.args = _arguments(message.get("positional_args"))
-        copy.exc_info = record.exc_info or _exc_info(message.get("exc_info"))  # type: ignore[assignment]  # read with care
-        if copy.exc_info and isinstance(message.get("exception"), str):
-            left_out |= {"exception"}  # the same traceback, rendered
+        rendered = message.get("exception")
+        copy.exc_info = record.exc_info or _exc_info(message.get("exc_info"), rendered)  # type: ignore[assignment]  # read with care
+        if copy.exc_info and isinstance(rendered, str):
+            left_out |= {"exception"}  # the same traceback
         stack = message.get("stack")
         if not copy.stack_info and isinstance(stack, str):
             copy.stack_info = stack
@@ -134,11 +138,22 @@ def _arguments(given: object) -> tuple[object, ...] | Mapping[str, object] | Non
     return tuple(given)
 
 
-def _exc_info(asked: object) -> object:
-    """Return the exception that ``exc_info`` of a log call means."""
-    if not asked or isinstance(asked, BaseException | tuple):
+def _exc_info(asked: object, rendered: object) -> object:
+    """Return the exception that ``exc_info`` of a log call means.
+
+    Args:
+        asked: what was given there.
+        rendered: the text that ``format_exc_info`` has put in its place, or anything else.
+    """
+    if isinstance(asked, BaseException | tuple):
         return asked or None
-    return sys.exc_info()
+    error = sys.exc_info()[1]
+    if error is None:
+        return None
+    is_rendered = isinstance(rendered, str) and rendered.rstrip().endswith(
+        f"{type(error).__qualname__}: {text_of(error)}".rstrip(": \n")
+    )
+    return sys.exc_info() if asked or is_rendered else None
 
 
 def _without_traceback(text: str, exc_info: object) -> str:
