@@ -5,28 +5,34 @@ Fields are columns (``request_id``, ``http_route`` ...) or free names; free name
 old one keeps what it saw.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
-from typing import Any
+from typing import Any, Final
 
 
 class Context:
     """An immutable set of fields, with a place where the formatter keeps their encoded form."""
 
-    __slots__ = ("encoded", "fields")
+    __slots__ = ("encoded", "fields", "in_span")
 
     def __init__(self, fields: Mapping[str, object]) -> None:
         self.fields = fields
         #: Owned by the formatter: what it made of ``fields``, so that a request is encoded once.
         self.encoded: Any = None  # its type is the formatter's own, one layer of reading away
+        #: Owned by ``spans``: the ids of the span that was active last, and the context of records inside it.
+        self.in_span: tuple[object, Context | None] | None = None
 
 
 EMPTY = Context({})
 
 _current: ContextVar[Context] = ContextVar("hublog_context", default=EMPTY)
 
-#: Read by the formatter for each record; an alias, since a call would cost more than the look-up.
-current = _current.get
+#: What is bound here, whatever span is active; an alias, since a call would cost more than the look-up.
+stored: Final = _current.get
+
+#: Read by the formatter for each record, as an attribute of this module: once the application uses
+#: OpenTelemetry, ``spans`` puts a function here that gives the ids of the active span.
+current: Callable[[], Context] = stored
 
 
 def enter(fields: Mapping[str, object]) -> Token[Context]:
