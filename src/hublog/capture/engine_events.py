@@ -1,0 +1,70 @@
+"""Counts the queries of SQLAlchemy by its events.
+
+SQLAlchemy is not imported here: it is listened to once the application has imported it.
+"""
+
+import contextlib
+import sys
+import time
+from typing import Any, Final
+
+from hublog.capture.queries import counting, watched
+
+NAME: Final = "sqlalchemy"
+#: Set on the execution context of a statement while the database works on it.
+_STARTED: Final = "_hublog_started"
+
+
+def listen_if_imported() -> None:
+    """Listen to all engines once the application has imported SQLAlchemy; until then it is a look-up."""
+    if NAME in watched or NAME not in sys.modules:
+        return
+    # Half imported just now, in another thread: the next request finds it complete.
+    with contextlib.suppress(Exception):
+        package: Any = sys.modules[NAME]
+        listen(package.event, package.engine.Engine)
+
+
+def listen(event: Any, target: object) -> None:  # noqa: ANN401  # the module ``sqlalchemy.event``
+    """Count the queries of an engine, or of all engines; once, however often it is asked for.
+
+    Args:
+        event: the module.
+        target: an engine, or the class ``Engine``.
+    """
+    for name, listener in _LISTENERS.items():
+        if not event.contains(target, name, listener):
+            event.listen(target, name, listener)
+    watched.add(NAME)
+
+
+def _begin(*known: Any) -> None:  # noqa: ANN401  # connection, cursor, statement, parameters, context, many
+    if counting.get() is not None:
+        with contextlib.suppress(Exception):  # what a listener raises ends the query
+            setattr(known[4], _STARTED, time.perf_counter())
+
+
+def _end(*known: Any) -> None:  # noqa: ANN401  # the same
+    _count(known[4])
+
+
+def _fail(failure: Any) -> None:  # noqa: ANN401  # an ExceptionContext of SQLAlchemy
+    _count(failure.execution_context)
+
+
+def _count(execution: object) -> None:
+    counter = counting.get()
+    if counter is None or execution is None:
+        return
+    with contextlib.suppress(Exception):
+        # Taken off: an engine may be listened to by itself and by its class.
+        started = vars(execution).pop(_STARTED, None)
+        if started is not None:
+            counter.add(time.perf_counter() - started)
+
+
+_LISTENERS: Final = {
+    "before_cursor_execute": _begin,
+    "after_cursor_execute": _end,
+    "handle_error": _fail,
+}

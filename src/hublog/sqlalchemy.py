@@ -1,0 +1,32 @@
+"""For SQLAlchemy: counts a request's queries, with or without an engine of one's own.
+
+::
+
+    from hublog.sqlalchemy import watch
+
+    watch()  # all engines of the process
+    watch(engine)  # this one only, an ``AsyncEngine`` too
+
+Flask, Django and ``hublog.asgi.request_context`` watch all engines by themselves once the application has
+imported SQLAlchemy, unless ``LOG_COUNT_QUERIES`` is off; a program of another kind calls ``watch``.
+"""
+
+from hublog.capture.engine_events import listen
+
+try:
+    from sqlalchemy import Engine, event
+    from sqlalchemy.ext.asyncio import AsyncEngine
+except ImportError as error:
+    raise ImportError("hublog.sqlalchemy needs SQLAlchemy 2: pip install sqlalchemy.") from error
+
+__all__ = ["watch"]
+
+
+def watch(engine: Engine | AsyncEngine | None = None) -> None:
+    """Count the queries that requests make.
+
+    Args:
+        engine: the engine; None means all engines, those made later too. Asking twice counts once.
+    """
+    target = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+    listen(event, Engine if target is None else target)
