@@ -1,5 +1,7 @@
 """The Flask extension: ``HubLog(app)``, or ``HubLog()`` and ``init_app(app)`` in an app factory."""
 
+import asyncio
+import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -7,13 +9,16 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from hublog.capture.request import EXPOSE, RequestScope, user_fields
+from hublog.capture.bodies import Body
+from hublog.capture.headers import environ_name, utf8_text
+from hublog.capture.request import EXPOSE, RequestScope, current_scope, session_hash, user_fields
 from hublog.configure import configure
 from hublog.pipelines import use_lookup
 from hublog.settings import Settings, read_settings
 
 try:
-    from flask import Flask, Response, g, request
+    from flask import Flask, Response, g, got_request_exception, request
+    from flask.globals import request_ctx
     from flask.logging import default_handler
     from werkzeug.datastructures import Headers
 except ImportError as error:
@@ -75,7 +80,8 @@ class HubLog:
         app.wsgi_app = _Middleware(app.wsgi_app, settings)  # type: ignore[method-assign]  # Flask's documented way
         app.before_request(_bind_route)
         app.after_request(_note_stream)
-        app.teardown_request(_note_user)
+        app.teardown_request(_on_teardown)
+        got_request_exception.connect(_on_exception, app)
 
 
 class _Middleware:
@@ -86,81 +92,87 @@ class _Middleware:
         self._settings = settings.request
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        outer: _Reply | None = environ.get(_REPLY)
+        if outer is not None and outer.scope is current_scope():
+            # This app is mounted inside another one that has a HubLog: the request is that one's.
+            return self._app(environ, start_response)
         scope = RequestScope(
             self._settings,
-            lambda name: environ.get(_environ_name(name)),
+            lambda name: environ.get(environ_name(name)),
             method=str(environ.get("REQUEST_METHOD", "")),
-            path=_text(environ.get("SCRIPT_NAME", "")) + _text(environ.get("PATH_INFO", "")),
-            host=_text(environ.get("HTTP_HOST", "")),
+            path=utf8_text(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")),
+            host=utf8_text(environ.get("HTTP_HOST", "")),
             remote_address=str(environ.get("REMOTE_ADDR", "")),
+            query=utf8_text(environ.get("QUERY_STRING", "")),
         )
-        reply = environ[_REPLY] = _Reply(scope, start_response)
+        reply = environ[_REPLY] = _Reply(scope, start_response, has_session=self._settings.session)
         scope.enter()
         try:
             body = self._app(environ, reply.start)
-        except BaseException:
-            reply.end(failed=True)
+        except BaseException as error:
+            reply.fail(error)
             raise
-        if reply.is_streamed:
-            return reply.over(body)
-        reply.end()  # the body is made already: only sending it is left
-        return body
+        return reply.follow(body, environ.get("wsgi.file_wrapper"))
 
 
 class _Reply:
     """Follows the response of one request to its end."""
 
-    def __init__(self, scope: RequestScope, start_response: "StartResponse") -> None:
+    def __init__(self, scope: RequestScope, start_response: "StartResponse", *, has_session: bool) -> None:
         self.scope = scope
         self.is_streamed = False
+        self.has_session = has_session
         self._start_response = start_response
         self._status = 500
-        self._size: str | None = None
-        self._body: Iterable[bytes] = ()
+        self._length: int | None = None
 
     def start(
         self, status: str, headers: list[tuple[str, str]], exc_info: _ExcInfo | None = None, /
     ) -> Callable[[bytes], object]:
         """Stand in for ``start_response``: note the status, echo the request id."""
-        self._status = int(status[:3])
-        found = Headers(headers)
-        self._size = found.get("Content-Length")
-        exposed = ", ".join(found.getlist(EXPOSE))
-        for name, value in self.scope.response_headers({EXPOSE: exposed}).items():
-            found.set(name, value)
-        return self._start_response(status, found.to_wsgi_list(), exc_info)
+        with contextlib.suppress(Exception):  # a response that is odd is the server's to refuse
+            self._status = int(status[:3])
+            found = Headers(headers)
+            length = found.get("Content-Length", "")
+            self._length = int(length) if length.isdecimal() else None
+            exposed = ", ".join(found.getlist(EXPOSE))
+            for name, value in self.scope.response_headers({EXPOSE: exposed}).items():
+                found.set(name, value)
+            headers = found.to_wsgi_list()
+        return self._start_response(status, headers, exc_info)
 
-    def over(self, body: Iterable[bytes]) -> Iterable[bytes]:
-        """Return the body; the request ends when the server closes it."""
+    def follow(self, body: Iterable[bytes], file_wrapper: object) -> Iterable[bytes]:
+        """Return what the server is to send; the request ends now, or when a streamed body does."""
+        if self.is_streamed and not (isinstance(file_wrapper, type) and isinstance(body, file_wrapper)):
+            self.scope.suspend()
+            return _Streamed(body, Body(self.scope, self._status, self._length))
+        # The body is made already, or is a file that the server sends by itself.
+        self.scope.finish(self._status, size=self._length)
+        self.scope.leave()
+        return body
+
+    def fail(self, error: BaseException) -> None:
+        """End a request whose app has raised."""
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+            self.scope.cancel()
+        else:
+            self.scope.finish(HTTPStatus.INTERNAL_SERVER_ERROR)
+        self.scope.leave()
+
+
+class _Streamed:
+    """A streamed body as a server sees it: iterated once, and closed however the response ended."""
+
+    def __init__(self, parts: Iterable[bytes], body: Body) -> None:
+        self._parts = parts
         self._body = body
-        return self
 
     def __iter__(self) -> Iterator[bytes]:
-        try:
-            yield from self._body
-        except Exception:
-            self._status = 500
-            raise
-
-    def __del__(self) -> None:
-        # Thrown away without close: mark it only, this may be any thread.
-        self.scope.is_over = True
+        return self._body.over(iter(self._parts))
 
     def close(self) -> None:
-        """End the request: the server calls this however the response ended."""
-        try:
-            close = getattr(self._body, "close", None)
-            if close is not None:
-                close()
-        finally:
-            self.end()
-
-    def end(self, *, failed: bool = False) -> None:
-        """Write the request record and take the fields away."""
-        try:
-            self.scope.finish(500 if failed else self._status, size=self._size)
-        finally:
-            self.scope.leave()
+        """Close the app's own body, then end the request."""
+        self._body.close(getattr(self._parts, "close", None))
 
 
 def _reply() -> _Reply | None:
@@ -170,41 +182,57 @@ def _reply() -> _Reply | None:
 
 def _bind_route() -> None:
     reply = _reply()
-    if reply is not None:
+    if reply is None:
+        return
+    with contextlib.suppress(Exception):
         rule = request.url_rule
+        reply.scope.adopt_span()
         reply.scope.add(http_route=rule.rule if rule is not None else "", view_name=request.endpoint or "")
+        _note_session(reply)
 
 
 def _note_stream(response: Response) -> Response:
     reply = _reply()
     if reply is None:
         return response
-    # An error page of Werkzeug comes as an iterator over what is in memory already.
-    is_page = response.status_code >= HTTPStatus.BAD_REQUEST and not response.direct_passthrough
-    if is_page and 0 < (response.content_length or 0) <= _PAGE_BYTES:
-        response.make_sequence()
+    with contextlib.suppress(Exception):
+        reply.scope.adopt_span()
+        # An error page of Werkzeug comes as an iterator over what is in memory already.
+        is_page = response.status_code >= HTTPStatus.BAD_REQUEST and not response.direct_passthrough
+        if is_page and 0 < (response.content_length or 0) <= _PAGE_BYTES:
+            response.make_sequence()
     reply.is_streamed = response.is_streamed
     return response
 
 
-def _note_user(error: BaseException | None) -> None:
-    """Note the user of Flask-Login, if the application has loaded it; never load it for the log."""
+def _on_teardown(error: BaseException | None) -> None:
     del error
+    _note_caller()
+
+
+def _on_exception(app: Flask, **known: object) -> None:
+    """Note the user before Flask logs the exception, so that its record names whom it hit."""
+    del app, known
+    _note_caller()
+
+
+def _note_caller() -> None:
+    """Note the user of Flask-Login, if the application has loaded it, and the session."""
     reply = _reply()
-    if reply is None or "flask_login" not in sys.modules:
+    if reply is None:
         return
-    user: Any = g.get("_login_user")
-    if user is None:
+    with contextlib.suppress(Exception):
+        user: Any = g.get("_login_user") if "flask_login" in sys.modules else None
+        if user is not None:
+            reply.scope.add_user(user_fields(user, getattr(user, "get_id", lambda: "")))
+        _note_session(reply)
+
+
+def _note_session(reply: _Reply) -> None:
+    """Note the session where the server keeps it, as Flask-Session does: a cookie's has no key."""
+    if not reply.has_session:
         return
-    get_id = getattr(user, "get_id", lambda: "")
-    reply.scope.add(**user_fields(user, get_id))
-
-
-def _environ_name(header: str) -> str:
-    name = header.upper().replace("-", "_")
-    return name if name in ("CONTENT_LENGTH", "CONTENT_TYPE") else f"HTTP_{name}"
-
-
-def _text(value: str) -> str:
-    """Undo WSGI's reading of bytes as Latin-1."""
-    return value.encode("latin-1", "replace").decode("utf-8", "replace")
+    # Not by ``flask.session``, which notes that the application has used it, and so makes the response vary.
+    known = vars(request_ctx)
+    session = known.get("_session", known.get("session"))
+    reply.scope.add(session_id=session_hash(getattr(session, "sid", None)))

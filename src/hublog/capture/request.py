@@ -1,26 +1,55 @@
 """What every web framework's adapter does for a request: fields at its start, one record at its end."""
 
 import contextlib
+import fnmatch
 import logging
+import re
 import time
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar, Token
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar, Token, copy_context
+from functools import lru_cache
 from typing import Final, Protocol
 
-from hublog.capture import context
-from hublog.capture.tracing import request_id, trace_fields, valid_id
+from hublog.capture import context, spans
+from hublog.capture.engine_events import listen_if_imported
+from hublog.capture.headers import (
+    EXPOSE,
+    PATH_MAX,
+    Headers,
+    client_address,
+    exposing,
+    request_fields,
+    size_field,
+)
+from hublog.capture.queries import QueryCounter, counting
+from hublog.capture.tracing import request_id
+from hublog.capture.user import session_hash, user_fields
 from hublog.settings import RequestSettings
+
+__all__ = [
+    "CANCELLED",
+    "EXPOSE",
+    "LOGGER_NAME",
+    "SCOPE_KEY",
+    "Headers",
+    "RequestObserver",
+    "RequestScope",
+    "client_address",
+    "current_scope",
+    "observers",
+    "session_hash",
+    "user_fields",
+]
 
 #: Logger of the one record for each request.
 LOGGER_NAME: Final = "hublog.request"
-EXPOSE: Final = "Access-Control-Expose-Headers"
-_USER_AGENT_MAX: Final = 256
-_PATH_MAX: Final = 2_048
+#: Under this key the scope stands in a scope of ASGI, for the framework inside.
+SCOPE_KEY: Final = "hublog.request"
+#: Status of a request whose client went away before the end; nginx writes the same.
+CANCELLED: Final = 499
 _SERVER_ERROR: Final = 500
 _CLIENT_ERROR: Final = 400
-
-#: Gives a request header by its name in any case, or None.
-Headers = Callable[[str], str | None]
 
 
 class RequestObserver(Protocol):
@@ -41,7 +70,7 @@ class RequestObserver(Protocol):
 
         Args:
             scope: the one that ``begin`` was given.
-            status: of the response.
+            status: of the response; 499 where the client went away.
             seconds: from the start to the end; for a streamed body the end is when it was sent.
             has_failed: whether the status is 500 or above, or an exception left the application.
         """
@@ -56,7 +85,7 @@ class RequestScope:
     """The logging side of one request.
 
     ``enter`` binds its fields; ``finish`` writes the request record; ``leave`` takes the fields away.
-    All three belong to the task or thread that serves the request.
+    All three belong to the task or thread that serves the request. None of them raises.
 
     Args:
         settings: what to take from the request.
@@ -65,6 +94,7 @@ class RequestScope:
         path: the path, decoded, without the query.
         host: what the client asked for, or empty.
         remote_address: address of the socket's other end, or empty.
+        query: the query as it came, or empty.
         now: monotonic seconds.
     """
 
@@ -77,109 +107,130 @@ class RequestScope:
         path: str,
         host: str = "",
         remote_address: str = "",
+        query: str = "",
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._settings = settings
         self._now = now
         self._started = now()
         self._method = method
-        self._path = path[:_PATH_MAX]
+        self._path = path[:PATH_MAX]
         self._is_begun = False
         self._is_finished = False
-        self._token: Token[context.Context] | None = None
-        self._outer: RequestScope | None = None
-        #: True once the request has ended, or its response was thrown away unread.
-        self.is_over = False
-        trusted = settings.trust_request_id
-        names = dict.fromkeys((settings.id_header, "X-Request-ID", "X-Correlation-ID"))
-        self.request_id = request_id(map(headers, names) if trusted else ())
-        trace = trace_fields(headers("traceparent"))
-        correlation = valid_id(headers("X-Correlation-ID"))
-        self.fields: dict[str, object] = {
-            **trace,
-            "request_id": self.request_id,
-            "http_method": method,
-            "http_path": self._path,
-            **({"http_host": host} if host else {}),
-            **_agent(headers("User-Agent")),
-            **_client(settings, headers("X-Forwarded-For"), remote_address),
-            **_size("http_request_size", headers("Content-Length")),
-        }
-        if correlation and correlation not in (self.request_id, trace.get("trace_id")):
-            self.fields["correlation_id"] = correlation
+        self._tokens: _Tokens | None = None
+        self._kept: context.Context | None = None
+        self._counter = QueryCounter() if settings.count_queries else None
+        self.fields: dict[str, object]
+        try:
+            self.fields = request_fields(
+                settings,
+                headers,
+                method=method,
+                path=path,
+                host=host,
+                remote_address=remote_address,
+                query=query,
+            )
+        except Exception:  # noqa: BLE001  # a request is served whatever its headers are
+            self.fields = {"request_id": request_id(()), "http_method": method, "http_path": self._path}
+        self._first = self.fields
+        self.request_id = str(self.fields["request_id"])
 
     def enter(self) -> None:
-        """Bind the fields; every record from here on carries them."""
-        self._outer = _current.get()
-        self._token = context.enter(self.fields)
-        _current.set(self)
+        """Bind the fields, and what was bound when they were taken away; each record now carries them."""
+        self._tokens = self._bind()
         if not self._is_begun:
             self._is_begun = True
+            if self._counter is not None:
+                listen_if_imported()
             for observer in observers:
                 with contextlib.suppress(Exception):
                     observer.begin(self)
 
     def add(self, **fields: object) -> None:
         """Bind fields that became known later, such as the route."""
-        known = {name: value for name, value in fields.items() if value not in (None, "")}
+        known = _known(fields)
         if known:
             self.fields = {**self.fields, **known}
             context.bind(**known)
 
-    def finish(self, status: int, *, size: object = None, **fields: object) -> None:
+    def adopt_span(self) -> None:
+        """Take on the ids of the active span of OpenTelemetry, if there is one.
+
+        Instrumentation may open it inside the adapter. It is the request's own where nothing else can be
+        open yet or any more: before and after the view.
+        """
+        active = spans.active_fields()
+        if active and active["span_id"] != self.fields.get("span_id"):
+            self.fields = spans.merged(self.fields, active)
+            context.enter(spans.merged(context.bound(), active))
+
+    def add_user(self, fields: Mapping[str, object]) -> None:
+        """Bind the application's user; one who is not signed in there does not hide Easy Auth's."""
+        if fields.get("user_authenticated") or not self.fields.get("user_authenticated"):
+            self.add(**fields)
+
+    def take_bound(self) -> None:
+        """Take on what is bound here, in a task or thread whose context ends before the request does."""
+        bound = context.bound()
+        if _current.get() is self and bound is not self._first:
+            self.fields = {**self.fields, **bound}
+
+    def finish(
+        self,
+        status: int,
+        *,
+        size: object = None,
+        event_name: str = "request.finished",
+        level: int = logging.NOTSET,
+        **fields: object,
+    ) -> None:
         """Write the request record, once.
 
         Args:
-            status: of the response.
-            size: its Content-Length, where it has one.
-            fields: more columns for this record.
+            status: of the response; ``CANCELLED`` where its client went away.
+            size: its length in bytes, where that is known.
+            event_name: what happened.
+            level: the least level of the record.
+            fields: more fields for this record.
         """
         if self._is_finished:
             return
         self._is_finished = True
         seconds = self._now() - self._started
-        if self._settings.access_records:
-            self._write(status, seconds, size, fields)
-        for observer in observers:
-            with contextlib.suppress(Exception):
-                observer.end(self, status=status, seconds=seconds, has_failed=status >= _SERVER_ERROR)
+        known = {"event_name": event_name, **_known(fields), **size_field("http_response_size", size)}
+        if _current.get() is self:
+            self._end(status, seconds, level, known)
+        else:  # closed by another thread or task, or between two parts of a stream
+            copy_context().run(self._end_elsewhere, status, seconds, level, known)
 
-    def _write(self, status: int, seconds: float, size: object, fields: Mapping[str, object]) -> None:
-        duration = seconds * 1000
-        logging.getLogger(LOGGER_NAME).log(
-            _level(status),
-            "%s %s %d %.1f ms",
-            self._method,
-            self._path,
-            status,
-            duration,
-            extra={
-                "record_type": "request",
-                "event_name": "request.finished",
-                "http_status_code": status,
-                "duration_ms": round(duration, 3),
-                **_size("http_response_size", size),
-                **{name: value for name, value in fields.items() if value not in (None, "")},
-            },
-        )
+    def cancel(self, *, size: object = None) -> None:
+        """Write the request record of a request whose client went away, unless it has ended."""
+        self.finish(CANCELLED, size=size, event_name="request.cancelled")
 
     def leave(self) -> None:
-        """Take the fields away again; what an abandoned request left behind goes with them."""
-        token, self._token = self._token, None
-        self.is_over = True
-        if token is None:
-            return
-        context.leave(token)
-        outer, self._outer = self._outer, None
-        if outer is not None and outer.is_over:
-            context.enter({})
-            outer = None
-        _current.set(outer)
+        """Take the fields away again."""
+        tokens, self._tokens = self._tokens, None
+        if tokens is not None:
+            self._release(tokens)
 
     def suspend(self) -> None:
-        """Take the fields away until ``enter`` is called again: a streamed body comes later."""
+        """Take the fields away until they are bound again, with what else is bound now."""
+        self._kept = context.stored()
         self.leave()
-        self.is_over = False
+
+    @contextmanager
+    def resumed(self) -> Iterator[None]:
+        """Bind the fields of a suspended request again; where they are bound already nothing changes."""
+        if _current.get() is self:
+            yield
+            return
+        tokens = self._bind()
+        try:
+            yield
+        finally:
+            self._kept = context.stored()
+            self._release(tokens)
 
     def response_headers(self, existing: Mapping[str, str]) -> dict[str, str]:
         """Return the headers to set on the response, whatever its status.
@@ -187,64 +238,69 @@ class RequestScope:
         Args:
             existing: the response's headers; ``Access-Control-Expose-Headers`` is added to, not replaced.
         """
-        name = self._settings.id_header
-        exposed = existing.get(EXPOSE, "")
-        listed = [item.strip().lower() for item in exposed.split(",")]
-        if name.lower() in listed or "*" in listed:
-            return {name: self.request_id}
-        return {name: self.request_id, EXPOSE: f"{exposed}, {name}" if exposed.strip() else name}
+        return exposing(self._settings.id_header, self.request_id, existing.get(EXPOSE, ""))
+
+    def _bind(self) -> "_Tokens":
+        kept, self._kept = self._kept, None
+        bound = context.enter(self.fields) if kept is None else context.resume(kept)
+        return bound, _current.set(self), counting.set(self._counter)
+
+    def _release(self, tokens: "_Tokens") -> None:
+        bound, current, counter = tokens
+        try:
+            _current.reset(current)
+        except ValueError:  # bound in another context, of which this one may be a copy
+            if _current.get() is self:
+                _current.set(None)
+                counting.set(None)
+                context.enter({})
+            return
+        counting.reset(counter)
+        context.leave(bound)
+
+    def _end_elsewhere(self, status: int, seconds: float, level: int, fields: Mapping[str, object]) -> None:
+        self._bind()
+        self._end(status, seconds, level, fields)
+
+    def _end(self, status: int, seconds: float, level: int, fields: Mapping[str, object]) -> None:
+        with contextlib.suppress(Exception):  # a filter or handler of the application's own may raise
+            if self._is_wanted(status):
+                self._write(status, seconds, max(level, _level(status)), fields)
+        for observer in observers:
+            with contextlib.suppress(Exception):
+                observer.end(self, status=status, seconds=seconds, has_failed=status >= _SERVER_ERROR)
+
+    def _is_wanted(self, status: int) -> bool:
+        settings = self._settings
+        if not settings.access_records:
+            return False
+        if status >= _SERVER_ERROR or not settings.excluded_paths:
+            return True
+        return not _pattern(settings.excluded_paths).fullmatch(self._path)
+
+    def _write(self, status: int, seconds: float, level: int, fields: Mapping[str, object]) -> None:
+        duration = seconds * 1000
+        if 0 < self._settings.slow_seconds < seconds:
+            level = max(level, logging.WARNING)
+            fields = {**fields, "slow": True}
+        logging.getLogger(LOGGER_NAME).log(
+            level,
+            "%s %s %d %.1f ms",
+            self._method,
+            self._path,
+            status,
+            duration,
+            extra={
+                "record_type": "request",
+                "http_status_code": status,
+                "duration_ms": round(duration, 3),
+                **(self._counter.columns() if self._counter is not None else {}),
+                **fields,
+            },
+        )
 
 
-def client_address(forwarded: str | None, remote_address: str, *, trusted_proxies: int) -> str:
-    """Return the client's address behind a known number of proxies.
-
-    Each trusted proxy appends the address that it saw, so the client is that many places from the
-    right; whatever stands further left was written by the client itself.
-
-    Args:
-        forwarded: X-Forwarded-For, or None.
-        remote_address: the socket's other end.
-        trusted_proxies: number of own proxies in front; 0 believes no header.
-    """
-    if trusted_proxies <= 0 or not forwarded:
-        return remote_address
-    hops = [hop.strip() for hop in forwarded.split(",")]
-    if len(hops) < trusted_proxies:
-        return remote_address
-    return valid_id(hops[-trusted_proxies].strip("[]")) or remote_address
-
-
-def user_fields(user: object, key: Callable[[], object]) -> dict[str, object]:
-    """Return the user's columns; an anonymous user has no id.
-
-    Args:
-        user: an object with ``is_authenticated``, loaded by the application.
-        key: gives its key; asked only for a user who is signed in.
-    """
-    is_authenticated = bool(getattr(user, "is_authenticated", False))
-    found = key() if is_authenticated else None
-    return {"user_authenticated": is_authenticated, "user_id": "" if found is None else str(found)}
-
-
-def _level(status: int) -> int:
-    if status >= _SERVER_ERROR:
-        return logging.ERROR
-    return logging.WARNING if status >= _CLIENT_ERROR else logging.INFO
-
-
-def _agent(value: str | None) -> dict[str, object]:
-    return {"http_user_agent": value[:_USER_AGENT_MAX]} if value else {}
-
-
-def _client(settings: RequestSettings, forwarded: str | None, remote_address: str) -> dict[str, object]:
-    found = client_address(forwarded, remote_address, trusted_proxies=settings.trusted_proxies)
-    return {"client_ip": found} if found else {}
-
-
-def _size(name: str, value: object) -> dict[str, object]:
-    text = str(value).strip() if value is not None else ""
-    return {name: int(text)} if text.isascii() and text.isdigit() and len(text) < len(str(1 << 62)) else {}
-
+_Tokens = tuple[Token[context.Context], Token[RequestScope | None], Token[QueryCounter | None]]
 
 #: The request that is served here; the outer one while an application calls itself.
 _current: ContextVar[RequestScope | None] = ContextVar("hublog_request", default=None)
@@ -253,3 +309,20 @@ _current: ContextVar[RequestScope | None] = ContextVar("hublog_request", default
 def current_scope() -> RequestScope | None:
     """Return the request that is served here, in this thread or task or one that copied its context."""
     return _current.get()
+
+
+def _known(fields: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in fields.items() if value not in (None, "")}
+
+
+def _level(status: int) -> int:
+    if status >= _SERVER_ERROR:
+        return logging.ERROR
+    return logging.WARNING if status >= _CLIENT_ERROR else logging.INFO
+
+
+@lru_cache(maxsize=64)
+def _pattern(paths: tuple[str, ...]) -> re.Pattern[str]:
+    """Return what matches any of these paths, in which ``*`` alone has a meaning."""
+    literal = str.maketrans({"?": "[?]", "[": "[[]"})
+    return re.compile("|".join(fnmatch.translate(path.translate(literal)) for path in paths))

@@ -1,21 +1,21 @@
 """Request fields in every record: one middleware class for sync and async."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.core.exceptions import DisallowedHost
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponseBase
-from django.utils.functional import LazyObject, empty
+from django.utils.log import log_response
 
-from hublog.capture.request import EXPOSE, RequestScope, user_fields
+from hublog.django import queries
 from hublog.django.project import read_project
+from hublog.django.visit import Visit, visit_of
 from hublog.settings import RequestSettings
 
-_SCOPE = "_hublog_scope"
-
 GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+
+_CLIENT_ERROR: Final = 400
 
 
 class RequestContextMiddleware:
@@ -32,131 +32,72 @@ class RequestContextMiddleware:
         self.get_response: Any = get_response
         self.is_async = iscoroutinefunction(get_response)
         self.settings: RequestSettings = read_project().settings.request
+        if self.settings.count_queries:
+            queries.watch()
+        self.process_view: Any = _note_route
         if self.is_async:
             markcoroutinefunction(self)
+            self.process_view = _note_route_async  # else Django sends each request through a thread for it
 
     def __call__(self, request: HttpRequest) -> Any:  # noqa: ANN401  # a response, or its awaitable
         """Serve a request."""
         if self.is_async:
             return self._serve_async(request)
-        scope = self._scope(request)
-        with _serving(scope):
+        visit = Visit(request, self.settings)
+        visit.begin()
+        try:
             response = self.get_response(request)
-        return self._end(request, scope, response)
+            if _is_untold(response):
+                with contextlib.suppress(Exception):
+                    _tell(request, response)
+        except BaseException as error:
+            visit.fail(error)
+            raise
+        visit.end(response)
+        return response
 
     async def _serve_async(self, request: HttpRequest) -> HttpResponseBase:
-        scope = self._scope(request)
-        with _serving(scope):
-            response = await self.get_response(request)
-        return self._end(request, scope, response)
-
-    def process_view(self, request: HttpRequest, view: object, args: object, kwargs: object) -> None:
-        """Bind the route, known from here on."""
-        del view, args, kwargs
-        scope: RequestScope | None = getattr(request, _SCOPE, None)
-        match = request.resolver_match
-        if scope is not None and match is not None:
-            route = {"http_route": f"/{match.route or ''}", "view_name": match.view_name}
-            scope.add(**route, **_user_fields(request))
+        visit = Visit(request, self.settings)
+        visit.begin()
+        try:
+            response: HttpResponseBase = await self.get_response(request)
+            if _is_untold(response):
+                with contextlib.suppress(Exception):
+                    await sync_to_async(_tell, thread_sensitive=False)(request, response)
+        except BaseException as error:  # a cancelled request too
+            visit.fail(error)
+            raise
+        visit.end(response)
+        return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:
         """Bind the user, so that the record of the exception names whom it hit."""
         del exception
-        scope: RequestScope | None = getattr(request, _SCOPE, None)
-        if scope is not None:
-            scope.add(**_user_fields(request))
-
-    def _scope(self, request: HttpRequest) -> RequestScope:
-        scope = RequestScope(
-            self.settings,
-            request.headers.get,
-            method=request.method or "",
-            path=request.path,
-            host=_host(request),
-            remote_address=str(request.META.get("REMOTE_ADDR") or ""),
-        )
-        setattr(request, _SCOPE, scope)
-        return scope
-
-    def _end(self, request: HttpRequest, scope: RequestScope, response: HttpResponseBase) -> HttpResponseBase:
-        for name, value in scope.response_headers({EXPOSE: response.get(EXPOSE, "")}).items():
-            response[name] = value
-        user = _user_fields(request)
-        if getattr(response, "streaming", False):
-            body: Any = response
-            over = _over_async if body.is_async else _over
-            body.streaming_content = over(body.streaming_content, scope, response.status_code, user)
-            scope.suspend()
-            return response
-        scope.finish(response.status_code, size=_length(response), **user)
-        scope.leave()
-        return response
+        visit = visit_of(request)
+        if visit is not None:
+            visit.note_user()
 
 
-@contextmanager
-def _serving(scope: RequestScope) -> Iterator[None]:
-    """Bind the request's fields; end the request here only if there is no response."""
-    scope.enter()
-    try:
-        yield
-    except BaseException:  # a cancelled request too
-        scope.finish(500)
-        scope.leave()
-        raise
+def _note_route(request: HttpRequest, view: object, args: object, kwargs: object) -> None:
+    """Bind the route, known from here on."""
+    del view, args, kwargs
+    visit = visit_of(request)
+    if visit is not None:
+        visit.note_route()
 
 
-def _over(
-    content: Iterator[bytes], scope: RequestScope, status: int, user: dict[str, object]
-) -> Iterator[bytes]:
-    """Stream a body with the request's fields bound while it is made."""
-    try:
-        scope.enter()
-        yield from content
-    except Exception:
-        status = 500
-        raise
-    finally:
-        scope.finish(status, **user)
-        scope.leave()
+async def _note_route_async(request: HttpRequest, view: object, args: object, kwargs: object) -> None:
+    _note_route(request, view, args, kwargs)
 
 
-async def _over_async(
-    content: AsyncIterator[bytes], scope: RequestScope, status: int, user: dict[str, object]
-) -> AsyncIterator[bytes]:
-    """Stream a body with the request's fields bound while it is made."""
-    try:
-        scope.enter()
-        async for part in content:
-            yield part
-    except Exception:
-        status = 500
-        raise
-    finally:
-        scope.finish(status, **user)
-        scope.leave()
+def _is_untold(response: HttpResponseBase) -> bool:
+    return response.status_code >= _CLIENT_ERROR and not getattr(response, "_has_been_logged", False)
 
 
-def _host(request: HttpRequest) -> str:
-    try:
-        return request.get_host()
-    except DisallowedHost:
-        return ""  # Django answers 400 by itself; what was asked for is hostile
+def _tell(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Write Django's own line on a response of 400 and above, which it writes after all middleware else.
 
-
-def _length(response: HttpResponseBase) -> object:
-    content = getattr(response, "content", None)
-    return len(content) if content is not None else response.get("Content-Length")
-
-
-def _user_fields(request: HttpRequest) -> dict[str, object]:
-    """Return the user's columns if the application has loaded the user; never load it for the log."""
-    known = request.__dict__
-    user: Any = known.get("user")
-    if isinstance(user, LazyObject):
-        user = user.__dict__.get("_wrapped", empty)
-    if user is None or user is empty:
-        # The latter is what ``await request.auser()`` leaves.
-        user = known.get("_cached_user") or known.get("_acached_user")
-    if user is None:
-        return {}
-    return user_fields(user, lambda: getattr(user, "pk", None))
+    Here it has the request's fields, and Django does not write it again.
+    """
+    shown: Any = response  # the stubs know of no streamed one
+    log_response("%s: %s", response.reason_phrase, request.path, response=shown, request=request)

@@ -1,0 +1,126 @@
+"""Streamed bodies: their request ends with them, and each part is made with its fields bound.
+
+Between two parts nothing is bound, so a body that is thrown away unread leaves nothing behind.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Final
+
+from hublog.capture.request import RequestScope
+
+_FAILED: Final = 500
+
+
+class _Body:
+    """What both kinds share.
+
+    Args:
+        scope: of the request, suspended.
+        status: of the response.
+        length: what its Content-Length says, or None.
+        before_end: called before the request record is written, with the fields bound.
+    """
+
+    def __init__(
+        self,
+        scope: RequestScope,
+        status: int,
+        length: int | None = None,
+        before_end: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._scope = scope
+        self._status = status
+        self._length = length
+        self._before_end = before_end
+        self._size = 0
+        self._is_begun = False
+
+    def end(self) -> None:
+        """End the request where the body is not read any further; once.
+
+        A body that was begun and not read to its end has lost its reader.
+        """
+        is_whole = self._length is not None and self._size >= self._length
+        with self._scope.resumed():
+            if self._is_begun and not is_whole:
+                self._before_end()
+                self._scope.cancel(size=self._size)
+            else:
+                self._finish(self._status)
+
+    def close(self, close: Callable[[], object] | None) -> None:
+        """Close what makes the body, with the fields bound, then end the request.
+
+        Args:
+            close: does the former; None where nothing is to be closed. What it raises goes on.
+        """
+        with self._scope.resumed():
+            try:
+                if close is not None:
+                    close()
+            finally:
+                self.end()
+
+    def _finish(self, status: int) -> None:
+        self._before_end()
+        self._scope.finish(status, size=self._size if self._is_begun else self._length)
+
+    def _note(self, part: object) -> None:
+        if isinstance(part, bytes | bytearray):
+            self._size += len(part)
+
+
+class Body(_Body):
+    """Iterates over a body and ends its request at the end, however that comes."""
+
+    def over(self, parts: Iterator[bytes]) -> Iterator[bytes]:
+        """Return an iterator over the parts."""
+        self._parts = parts
+        return self
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        self._is_begun = True
+        with self._scope.resumed():
+            try:
+                part = next(self._parts)
+            except StopIteration:
+                self._finish(self._status)
+                raise
+            except BaseException:
+                self._finish(_FAILED)
+                raise
+        self._note(part)
+        return part
+
+
+class AsyncBody(_Body):
+    """The same for an asynchronous body."""
+
+    def over(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Return an iterator over the parts."""
+        self._parts = parts
+        return self
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self._is_begun = True
+        with self._scope.resumed():
+            try:
+                part = await anext(self._parts)
+            except StopAsyncIteration:
+                self._finish(self._status)
+                raise
+            except (asyncio.CancelledError, GeneratorExit):
+                self.end()
+                raise
+            except BaseException:
+                self._finish(_FAILED)
+                raise
+        self._note(part)
+        return part

@@ -1,0 +1,184 @@
+"""What a request says of itself and its caller, from outside and so hostile: ids, address, sign-in."""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Final
+
+from hublog.capture.tracing import request_id, trace_fields, valid_id
+from hublog.settings import RequestSettings
+
+#: Gives a request header by its name in any case, or None; one that came several times is joined by commas.
+Headers = Callable[[str], str | None]
+
+EXPOSE: Final = "Access-Control-Expose-Headers"
+PATH_MAX: Final = 2_048
+QUERY_MAX: Final = 2_048
+_USER_AGENT_MAX: Final = 256
+_NAME_MAX: Final = 256
+_HOST_MAX: Final = 255
+_METHOD_MAX: Final = 32
+_INT64_DIGITS: Final = 18
+#: Where a request id is looked for after the header that is set.
+_ID_HEADERS: Final = (
+    "X-Request-ID",
+    "X-Correlation-ID",
+    "Request-Id",
+    "x-ms-client-request-id",
+    "X-Azure-Ref",
+    "X-ARR-LOG-ID",
+)
+#: What Azure's edge (Front Door, App Service) calls a request: kept beside an id of another kind.
+_EDGE_HEADERS: Final = (("X-Azure-Ref", "azure_ref"), ("X-ARR-LOG-ID", "arr_log_id"))
+_PORT: Final = re.compile(r":[0-9]{1,5}")
+
+
+def request_fields(
+    settings: RequestSettings,
+    headers: Headers,
+    *,
+    method: str,
+    path: str,
+    host: str = "",
+    remote_address: str = "",
+    query: str = "",
+) -> dict[str, object]:
+    """Return all that is known of a request before the application has seen it.
+
+    Args:
+        settings: what to take from it.
+        headers: reads a header.
+        method: ``GET`` ....
+        path: decoded, without the query.
+        host: what the client asked for, or empty.
+        remote_address: address of the socket's other end, or empty.
+        query: the query as it came, or empty.
+    """
+    fields = trace_fields(headers("traceparent"), lambda: headers("tracestate"))
+    found = request_id(_candidates(settings, headers))
+    fields["request_id"] = found
+    fields["http_method"] = method[:_METHOD_MAX]
+    fields["http_path"] = path[:PATH_MAX]
+    known: dict[str, object] = {
+        "http_host": host[:_HOST_MAX],
+        "http_query": query[:QUERY_MAX] if settings.query else "",
+        "http_user_agent": (headers("User-Agent") or "")[:_USER_AGENT_MAX],
+        "client_ip": _client(settings, headers, remote_address),
+    }
+    fields.update({name: value for name, value in known.items() if value})
+    fields.update(size_field("http_request_size", headers("Content-Length")))
+    correlation = valid_id(headers("X-Correlation-ID"))
+    if correlation and correlation not in (found, fields["trace_id"]):
+        fields["correlation_id"] = correlation
+    for header, name in _EDGE_HEADERS:
+        edge = valid_id(headers(header))
+        if edge and edge != found:
+            fields[name] = edge
+    if settings.easy_auth:
+        fields.update(_signed_in(headers))
+    return fields
+
+
+def client_address(forwarded: str | None, remote_address: str, *, trusted_proxies: int) -> str:
+    """Return the client's address behind a known number of proxies.
+
+    Each trusted proxy appends the address that it saw, so the client is that many places from the
+    right; whatever stands further left was written by the client itself. A port, brackets and a zone,
+    which only the proxy's own machine knows, are taken off.
+
+    Args:
+        forwarded: X-Forwarded-For, several joined by commas, or None.
+        remote_address: the socket's other end.
+        trusted_proxies: number of own proxies in front; 0 believes no header.
+    """
+    if trusted_proxies <= 0 or not forwarded:
+        return remote_address
+    hops = [hop for hop in map(str.strip, forwarded.split(",")) if hop]
+    if len(hops) < trusted_proxies:
+        return remote_address
+    return _address(hops[-trusted_proxies]) or remote_address
+
+
+def size_field(name: str, value: object) -> dict[str, object]:
+    """Return a size as a column, nothing if it is no whole number of at most 18 digits."""
+    text = str(value).strip() if value is not None else ""
+    return {name: int(text)} if text.isascii() and text.isdigit() and len(text) <= _INT64_DIGITS else {}
+
+
+def exposing(name: str, value: str, exposed: str) -> dict[str, str]:
+    """Return the headers that carry the request id and let a script of another origin read it.
+
+    Args:
+        name: of the header with the id.
+        value: the id.
+        exposed: the response's own ``Access-Control-Expose-Headers``, several joined by commas, or empty;
+            it is added to, not replaced.
+    """
+    listed = [item.strip().lower() for item in exposed.split(",")]
+    if name.lower() in listed or "*" in listed:
+        return {name: value}
+    return {name: value, EXPOSE: f"{exposed}, {name}" if exposed.strip() else name}
+
+
+@lru_cache(maxsize=64)
+def environ_name(header: str) -> str:
+    """Return the name of a header in an environment of WSGI, and in Django's ``META``."""
+    name = header.upper().replace("-", "_")
+    return name if name in ("CONTENT_LENGTH", "CONTENT_TYPE") else f"HTTP_{name}"
+
+
+def utf8_text(value: str) -> str:
+    """Undo the reading of bytes as Latin-1, which is how WSGI and ASGI hand them over."""
+    return value if value.isascii() else value.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def _candidates(settings: RequestSettings, headers: Headers) -> Iterator[str | None]:
+    if not settings.trust_request_id:
+        return
+    yield headers(settings.id_header)
+    yield from map(headers, _ID_HEADERS)
+
+
+def _client(settings: RequestSettings, headers: Headers, remote_address: str) -> str:
+    proxies = settings.trusted_proxies
+    forwarded = headers("X-Forwarded-For") if proxies else None
+    return client_address(forwarded, remote_address, trusted_proxies=proxies)
+
+
+def _address(hop: str) -> str:
+    """Return the address of a hop, or an empty text where it has none."""
+    text = hop
+    if hop.startswith("["):
+        text, bracket, port = hop[1:].partition("]")
+        if not bracket or (port and not _PORT.fullmatch(port)):
+            return ""
+    elif hop.count(":") == 1:  # IPv6 has at least two
+        text, _, port = hop.partition(":")
+        if not _PORT.fullmatch(f":{port}"):
+            return ""
+    try:
+        return str(ip_address(text.partition("%")[0]))
+    except ValueError:
+        return ""
+
+
+def _signed_in(headers: Headers) -> dict[str, object]:
+    """Return whom App Service has signed in; it takes these headers off whatever a client sends."""
+    user = _name(headers("X-MS-CLIENT-PRINCIPAL-ID"))
+    if not user:
+        return {}
+    found: dict[str, object] = {"user_id": user, "user_authenticated": True}
+    for header, name in (
+        ("X-MS-CLIENT-PRINCIPAL-NAME", "user_name"),
+        ("X-MS-CLIENT-PRINCIPAL-IDP", "identity_provider"),
+    ):
+        value = _name(headers(header))
+        if value:
+            found[name] = value
+    return found
+
+
+def _name(value: str | None) -> str:
+    text = utf8_text(value or "").strip()[:_NAME_MAX]
+    return text if text.isprintable() else ""

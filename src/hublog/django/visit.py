@@ -1,0 +1,151 @@
+"""One request of Django from its start to its end: what is read from it and from its response.
+
+Nothing here loads a user or session, makes a query, or raises.
+"""
+
+import asyncio
+import contextlib
+from functools import partial
+from typing import Any, Final
+
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.functional import LazyObject, empty
+
+from hublog.capture.bodies import AsyncBody, Body
+from hublog.capture.headers import environ_name, utf8_text
+from hublog.capture.request import EXPOSE, SCOPE_KEY, RequestScope, session_hash, user_fields
+from hublog.settings import RequestSettings
+
+_KEY: Final = "_hublog_visit"
+_FAILED: Final = 500
+
+
+class Visit:
+    """Follows a request; ``hublog.asgi.request_context`` around Django begins and ends it in our place.
+
+    Args:
+        request: at its start.
+        settings: what to take from it.
+    """
+
+    def __init__(self, request: HttpRequest, settings: RequestSettings) -> None:
+        self._request = request
+        self._settings = settings
+        outer: RequestScope | None = getattr(request, "scope", {}).get(SCOPE_KEY)
+        #: Whether somebody outside ends the request.
+        self.is_inner = outer is not None
+        self._scope = outer or _scope(request, settings)
+        setattr(request, _KEY, self)
+
+    def begin(self) -> None:
+        """Bind the fields."""
+        if not self.is_inner:
+            self._scope.enter()
+
+    def note_route(self) -> None:
+        """Bind the route, known once the view is."""
+        match = self._request.resolver_match
+        with contextlib.suppress(Exception):
+            if match is not None:
+                self._scope.adopt_span()
+                self._scope.add(http_route=f"/{match.route or ''}", view_name=match.view_name)
+        self.note_user()
+
+    def note_user(self) -> None:
+        """Bind the user and the session, if the application has loaded them."""
+        with contextlib.suppress(Exception):
+            self._scope.add_user(_user_fields(self._request))
+            if self._settings.session:
+                self._scope.add(session_id=session_hash(_session_key(self._request)))
+
+    def fail(self, error: BaseException) -> None:
+        """End the request without a response."""
+        self.note_user()
+        if self.is_inner:
+            self._scope.take_bound()
+            return
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+            self._scope.cancel()
+        else:
+            self._scope.finish(_FAILED)
+        self._scope.leave()
+
+    def end(self, response: HttpResponseBase) -> None:
+        """End the request, or let it end with its streamed body; echo its id."""
+        if self.is_inner:
+            self.note_user()
+            self._scope.take_bound()
+            return
+        with contextlib.suppress(Exception):
+            for name, value in self._scope.response_headers({EXPOSE: response.get(EXPOSE, "")}).items():
+                response[name] = value
+        if getattr(response, "streaming", False):
+            self._follow(response)
+            return
+        self.note_user()
+        self._scope.finish(response.status_code, size=_length(response))
+        self._scope.leave()
+
+    def _follow(self, response: Any) -> None:  # noqa: ANN401  # a StreamingHttpResponse, in whose insides we are
+        """End the request when the body ends, or when the server closes the response."""
+        scope = self._scope
+        kind = AsyncBody if response.is_async else Body
+        length = response.get("Content-Length", "")
+        body = kind(scope, response.status_code, int(length) if length.isdecimal() else None, self.note_user)
+        # A file is left alone: the server sends it by itself where it can.
+        if getattr(response, "file_to_stream", None) is None:
+            response.streaming_content = body.over(response.streaming_content)
+        response.close = partial(body.close, response.close)
+        scope.suspend()
+
+
+def visit_of(request: HttpRequest) -> Visit | None:
+    """Return the visit that is under way, None where our middleware has not seen the request."""
+    found: Visit | None = getattr(request, _KEY, None)
+    return found
+
+
+def _scope(request: HttpRequest, settings: RequestSettings) -> RequestScope:
+    meta = request.META
+    return RequestScope(
+        settings,
+        lambda name: meta.get(environ_name(name)),
+        method=request.method or "",
+        path=request.path,
+        host=_host(request),
+        remote_address=str(meta.get("REMOTE_ADDR") or ""),
+        query=utf8_text(str(meta.get("QUERY_STRING") or "")),
+    )
+
+
+def _host(request: HttpRequest) -> str:
+    try:
+        return request.get_host()
+    except Exception:  # noqa: BLE001  # DisallowedHost above all: Django answers 400 by itself
+        return ""
+
+
+def _length(response: HttpResponseBase) -> object:
+    content = getattr(response, "content", None)
+    return len(content) if content is not None else response.get("Content-Length")
+
+
+def _user_fields(request: HttpRequest) -> dict[str, object]:
+    """Return the user's columns if the application has loaded the user; never load it for the log."""
+    known = vars(request)
+    user: Any = known.get("user")
+    if isinstance(user, LazyObject):
+        user = vars(user).get("_wrapped", empty)
+    if user is None or user is empty:
+        # The latter is what ``await request.auser()`` leaves.
+        user = known.get("_cached_user") or known.get("_acached_user")
+    if user is None:
+        return {}
+    return user_fields(user, lambda: getattr(user, "pk", None))
+
+
+def _session_key(request: HttpRequest) -> object:
+    """Return the key of a session that was loaded; a cookie that nobody looked at may say anything."""
+    session: Any = vars(request).get("session")
+    # Not by ``accessed``: middleware of others sets it back.
+    return session.session_key if session is not None and "_session_cache" in vars(session) else None
