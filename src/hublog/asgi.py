@@ -1,12 +1,13 @@
-"""For ASGI servers: deliver what waits when the server says that the application's life is over.
+"""For ASGI servers: deliver what waits when the application's life is over, and bind the fields of requests.
 
 ::
 
     application = lifespan(get_asgi_application())  # Django
     app = lifespan(app)  # Starlette, FastAPI, Quart, a plain callable; the outermost wrapper of all
+    application = lifespan(request_context(ProtocolTypeRouter({...})))  # Channels: websockets too
 
-uvicorn ends by its signal without running exit hooks, so this is the last moment there. Nothing is patched,
-and no server is imported.
+uvicorn ends by its signal without running exit hooks, so ``lifespan`` is the last moment there. Nothing is
+patched, and no server is imported.
 """
 
 import asyncio
@@ -17,10 +18,14 @@ from enum import Enum, auto
 from functools import update_wrapper
 from typing import Final, TypeAlias, TypeVar, cast
 
+from hublog.capture import asgi_requests
+from hublog.capture.request import SCOPE_KEY
 from hublog.servers import Way, taken
+from hublog.settings import RequestSettings, read_settings
+from hublog.surroundings import surroundings
 from hublog.term import Ending
 
-__all__ = ["lifespan"]
+__all__ = ["lifespan", "request_context"]
 
 _Message: TypeAlias = Mapping[str, object]
 _Receive: TypeAlias = Callable[[], Awaitable[_Message]]
@@ -45,6 +50,28 @@ def lifespan(app: Callable[[S, R, E], Awaitable[None]]) -> Callable[[S, R, E], A
     that knows nothing of lifespans, as Django's, is answered for.
     """
     return _wrap(app, Ending())
+
+
+def request_context(app: Callable[[S, R, E], Awaitable[None]]) -> Callable[[S, R, E], Awaitable[None]]:
+    """Wrap an ASGI 3 application: what it logs in a request or a websocket has its fields.
+
+    Each request and each websocket ends in one record; the request id is echoed. Django's middleware inside
+    adds route and user, and writes no record of its own. Settings are those of Django, where its settings are
+    loaded when the first request comes, else of the environment.
+    """
+    known: list[RequestSettings] = []
+
+    async def wrapped(scope: S, receive: R, send: E) -> None:
+        opened = cast("_Message", scope)
+        if opened["type"] not in (asgi_requests.HTTP, asgi_requests.WEBSOCKET) or SCOPE_KEY in opened:
+            await app(scope, receive, send)
+            return
+        if not known:
+            known.append(read_settings(framework=surroundings.lookup).settings.request)
+        conversation = cast("_Receive", receive), cast("_Send", send)
+        await asgi_requests.serve(cast("_Application", app), opened, *conversation, known[0])
+
+    return update_wrapper(wrapped, app, updated=())
 
 
 def _wrap(app: Callable[[S, R, E], Awaitable[None]], ending: Ending) -> Callable[[S, R, E], Awaitable[None]]:
