@@ -28,6 +28,8 @@ _REPEATED: Final = {"server_time": "django.server", "color_message": "uvicorn"}
 _LOGURU: Final = "\n"
 _TRACEBACK: Final = re.compile(r"\n?(?:  \+ Exception Group )?Traceback \(most recent call last\):\n")
 _CHAIN_MAX: Final = 100
+#: What ``exc_info=True`` gives where there is none, as in the thread that structlog logs for a coroutine.
+_NO_EXCEPTION: Final = (None, None, None)
 _STANDARD: Final = frozenset(
     {*logging.LogRecord("", 0, "", 0, None, None, None).__dict__, "message", "asctime"}
 )
@@ -84,7 +86,8 @@ def _from_mapping(record: logging.LogRecord, message: dict[object, object]) -> M
     if is_event:
         copy.args = _arguments(message.get("positional_args"))
         rendered = message.get("exception")
-        copy.exc_info = record.exc_info or _exc_info(message.get("exc_info"), rendered)  # type: ignore[assignment]  # read with care
+        given = record.exc_info if record.exc_info != _NO_EXCEPTION else None
+        copy.exc_info = given or _exc_info(message.get("exc_info"), rendered)  # type: ignore[assignment]  # read with care
         if copy.exc_info and isinstance(rendered, str):
             left_out |= {"exception"}  # the same traceback
         stack = message.get("stack")
