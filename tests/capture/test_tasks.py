@@ -104,6 +104,7 @@ def test_what_is_no_mapping_is_ignored(value):
         {"trace_id": "0" * 32, "parent_span_id": SPAN},
         {"trace_id": TRACE.upper(), "parent_span_id": SPAN},
         {"trace_id": f"{TRACE}-{SPAN}", "parent_span_id": SPAN},
+        {"trace_sampled": True, "trace_id": TRACE},
         {"level": "CRITICAL", "record_type": "request", "message": "x", "__class__": "x", 7: 8},
     ],
 )
@@ -121,19 +122,30 @@ json_values = st.recursive(
 
 @given(
     st.dictionaries(
-        st.sampled_from([*CARRIED, "span_id", "other"]) | st.text(), json_values | st.text(max_size=300)
+        st.sampled_from([*CARRIED, "trace_sampled", "span_id", "other"]) | st.text(),
+        json_values | st.text(max_size=300),
     )
 )
 def test_whatever_is_accepted_is_small_and_accepted_again(value):
     found = accepted(value)
-    assert set(found) <= set(CARRIED)
+    assert set(found) <= {*CARRIED, "trace_sampled"}
     assert len(json.dumps(found, ensure_ascii=False)) < 1024
     assert accepted(found) == found
 
 
 def test_a_trace_has_a_header_that_says_it_is_recorded():
     assert traceparent(CARRIED) == f"00-{TRACE}-{SPAN}-01"
+    assert traceparent({**CARRIED, "trace_sampled": True}) == f"00-{TRACE}-{SPAN}-01"
     assert traceparent({"request_id": "a"}) == ""
+
+
+def test_a_trace_that_the_caller_does_not_record_stays_so():
+    context.enter({"trace_id": TRACE, "span_id": SPAN, "trace_sampled": False})
+    assert traceparent(outgoing()) == f"00-{TRACE}-{SPAN}-00"
+    assert make(carried=outgoing()).fields.get("trace_sampled") in (
+        False,
+        None,
+    )  # in the column's place or none
 
 
 def test_a_run_continues_the_trace_with_a_span_of_its_own():

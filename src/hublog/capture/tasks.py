@@ -17,9 +17,11 @@ LOGGER_NAME: Final = "hublog.task"
 #: Under this name the fields travel with a task.
 KEY: Final = "hublog"
 
-_TRACE: Final = ("trace_id", "parent_span_id")
+_TRACE: Final = ("trace_id", "parent_span_id", "trace_sampled")
 _IDS: Final = ("request_id", "correlation_id")
 _NAMES: Final = ("tenant_id", "user_id")
+_TEXTS: Final = ("trace_id", "parent_span_id", *_IDS, *_NAMES)
+_FLAGS: Final = ("user_authenticated", "trace_sampled")
 _NAME_MAX: Final = 128
 _TEXT_MAX: Final = 256
 _RETRIES_MAX: Final = 1 << 31
@@ -45,11 +47,8 @@ def outgoing() -> dict[str, object]:
     """
     found = context.bound()
     named = {name: _text(found.get(name)) for name in ("trace_id", *_IDS, *_NAMES)}
-    known = {
-        "parent_span_id": _text(found.get("span_id")),
-        "user_authenticated": found.get("user_authenticated"),
-    }
-    return accepted({**named, **known})
+    flags = {name: found.get(name) for name in _FLAGS}
+    return accepted({**named, **flags, "parent_span_id": _text(found.get("span_id"))})
 
 
 def accepted(value: object) -> dict[str, object]:
@@ -60,26 +59,28 @@ def accepted(value: object) -> dict[str, object]:
     """
     if not isinstance(value, dict):
         return {}
-    texts = {name: text for name in (*_TRACE, *_IDS, *_NAMES) if type(text := value.get(name)) is str}
+    texts = {name: text for name in _TEXTS if type(text := value.get(name)) is str}
+    flags = {name: flag for name in _FLAGS if type(flag := value.get(name)) is bool}
     fields: dict[str, object] = {name: valid for name in _IDS if (valid := valid_id(texts.get(name)))}
     fields |= {name: texts[name] for name in _NAMES if _is_name(texts.get(name, ""))}
-    trace = parse_traceparent("00-{}-{}-01".format(*(texts.get(name, "") for name in _TRACE)))
+    trace = parse_traceparent(f"00-{texts.get('trace_id')}-{texts.get('parent_span_id')}-01")
     if trace is not None:
-        fields |= zip(_TRACE, trace, strict=True)
-    if type(value.get("user_authenticated")) is bool:
-        fields["user_authenticated"] = value["user_authenticated"]
-    return fields
+        fields |= {"trace_id": trace[0], "parent_span_id": trace[1]}
+    else:
+        flags.pop("trace_sampled", None)
+    return {**fields, **flags}
 
 
 def traceparent(carried: Mapping[str, object]) -> str:
     """Return the W3C header for what ``accepted`` returned, or an empty text.
 
-    Its flag says that the caller has recorded the span, as the log did. With the other value a tracer that
-    follows its parent would record none of these tasks.
+    Its flag says that the span is recorded, as it is in the log: a tracer that follows its parent would
+    record none of the tasks otherwise. It is off where the caller of the request said that the trace is not.
     """
     if "trace_id" not in carried:
         return ""
-    return f"00-{carried['trace_id']}-{carried['parent_span_id']}-01"
+    flag = "00" if carried.get("trace_sampled") is False else "01"
+    return f"00-{carried['trace_id']}-{carried['parent_span_id']}-{flag}"
 
 
 class TaskScope:
