@@ -23,6 +23,7 @@ _Function = Callable[..., Any]
 #: Threads of these modules serve whoever comes, so they keep nothing of the request that started them.
 _SERVING: Final = (
     "concurrent.futures.",
+    "hublog.",
     "logging.handlers",
     "multiprocessing.managers",
     "multiprocessing.pool",
@@ -30,7 +31,6 @@ _SERVING: Final = (
     "opentelemetry.",
     "sentry_sdk.",
 )
-_OWN_THREADS: Final = "hublog-"
 
 
 def carry(function: Callable[P, R]) -> Callable[P, R]:
@@ -261,8 +261,6 @@ def _wrap_submit(original: _Function) -> _Function:
 
 def _is_serving(thread: Thread) -> bool:
     """Whether a thread works for more than the one who starts it."""
-    if thread.name.startswith(_OWN_THREADS):
-        return True
     target = getattr(thread, "_target", None)
     return any(
         module.startswith(_SERVING)
