@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
-from hublog.capture import context
+from hublog.capture import context, spans
 from hublog.capture.plain import MAX_KEY, clean, text_of
 
 #: Under these a message that is a mapping has its text: structlog's name, then python-json-logger's.
@@ -33,6 +33,8 @@ _NO_EXCEPTION: Final = (None, None, None)
 _STANDARD: Final = frozenset(
     {*logging.LogRecord("", 0, "", 0, None, None, None).__dict__, "message", "asctime"}
 )
+
+_OPENTELEMETRY: Final = "opentelemetry.trace"
 
 _T = TypeVar("_T")
 
@@ -60,6 +62,8 @@ def take(meant: Meant, by: Callable[[logging.LogRecord], _T]) -> _T:
 
 def read(record: logging.LogRecord) -> Meant | None:
     """Return what a record means, or None where it says all by itself; never raises, never changes it."""
+    if context.current is context.stored and _OPENTELEMETRY in sys.modules:
+        spans.active_fields()  # from now on each record asks for its span, in programs without requests too
     try:
         message = record.msg
         if type(message) is str:

@@ -11,7 +11,7 @@ from contextvars import ContextVar, Token, copy_context
 from functools import lru_cache
 from typing import Final, Protocol
 
-from hublog.capture import context, spans
+from hublog.capture import context, sentry, spans
 from hublog.capture.engine_events import listen_if_imported
 from hublog.capture.headers import (
     EXPOSE,
@@ -283,6 +283,8 @@ class RequestScope:
         if 0 < self._settings.slow_seconds < seconds:
             level = max(level, logging.WARNING)
             fields = {**fields, "slow": True}
+        if level >= logging.ERROR:
+            sentry.leave_out(LOGGER_NAME)
         logging.getLogger(LOGGER_NAME).log(
             level,
             "%s %s %d %.1f ms",
