@@ -103,8 +103,10 @@ def _end(
 
 def _level(task: Any, state: str | None, retval: object) -> int | None:  # noqa: ANN401
     """Return the level of a task's record where it is not the one of its outcome."""
-    if state == states.FAILURE and isinstance(retval, tuple(task.throws or ())):
-        return logging.INFO  # as Celery does with what a task says that it throws
+    if state == states.FAILURE and task.throws:
+        with suppress(TypeError):  # of what is no class, nor a tuple of them
+            if isinstance(retval, task.throws):
+                return logging.INFO  # as Celery does with what a task says that it throws
     if state == states.RETRY and task.name.startswith("celery."):
         return logging.DEBUG  # it polls each second for the end of a chord's tasks
     return None

@@ -259,6 +259,41 @@ def test_threads_that_serve_others_keep_nothing_of_the_request_that_started_them
     assert found == [{}, {}]
 
 
+@pytest.mark.parametrize("module", ["pymongo.periodic_executor", "apscheduler.schedulers.blocking", "anyio"])
+def test_threads_of_packages_that_serve_many_have_no_fields(installed, module):
+    def by(kind):
+        found = []
+
+        def work(*_):
+            found.append(bound())
+
+        work.__module__ = module if kind == "target" else __name__
+        made = type("Kind", (threading.Thread,), {"__module__": module, "run": work})
+        joined(threading.Thread(target=work) if kind == "target" else made())
+        return found
+
+    context.enter(FIELDS)
+    expected = {} if "." in module else FIELDS  # an application may have a module of that name
+    assert by("target") == by("class") == [expected]
+
+
+def test_a_loop_that_runs_in_a_thread_has_the_fields_of_whoever_calls_it(installed):
+    async def seen():
+        return bound()
+
+    loop = asyncio.new_event_loop()
+    token = context.enter(FIELDS)
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    first = asyncio.run_coroutine_threadsafe(seen(), loop).result(LIMIT_S)
+    context.leave(token)
+    second = asyncio.run_coroutine_threadsafe(seen(), loop).result(LIMIT_S)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(LIMIT_S)
+    loop.close()
+    assert (first, second) == (FIELDS, {})
+
+
 def test_our_own_threads_have_no_fields(installed):
     found = []
 

@@ -172,6 +172,16 @@ def test_a_retry_that_runs_at_once_continues_the_trace(app, seen, fields):
     assert context.bound() == fields
 
 
+@pytest.mark.parametrize("throws", [LookupError, (LookupError,)], ids=["a class", "a tuple"])
+def test_an_error_that_a_task_says_it_throws_is_no_error(app, seen, throws):
+    @app.task(name="shop.pay", shared=False, throws=throws)
+    def pay():
+        raise LookupError
+
+    pay.delay()
+    assert [fields["levelname"] for _, fields in seen.of("hublog.task")] == ["INFO"]
+
+
 def test_a_task_called_as_a_function_is_a_part_of_the_request(app, seen):
     @app.task(name="shop.pay", shared=False)
     def pay():

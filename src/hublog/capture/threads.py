@@ -22,14 +22,29 @@ _Function = Callable[..., Any]
 
 #: Threads of these modules serve whoever comes, so they keep nothing of the request that started them.
 _SERVING: Final = (
+    "anyio.",
+    "apscheduler.",
+    "asyncio.base_events",
+    "azure.",
+    "billiard.",
+    "celery.",
     "concurrent.futures.",
+    "elasticapm.",
     "hublog.",
+    "kafka.",
+    "kombu.",
     "logging.handlers",
     "multiprocessing.managers",
     "multiprocessing.pool",
     "multiprocessing.queues",
+    "newrelic.",
+    "opencensus.",
     "opentelemetry.",
+    "psycopg_pool.",
+    "pymongo.",
     "sentry_sdk.",
+    "trio.",
+    "watchdog.",
 )
 
 
