@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 
 import pytest
 from sqlalchemy import ForeignKey, Integer, Text, create_engine, event, select
@@ -185,6 +186,15 @@ def test_rows_statements_and_collections_of_sqlalchemy_ask_nothing(engine, state
     assert (extra["new"], extra["row"]) == ("<Customer pk=None>", ["<Customer pk=1>", "Ann"])
     assert extra["select"].startswith("SELECT customer.name")
     assert extra["proxy"].endswith("not evaluated>")
+
+
+def test_the_socket_in_djangos_server_is_shown_and_not_read(alone, hub):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.send(b"GET /")
+        alone.info("m", extra={"request": ours, "status_code": 200})
+        assert ours.recv(10) == b"GET /"
+    assert hub.row()["extra"]["request"].startswith("<socket.socket fd=")
 
 
 def test_a_proxy_of_werkzeug_is_not_asked(alone, hub):

@@ -5,12 +5,14 @@ import logging
 import logging.config
 import logging.handlers
 import sys
+import weakref
 from dataclasses import fields as dataclass_fields
 
 import pytest
 from tests.beside.conftest import CONNECTED
 from tests.capture.lines import strict
 
+from hublog import EventHubHandler
 from hublog.settings import EventHubSettings
 
 NAME = "beside.plain"
@@ -111,6 +113,67 @@ def test_a_wrong_keyword_is_told_by_its_name_and_shows_no_secret(keywords, told)
         apply({"eventhub": eventhub(**keywords)})
     assert told in str(caught.value.__cause__)
     assert "verysecret" not in str(caught.value.__cause__)
+
+
+def test_a_configuration_that_failed_does_not_break_the_next_one(hub):
+    with pytest.raises(ValueError, match="eventhub") as kept:
+        apply({"eventhub": eventhub(batch_sise=7)})
+    logger = apply({"eventhub": eventhub(batch_timeout_seconds=0.05)})
+    logger.info("order")
+    assert hub.row()["message"] == "order"
+    ours = [made for made in (found() for found in logging._handlerList) if isinstance(made, EventHubHandler)]
+    logging.shutdown([weakref.ref(made) for made in ours])  # half made ones would be among them
+    assert kept.value.__cause__ is not None
+
+
+def test_a_factory_makes_the_handler_too(hub):
+    made = eventhub(batch_timeout_seconds=0.05)
+    made["()"] = made.pop("class")
+    logger = apply({"eventhub": made})
+    logger.debug("order")
+    assert hub.row()["message"] == "order"
+
+
+def test_a_formatter_on_the_handler_of_the_event_hub_changes_nothing(hub):
+    handlers = {"eventhub": eventhub(batch_timeout_seconds=0.05, formatter="short")}
+    logger = apply(handlers, formatters={"short": {"format": "short: %(message)s"}})
+    logger.info("order")
+    assert hub.row()["message"] == "order"
+
+
+def test_a_file_of_the_old_form_makes_the_handler(hub, tmp_path):
+    path = tmp_path / "logging.ini"
+    path.write_text(
+        f"""
+[loggers]
+keys=root,shop
+[handlers]
+keys=eventhub
+[formatters]
+keys=
+[logger_root]
+handlers=
+[logger_shop]
+qualname={NAME}
+handlers=eventhub
+level=INFO
+propagate=0
+[handler_eventhub]
+class=hublog.EventHubHandler
+level=INFO
+kwargs={{"connection_string": "{CONNECTED}", "batch_timeout_seconds": 0.05}}
+"""
+    )
+    root = logging.getLogger()
+    before = list(root.handlers)
+    try:
+        logging.config.fileConfig(path, disable_existing_loggers=False)
+    finally:
+        for handler in before:
+            if handler not in root.handlers:
+                root.addHandler(handler)
+    logging.getLogger(NAME).info("order %d", 7)
+    assert hub.row()["message"] == "order 7"
 
 
 def test_a_wrong_option_of_the_formatter_is_told():
