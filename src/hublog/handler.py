@@ -9,7 +9,7 @@ import hublog.term  # noqa: F401  # it follows the settings that pipelines read
 from hublog.capture.foreign import read, take
 from hublog.capture.handler import CaptureHandler
 from hublog.pipeline import Pipeline
-from hublog.pipelines import get_pipeline
+from hublog.pipelines import add_feeder, get_pipeline
 from hublog.settings import Settings, read_settings
 
 #: The last record that a shared pipeline took in this context, weakly: it may hold a traceback's frames.
@@ -44,16 +44,29 @@ class EventHubHandler(CaptureHandler):
         # All that may raise comes first: logging.shutdown flushes and closes a handler that is half made.
         if keywords:
             read_settings({"eventhub_logging": keywords}, environ={}).strict()
-        self._pipeline = get_pipeline(settings, keywords=keywords, framework=framework)
+        self._settings, self._keywords, self._framework = settings, keywords, framework
+        #: A closed handler takes records all the same, as long as it stands on a logger.
+        self.is_closed = False
+        self.find_pipeline()
         super().__init__(level)
-        self._pipeline.join(self)
-        if settings is not None:
-            self._pipeline.read()  # here, in the main thread, the hook of SIGTERM can be installed
+        add_feeder(self)
 
     @property
     def pipeline(self) -> Pipeline:
         """The pipeline that this handler feeds; others may feed it too."""
         return self._pipeline
+
+    def find_pipeline(self) -> None:
+        """Feed the pipeline of this configuration; a test may have replaced it."""
+        self._pipeline = get_pipeline(self._settings, keywords=self._keywords, framework=self._framework)
+        if not self.is_closed:
+            self._pipeline.join(self)
+        if self._settings is not None:
+            self._pipeline.read()  # here, in the main thread, the hook of SIGTERM can be installed
+
+    def feed(self, pipeline: Pipeline) -> None:
+        """Feed a pipeline that it has fed before."""
+        self._pipeline = pipeline
 
     def capture(self, record: logging.LogRecord, *, is_deep: bool = False) -> None:
         """Hand the record to the pipeline, once even where two handlers of it see the record."""
@@ -87,6 +100,7 @@ class EventHubHandler(CaptureHandler):
 
     def close(self) -> None:
         """Leave the pipeline; the last one to leave lets its thread end once all is delivered."""
+        self.is_closed = True
         self._pipeline.leave(self)
         super().close()
 

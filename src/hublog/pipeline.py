@@ -52,6 +52,7 @@ class Pipeline:
         keywords: keywords of ``EventHubHandler``, which win over everything else.
         framework: ``django``, ``flask`` or empty.
         make_sender: makes the destination, in the worker's thread.
+        now: monotonic seconds, by which it is decided what is due; tests pass their own.
     """
 
     def __init__(
@@ -61,11 +62,13 @@ class Pipeline:
         keywords: Mapping[str, object] | None = None,
         framework: str = "",
         make_sender: Callable[[EventHubSettings], Sender] = EventHubSender,
+        now: Callable[[], float] = monotonic,
     ) -> None:
         self._fixed = settings
         self._keywords = dict(keywords or {})
         self._framework = framework
         self._make_sender = make_sender
+        self._now = now
         self._settings: Settings | None = None
         self._processes: dict[int, Process] = {}
         self._process: Process | None = None
@@ -181,7 +184,7 @@ class Pipeline:
         settings = self.read()
         if settings is process.fitted:
             return 0.0
-        now = monotonic()
+        now = self._now()
         if settings.eventhub.is_configured:
             process.fit(settings, self._make_sender, since=now)
             return 0.0
@@ -262,6 +265,7 @@ class Pipeline:
             make_formatter=self._make_formatter,
             prepare=lambda process, is_asked: self._prepare(process, is_asked=is_asked),
             enter=_enter_thread,
+            now=self._now,
         )
         process.shipper.teller.ship_report = self._ship
         return process

@@ -1,8 +1,12 @@
 """The pipelines of a process: one for each configuration, and what is done with all of them together."""
 
+import contextlib
 import os
-from collections.abc import Callable, Hashable, Mapping
+import weakref
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
 from time import monotonic
+from typing import Final, Protocol
 
 from hublog.capture import threads
 from hublog.delivery.courier import Sender
@@ -16,6 +20,52 @@ from hublog.settings import EventHubSettings, Settings
 from hublog.surroundings import Lookup, followers, surroundings
 
 _pipelines: dict[Hashable, Pipeline] = {}
+
+
+class Maker(Protocol):
+    """Makes a pipeline, as the class ``Pipeline`` does."""
+
+    def __call__(
+        self,
+        settings: Settings | None,
+        *,
+        keywords: Mapping[str, object] | None,
+        framework: str,
+        make_sender: Callable[[EventHubSettings], Sender],
+    ) -> Pipeline:
+        """Return a new pipeline."""
+
+
+class Feeder(Protocol):
+    """What feeds a pipeline: a handler.
+
+    Attributes:
+        is_closed: whether it was closed.
+    """
+
+    is_closed: bool
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """What it feeds."""
+
+    def find_pipeline(self) -> None:
+        """Feed the pipeline that its configuration has now."""
+
+    def feed(self, pipeline: Pipeline) -> None:
+        """Feed a pipeline that it has fed before."""
+
+
+@dataclass(slots=True)
+class _Regime:
+    """What is made for a configuration, and what rests meanwhile."""
+
+    make: Maker = Pipeline
+    resting: list[Pipeline] = field(default_factory=list)
+
+
+_regime: Final = _Regime()
+_feeders: Final["weakref.WeakSet[Feeder]"] = weakref.WeakSet()
 
 
 def get_pipeline(
@@ -40,7 +90,7 @@ def get_pipeline(
         key = (frozenset((name, str(value)) for name, value in (keywords or {}).items()), framework)
     found = _pipelines.get(key)
     if found is None:
-        made = Pipeline(settings, keywords=keywords, framework=framework, make_sender=make_sender)
+        made = _regime.make(settings, keywords=keywords, framework=framework, make_sender=make_sender)
         found = _pipelines.setdefault(key, made)
     return found
 
@@ -48,6 +98,54 @@ def get_pipeline(
 def pipelines() -> list[Pipeline]:
     """Return all pipelines of this process."""
     return list(_pipelines.values())
+
+
+def add_feeder(feeder: Feeder) -> None:
+    """Have it fed another pipeline, when there is one for its configuration."""
+    _feeders.add(feeder)
+
+
+def all_feeders() -> list[Feeder]:
+    """Return all that feed a pipeline and are in use."""
+    while True:
+        with contextlib.suppress(RuntimeError):  # another thread has just made one
+            return list(_feeders)
+
+
+@contextlib.contextmanager
+def replaced(make: Maker) -> Iterator[None]:
+    """Have other pipelines made, and every handler feed one of these, until the context ends; for tests.
+
+    The pipelines of before keep what waits in them, and leave the network alone meanwhile. A handler that is
+    made and closed inside is of no use afterwards.
+
+    Args:
+        make: makes them; whoever gave it ends what it made.
+    """
+    former = dict(_pipelines), _regime.make, list(_regime.resting)
+    running = _running()
+    there = {feeder: (feeder.is_closed, feeder.pipeline) for feeder in all_feeders()}
+    _regime.make = make
+    _regime.resting += _pipelines.values()
+    _pipelines.clear()
+    for feeder in there:
+        feeder.find_pipeline()
+    for _, process in running:
+        process.pause()
+    try:
+        yield
+    finally:
+        _pipelines.clear()
+        _pipelines.update(former[0])
+        _regime.make, _regime.resting = former[1:]
+        for feeder in all_feeders():
+            if feeder in there:
+                feeder.is_closed, pipeline = there[feeder]
+                feeder.feed(pipeline)
+            elif not feeder.is_closed:
+                feeder.find_pipeline()
+        for _, process in running:
+            process.resume()
 
 
 def use_lookup(lookup: Lookup, *, framework: str) -> None:
@@ -164,7 +262,7 @@ def _deliver_at_exit(running: list[tuple[Pipeline, Process]], end: float) -> Non
 
 
 def _after_fork_in_child() -> None:
-    for pipeline in pipelines():
+    for pipeline in [*pipelines(), *_regime.resting]:
         pipeline.forget()
 
 

@@ -42,6 +42,7 @@ class Process:
         make_formatter: makes the formatter for settings, ids and the count of misfits.
         prepare: see ``Worker``; is also told which process asks.
         enter: called once in each new thread.
+        now: monotonic seconds, by which it is decided what is due; tests pass their own.
     """
 
     def __init__(
@@ -51,8 +52,10 @@ class Process:
         make_formatter: Callable[[Settings, RecordIds, Misfits], LineFormatter],
         prepare: Callable[["Process", bool], float],
         enter: Callable[[], object],
+        now: Callable[[], float] = monotonic,
     ) -> None:
         hub = settings.eventhub
+        self._now = now
         self.pid = os.getpid()
         self.ids = RecordIds()
         self.misfits = Misfits()
@@ -72,7 +75,7 @@ class Process:
         self.courier = Courier(
             self._first_sender,
             woken=lambda: self.worker.notify(),  # noqa: PLW0108  # it is made below
-            now=monotonic,
+            now=now,
             limit_s=hub.send_timeout_seconds,
             enter=enter,
         )
@@ -81,9 +84,9 @@ class Process:
             self.courier,
             packer=_packer(hub),
             batchers=self._batchers(hub),
-            breaker=_breaker(hub),
+            breaker=self._breaker(hub),
             observer=self.observer,
-            now=monotonic,
+            now=now,
             shorten=shortened,
         )
         self.worker = Worker(
@@ -129,7 +132,7 @@ class Process:
             self.stores,
             packer=_packer(hub),
             batchers=self._batchers(hub, since=since),
-            breaker=_breaker(hub),
+            breaker=self._breaker(hub),
         )
         if former is not None and former is not self.stores.spooler:
             former.end()  # what is in it is taken over by whoever looks there
@@ -159,6 +162,15 @@ class Process:
             self.shipper.secure()
         return self.stores.memory_lines
 
+    def pause(self) -> None:
+        """Leave the network alone until ``resume``; records still come in, and wait."""
+        self.courier.pause()
+
+    def resume(self) -> None:
+        """Send again."""
+        self.courier.resume()
+        self.worker.notify()
+
     def end(self) -> None:
         """Count what is lost, and leave what is on disk to others; for the exit."""
         if self.stores.memory_lines and self.stores.spooler is not None:
@@ -174,7 +186,7 @@ class Process:
         """Send in this thread what waits, since no other can be had; for the exit."""
         if timeout_s <= 0 or self.shipper.is_empty:
             return
-        self.shipper.use(InlineCourier(self._first_sender, now=monotonic))
+        self.shipper.use(InlineCourier(self._first_sender, now=self._now))
         try:
             with time_limit(timeout_s) as is_limited:
                 self.shipper.flush()
@@ -237,7 +249,19 @@ class Process:
         return [self.queue] if spooler is None else [self.queue, spooler.live]
 
     def _batchers(self, hub: EventHubSettings, *, since: float | None = None) -> list[tuple[Source, Batcher]]:
-        return [(source, _batcher(source, hub, since=since)) for source in self._sources()]
+        return [(source, self._batcher(source, hub, since=since)) for source in self._sources()]
+
+    def _batcher(self, source: Source, hub: EventHubSettings, *, since: float | None) -> Batcher:
+        return Batcher(
+            source, batch_size=hub.batch_size, linger_s=hub.batch_timeout_seconds, now=self._now, since=since
+        )
+
+    def _breaker(self, hub: EventHubSettings) -> Breaker:
+        return Breaker(
+            threshold=hub.circuit_breaker_threshold,
+            cooldown_s=hub.circuit_breaker_cooldown_seconds,
+            now=self._now,
+        )
 
 
 def _spool_settings(settings: Settings) -> tuple[object, ...]:
@@ -247,17 +271,3 @@ def _spool_settings(settings: Settings) -> tuple[object, ...]:
 
 def _packer(hub: EventHubSettings) -> Packer:
     return Packer(hub.packing, gzip_level=hub.gzip_level, routing=hub.routing)
-
-
-def _batcher(source: Source, hub: EventHubSettings, *, since: float | None = None) -> Batcher:
-    return Batcher(
-        source, batch_size=hub.batch_size, linger_s=hub.batch_timeout_seconds, now=monotonic, since=since
-    )
-
-
-def _breaker(hub: EventHubSettings) -> Breaker:
-    return Breaker(
-        threshold=hub.circuit_breaker_threshold,
-        cooldown_s=hub.circuit_breaker_cooldown_seconds,
-        now=monotonic,
-    )

@@ -15,11 +15,13 @@ class Surroundings:
     Attributes:
         lookup: gives the framework's values; None without an adapter.
         framework: ``django``, ``flask`` or empty.
+        is_hub_replaced: whether a test stands in for the hub, which is then switched on and connected.
     """
 
     def __init__(self) -> None:
         self.lookup: Lookup | None = None
         self.framework = ""
+        self.is_hub_replaced = False
 
 
 surroundings: Final = Surroundings()

@@ -1,9 +1,10 @@
 """hublog's handlers on the root logger: console, file and Event Hub, put there once and replaced as one."""
 
+import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +13,7 @@ from hublog.capture.console import ConsoleFormatter, ConsoleHandler
 from hublog.capture.json_formatter import JsonFormatter
 from hublog.reports import report
 from hublog.settings import EventHubSettings, Settings
+from hublog.surroundings import surroundings
 
 #: By these names our handlers are known again, also those that ``dictConfig`` made from ``logging_config``.
 CONSOLE: Final = "hublog_console"
@@ -48,6 +50,8 @@ class _Installed:
     lock = threading.RLock()
     plan: _Plan | None = None
     handlers: tuple[tuple[logging.Logger, logging.Handler], ...] = ()
+    #: Those that a test will put back: they are taken from their loggers and stay open.
+    kept: frozenset[logging.Handler] = frozenset()
 
 
 def _forget_lock() -> None:
@@ -91,6 +95,26 @@ def configure(
             logging.getLogger(name).setLevel(logging.WARNING)
     _tell(plan, made, troubles)
     return root
+
+
+def installed() -> tuple[Settings, str] | None:
+    """Return the settings that ``configure`` was called with last, and the framework; None before."""
+    plan = _Installed.plan
+    return None if plan is None else (plan.settings, plan.framework)
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Keep the handlers open that stand on the loggers, whatever is set up in the context; for tests.
+
+    When it ends they count as ours again; whoever uses it puts them back, and closes those that came.
+    """
+    former = _Installed.plan, _Installed.handlers, _Installed.kept
+    _Installed.kept = former[2] | {handler for _, handler in former[1]} | set(logging.getLogger().handlers)
+    try:
+        yield
+    finally:
+        _Installed.plan, _Installed.handlers, _Installed.kept = former
 
 
 def root_level(settings: Settings, *, has_event_hub: bool) -> int:
@@ -146,7 +170,7 @@ def _make_file(plan: _Plan, worker: str) -> logging.Handler:
 
 def _make_event_hub(plan: _Plan, troubles: list[str]) -> logging.Handler | None:
     event_hub: EventHubSettings = plan.settings.eventhub
-    if not (event_hub.enabled and event_hub.is_configured):
+    if not (event_hub.enabled and event_hub.is_configured) and not surroundings.is_hub_replaced:
         return None
     try:
         from hublog.handler import EventHubHandler  # noqa: PLC0415  # nothing of it is needed when switched off
@@ -165,7 +189,8 @@ def _replace(root: logging.Logger, made: Sequence[tuple[logging.Logger, str, log
         at.addHandler(handler)
     for at, handler in old:
         at.removeHandler(handler)
-        handler.close()
+        if handler not in _Installed.kept:
+            handler.close()
     for _, name, handler in made:
         handler.name = name  # only now: closing the old handler takes its name out of logging's list
 
@@ -182,7 +207,8 @@ def _tell(
             is_told = True
     event_hub = plan.settings.eventhub
     is_malformed = any(_CONNECTION in problem for problem in plan.problems)
-    if event_hub.enabled and not event_hub.is_configured and not is_malformed:
+    is_missing = event_hub.enabled and not event_hub.is_configured and not is_malformed
+    if is_missing and not surroundings.is_hub_replaced:
         from hublog.pipeline import NOT_CONFIGURED  # noqa: PLC0415  # the one text for it lives there
 
         report(logging.WARNING, NOT_CONFIGURED)

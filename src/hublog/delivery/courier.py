@@ -122,7 +122,7 @@ class Courier:
         self._starting = threading.Lock()
         self._carrier: _Carrier | None = None
         self._hanging: list[_Carrier] = []
-        self._is_busy = False
+        self._is_busy = self._is_paused = False
         self._spent_s = 0.0
         self._looked_mono = -math.inf
 
@@ -152,7 +152,7 @@ class Courier:
         """Start the thread, which connects, if there is none; never waits, never raises.
 
         Returns:
-            False when no thread can be started; the next offer tries again.
+            False when no thread can be started, or none may be; the next offer tries again.
         """
         if self._has_thread():
             return True
@@ -162,6 +162,8 @@ class Courier:
         try:
             if self._has_thread():
                 return True
+            if self._is_paused:
+                return False
             self._carrier = _Carrier(self._make_sender, woken=self._woken, now=self._now, enter=self._enter)
             return self._carrier.start()
         finally:
@@ -231,6 +233,16 @@ class Courier:
         """Let the thread end after the send under way, whose outcome can still be fetched; never blocks."""
         if self._carrier is not None:
             self._carrier.end()
+
+    def pause(self) -> None:
+        """Begin no send and open no connection until ``resume``; a send under way ends by itself."""
+        with self._starting:
+            self._is_paused = True
+            self.close()
+
+    def resume(self) -> None:
+        """Take sends again, over a new connection."""
+        self._is_paused = False
 
     def _has_thread(self) -> bool:
         return self._is_busy or (self._carrier is not None and not self._carrier.is_ending)
@@ -346,7 +358,7 @@ class _Carrier:
             if enter is not None:
                 enter()
             self.sender = self._make_sender()
-            if not self._is_abandoned:
+            if not self._is_abandoned and not self.is_ending:
                 self.sender.open()
         except BaseException as error:  # noqa: BLE001  # it is kept for the next send
             self._failure = error
