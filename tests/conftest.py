@@ -9,6 +9,8 @@ from hublog.capture import threads
 from hublog.configure import handlers
 from hublog.surroundings import surroundings
 
+pytest_plugins = ["pytester"]
+
 _numbers = itertools.count()
 _NAMES = ("", "azure", "msal", "hublog", "hublog.internal", "web-1", "web-2")
 

@@ -1,1 +1,52 @@
-"""The plugin of pytest: fixtures for the tests of an application."""
+"""The plugin of pytest: the fixture ``hublog_records``.
+
+Pytest loads it in every run where hublog is installed, so it imports nothing before the fixture is used.
+"""
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from hublog.testing.recorded import RecordedLogs
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of the configuration file."""
+    parser.addini(
+        "hublog_level",
+        "Level of hublog_records where the application has no handler for the Event Hub.",
+        default="",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    config.addinivalue_line("markers", "hublog(level): the level of hublog_records, see hublog_level.")
+
+
+@pytest.fixture
+def hublog_records(request: pytest.FixtureRequest) -> Iterator["RecordedLogs"]:
+    """Rows that the test's loggers send to the Event Hub, which is in memory while the test runs."""
+    from hublog.testing import capture_records  # noqa: PLC0415  # see above
+
+    marker = request.node.get_closest_marker("hublog")
+    level = (marker.kwargs.get("level") if marker else None) or request.config.getini("hublog_level") or None
+    failure = ""
+    try:
+        with capture_records(level=level) as records:
+            yield records
+    except AssertionError as error:  # a test's own goes another way
+        failure = str(error)
+    if failure:
+        pytest.fail(failure, pytrace=False)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """Undo what ``log_level`` of pytest did to the root logger since the fixture was made."""
+    capturing = sys.modules.get("hublog.testing.capturing")
+    if capturing is not None:
+        capturing.open_root()

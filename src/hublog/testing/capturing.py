@@ -1,0 +1,108 @@
+"""Puts the hub of a test in the place of the real one, and everything back after it."""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+
+from hublog.capture import context
+from hublog.configure.handlers import installed, kept
+from hublog.handler import EventHubHandler
+from hublog.pipelines import all_feeders, replaced
+from hublog.surroundings import Lookup, surroundings
+from hublog.testing.hub import Hub
+from hublog.testing.late import note_late
+from hublog.testing.loggers import Snapshot
+from hublog.testing.matching import level_number
+from hublog.testing.recorded import RecordedLogs
+
+_standbys: list["_Standby"] = []
+
+
+class _Standby(EventHubHandler):
+    """Takes what is logged as long as the application has no handler for the Event Hub of its own."""
+
+    def capture(self, record: logging.LogRecord, *, is_deep: bool = False) -> None:
+        """Hand the record to the pipeline, unless others see to it."""
+        if self.is_needed:
+            super().capture(record, is_deep=is_deep)
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether there is no other."""
+        return not _has_handler()
+
+    def open_root(self) -> None:
+        """Let the root logger pass what this takes."""
+        lowest = self.level or self.pipeline.read().eventhub.level
+        if self.is_needed and logging.root.level > lowest:
+            logging.root.setLevel(lowest)
+
+
+@contextlib.contextmanager
+def capture_records(*, level: int | str | None = None) -> Iterator[RecordedLogs]:
+    """Have everything arrive in memory that goes to the Event Hub, until the context ends.
+
+    Handlers, formatter, queue, worker and packer are the real ones; only the connection is replaced, whatever
+    is configured and whenever it was set up. No network and no disk is used by it. Where the application has
+    no handler for the Event Hub, one stands on the root logger meanwhile. At the end everything is as it was:
+    loggers with their handlers and levels, pipelines, bound fields.
+
+    Args:
+        level: name or number; what that handler takes. Default is ``EVENTHUB_LOG_LEVEL``.
+
+    Raises:
+        AssertionError: at the end, when a secret has arrived that was forbidden.
+        ValueError: there is no such level.
+    """
+    __tracebackhide__ = True
+    number = logging.NOTSET if level is None else level_number(level)
+    hub = Hub()
+    records = RecordedLogs(hub)
+    with contextlib.ExitStack() as stack:
+        stack.callback(note_late, threading.enumerate())
+        stack.callback(context.leave, context.enter(context.bound()))
+        stack.callback(hub.end)
+        stack.enter_context(kept())
+        stack.enter_context(replaced(hub.make))
+        stack.callback(
+            _set_surroundings, surroundings.lookup, surroundings.framework, surroundings.is_hub_replaced
+        )
+        surroundings.is_hub_replaced = True
+        stack.callback(Snapshot().restore)
+        stack.callback(_standbys.__delitem__, slice(len(_standbys), None))
+        if not _has_handler():
+            _stand_by(number)
+        yield records
+        hub.recover()
+        records.end()
+
+
+def open_root() -> None:
+    """Let the root logger pass what the handler takes that stands by; pytest may have set it back."""
+    for standby in _standbys[-1:]:
+        standby.open_root()
+
+
+def _stand_by(level: int) -> None:
+    found = installed()
+    if found is None:
+        standby = _Standby(level)
+    else:
+        settings, framework = found
+        standby = _Standby(level or settings.eventhub.level, settings=settings, framework=framework)
+    logging.root.addHandler(standby)
+    _standbys.append(standby)
+    standby.open_root()
+
+
+def _has_handler() -> bool:
+    return any(
+        isinstance(found, EventHubHandler) and not isinstance(found, _Standby) and not found.is_closed
+        for found in all_feeders()
+    )
+
+
+def _set_surroundings(lookup: Lookup | None, framework: str, is_hub_replaced: bool) -> None:  # noqa: FBT001
+    surroundings.lookup, surroundings.framework = lookup, framework
+    surroundings.is_hub_replaced = is_hub_replaced

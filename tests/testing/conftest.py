@@ -1,0 +1,43 @@
+"""What the tests of the harness share."""
+
+import logging
+import socket
+
+import pytest
+
+from hublog import pipelines
+
+
+@pytest.fixture(autouse=True)
+def _bare(monkeypatch):
+    """Count no handler that other tests have left to the collector, and end what this one leaves."""
+    for feeder in pipelines.all_feeders():
+        monkeypatch.setattr(feeder, "is_closed", True)
+    monkeypatch.setattr(pipelines, "_pipelines", {})
+    for name in ("EVENTHUB_NAMESPACE_CONNECTION_STRING", "EVENTHUB_LOGGING_ENABLED", "EVENTHUB_LOG_LEVEL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LOG_TO_STDOUT", "false")
+    monkeypatch.setenv("FILE_LOGGING_ENABLED", "false")
+
+
+@pytest.fixture
+def logger():
+    found = logging.getLogger("shop.orders")
+    yield found
+    found.handlers.clear()
+    found.setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Names that somebody tried to reach over the network; none is reached."""
+    tried = []
+
+    def refuse(host, *_, **__):
+        tried.append(host)
+        raise OSError("there is no network here")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: refuse(address))
+    return tried
