@@ -446,3 +446,30 @@ def test_an_event_that_is_refused_is_told(start_hub):
     assert code == 0
     assert err.count("Table is 'Other'") == 3
     assert "not told again" in err
+
+
+# doctor and status.
+
+
+def test_doctor_fails_where_the_hub_is_away_and_is_fine_where_it_is_there(environ, capsys, tmp_path):
+    from hublog.local import LocalHub
+
+    environ.setenv("LOG_DIR", str(tmp_path))
+    with LocalHub({"application-logs": 1}) as hub:
+        environ.setenv("EVENTHUB_NAMESPACE_CONNECTION_STRING", hub.connection_string())
+        assert main(["doctor", "--send"]) == 0
+        assert len(hub.events()) == 1
+    assert "the hub accepted one record" in capsys.readouterr().out
+    assert main(["doctor"]) == 1
+    told = capsys.readouterr()
+    assert re.search(r"^fail  tcp .*\n +> Start the emulator", told.out, re.MULTILINE)
+    assert told.err == ""
+    assert main(["doctor", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["ok"] is False
+
+
+def test_doctor_reads_a_yaml_file(environ, capsys, tmp_path):
+    (tmp_path / "config.yaml").write_text("logging:\n  eventhub_logging:\n    enabled: false\n")
+    environ.setenv("LOG_DIR", str(tmp_path))
+    assert main(["doctor", "--config", str(tmp_path / "config.yaml")]) == 0
+    assert "Event Hub off" in capsys.readouterr().out

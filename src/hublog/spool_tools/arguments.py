@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
-from hublog.settings import Settings, read_settings
+from hublog.settings import Reading, Settings, read_settings
 
 #: Seconds that ``drain`` tries; a start script waits so long without harm.
 DRAIN_TIMEOUT_S: Final = 60.0
@@ -47,13 +47,20 @@ def add_tools(parser: argparse.ArgumentParser) -> None:
         added.set_defaults(run_tool=tool.run)
 
 
-def run_tool(options: argparse.Namespace, *, out: TextIO, tell: Callable[[str], None]) -> int:
+def run_tool(
+    options: argparse.Namespace,
+    *,
+    out: TextIO,
+    tell: Callable[[str], None],
+    read: Callable[[Path | None], Reading] = lambda config: read_settings(document=config),
+) -> int:
     """Run the tool of parsed options.
 
     Args:
         options: what ``add_tools`` had parsed.
         out: where the result goes.
         tell: writes one line to the operator.
+        read: reads the settings in force, and a YAML file if one is given.
 
     Returns:
         The exit status.
@@ -61,6 +68,7 @@ def run_tool(options: argparse.Namespace, *, out: TextIO, tell: Callable[[str], 
     Raises:
         HublogError: there is no such spool, or the settings are invalid.
     """
+    options.read = read
     status: int = options.run_tool(options, out, tell)
     return status
 
@@ -126,7 +134,8 @@ def _run_purge(options: argparse.Namespace, out: TextIO, _tell: Callable[[str], 
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    return read_settings(document=options.config).strict()
+    reading: Reading = options.read(options.config)
+    return reading.strict()
 
 
 def _root(options: argparse.Namespace, settings: Settings | None = None) -> Path:

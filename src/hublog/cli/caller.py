@@ -1,0 +1,52 @@
+"""Who runs the commands: the shell, ``manage.py`` or ``flask``, with its streams and its settings."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TextIO
+
+from hublog.doctor import Result
+from hublog.settings import Reading, Settings, read_settings
+from hublog.surroundings import Lookup
+
+OK: Final = 0
+FAILURE: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 130
+
+
+def _no_results() -> Sequence[Result]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who runs the commands.
+
+    Attributes:
+        out: where results go.
+        err: where the operator is told things.
+        lookup: gives the value of a setting by its environment name, None where it is not set; None
+            itself leaves it to the environment.
+        framework: ``django``, ``flask`` or empty.
+        find_results: returns what the framework itself has found, for ``doctor``.
+        find_log_files: returns the log files that are written with these settings; None takes the one
+            of the settings.
+    """
+
+    out: TextIO = field(default_factory=lambda: sys.stdout)
+    err: TextIO = field(default_factory=lambda: sys.stderr)
+    lookup: Lookup | None = None
+    framework: str = ""
+    find_results: Callable[[], Sequence[Result]] = _no_results
+    find_log_files: Callable[[Settings], Sequence[Path]] | None = None
+
+    def tell(self, text: str) -> None:
+        """Tell the operator something, in one line."""
+        self.err.write(f"hublog: {text}\n")
+        self.err.flush()
+
+    def read(self, document: Path | None) -> Reading:
+        """Read the settings in force: the framework's, the environment's, and those of a YAML file."""
+        return read_settings(framework=self.lookup, document=document)

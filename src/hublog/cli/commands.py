@@ -1,0 +1,137 @@
+"""The one table of commands, and how one of them is run."""
+
+import argparse
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from hublog._version import __version__
+from hublog.cli.caller import FAILURE, INTERRUPTED, OK, USAGE, Caller
+from hublog.cli.doctor_command import add_doctor, run_doctor
+from hublog.cli.kinds import add_config
+from hublog.cli.local_commands import add_local, add_query, add_tail, run_local, run_query, run_tail
+from hublog.cli.settings_command import run_settings
+from hublog.cli.status_command import add_status, run_status
+from hublog.errors import HublogError
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command.
+
+    Attributes:
+        name: as it is typed.
+        summary: one line of help.
+        add_arguments: adds what it takes to its parser.
+        run: does it and returns the exit status; what ``HublogError`` or ``ImportError`` it raises becomes
+            one line and exit status 1.
+    """
+
+    name: str
+    summary: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace, Caller], int]
+
+
+def main(
+    arguments: Sequence[str] | None = None, *, prog: str = "hublog", caller: Caller | None = None
+) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: what follows the name of the program; default ``sys.argv``.
+        prog: the name of the program, for its help.
+        caller: who runs it; default the shell.
+
+    Returns:
+        The exit status: 0 for success, 1 for failure, 2 for wrong usage, 130 if a query is interrupted.
+    """
+    parser = argparse.ArgumentParser(
+        prog=prog, description="A local Event Hub, its table, and what hublog does with which settings."
+    )
+    parser.add_argument("--version", action="version", version=f"hublog {__version__}")
+    add_commands(parser)
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as end:  # argparse has said why
+        return end.code if isinstance(end.code, int) else USAGE
+    return run(options, caller)
+
+
+def add_commands(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Give a parser all commands as sub-commands; ``run`` then takes what it has parsed.
+
+    Args:
+        parser: of any program.
+        required: whether a command must be given.
+    """
+    commands = parser.add_subparsers(dest="command", metavar="command", required=required)
+    for command in COMMANDS:
+        # No names cut short: what is unique today may not be when another option joins.
+        added = commands.add_parser(
+            command.name, help=command.summary, description=command.summary, allow_abbrev=False
+        )
+        command.add_arguments(added)
+        added.set_defaults(run_command=command.run)
+
+
+def run(options: argparse.Namespace, caller: Caller | None = None) -> int:
+    """Run the command of parsed options; returns the exit status.
+
+    Args:
+        options: as ``add_commands`` had them parsed.
+        caller: who runs it; default the shell.
+    """
+    caller = caller or Caller()
+    try:
+        status: int = options.run_command(options, caller)
+        caller.out.flush()
+    except (HublogError, ImportError) as error:
+        caller.tell(str(error))
+        return FAILURE
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python flushes once more at its end: into nowhere.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), caller.out.fileno())
+        return OK
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return status
+
+
+def _add_schema(parser: argparse.ArgumentParser) -> None:
+    from hublog.cli.schema_command import add_schema  # noqa: PLC0415  # the contract, for this command only
+
+    add_schema(parser)
+
+
+def _run_schema(options: argparse.Namespace, caller: Caller) -> int:
+    from hublog.cli.schema_command import run_schema  # noqa: PLC0415  # as above
+
+    return run_schema(options, caller)
+
+
+def _add_spool(parser: argparse.ArgumentParser) -> None:
+    from hublog.spool_tools import add_tools  # noqa: PLC0415  # for this command only
+
+    add_tools(parser)
+
+
+def _run_spool(options: argparse.Namespace, caller: Caller) -> int:
+    from hublog.spool_tools import run_tool  # noqa: PLC0415  # for this command only
+
+    return run_tool(options, out=caller.out, tell=caller.tell, read=caller.read)
+
+
+COMMANDS: Final = (
+    Command("doctor", "Try the way to the Event Hub step by step.", add_doctor, run_doctor),
+    Command("status", "Show what is in force here, and what waits on disk.", add_status, run_status),
+    Command("settings", "Show all settings, with the values in force.", add_config, run_settings),
+    Command("spool", "Look at, send or remove records that wait on disk.", _add_spool, _run_spool),
+    Command("schema", "Print what Azure Data Explorer needs: table, mapping ...", _add_schema, _run_schema),
+    Command("local", "Run a local Event Hub, and store what arrives.", add_local, run_local),
+    Command("tail", "Print records as they arrive at the local hub.", add_tail, run_tail),
+    Command("query", "Ask the records of the local hub a question in KQL.", add_query, run_query),
+)

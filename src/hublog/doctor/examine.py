@@ -1,0 +1,197 @@
+"""All steps of the doctor, in the order in which a record would meet them."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+from hublog._version import __version__
+from hublog.configure.handlers import file_name
+from hublog.doctor.hub import look_at_hub
+from hublog.doctor.limits import Budget
+from hublog.doctor.network import look_at_network
+from hublog.doctor.places import why_no_log_file, why_no_spool
+from hublog.doctor.result import Result, Status, fail, ok, warn
+from hublog.doctor.target import Target, secrets_of, target_of
+from hublog.doctor.words import destinations_text, has_destination, target_text
+from hublog.servers import advice
+from hublog.settings import Reading, Settings, SpoolMode
+
+#: Tells what waits in a spool; the root is there.
+LookAtSpool = Callable[[Path], Result]
+
+_PACKAGES: Final = {"": (), "django": ("Django",), "flask": ("Flask",)}
+_NOT_CONFIGURED: Final = (
+    "Set EVENTHUB_NAMESPACE_CONNECTION_STRING (or EVENTHUB_FULLY_QUALIFIED_NAMESPACE), or"
+    " EVENTHUB_LOGGING_ENABLED=false to say that it is meant so."
+)
+_HIDDEN: Final = "***"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
+    """What is examined.
+
+    Attributes:
+        reading: the settings in force, and what is wrong with them.
+        framework: ``django``, ``flask`` or empty.
+        find_results: returns what the framework itself has found.
+        find_log_files: returns the log files; None takes the one of the settings.
+        look_at_spool: tells what waits there.
+        is_sent: whether to send one record.
+        client_options: more keywords for the client, such as the certificates that it trusts.
+        budget: how long it may take.
+    """
+
+    reading: Reading
+    framework: str = ""
+    find_results: Callable[[], Sequence[Result]] = tuple
+    find_log_files: Callable[[Settings], Sequence[Path]] | None = None
+    look_at_spool: LookAtSpool
+    is_sent: bool = False
+    client_options: Mapping[str, object] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)
+
+
+def examine(patient: Patient) -> Iterator[Result]:
+    """Yield the results as they come; never raises, and takes half a minute at most."""
+    secrets = secrets_of(patient.reading.settings.eventhub)
+    for result in _steps(patient):
+        yield _without(secrets, result)
+
+
+def _steps(patient: Patient) -> Iterator[Result]:
+    settings = patient.reading.settings
+    yield _versions(patient.framework)
+    yield from _settings(patient.reading)
+    yield _destinations(settings)
+    yield from _way(patient, settings)
+    yield from _places(patient, settings)
+    yield from _server(settings)
+    yield from patient.find_results()
+
+
+def _versions(framework: str) -> Result:
+    python = ".".join(map(str, sys.version_info[:3]))
+    names = ["azure-eventhub", *_PACKAGES.get(framework, ())]
+    found = {name: _version_of(name) for name in names}
+    shown = [f"{name} {number or '(missing)'}" for name, number in found.items()]
+    text = ", ".join([f"Python {python}", f"hublog {__version__}", *shown])
+    missing = [name for name, number in found.items() if not number]
+    if missing:
+        return fail("versions", text, f"Install what is missing: pip install {' '.join(missing)}.")
+    return ok("versions", text)
+
+
+def _version_of(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _settings(reading: Reading) -> Iterator[Result]:
+    if not reading.problems:
+        yield ok("settings", "all are valid")
+    for problem in reading.problems:
+        yield fail("settings", problem, "Until then its default is in force.")
+
+
+def _destinations(settings: Settings) -> Result:
+    text = destinations_text(settings)
+    if not has_destination(settings):
+        return warn("destinations", text, "Every record is lost: switch one of them on.")
+    return ok("destinations", text)
+
+
+def _way(patient: Patient, settings: Settings) -> Iterator[Result]:
+    if not settings.eventhub.enabled:
+        return
+    if not settings.eventhub.is_configured:
+        yield fail("connection", "no connection to an Event Hub is configured", _NOT_CONFIGURED)
+        return
+    target = target_of(settings.eventhub)
+    result = _connection(target)
+    yield result
+    if target.has_identity and result.status is Status.FAIL:
+        return
+    is_reached = True
+    for step in look_at_network(target, patient.budget, roots=_roots(patient)):
+        is_reached = is_reached and step.status is Status.OK
+        yield step
+    if is_reached:
+        yield from look_at_hub(
+            settings,
+            patient.budget,
+            framework=patient.framework,
+            is_sent=patient.is_sent,
+            client_options=patient.client_options,
+        )
+
+
+def _connection(target: Target) -> Result:
+    text = target_text(target)
+    if target.has_identity:
+        number = _version_of("azure-identity")
+        if not number:
+            return fail("connection", text, "It needs azure-identity: pip install 'hublog[identity]'.")
+        return ok("connection", f"{text}, by azure-identity {number}")
+    if target.expires_at is not None and target.expires_at <= datetime.now(UTC):
+        return fail("connection", text, "It has expired: make a new one, or use a key.")
+    return ok("connection", text)
+
+
+def _roots(patient: Patient) -> str:
+    import certifi  # noqa: PLC0415  # what the client itself trusts
+
+    return str(patient.client_options.get("connection_verify") or certifi.where())
+
+
+def _places(patient: Patient, settings: Settings) -> Iterator[Result]:
+    hub = settings.eventhub
+    if hub.enabled and hub.spool is not SpoolMode.MEMORY:
+        yield from _spool(patient, settings.spool_dir)
+    if patient.find_log_files is not None:
+        paths = list(patient.find_log_files(settings))
+    else:
+        paths = [settings.log_dir / file_name()] if settings.file.enabled else []
+    for path in paths:
+        reason = why_no_log_file(path)
+        if reason:
+            hint = "Make its directory writable, change LOG_DIR or set FILE_LOGGING_ENABLED=false."
+            yield fail("log file", f"{path} cannot be written: {reason}", hint)
+        else:
+            yield ok("log file", f"{path} can be written")
+
+
+def _spool(patient: Patient, root: Path) -> Iterator[Result]:
+    reason = why_no_spool(root)
+    if reason:
+        hint = (
+            "It must be a directory on a local disk that belongs to the user of the process; change it, or"
+            " set EVENTHUB_LOG_SPOOL_DIR. Until then records wait in memory only."
+        )
+        yield fail("spool", f"{root} cannot be used: {reason}", hint)
+    elif root.exists():
+        yield patient.look_at_spool(root)
+    else:
+        yield ok("spool", f"{root} can be made; nothing waits")
+
+
+def _server(settings: Settings) -> Iterator[Result]:
+    for line in advice(settings.eventhub):
+        text, _, hint = line.rpartition(": ")
+        yield warn(
+            "server", text or line, f"{hint[:1].upper()}{hint[1:]}" if text else "See docs/promises.md."
+        )
+
+
+def _without(secrets: Sequence[str], result: Result) -> Result:
+    """Return a result in which no secret stands, whoever quoted it."""
+    detail, hint = result.detail, result.hint
+    for secret in secrets:
+        detail, hint = detail.replace(secret, _HIDDEN), hint.replace(secret, _HIDDEN)
+    return Result(status=result.status, what=result.what, detail=detail, hint=hint, seconds=result.seconds)

@@ -1,0 +1,75 @@
+"""Whether records can be written where the settings say; nothing is left behind by the try."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from hublog.errors import HublogError
+
+_TRY: Final = ".hublog-try-"
+
+
+def why_no_spool(root: Path) -> str:
+    """Return why records cannot wait in a directory; empty if they can.
+
+    A root that is there is tried as each process tries it at its start; of one that is missing it is
+    tried whether it could be made.
+
+    Args:
+        root: of the spool.
+    """
+    try:
+        from hublog.delivery.spool import ownership  # noqa: PLC0415  # needs locks that not every system has
+    except ImportError:
+        return "this system has no locks of files (fcntl)"
+    try:
+        if root.exists():
+            owner = root.stat().st_uid
+            if owner != os.geteuid():
+                return f"it belongs to uid {owner}, and this process runs as uid {os.geteuid()}"
+            ownership.probe(root)
+        else:
+            with _made_beside(root) as tried:
+                ownership.probe(tried)
+    except OSError as error:
+        return _why(error)
+    except HublogError as error:
+        return _why(error.__cause__) if isinstance(error.__cause__, OSError) else str(error)
+    return ""
+
+
+def why_no_log_file(path: Path) -> str:
+    """Return why a log file cannot be written; empty if it can.
+
+    Args:
+        path: of the file; it and its directory may be missing.
+    """
+    try:
+        if path.exists():
+            if not path.is_file() and not path.is_char_device():
+                return f"{path} is no file"
+            return "" if os.access(path, os.W_OK) else "no right to write"
+        with _made_beside(path):
+            return ""
+    except OSError as error:
+        return _why(error)
+
+
+@contextlib.contextmanager
+def _made_beside(path: Path) -> Iterator[Path]:
+    """Make a directory where the first missing part of a path would be made, and remove it."""
+    place = path.parent
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    made = Path(tempfile.mkdtemp(prefix=_TRY, dir=place))
+    try:
+        yield made
+    finally:
+        made.rmdir()
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or type(error).__name__

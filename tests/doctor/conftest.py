@@ -1,0 +1,77 @@
+"""Examinations of made-up set-ups, against a local hub that does what it is asked."""
+
+import gc
+import io
+import warnings
+
+import pytest
+from tests.senders.conftest import certificate, wire  # noqa: F401  # fixtures
+
+from hublog.cli.doctor_command import _look_at_spool
+from hublog.doctor.examine import Patient, examine
+from hublog.doctor.limits import Budget
+from hublog.doctor.report import write_json, write_lines
+from hublog.local import LocalHub
+from hublog.settings import read_settings
+
+KEY = "c2VjcmV0LWtleS1vZi10aGUtaHVi"
+
+
+class Examination:
+    """The results, and all that was written of them."""
+
+    def __init__(self, results):
+        self.results = results
+        lines, plain = io.StringIO(), io.StringIO()
+        write_lines(results, lines, width=80)
+        write_json(results, plain)
+        self.lines, self.json = lines.getvalue(), plain.getvalue()
+
+    @property
+    def steps(self):
+        return [(result.what, str(result.status)) for result in self.results]
+
+    @property
+    def failed(self):
+        return [result.what for result in self.results if result.status == "fail"]
+
+    def one(self, what):
+        [found] = [result for result in self.results if result.what == what]
+        return found
+
+
+@pytest.fixture
+def hub():
+    with LocalHub({"logs": 1}, keys={"sender": KEY}) as started:
+        yield started
+
+
+@pytest.fixture
+def doctor(tmp_path, capfd):
+    """Examine settings; whatever is told of them, no secret is in it."""
+
+    def look(connection="", *, is_sent=False, options=None, budget=None, secret=KEY, **settings):
+        environ = {
+            "EVENTHUB_NAMESPACE_CONNECTION_STRING": connection,
+            "EVENTHUB_LOGS_NAME": "logs",
+            "LOG_DIR": str(tmp_path / "logs"),
+            **settings,
+        }
+        patient = Patient(
+            reading=read_settings(environ=environ),
+            look_at_spool=_look_at_spool,
+            is_sent=is_sent,
+            client_options=options or {},
+            budget=Budget(**(budget or {})),
+        )
+        found = Examination(list(examine(patient)))
+        told = capfd.readouterr()
+        assert secret not in found.lines + found.json + told.out + told.err
+        assert (told.out, told.err) == ("", "")
+        return found
+
+    yield look
+    # The official package forgets to close the socket of a connection that broke.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "unclosed <s", ResourceWarning)
+        gc.collect()

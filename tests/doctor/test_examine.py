@@ -1,0 +1,279 @@
+import json
+import os
+import socket
+import ssl
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from azure.eventhub import TransportType
+from tests.doctor.conftest import KEY
+from tests.spool_tools.spools import leave, reject
+
+from hublog.doctor.limits import ALL_S
+from hublog.local import LocalHub
+
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")
+WAY = ["versions", "settings", "destinations", "connection", "dns", "tcp", "event hub"]
+REAL = f"Endpoint=sb://{{}}/;SharedAccessKeyName=sender;SharedAccessKey={KEY}"
+
+
+def signature(hub, expires_at):
+    token = f"SharedAccessSignature sr=sb%3a%2f%2fx&sig={KEY}&se={expires_at:.0f}&skn=sender"
+    return (
+        f"Endpoint=sb://127.0.0.1:{hub.port};UseDevelopmentEmulator=true;"
+        f"SharedAccessSignature={token.replace(' ', '%20')}"
+    )
+
+
+# All is well.
+
+
+def test_a_good_way_is_fine_from_end_to_end_and_nothing_is_sent(hub, doctor):
+    found = doctor(hub.connection_string())
+    assert found.steps == [(what, "ok") for what in (*WAY, "spool", "log file")]
+    assert found.lines.endswith("All 9 steps are fine.\n")
+    assert "key of the policy 'sender'" in found.one("connection").detail
+    assert hub.events() == []
+
+
+def test_one_record_is_sent_where_that_is_wanted_in_the_packing_of_the_settings(hub, doctor):
+    found = doctor(hub.connection_string(), is_sent=True, EVENTHUB_LOG_ROUTE_TABLE="PipelineLogs")
+    assert found.one("send").status == "ok"
+    assert found.one("send").seconds > 0
+    [event] = hub.events()
+    row = json.loads(event.body)
+    assert (row["event_name"], row["logger_name"], row["level"]) == ("hublog.doctor", "hublog.doctor", "INFO")
+    assert event.properties == {"Table": "PipelineLogs"}
+
+
+def test_over_tls_the_certificate_is_looked_at(certificate, doctor):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    with LocalHub({"logs": 1}, keys={"sender": KEY}, ssl_context=context) as hub:
+        options = {
+            "custom_endpoint_address": f"sb://127.0.0.1:{hub.port}",
+            "transport_type": TransportType.Amqp,
+            "connection_verify": str(certificate[0]),
+        }
+        found = doctor(hub.connection_string(), is_sent=True, options=options)
+        assert found.failed == []
+        assert "TLSv1.3, certificate good until" in found.one("tls").detail
+        assert len(hub.events()) == 1
+
+
+def test_a_certificate_that_is_not_trusted_is_told_before_the_client_tries(certificate, doctor):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    with LocalHub({"logs": 1}, ssl_context=context) as hub:
+        found = doctor(REAL.format(f"127.0.0.1:{hub.port}"))
+    assert found.failed == ["tls"]
+    assert "is not trusted (self-signed certificate)" in found.one("tls").detail
+    assert "proxy" in found.one("tls").hint
+
+
+def test_a_hub_that_is_switched_off_is_not_looked_for(doctor):
+    found = doctor(EVENTHUB_LOGGING_ENABLED="false")
+    assert found.steps == [(what, "ok") for what in ("versions", "settings", "destinations", "log file")]
+
+
+# What is wrong on the way; each stops the way there, and nothing else.
+
+
+def test_no_connection_is_a_failure_since_nothing_arrives(doctor):
+    found = doctor()
+    assert found.failed == ["connection"]
+    assert "EVENTHUB_NAMESPACE_CONNECTION_STRING" in found.one("connection").hint
+
+
+def test_every_invalid_setting_is_told_and_the_rest_is_tried(hub, doctor):
+    found = doctor(hub.connection_string(), EVENTHUB_LOG_BATCH_SIZE="0", LOG_LEVEL="LOUD")
+    assert found.failed == ["settings", "settings"]
+    assert "EVENTHUB_LOG_BATCH_SIZE is 0" in found.lines
+    assert found.one("event hub").status == "ok"
+
+
+def test_a_malformed_connection_string_is_told_without_its_key(doctor):
+    found = doctor(f"Endpoint=nonsense;SharedAccessKeyName=n;SharedAccessKey={KEY}")
+    assert found.failed == ["settings", "connection"]
+
+
+def test_a_name_that_does_not_resolve_ends_the_way(doctor):
+    found = doctor(REAL.format("no-such-namespace.invalid"))
+    assert found.failed == ["dns"]
+    assert [what for what, _ in found.steps] == [*WAY[:5], "spool", "log file"]
+
+
+def test_a_name_server_that_says_nothing_is_waited_for_with_a_limit(doctor, monkeypatch):
+    answer = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer.wait(60))
+    begun = time.monotonic()
+    found = doctor(REAL.format("slow.servicebus.windows.net"), budget={"step_s": 0.2})
+    assert time.monotonic() - begun < 5
+    answer.set()
+    assert found.failed == ["dns"]
+    assert "not resolved within" in found.one("dns").detail
+
+
+def test_a_port_where_nobody_listens_is_told_with_the_port(hub, doctor):
+    hub.stop_listening()
+    found = doctor(hub.connection_string())
+    assert found.failed == ["tcp"]
+    assert f"port {hub.port} (Connection refused)" in found.one("tcp").detail
+    assert "hublog local" in found.one("tcp").hint
+
+
+def test_of_a_real_namespace_the_firewall_is_suspected(doctor):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        found = doctor(REAL.format(f"127.0.0.1:{taken.getsockname()[1]}"))
+    assert found.failed == ["tcp"]
+    assert "firewall" in found.one("tcp").hint
+
+
+def test_a_peer_that_says_nothing_to_tls_is_waited_for_with_a_limit(doctor):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        found = doctor(REAL.format(f"127.0.0.1:{silent.getsockname()[1]}"), budget={"step_s": 0.3})
+    assert found.failed == ["tls"]
+    assert "said nothing" in found.one("tls").detail
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"kind": "refuse"}, "was not opened for sending"),
+        ({"kind": "close-open", "condition": "amqp:connection:forced"}, "was not opened for sending"),
+        ({"kind": "refuse-token"}, "AuthenticationError"),
+        ({"kind": "refuse-attach", "condition": "amqp:unauthorized-access"}, "unauthorized"),
+        ({"kind": "refuse-attach", "condition": "com.microsoft:entity-disabled"}, "entity-disabled"),
+    ],
+    ids=["refused", "closed", "token refused", "unauthorized", "disabled"],
+)
+def test_what_the_hub_refuses_is_told_with_what_to_check(hub, doctor, fault, said):
+    fired = hub.faults.add(**fault, times=None)
+    found = doctor(hub.connection_string())
+    assert fired.fired_total
+    assert found.failed == ["event hub"]
+    assert said in found.one("event hub").detail
+    assert found.one("event hub").hint.endswith(".")
+
+
+@pytest.mark.parametrize("kind", ["silent", "silent-open", "withhold-token", "silent-attach"])
+def test_a_hub_that_falls_silent_is_waited_for_with_a_limit(hub, doctor, kind):
+    hub.faults.add(kind, times=None)
+    begun = time.monotonic()
+    found = doctor(hub.connection_string(), budget={"open_s": 0.7})
+    assert time.monotonic() - begun < 10
+    assert found.failed == ["event hub"]
+    assert "was not open for sending within" in found.one("event hub").detail
+
+
+def test_a_record_that_is_not_confirmed_is_waited_for_with_a_limit(hub, doctor):
+    hub.faults.add("withhold", times=None)
+    found = doctor(hub.connection_string(), is_sent=True, budget={"step_s": 0.5})
+    assert found.failed == ["send"]
+
+
+def test_a_busy_hub_is_told_as_such(hub, doctor):
+    hub.faults.add("reject", times=None)
+    found = doctor(hub.connection_string(), is_sent=True)
+    assert found.failed == ["send"]
+    assert "throttles" in found.one("send").hint
+
+
+def test_a_wrong_key_is_told_as_such(hub, doctor):
+    wrong = "d3Jvbmcta2V5LW9mLXRoZS1odWI"
+    found = doctor(hub.connection_string().replace(KEY, wrong), secret=wrong)
+    assert found.failed == ["event hub"]
+    assert (
+        found.one("event hub").hint == "The namespace refuses the key or token: check the connection string."
+    )
+
+
+def test_a_hub_that_does_not_exist_is_told_as_such(hub, doctor):
+    found = doctor(hub.connection_string(), EVENTHUB_LOGS_NAME="other")
+    assert found.failed == ["event hub"]
+    assert "'other' was not opened for sending" in found.one("event hub").detail
+    assert "EVENTHUB_LOGS_NAME" in found.one("event hub").hint
+
+
+def test_an_expired_signature_is_told_and_tried_all_the_same(hub, doctor):
+    found = doctor(signature(hub, 1_000))
+    assert found.failed == ["connection", "event hub"]
+    assert "until 1970-01-01 00:16:40 UTC" in found.one("connection").detail
+
+
+def test_of_a_good_signature_the_end_is_told(hub, doctor):
+    end = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
+    found = doctor(signature(hub, end.timestamp()))
+    assert f"until {end:%Y-%m-%d %H:%M:%S} UTC" in found.one("connection").detail
+    assert found.failed == ["event hub"]  # nobody has signed it
+
+
+def test_a_namespace_without_a_key_says_who_signs_in(doctor):
+    found = doctor(EVENTHUB_FULLY_QUALIFIED_NAMESPACE="no-such-namespace.invalid")
+    assert found.failed == ["dns"]
+    assert "without a key, by azure-identity" in found.one("connection").detail
+
+
+def test_all_steps_together_are_over_in_half_a_minute():
+    assert ALL_S < 30
+
+
+def test_a_budget_that_is_used_up_lets_no_step_wait(hub, doctor):
+    begun = time.monotonic()
+    found = doctor(hub.connection_string(), budget={"all_s": 0.0})
+    assert time.monotonic() - begun < 5
+    assert found.failed in (["dns"], ["tcp"], ["event hub"])  # what takes no time at all is in time
+
+
+# The disk.
+
+
+def test_what_waits_in_the_spool_is_told(hub, doctor, tmp_path):
+    root = tmp_path / "spool"
+    root.mkdir(0o700)
+    leave(root, "000001a208b4db00-0000000a", _segment())
+    reject(root, b"{}\n")
+    found = doctor(hub.connection_string(), EVENTHUB_LOG_SPOOL_DIR=str(root))
+    spool = found.one("spool")
+    assert spool.status == "warn"
+    assert "2 records" in spool.detail
+    assert "hublog spool drain" in spool.hint
+    assert "refused 1 record" in spool.hint
+    assert found.failed == []
+
+
+def test_nothing_is_left_behind_by_the_tries(hub, doctor, tmp_path):
+    doctor(hub.connection_string())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_spool_that_is_a_file_and_a_log_directory_that_is_one_fail(hub, doctor, tmp_path):
+    (tmp_path / "logs").write_text("")
+    (tmp_path / "spool").write_text("")
+    found = doctor(hub.connection_string(), EVENTHUB_LOG_SPOOL_DIR=str(tmp_path / "spool"))
+    assert found.failed == ["spool", "log file"]
+    assert "Not a directory" in found.one("spool").detail
+    assert "Not a directory" in found.one("log file").detail
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only the administrator can give a directory away")
+def test_a_spool_of_another_user_fails(hub, doctor, tmp_path):
+    root = tmp_path / "spool"
+    root.mkdir()
+    os.chown(root, 65_534, 65_534)
+    found = doctor(hub.connection_string(), EVENTHUB_LOG_SPOOL_DIR=str(root))
+    assert found.failed == ["spool"]
+    assert "belongs to uid 65534" in found.one("spool").detail
+
+
+def test_in_the_mode_memory_the_spool_is_not_looked_at(hub, doctor):
+    assert "spool" not in dict(doctor(hub.connection_string(), EVENTHUB_LOG_SPOOL="memory").steps)
+
+
+def _segment():
+    from tests.delivery.spool.independent import make_lines, make_segment
+
+    return make_segment(make_lines(2))
