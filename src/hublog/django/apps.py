@@ -3,10 +3,10 @@
 import logging
 
 from django.apps import AppConfig
-from django.core import checks as django_checks
 
 from hublog.capture import threads
-from hublog.django import checks, tasks
+from hublog.django import tasks
+from hublog.django.checks.registry import register_all
 from hublog.django.project import lookup, read_project
 from hublog.pipelines import use_lookup
 from hublog.reports import report
@@ -27,6 +27,4 @@ class HublogConfig(AppConfig):
         use_lookup(lookup, framework="django")
         threads.follow(reading.settings)
         tasks.connect()
-        django_checks.register(checks.check_settings)
-        django_checks.register(checks.check_middleware)
-        django_checks.register(checks.check_handler)
+        register_all()
