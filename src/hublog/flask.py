@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hublog.capture.bodies import Body
 from hublog.capture.headers import environ_name, utf8_text
 from hublog.capture.request import EXPOSE, RequestScope, current_scope, session_hash, user_fields
+from hublog.cli.click_group import register_commands
 from hublog.configure import configure
 from hublog.pipelines import use_lookup
 from hublog.settings import Settings, read_settings
@@ -82,6 +83,7 @@ class HubLog:
         app.after_request(_note_stream)
         app.teardown_request(_on_teardown)
         got_request_exception.connect(_on_exception, app)
+        register_commands(app)
 
 
 class _Middleware:

@@ -1,0 +1,90 @@
+"""``manage.py hublog``: the commands of the package with the project's settings."""
+
+import argparse
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TextIO, cast
+
+from django.core.checks import ERROR, WARNING, CheckMessage
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from hublog.cli import Caller, add_commands, run
+from hublog.django.checks import CHECKS, run_all
+from hublog.django.logging_dict import read_logging
+from hublog.django.project import lookup
+from hublog.doctor import Result, Status
+from hublog.settings import Settings
+
+#: These are steps of the doctor in any case.
+_STEPS: Final = frozenset(f"hublog.{number}" for number in ("E001", "E003", "W009", "W010", "W011", "W012"))
+
+
+class Command(BaseCommand):
+    """Hands everything to the one table of commands."""
+
+    help = "Try, look at and ask about hublog; each command has help of its own."
+    #: A set-up that is broken must be open to a diagnosis.
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add the commands of the table."""
+        self._print_help = parser.print_help
+        add_commands(parser, required=False)
+
+    def handle(self, *arguments: str, **options: Any) -> None:  # noqa: ANN401  # Django's signature
+        """Run one of them; ``manage.py`` ends with its exit status.
+
+        Raises:
+            CommandError: code has called it, and it failed; ``returncode`` is the exit status.
+        """
+        del arguments
+        # The commands end their lines themselves, and are not red all over.
+        self.stdout.ending = self.stderr.ending = ""
+        self.stderr.style_func = None
+        out, err = cast("TextIO", self.stdout), cast("TextIO", self.stderr)
+        if options.get("command") is None:
+            self._print_help(out)
+            return
+        caller = _Caller(out=out, err=err)
+        status = run(argparse.Namespace(**options), caller)
+        if not status:
+            return
+        if self._called_from_command_line:  # type: ignore[attr-defined]  # it is there since Django 1.8
+            sys.exit(status)
+        text = " ".join(caller.told) or f"hublog {options['command']} ended with status {status}."
+        raise CommandError(text, returncode=status)
+
+
+def _results_of_checks() -> list[Result]:
+    """Return what our system checks find beside the steps of the doctor."""
+    found = [_result(message) for message in run_all() if message.id not in _STEPS]
+    count = f"{len(CHECKS)} system checks of hublog"
+    return found or [Result(status=Status.OK, what="django", detail=f"{count} find nothing else")]
+
+
+def _result(message: CheckMessage) -> Result:
+    status = Status.FAIL if message.level >= ERROR else Status.WARN if message.level >= WARNING else Status.OK
+    detail = f"{message.id}: {message.msg}"
+    return Result(status=status, what="django", detail=detail, hint=message.hint or "")
+
+
+def _log_files(settings: Settings) -> list[Path]:
+    del settings
+    return read_logging().files()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Caller(Caller):
+    """Remembers what was told, for the exception."""
+
+    lookup: Any = lookup
+    framework: str = "django"
+    find_results: Any = _results_of_checks
+    find_log_files: Any = _log_files
+    told: list[str] = field(default_factory=list)
+
+    def tell(self, text: str) -> None:
+        """Tell the operator something."""
+        self.told.append(text)
+        Caller.tell(self, text)
