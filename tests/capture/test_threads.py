@@ -415,6 +415,61 @@ def test_a_thread_that_cannot_start_is_as_it_was(installed, monkeypatch):
     assert bound() == FIELDS
 
 
+def test_a_start_that_is_interrupted_does_not_stop_the_thread(installed):
+    class Interrupted(threading.Event):
+        def wait(self, timeout=None):
+            raise KeyboardInterrupt
+
+    go_on, ended, found = threading.Event(), threading.Event(), []
+
+    class Held(threading.Thread):
+        """Is told to go on when its start was interrupted."""
+
+        def _bootstrap(self):
+            go_on.wait(LIMIT_S)
+            super()._bootstrap()
+
+        def run(self):
+            found.append("ran")
+            ended.set()
+
+    context.enter(FIELDS)
+    thread = Held()
+    thread._started = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        thread.start()
+    assert "run" not in vars(thread)
+    go_on.set()
+    assert ended.wait(LIMIT_S)
+    assert found == ["ran"]
+
+
+def test_a_run_that_somebodys_wrapper_keeps_can_be_called_again():
+    before, found = threading.Thread.start, []
+
+    class Seeing(threading.Thread):
+        def run(self):
+            found.append(bound())
+
+    def start(self):
+        kept = self.run
+        self.run = lambda: kept(self)  # as Sentry has it
+        return before(self)
+
+    threading.Thread.start = start
+    try:
+        threads.install()  # around the other one
+        context.enter(FIELDS)
+        thread = Seeing()
+        joined(thread)
+        context.enter({})
+        thread.run()
+    finally:
+        threads.uninstall()
+        threading.Thread.start = before
+    assert found == [FIELDS, {}]
+
+
 def test_a_thread_that_is_started_twice_fails_as_ever(installed):
     context.enter(FIELDS)
     worker = Worker()

@@ -111,32 +111,30 @@ class _Run:
 
     def __init__(self, thread: Thread, context: Context) -> None:
         self._had = vars(thread).get("run")
-        self._former: Callable[[], object] = thread.run
+        self._former: _Function = thread.run
         self._thread: Thread | None = thread
-        self._context = context
+        self._context: Context | None = context
         vars(thread)["run"] = self
         if thread.run is not self:  # a class that hides what its objects hold
-            self.undo()
+            self.take_off(thread)
 
-    def __call__(self, *_: object, **__: object) -> object:
-        # Sentry's wrapper passes the thread, which a bound method has already.
-        former = self._former
-        resume(self._context)
-        self.undo()
-        return former()
+    def __call__(self, *args: object) -> object:
+        former, found, thread = self._former, self._context, self._thread
+        if found is None or thread is None:  # once more, by somebody's wrapper that keeps it
+            return former(*args)
+        resume(found)
+        self.take_off(thread)
+        # A thread that is kept when it has ended keeps nothing of the request, and is in no cycle.
+        self._former = getattr(former, "__func__", former)
+        self._had = self._thread = self._context = found = thread = None
+        return former()  # Sentry's wrapper passes the thread, which a bound method has already
 
-    def undo(self) -> None:
-        """Leave the thread as it was, and hold nothing any more."""
-        thread, self._thread = self._thread, None
-        if thread is not None and vars(thread).get("run") is self:
+    def take_off(self, thread: Thread) -> None:
+        """Leave the thread as it was; it may have begun all the same, so what it then calls stays whole."""
+        if vars(thread).get("run") is self:
             del vars(thread)["run"]
             if self._had is not None:
                 vars(thread)["run"] = self._had
-        self._had, self._former, self._context = None, _nothing, EMPTY
-
-
-def _nothing() -> None:
-    """Stand in for what is not held any more."""
 
 
 class _Job:
@@ -250,7 +248,7 @@ def _wrap_start(original: _Function) -> _Function:
             return original(self, *args, **kwargs)
         except BaseException:
             if run is not None:
-                run.undo()
+                run.take_off(self)
             raise
         finally:
             leave(token)
