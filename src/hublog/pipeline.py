@@ -6,6 +6,7 @@ Its settings are read when its thread starts, so that Django's settings and Flas
 although ``LOGGING`` made the handler before they could be read.
 """
 
+import contextlib
 import logging
 import math
 import os
@@ -20,6 +21,7 @@ from hublog.capture.fields import Misfits
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.handler import enter_own_thread
 from hublog.capture.record_ids import RecordIds
+from hublog.capture.request import RequestScope, observers
 from hublog.delivery.courier import Sender
 from hublog.delivery.drops import DropReport
 from hublog.delivery.stats import Drop, Stats
@@ -75,6 +77,7 @@ class Pipeline:
         self._is_told = False
         self._errors = Tally()
         self._handlers: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
+        _requests.add(self)
         #: Whether more than one handler may feed this pipeline, so that a record must be known again.
         self.is_shared = False
         #: False when the destination is switched off: nothing is formatted or counted. None: not read yet.
@@ -98,10 +101,14 @@ class Pipeline:
         if not self.is_configured:
             process.unconfigured.add()
             return
-        line = process.encode(record)
-        put = process.queue.put if is_deep else process.put
-        if not put(line, record.levelno):
-            process.put_when_full(line, record)
+        volume = process.volume
+        if volume is None or exits.is_begun:
+            line = process.encode(record)
+            put = process.queue.put if is_deep else process.put
+            if not put(line, record.levelno):
+                process.put_when_full(line, record)
+        else:
+            volume.take(record, is_deep=is_deep)
         if process.worker.is_missing or exits.is_begun:
             self._see_to(process)
 
@@ -122,6 +129,24 @@ class Pipeline:
             self._prepare(process, is_asked=True)
             if process.fitted is not None:
                 process.send_inline(timeout_s)
+
+    def begin_request(self, scope: RequestScope) -> None:
+        """Keep aside what this request logs, if that is asked for."""
+        if self.is_enabled is None:
+            self.read()
+        if self._settings is None or not (self.is_enabled and self._settings.eventhub.tail_verbosity):
+            return
+        volume = self._this_process().volume
+        if volume is not None and self.is_configured and not exits.is_begun:
+            volume.tail.begin(scope)
+
+    def end_request(self, scope: RequestScope, *, seconds: float, has_failed: bool) -> None:
+        """Ship what this request has logged, or leave it out."""
+        process = self._process
+        if process is not None and process.reduction is not None and process.pid == os.getpid():
+            process.reduction.tail.end(scope, seconds=seconds, has_failed=has_failed)
+            if process.worker.is_missing or exits.is_begun:
+                self._see_to(process)
 
     def join(self, handler: logging.Handler) -> None:
         """Be fed by this handler too."""
@@ -167,7 +192,7 @@ class Pipeline:
         process = self._process
         if process is not None:
             process.adviser = Adviser(settings.eventhub)
-            process.encode = self._make_formatter(settings, process.ids, process.misfits).encode
+            process.use_formatter(settings)
             process.worker.call_prepare()
         return settings
 
@@ -197,6 +222,8 @@ class Pipeline:
             # Told before the records are settled: whoever waits for them may end the process.
             self.is_configured = False
             report(logging.WARNING, NOT_CONFIGURED)
+        if process.reduction is not None:
+            process.reduction.let_go()
         process.shipper.drop_held(Drop.NOT_CONFIGURED)
         return math.inf
 
@@ -214,6 +241,8 @@ class Pipeline:
             return True
         if timeout_s is None:
             timeout_s = self.read().eventhub.exit_timeout_seconds
+        if process.reduction is not None:
+            process.reduction.tell()
         return process.worker.request_flush(give_up_early=exits.is_begun).wait(timeout_s)
 
     def stats(self) -> Stats:
@@ -222,12 +251,24 @@ class Pipeline:
         if process is None:
             return Stats()
         refused = {Drop.NOT_CONFIGURED: process.unconfigured.read(), Drop.ERROR: self._errors.read()}
-        return replace(process.shipper.stats().with_refused(refused), misfits_total=process.misfits.read())
+        kept = 0
+        if process.reduction is not None:
+            kept = process.reduction.tail.kept
+            refused |= process.left_out()
+        stats = process.shipper.stats().with_refused(refused)
+        return replace(
+            stats,
+            accepted_total=stats.accepted_total + kept,
+            kept_aside=kept,
+            misfits_total=process.misfits.read(),
+        )
 
     def retire(self) -> None:
         """Let the thread end when everything is delivered; a later record starts it again."""
         process = self.process
         if process is not None:
+            if process.reduction is not None:
+                process.reduction.let_go()
             process.worker.stop()
 
     def forget(self) -> None:
@@ -287,6 +328,44 @@ class Pipeline:
             found = self._processes.setdefault(pid, self._make_process(self.read()))
         self._process = found
         return found
+
+
+class _Requests:
+    """Tells the pipelines of this process when requests begin and end; one object for all of them.
+
+    A pipeline may be thrown away in the middle of that, so it is a copy that is walked through.
+    """
+
+    def __init__(self) -> None:
+        self._pipelines: list[weakref.ref[Pipeline]] = []
+
+    def add(self, pipeline: Pipeline) -> None:
+        self._pipelines.append(weakref.ref(pipeline))
+        for gone in [reference for reference in self._pipelines if reference() is None]:
+            with contextlib.suppress(ValueError):  # another thread was quicker
+                self._pipelines.remove(gone)
+
+    def __len__(self) -> int:
+        return len(self._pipelines)
+
+    def begin(self, scope: RequestScope) -> None:
+        for reference in self._pipelines.copy():
+            pipeline = reference()
+            if pipeline is not None:
+                with contextlib.suppress(Exception):  # the next one must hear of it
+                    pipeline.begin_request(scope)
+
+    def end(self, scope: RequestScope, *, status: int, seconds: float, has_failed: bool) -> None:
+        del status
+        for reference in self._pipelines.copy():
+            pipeline = reference()
+            if pipeline is not None:
+                with contextlib.suppress(Exception):  # as above
+                    pipeline.end_request(scope, seconds=seconds, has_failed=has_failed)
+
+
+_requests: Final = _Requests()
+observers.append(_requests)
 
 
 def _enter_thread() -> None:

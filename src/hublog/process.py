@@ -1,16 +1,19 @@
 """What belongs to one process: replaced after a fork, never repaired."""
 
 import logging
+import math
 import os
 import threading
 from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
+from hublog.capture.aside import Line
 from hublog.capture.fields import Misfits
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.record_ids import RecordIds
 from hublog.capture.shorten import shortened
+from hublog.capture.volume import Volume, is_asked
 from hublog.delivery.backlog import Backlog
 from hublog.delivery.batch import Source
 from hublog.delivery.batcher import Batcher
@@ -43,6 +46,10 @@ class Process:
         prepare: see ``Worker``; is also told which process asks.
         enter: called once in each new thread.
         now: monotonic seconds, by which it is decided what is due; tests pass their own.
+
+    Attributes:
+        volume: what keeps the number of records down; None while all of it is off.
+        reduction: the same, also when it is off again; None if it never was on.
     """
 
     def __init__(
@@ -59,7 +66,10 @@ class Process:
         self.pid = os.getpid()
         self.ids = RecordIds()
         self.misfits = Misfits()
-        self.encode = make_formatter(settings, self.ids, self.misfits).encode
+        self._make_formatter = make_formatter
+        self.volume: Volume | None = None
+        self.reduction: Volume | None = None
+        self.use_formatter(settings)
         self.drops = DropBook()
         self.queue = BoundedQueue(
             max_lines=hub.max_queue_size,
@@ -146,17 +156,58 @@ class Process:
         else:
             self.courier.refit(self._make_sender, limit_s=hub.send_timeout_seconds)
 
+    def use_formatter(self, settings: Settings) -> None:
+        """Encode as these settings say, and keep the number of records down as they say; any thread."""
+
+        def make_encode(ids: RecordIds) -> Callable[[logging.LogRecord], bytes]:
+            return self._make_formatter(settings, ids, self.misfits).encode
+
+        self.encode = make_encode(self.ids)
+        is_on = is_asked(settings.eventhub)
+        if is_on and self.reduction is None:
+            self.reduction = Volume(
+                ids=self.ids,
+                ship=self._ship,
+                refuse=lambda level, logger: self.drops.refuse(level, logger, Drop.RATE_LIMITED),
+                wake=lambda: self.worker.wake(),  # noqa: PLW0108  # it is made later
+                now=self._now,
+            )
+        if self.reduction is not None:
+            self.reduction.fit(settings, encode=self.encode, make_encode=make_encode)
+        self.volume = self.reduction if is_on else None
+
+    def _ship(self, line: Line, is_deep: bool) -> None:  # noqa: FBT001  # called with two values only
+        put = self.queue.put if is_deep else self.put
+        if not put(line.data, line.levelno):
+            self.stores.put_when_full(line.data, line.levelno, level=line.level, logger=line.logger)
+
+    def left_out(self) -> dict[Drop, int]:
+        """Return how many records were not sent because that was asked for."""
+        reduction = self.reduction
+        if reduction is None:
+            return {}
+        return {
+            Drop.HELD_BACK: reduction.tail.left_out.read(),
+            Drop.COLLAPSED: reduction.collapsed.read(),
+        }
+
     def put_when_full(self, line: bytes, record: logging.LogRecord) -> bool:
         """Take a line that ``put`` refused, or drop and count it."""
         return self.stores.put_when_full(line, record.levelno, level=record.levelname, logger=record.name)
 
     def write_always(self) -> None:
-        """Write each line to disk before its log call returns, from now on."""
+        """Write each line to disk before its log call returns, from now on; none is kept aside or counted."""
+        self.volume = None
         self.stores.write_always()
         self.put = self.stores.put
 
     def secure(self) -> int:
-        """Write what is held in memory to disk; returns how many records are still in memory alone."""
+        """Write what is held in memory to disk; returns how many records are still in memory alone.
+
+        What is kept aside for the end of its request is shipped: the process may not see that.
+        """
+        if self.reduction is not None:
+            self.reduction.let_go()
         request = self.worker.request_secure()
         if not request.wait(_SECURE_WAIT_S):
             self.shipper.secure()
@@ -209,10 +260,15 @@ class Process:
         if self.stores.spooler is not None:
             self.stores.spooler.abandon_after_fork()
 
-    def look(self) -> None:
-        """Tell what the operator should know of the server around this process."""
+    def look(self) -> float:
+        """Tell what the operator should know of the server around this process, and write summaries.
+
+        Returns:
+            The seconds until the next summary is due.
+        """
         for line in self.adviser.look():
             report(logging.WARNING, line)
+        return self.reduction.look() if self.reduction is not None else math.inf
 
     def _first_sender(self) -> Sender:
         """Make the destination once the settings are there; the thread exists before they are."""

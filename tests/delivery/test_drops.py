@@ -12,12 +12,12 @@ from tests.delivery.interruptions import each_exception, each_interruption
 from tests.delivery.made_lines import DEBUG, make_line
 
 from hublog.delivery.drops import LEVELS_MAX, LOGGERS_MAX, NAME_MAX, OTHER, DropBook, DropReport
-from hublog.delivery.stats import Drop
+from hublog.delivery.stats import ASKED_FOR, Drop
 from hublog.settings.table import SETTINGS
 
 #: By what the fault harness, and whoever reads a log file, counts drops that are told.
 TOLD = re.compile(r"(\d[\d,]*) records? (?:were|was)\b[^\n]*\bdropped\b")
-TOLD_ELSEWHERE = {Drop.EXIT, Drop.NOT_CONFIGURED}
+TOLD_ELSEWHERE = {Drop.EXIT, Drop.NOT_CONFIGURED} | ASKED_FOR
 REASONS = st.sampled_from(Drop)
 ENTRIES = st.lists(
     st.tuples(REASONS, st.text(max_size=9), st.text(max_size=9), st.integers(1, 9)), max_size=30

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from hublog.delivery.severity import facts
-from hublog.delivery.stats import Drop
+from hublog.delivery.stats import ASKED_FOR, Drop
 
 #: Reason, names of level and logger (empty: nobody knows), records, and whether it was refused at the door.
 Entry = tuple[Drop, str, str, int, bool]
@@ -28,8 +28,8 @@ NAME_MAX: Final = 100
 OTHER: Final = "(other)"
 #: Loggers that a report names.
 SHOWN_LOGGERS: Final = 5
-#: Lost with an end or a start that has a line of its own.
-_TOLD_ELSEWHERE: Final = frozenset({Drop.EXIT, Drop.NOT_CONFIGURED})
+#: Lost with an end or a start that has a line of its own, or no loss.
+_TOLD_ELSEWHERE: Final = frozenset({Drop.EXIT, Drop.NOT_CONFIGURED}) | ASKED_FOR
 
 _ADVICE: Final[Mapping[Drop, str]] = {
     Drop.QUEUE_FULL: (
@@ -49,6 +49,10 @@ _ADVICE: Final[Mapping[Drop, str]] = {
     Drop.NESTED: (
         "They were logged in the middle of log calls that were in the middle of others: look for a __str__"
         " that logs itself, or a signal handler that logs and is called faster than it returns."
+    ),
+    Drop.RATE_LIMITED: (
+        "They were over what one logger may send: raise EVENTHUB_LOG_RATE_LIMIT or EVENTHUB_LOG_RATE_BURST,"
+        " or have it log less."
     ),
     Drop.ERROR: "That is an error in hublog: please report it, with its lines before this one.",
 }

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Self
+from typing import Final, Self
 
 
 class Drop(StrEnum):
-    """Why a record was lost here.
+    """Why a record was lost here, or was not sent because that was asked for.
 
     Attributes:
         QUEUE_FULL: memory was full, and nothing less severe was in it.
@@ -18,6 +18,9 @@ class Drop(StrEnum):
         NOT_CONFIGURED: there is no connection to a hub.
         EXIT: the process ended, and it was in memory alone.
         NESTED: it was logged too deep inside other log calls.
+        RATE_LIMITED: it was over the limit of its logger.
+        HELD_BACK: its request went well; no loss, since it was asked for.
+        COLLAPSED: a summary says how many were equal; no loss either.
         ERROR: an error of ours.
     """
 
@@ -29,7 +32,14 @@ class Drop(StrEnum):
     NOT_CONFIGURED = "not_configured"
     EXIT = "exit"
     NESTED = "nested"
+    RATE_LIMITED = "rate_limited"
+    HELD_BACK = "held_back"
+    COLLAPSED = "collapsed"
     ERROR = "error"
+
+
+#: No losses, and told in no report of losses.
+ASKED_FOR: Final = frozenset({Drop.HELD_BACK, Drop.COLLAPSED})
 
 
 class State(StrEnum):
@@ -70,11 +80,12 @@ class Stats:
     Attributes:
         accepted_total: records that a log call handed over.
         sent_total: records that the hub has settled as accepted.
-        dropped: records lost, by reason.
+        dropped: records lost or left out, by reason.
         queued: records in the memory queue.
         in_flight: records taken from the queue and not yet settled.
         compressed: records that wait in memory in compressed blocks.
         spooled: records on disk that are not settled, those taken over from dead processes included.
+        kept_aside: records of open requests; whether they are sent is decided at the request's end.
         adopted_total: records that dead processes left on disk and this one took over.
         replayed_total: records that were sent after they had waited on disk or in compressed blocks.
         state: how delivery goes.
@@ -94,6 +105,7 @@ class Stats:
     in_flight: int = 0
     compressed: int = 0
     spooled: int = 0
+    kept_aside: int = 0
     adopted_total: int = 0
     replayed_total: int = 0
     state: State = State.HEALTHY
@@ -116,10 +128,15 @@ class Stats:
 
     @property
     def dropped_total(self) -> int:
-        """Records lost, for whatever reason."""
+        """Records lost or left out, for whatever reason."""
         return sum(self.dropped.values())
+
+    @property
+    def lost_total(self) -> int:
+        """Records lost: all that were dropped, but for those left out because that was asked for."""
+        return sum(number for reason, number in self.dropped.items() if reason not in ASKED_FOR)
 
     @property
     def held(self) -> int:
         """Records that are still here and may yet arrive."""
-        return self.queued + self.in_flight + self.compressed + self.spooled
+        return self.queued + self.in_flight + self.compressed + self.spooled + self.kept_aside

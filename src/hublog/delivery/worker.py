@@ -62,7 +62,8 @@ class Worker:
         enter: called once in the new thread, in its own context.
         leave: called in the thread when it ends after ``stop``.
         may_start: whether threads can be had in this interpreter at all.
-        look: called in the thread with every step, outside all locks.
+        look: called in the thread with every step, outside all locks; returns the seconds until it wants to
+            be called again.
 
     Attributes:
         is_missing: whether no thread could be started the last time.
@@ -78,7 +79,7 @@ class Worker:
         enter: Callable[[], object],
         leave: Callable[[], object],
         may_start: Callable[[], bool] = lambda: True,
-        look: Callable[[], object] = lambda: None,
+        look: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self._shipper = shipper
         self._sources: Sequence[Source] = ()
@@ -271,8 +272,7 @@ class Worker:
         elif self._waiting:
             self._shipper.hurry()
         wait = self._shipper.step()
-        self._look()
-        return wait
+        return min(wait, self._look())
 
     def _take_requests(self) -> int:
         taken = 0

@@ -1,0 +1,317 @@
+"""Equal records become one: the first is shipped, those that follow are counted, and one more says how many.
+
+No lock: a window is found with one step of the interpreter, and its count is taken with another. Who counts
+adds first and then looks whether the window was shut meanwhile; who shuts it does it the other way round.
+"""
+
+import logging
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from hashlib import blake2b
+from math import isfinite
+from time import monotonic
+from typing import Final
+
+import orjson
+
+from hublog.capture.aside import Line
+from hublog.capture.careful import timestamp_of
+from hublog.capture.columns import OPEN_COLUMNS
+from hublog.capture.exceptions import from_exc_info
+from hublog.capture.fields import END_OF_TIME
+from hublog.capture.formatter import one_line
+from hublog.capture.plain import plain
+from hublog.capture.record_ids import RecordIds
+from hublog.capture.shorten import shortened
+from hublog.tally import Tally
+
+#: Records that are known again; then the one that was not met for the longest time is forgotten.
+KEYS_MAX: Final = 1_000
+#: What their lines may take in memory.
+LINES_MAX_BYTES: Final = 4 << 20
+#: A longer text is known by its hash.
+_TEXT_MAX: Final = 200
+#: Room for what a summary adds to a line.
+_ADDED_BYTES: Final = 256
+
+_STANDARD: Final = frozenset(logging.LogRecord("", 0, "", 0, None, None, None).__dict__)
+_STANDARD_LENGTH: Final = len(_STANDARD)
+_NOT_ADDED: Final = _STANDARD | {"message", "asctime", "taskName"}
+#: What may differ between the records that a summary stands for, beside what was bound.
+_THREAD: Final = frozenset({"thread_id", "thread_name", "async_task_name"})
+#: What ``careful.fit`` notes in ``extra``.
+_NOTES: Final = frozenset({"original_bytes", "left_out"})
+
+
+class Window:
+    """A record that was shipped, and how many equal ones have come since.
+
+    Attributes:
+        end_mono: from then on an equal record is shipped again.
+        first_at: when the shipped one was made, seconds since 1970.
+        last_at: when the last one was.
+        own: names that the records themselves have added.
+        line: what was shipped; None until it is encoded.
+        size: bytes of the line while it is counted against the bound.
+        is_shut: whether nobody finds it any more; who has counted into it tells that himself.
+    """
+
+    __slots__ = ("_count", "_told", "end_mono", "first_at", "is_shut", "last_at", "line", "own", "size")
+
+    def __init__(self, record: logging.LogRecord, *, end_mono: float) -> None:
+        self.end_mono = end_mono
+        self.first_at = self.last_at = record.created
+        self.own = frozenset(record.__dict__) - _NOT_ADDED
+        self.line: Line | None = None
+        self.size = 0
+        self.is_shut = False
+        self._count = self._told = 0
+
+    def add(self, created: float) -> bool:
+        """Count a record; returns whether it is the first that is not told."""
+        is_first = self._count == self._told
+        self._count += 1
+        self.last_at = created
+        return is_first
+
+    def take(self) -> tuple[int, float]:
+        """Return how many were counted and not taken before, each once, and when the last was made."""
+        count = self._count - self._told  # no call up to the end
+        self._told += count
+        return count, self.last_at
+
+    @property
+    def waits(self) -> bool:
+        """Whether something is not told."""
+        return self._count != self._told
+
+
+class Repeats:
+    """Knows records again; any thread, signal handler or finalizer may call it, and nobody waits.
+
+    Two records are equal if they come from one place in the code with one level, logger, message, ``extra``,
+    and stack trace; what is bound to request, task or thread may differ.
+
+    Args:
+        seconds: how long a record is known.
+        ids: numbers the summaries.
+        max_record_bytes: bound of a summary's line.
+        ship: sends a line on its way.
+        wake: called when a summary will be due and nobody may look; must not wait.
+        collapsed: counts the records that are not shipped.
+        now: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        ids: RecordIds,
+        max_record_bytes: int,
+        ship: Callable[[Line], object],
+        wake: Callable[[], object],
+        collapsed: Tally,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        self._seconds = seconds
+        self._ids = ids
+        self._max_bytes = max_record_bytes
+        self._ship = ship
+        self._wake = wake
+        self._collapsed = collapsed
+        self._now = now
+        # The least recently met first. Its methods are C, and so are hash and comparison of the keys.
+        self._windows: OrderedDict[Hashable, Window] = OrderedDict()
+        self._bytes = 0
+        self._due_mono = math.inf
+        self._is_over = False
+
+    def counts(self, key: Hashable, record: logging.LogRecord) -> bool:
+        """Count a record that is equal to one that was shipped; returns False when there is none."""
+        window = self._windows.get(key)
+        if window is None:
+            return False
+        if self._now() >= window.end_mono:
+            self._shut(key)
+            return False
+        self._count(window, record)
+        try:  # noqa: SIM105  # a context manager costs more than all the rest
+            self._windows.move_to_end(key)
+        except KeyError:  # shut just now
+            pass
+        return True
+
+    def open(self, key: Hashable, record: logging.LogRecord) -> Window | None:
+        """Know a record again from now on; who gets a window encodes and ships it, and calls ``begin``.
+
+        Returns:
+            None when another thread has shipped an equal one just now, and this one is counted.
+        """
+        new = Window(record, end_mono=self._now() + self._seconds)
+        window = self._windows.setdefault(key, new)
+        if window is not new:
+            self._count(window, record)
+            return None
+        while len(self._windows) > KEYS_MAX:
+            self._shut_oldest()
+        if self._is_over:
+            self._shut(key)
+        return new
+
+    def begin(self, window: Window, line: Line) -> None:
+        """Note the line that was shipped for a window."""
+        size = len(line.data)
+        window.line = line  # no call up to the next comment
+        if not window.is_shut:
+            window.size = size
+            self._bytes += size
+        # Shut before it had a line: what was counted could not be told.
+        if window.is_shut:
+            self._tell(window)
+        while self._bytes > LINES_MAX_BYTES and self._windows:
+            self._shut_oldest()
+
+    def abandon(self, key: Hashable) -> None:
+        """Forget a window whose record could not be shipped."""
+        self._windows.pop(key, None)
+
+    def look(self) -> float:
+        """Write the summaries that are due; returns the seconds until the next one is."""
+        now = self._now()
+        if now < self._due_mono:
+            return self._due_mono - now
+        self._due_mono = math.inf  # before the look: who counts meanwhile sets it anew
+        due = math.inf
+        for key, window in list(self._windows.items()):
+            if window.end_mono <= now:
+                self._shut(key)
+            elif window.waits and window.end_mono < due:
+                due = window.end_mono
+        if due < self._due_mono:  # noqa: PLR1730  # min() is a call, and somebody may set it in between
+            self._due_mono = due
+        return self._due_mono - now
+
+    def tell(self) -> None:
+        """Write a summary of what was counted until now; what comes later gets another."""
+        for window in list(self._windows.values()):
+            self._tell(window)
+
+    def end(self) -> None:
+        """Write all summaries, and know no record any more."""
+        self._is_over = True  # first: a window that is opened meanwhile is shut by whoever opens it
+        for key in list(self._windows):
+            self._shut(key)
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def _count(self, window: Window, record: logging.LogRecord) -> None:
+        self._collapsed.add()
+        is_first = window.add(record.created)
+        if window.is_shut:
+            self._tell(window)
+        elif is_first and window.end_mono < self._due_mono:
+            self._due_mono = window.end_mono
+            self._wake()
+
+    def _shut_oldest(self) -> None:
+        try:
+            _, window = self._windows.popitem(last=False)
+        except KeyError:  # somebody else was quicker
+            return
+        self._close(window)
+
+    def _shut(self, key: Hashable) -> None:
+        window = self._windows.pop(key, None)
+        if window is not None:
+            self._close(window)
+
+    def _close(self, window: Window) -> None:
+        window.is_shut = True
+        self._bytes -= window.size
+        self._tell(window)
+
+    def _tell(self, window: Window) -> None:
+        """Write the summary of a window, unless its line is still being made."""
+        line = window.line
+        if line is None:
+            return
+        count, last_at = window.take()
+        if count:
+            self._ship(line._replace(data=self._summary(window, line.data, count, last_at)))
+
+    def _summary(self, window: Window, line: bytes, count: int, last_at: float) -> bytes:
+        told = {
+            "repeat_count": count,
+            "first_at": timestamp_of(window.first_at),
+            "last_at": timestamp_of(last_at),
+        }
+        if len(line) + _ADDED_BYTES > self._max_bytes:
+            line = shortened(line, self._max_bytes - _ADDED_BYTES) or line
+        row = orjson.loads(line)
+        own = window.own
+        extra = row.pop("extra", None) or {}
+        notes = _NOTES if row.get("truncated") else frozenset()
+        row = {name: value for name, value in row.items() if _is_shared(name) or name in own}
+        prefix, sequence = self._ids.next(int(last_at) * 1000 + int(last_at % 1 * 1_000_000) // 1000)
+        row["timestamp"] = told["last_at"]
+        row["record_id"] = f"{prefix.decode()}{sequence & 0xFFFF_FFFF:08x}"
+        row["sequence"] = sequence
+        kept = {name: value for name, value in extra.items() if name in own or name in notes}
+        return one_line(orjson.dumps({**row, "extra": {**kept, **told}}))
+
+
+def _is_shared(name: str) -> bool:
+    """Whether a column is the same for all records of one place in the code, whatever was bound."""
+    return name == "record_type" or (name not in OPEN_COLUMNS and name not in _THREAD)
+
+
+def key_of(record: logging.LogRecord) -> Hashable | None:
+    """Return what equal records have in common; None for one that is never taken for another.
+
+    Never raises. The message is made here once more, so a ``__str__`` of the application is called twice.
+    """
+    try:
+        return _key(record)
+    except (Exception, SystemExit):  # noqa: BLE001  # whatever it is, the formatter shows it
+        return None
+
+
+def _key(record: logging.LogRecord) -> Hashable | None:
+    created = record.created
+    if record.stack_info or type(created) is not float or not 0.0 <= created < END_OF_TIME:
+        return None
+    message = record.msg if type(record.msg) is str else str(record.msg)
+    if record.args:
+        message = message % record.args
+    place = (record.name, record.levelname, record.pathname, record.levelno, record.lineno, message)
+    if tuple(map(type, place)) != _EXACT:
+        return None
+    found: list[Hashable] = [*place[:-1], _short(message)]
+    if record.exc_info:
+        error = from_exc_info(record.exc_info)
+        if error is not None:
+            found += [error.fingerprint, _short(f"{error.message}\n{error.stacktrace}")]
+    attributes = record.__dict__
+    if len(attributes) != _STANDARD_LENGTH:
+        added = {name: _shown(attributes[name]) for name in tuple(attributes) if name not in _NOT_ADDED}
+        found.append(_short(orjson.dumps(added).decode()))
+    return tuple(found)
+
+
+#: Hash and comparison of these call no code of the application.
+_EXACT: Final = (str, str, str, int, int, str)
+#: Types that JSON shows as they are; a float may be shown like None.
+_PLAIN: Final = frozenset({str, int, bool, type(None)})
+
+
+def _short(text: str) -> str | bytes:
+    if len(text) <= _TEXT_MAX:
+        return text
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _shown(value: object) -> object:
+    kind = type(value)
+    return value if kind in _PLAIN or (kind is float and isfinite(value)) else plain(value)  # type: ignore[arg-type]  # it is a float

@@ -1,0 +1,177 @@
+"""What a request logs below WARNING is kept aside until its end, and shipped if it went wrong or was slow.
+
+No lock: whoever takes a line out of a deque owns it. A log call appends first and then looks whether the
+request was decided meanwhile; who decides does it the other way round, so no line is left behind.
+"""
+
+import logging
+import os
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from hublog.capture import context
+from hublog.capture.aside import OWN, Line, line_of
+from hublog.capture.request import RequestScope, current_scope
+from hublog.tally import Tally
+
+#: Of one request; beyond it the oldest are left out.
+REQUEST_MAX_BYTES: Final = 1 << 20
+#: Of all open requests of a process; beyond it nothing more is kept aside, but shipped at once.
+PROCESS_MAX_BYTES: Final = 16 << 20
+#: What a kept line takes beside its text: the tuple, the head of the bytes, its place in the deque.
+_OVERHEAD_BYTES: Final = 160
+
+
+class _Open:
+    """A request that has not ended.
+
+    Attributes:
+        lines: what is kept aside, oldest first.
+        size: their bytes.
+        is_decided: whether what comes is shipped at once, by whoever has appended it.
+        scope: of the request, weakly: it may be thrown away without an end.
+    """
+
+    __slots__ = ("is_decided", "lines", "scope", "size")
+
+    def __init__(self) -> None:
+        self.lines: deque[Line] = deque()
+        self.size = 0
+        self.is_decided = False
+        self.scope: weakref.ref[RequestScope] | None = None
+
+
+class Tail:
+    """Keeps lines of open requests aside, and decides at their end.
+
+    Any thread, signal handler or finalizer may call it. Threads that log at the same moment may pass a bound
+    by a line each.
+
+    Args:
+        encode: makes a line that is not numbered yet.
+        ship: numbers a line and sends it on its way; the second argument says that it must be quick.
+
+    Attributes:
+        left_out: counts the lines that were not shipped.
+        max_lines: of one request.
+        slow_s: a request that took longer than so many seconds is shipped; 0 means none is for that.
+    """
+
+    def __init__(
+        self, *, encode: Callable[[logging.LogRecord], bytes], ship: Callable[[Line, bool], object]
+    ) -> None:
+        self.encode = encode
+        self._ship = ship
+        self._pid = os.getpid()
+        self._open: dict[int, _Open] = {}
+        self._size = 0
+        self.left_out = Tally()
+        self.max_lines = 1_000
+        self.slow_s = 0.0
+
+    def begin(self, scope: RequestScope) -> None:
+        """Keep aside what this request logs from now on."""
+        key = id(scope)
+        request = _Open()
+        request.scope = weakref.ref(scope, lambda _: self._thrown_away(key))
+        self._open[key] = request
+
+    def end(self, scope: RequestScope, *, seconds: float, has_failed: bool) -> None:
+        """Ship what this request has logged, or leave it out.
+
+        Args:
+            scope: of the request; one that was not begun here is no error.
+            seconds: how long it took.
+            has_failed: whether it ended in an error.
+        """
+        request = self._open.get(id(scope))
+        if request is None:
+            return
+        is_shipped = has_failed or 0 < self.slow_s < seconds or request.is_decided
+        request.is_decided = True
+        if is_shipped:
+            self._release(request)
+        else:
+            while self._take(request) is not None:
+                self.left_out.add()
+        # Last: if a signal handler has ended this in the middle, the rest is shipped with the scope's end.
+        self._open.pop(id(scope), None)
+
+    def keeps(self, record: logging.LogRecord) -> bool:
+        """Keep a record aside if it belongs to an open request and is not worth it yet.
+
+        Returns:
+            False when it is to be shipped; an ERROR then comes after all that its request has logged before.
+        """
+        scope = current_scope()
+        if scope is None:
+            if record.levelno >= logging.ERROR and self._open:
+                self._release_by_id(context.bound().get("request_id"))
+            return False
+        request = self._open.get(id(scope))
+        if request is None:
+            return False
+        if record.levelno >= logging.ERROR:
+            self._release(request)
+            return False
+        if record.levelno >= logging.WARNING or request.is_decided or self._size >= PROCESS_MAX_BYTES:
+            return False
+        if record.name.startswith(OWN):
+            return False
+        self._add(request, line_of(record, self.encode(record)))
+        return True
+
+    def release_all(self) -> None:
+        """Ship what is kept aside, and let the requests that are open now keep nothing more."""
+        for key, request in list(self._open.items()):
+            self._release(request)
+            self._open.pop(key, None)
+
+    @property
+    def kept(self) -> int:
+        """Lines that are kept aside now."""
+        return sum(len(request.lines) for request in list(self._open.values()))
+
+    def _add(self, request: _Open, line: Line) -> None:
+        size = len(line.data) + _OVERHEAD_BYTES
+        # The call comes last: after it a signal handler may end this.
+        request.size += size
+        self._size += size
+        request.lines.append(line)
+        while len(request.lines) > self.max_lines or request.size > REQUEST_MAX_BYTES:
+            if self._take(request) is None:
+                break
+            self.left_out.add()
+        if request.is_decided:  # while the record was encoded
+            self._release(request)
+
+    def _take(self, request: _Open) -> Line | None:
+        try:
+            line = request.lines.popleft()
+        except IndexError:
+            return None
+        size = len(line.data) + _OVERHEAD_BYTES
+        request.size -= size
+        self._size -= size
+        return line
+
+    def _release(self, request: _Open, *, is_deep: bool = False) -> None:
+        request.is_decided = True
+        while (line := self._take(request)) is not None:
+            self._ship(line, is_deep)
+
+    def _release_by_id(self, request_id: object) -> None:
+        """Release the request that a thread works for which has its fields, but not its scope."""
+        for request in list(self._open.values()):
+            scope = request.scope() if request.scope is not None else None
+            if scope is not None and scope.request_id == request_id:
+                self._release(request)
+
+    def _thrown_away(self, key: int) -> None:
+        """Ship what a request has logged that nobody will end; runs in a finalizer, in whatever thread."""
+        request = self._open.pop(key, None)
+        # A forked child throws its copies away: what is in them is its parent's to ship.
+        if request is not None and os.getpid() == self._pid:
+            self._release(request, is_deep=True)

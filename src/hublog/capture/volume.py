@@ -1,0 +1,179 @@
+"""What keeps the number of records down, in the order in which a record meets it.
+
+The tail of its request keeps it aside; a window counts it; the bucket of its logger refuses it. Whatever is
+off is not there. hublog's own records, that of a request among them, pass.
+"""
+
+import logging
+import math
+from collections.abc import Callable
+from time import monotonic
+
+from hublog.capture.aside import OWN, Line, line_of
+from hublog.capture.rate import RateLimit
+from hublog.capture.record_ids import BlankIds, RecordIds
+from hublog.capture.repeats import Repeats, key_of
+from hublog.capture.shorten import shortened
+from hublog.capture.tail import Tail
+from hublog.settings import EventHubSettings, Settings
+from hublog.tally import Tally
+
+_Encode = Callable[[logging.LogRecord], bytes]
+
+
+def is_asked(hub: EventHubSettings) -> bool:
+    """Whether anything here is switched on."""
+    return hub.enabled and (hub.tail_verbosity or hub.collapse_seconds > 0 or hub.rate_limit > 0)
+
+
+class Volume:
+    """Takes the records of one process while any of the three is on; any thread, never waits.
+
+    Args:
+        ids: numbers what is shipped.
+        ship: sends a line on its way; the second argument says that it must be quick.
+        refuse: counts a record that is over the limit, by the names of its level and logger.
+        wake: see ``Repeats``.
+        now: monotonic seconds.
+
+    Attributes:
+        collapsed: counts the records that a summary stands for.
+        tail: of the requests; keeps nothing unless ``is_tail_on``.
+    """
+
+    def __init__(
+        self,
+        *,
+        ids: RecordIds,
+        ship: Callable[[Line, bool], object],
+        refuse: Callable[[str, str], object],
+        wake: Callable[[], object],
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        self._ids = ids
+        self._ship = ship
+        self._refuse = refuse
+        self._wake = wake
+        self._now = now
+        self._blank = BlankIds(ids)
+        self._max_bytes = 0
+        self._encode: _Encode = _nothing
+        self._limits = (0, 0)
+        self._windows = (0.0, 0)
+        self._rate: RateLimit | None = None
+        self._repeats: Repeats | None = None
+        self.collapsed = Tally()
+        self.tail = Tail(encode=_nothing, ship=self._release)
+        self.is_tail_on = False
+
+    def fit(
+        self, settings: Settings, *, encode: _Encode, make_encode: Callable[[RecordIds], _Encode]
+    ) -> None:
+        """Take over settings; what is open and no longer wanted is shipped.
+
+        Args:
+            settings: what is in force now.
+            encode: makes a line.
+            make_encode: gives what makes a line with other ids.
+        """
+        hub = settings.eventhub
+        self._encode, self._max_bytes = encode, hub.max_record_bytes
+        if self._limits != (hub.rate_limit, hub.rate_burst):
+            self._limits = hub.rate_limit, hub.rate_burst
+            self._rate = RateLimit(*self._limits, now=self._now) if hub.rate_limit > 0 else None
+        if self._windows != (hub.collapse_seconds, hub.max_record_bytes):
+            self._windows = hub.collapse_seconds, hub.max_record_bytes
+            former, self._repeats = self._repeats, self._make_repeats()
+            if former is not None:
+                former.end()
+        tail = self.tail
+        tail.max_lines, tail.slow_s = hub.tail_max_records, settings.request.slow_seconds
+        if hub.tail_verbosity:
+            tail.encode = make_encode(self._blank)
+        elif self.is_tail_on:
+            tail.release_all()
+        self.is_tail_on = hub.tail_verbosity
+
+    def take(self, record: logging.LogRecord, *, is_deep: bool) -> None:
+        """Keep a record aside, count it, refuse it or ship it.
+
+        Args:
+            record: the record.
+            is_deep: it must be quick.
+        """
+        if self.is_tail_on and self.tail.keeps(record):
+            return
+        if record.name.startswith(OWN):
+            self._ship(line_of(record, self._encode(record)), is_deep)
+            return
+        repeats = self._repeats
+        key = key_of(record) if repeats is not None else None
+        if repeats is None or key is None:
+            if not self._is_over(record.levelno, record.levelname, record.name):
+                self._ship(line_of(record, self._encode(record)), is_deep)
+            return
+        if repeats.counts(key, record) or self._is_over(record.levelno, record.levelname, record.name):
+            return
+        window = repeats.open(key, record)
+        if window is None:
+            return
+        try:
+            line = line_of(record, self._encode(record))
+            self._ship(line, is_deep)
+        except BaseException:
+            repeats.abandon(key)
+            raise
+        repeats.begin(window, line)
+
+    def look(self) -> float:
+        """Write the summaries that are due; returns the seconds until the next one is."""
+        repeats = self._repeats
+        return repeats.look() if repeats is not None else math.inf
+
+    def tell(self) -> None:
+        """Write the summaries of what was counted until now."""
+        repeats = self._repeats
+        if repeats is not None:
+            repeats.tell()
+
+    def let_go(self) -> None:
+        """Ship all that is kept aside, and write all summaries; for the exit, or once all is off."""
+        self.tail.release_all()
+        repeats = self._repeats
+        if repeats is not None:
+            repeats.end()
+
+    def _is_over(self, levelno: int, level: str, logger: str) -> bool:
+        """Whether a record is over the limit, and counted as that; ERROR and above never is."""
+        rate = self._rate
+        if rate is None or levelno >= logging.ERROR or rate.allows(logger):
+            return False
+        self._refuse(level, logger)
+        return True
+
+    def _release(self, line: Line, is_deep: bool) -> None:  # noqa: FBT001  # as ``ship``
+        if self._is_over(line.levelno, line.level, line.logger):
+            return
+        data = self._blank.fill(line.data)
+        if len(data) > self._max_bytes:  # the sequence has got another digit since
+            data = shortened(data, self._max_bytes) or data
+        self._ship(line._replace(data=data), is_deep)
+
+    def _make_repeats(self) -> Repeats | None:
+        seconds, max_record_bytes = self._windows
+        if seconds <= 0:
+            return None
+        return Repeats(
+            seconds,
+            ids=self._ids,
+            max_record_bytes=max_record_bytes,
+            ship=lambda line: self._ship(line, False),  # noqa: FBT003  # see there
+            wake=self._wake,
+            collapsed=self.collapsed,
+            now=self._now,
+        )
+
+
+def _nothing(record: logging.LogRecord) -> bytes:
+    """Stand in until there are settings."""
+    raise RuntimeError(record.name)

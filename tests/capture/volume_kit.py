@@ -1,0 +1,90 @@
+"""One process's volume control with a list in place of the stores, and records to put in."""
+
+import json
+import logging
+import sys
+
+from hublog.capture.formatter import LineFormatter
+from hublog.capture.record_ids import RecordIds
+from hublog.capture.request import RequestScope
+from hublog.capture.volume import Volume
+from hublog.settings import EventHubSettings, RequestSettings, ServiceSettings, Settings
+from hublog.testing import FakeClock
+
+
+def make_record(message="hello", *args, level=logging.INFO, name="shop", line=1, at=None, **extra):
+    exc_info = extra.pop("exc_info", None)
+    record = logging.LogRecord(name, level, f"/srv/{name}.py", line, message, args, exc_info, "view")
+    record.__dict__.update(extra)
+    if at is not None:
+        record.created = at
+    return record
+
+
+def make_scope(**known):
+    return RequestScope(
+        RequestSettings(), lambda name: None, **{"method": "GET", "path": "/", "now": FakeClock(), **known}
+    )
+
+
+def error_of(message="broken", *, cause=None):
+    try:
+        raise LookupError(message) from cause
+    except LookupError:
+        return sys.exc_info()
+
+
+class Kit:
+    """Takes records.
+
+    Attributes:
+        lines: what was shipped.
+        refused: levels and loggers of what was over the limit.
+        wakes: how often the worker was woken.
+    """
+
+    def __init__(self, *, slow_seconds=0.0, **hub):
+        self.clock = FakeClock()
+        self.ids = RecordIds()
+        self.lines = []
+        self.refused = []
+        self.wakes = 0
+        self.volume = Volume(
+            ids=self.ids,
+            ship=lambda line, is_deep: self.lines.append(line.data),
+            refuse=lambda level, logger: self.refused.append((level, logger)),
+            wake=self.wake,
+            now=self.clock,
+        )
+        self.fit(slow_seconds=slow_seconds, **hub)
+
+    def wake(self):
+        self.wakes += 1
+
+    def fit(self, *, slow_seconds=0.0, **hub):
+        settings = Settings(
+            eventhub=EventHubSettings(**hub), request=RequestSettings(slow_seconds=slow_seconds)
+        )
+
+        def make_encode(ids):
+            return LineFormatter(
+                ServiceSettings(name="shop"), ids=ids, max_record_bytes=settings.eventhub.max_record_bytes
+            ).encode
+
+        self.volume.fit(settings, encode=make_encode(self.ids), make_encode=make_encode)
+
+    def log(self, *args, **known):
+        self.volume.take(make_record(*args, **known), is_deep=False)
+
+    @property
+    def rows(self):
+        return [json.loads(line) for line in self.lines]
+
+    @property
+    def messages(self):
+        return [row["message"] for row in self.rows]
+
+    @property
+    def counts(self):
+        """Of each row how many it stands for."""
+        return [row.get("extra", {}).get("repeat_count", 1) for row in self.rows]

@@ -1,0 +1,613 @@
+"""Records that are kept aside, counted or refused, in whole pipelines, applications and processes."""
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from flask import Flask, Response
+from tests.adx.kusto import KustoParser
+from tests.test_pipeline import CONNECTED, Front
+from werkzeug.test import create_environ
+
+from hublog import pipelines
+from hublog.capture import rate, repeats, tail
+from hublog.capture.request import RequestScope
+from hublog.delivery.stats import Drop
+from hublog.flask import HubLog
+from hublog.local.kql import run_kql
+from hublog.pipeline import Pipeline, _requests
+from hublog.settings import EventHubSettings, RequestSettings, ServiceSettings, Settings, SpoolMode
+from hublog.testing import MemorySender
+
+REPORT = "hublog.records_dropped"
+PAGE = (Path(__file__).parent.parent / "docs" / "volume.md").read_text()
+
+
+def make_settings(*, slow_seconds=0.0, **hub):
+    hub = {"connection_string": CONNECTED, "batch_timeout_seconds": 0.05, "spool": SpoolMode.MEMORY, **hub}
+    return Settings(
+        eventhub=EventHubSettings(**hub),
+        service=ServiceSettings(name="shop"),
+        request=RequestSettings(slow_seconds=slow_seconds),
+    )
+
+
+class Shop:
+    """A logger on a pipeline of its own."""
+
+    def __init__(self, number, **known):
+        self.sender = MemorySender()
+        self.pipeline = Pipeline(make_settings(**known), make_sender=lambda settings: self.sender)
+        self.logger = logging.Logger(f"shop.{number}")
+        self.logger.addHandler(Front(self.pipeline))
+
+    @property
+    def rows(self):
+        assert self.pipeline.flush(10)
+        found = [json.loads(line) for body in self.sender.bodies for line in body.splitlines()]
+        return [row for row in found if row.get("event_name") != REPORT]
+
+    @property
+    def messages(self):
+        return [row["message"] for row in self.rows]
+
+    @property
+    def stats(self):
+        stats = self.pipeline.stats()
+        assert stats.accepted_total == stats.sent_total + stats.dropped_total + stats.held
+        return stats
+
+    def close(self):
+        process = self.pipeline.process
+        if process is not None:
+            process.shipper.drop_held(Drop.EXIT)
+            self.pipeline.retire()
+            assert process.worker.wait_until_ended(5.0)
+
+
+@pytest.fixture
+def make_shop():
+    made = []
+
+    def make(**known):
+        made.append(Shop(len(made), **known))
+        return made[-1]
+
+    yield make
+    for shop in made:
+        shop.close()
+
+
+def begin():
+    scope = RequestScope(RequestSettings(access_records=False), lambda name: None, method="GET", path="/")
+    scope.enter()
+    return scope
+
+
+def end(scope, status=200):
+    scope.finish(status)
+    scope.leave()
+
+
+# Off
+
+
+def test_with_all_off_there_is_nothing_in_the_way_of_a_record(make_shop):
+    shop = make_shop()
+    scope = begin()
+    shop.logger.info("a")
+    end(scope)
+    assert (shop.pipeline.process.volume, shop.pipeline.process.reduction) == (None, None)
+    assert shop.messages == ["a"]
+
+
+def test_a_pipeline_that_is_gone_is_not_told_of_requests():
+    gone = [Pipeline(make_settings(tail_verbosity=True)) for _ in range(50)]
+    assert len(_requests) >= 50
+    del gone
+    gc.collect()
+    last = Pipeline(make_settings())
+    assert len(_requests) < 50
+    end(begin())
+    assert last.process is None
+
+
+def test_a_pipeline_that_fails_keeps_no_other_from_being_told(make_shop, monkeypatch):
+    first, second = make_shop(tail_verbosity=True), make_shop(tail_verbosity=True)
+    monkeypatch.setattr(first.pipeline, "_this_process", lambda: 1 / 0)
+    scope = begin()
+    second.logger.info("a")
+    end(scope)
+    monkeypatch.undo()
+    assert second.stats.dropped == {Drop.HELD_BACK: 1}
+
+
+def test_pipelines_that_go_while_a_request_begins_keep_no_other_from_being_told(make_shop, monkeypatch):
+    gone = [Pipeline(make_settings())]
+    shop = make_shop(tail_verbosity=True)
+    monkeypatch.setattr(Pipeline, "begin_request", _dropping(Pipeline.begin_request, gone))
+    scope = begin()
+    shop.logger.info("a")
+    end(scope)
+    assert shop.stats.dropped == {Drop.HELD_BACK: 1}
+
+
+def _dropping(begin_request, gone):
+    def begin_and_drop(pipeline, scope):
+        gone.clear()
+        gc.collect()
+        begin_request(pipeline, scope)
+
+    return begin_and_drop
+
+
+# The tail
+
+
+@pytest.mark.parametrize(("status", "messages"), [(200, []), (404, []), (500, ["a", "b"])])
+def test_the_very_first_request_is_decided_by_its_end(make_shop, status, messages):
+    shop = make_shop(tail_verbosity=True)
+    scope = begin()
+    shop.logger.debug("a")
+    shop.logger.info("b")
+    assert shop.stats.kept_aside == 2
+    end(scope, status)
+    assert shop.messages == messages
+    stats = shop.stats
+    assert (stats.kept_aside, stats.sent_total, stats.lost_total) == (0, len(messages), 0)
+    assert stats.dropped.get(Drop.HELD_BACK, 0) == 2 - len(messages)
+
+
+def test_what_was_left_out_is_reported_to_nobody(make_shop, caplog):
+    shop = make_shop(tail_verbosity=True)
+    with caplog.at_level(logging.INFO, "hublog.internal"):
+        for _ in range(3):
+            scope = begin()
+            shop.logger.info("a")
+            end(scope)
+        shop.logger.info("after")
+        assert shop.messages == ["after"]
+        shop.pipeline.process.report_drops()
+    assert shop.stats.dropped == {Drop.HELD_BACK: 3}
+    assert caplog.records == []
+
+
+def test_a_flush_decides_nothing(make_shop):
+    shop = make_shop(tail_verbosity=True)
+    scope = begin()
+    shop.logger.info("a")
+    assert shop.messages == []
+    end(scope, 500)
+    assert shop.messages == ["a"]
+
+
+def test_an_error_goes_at_once_with_all_before_it(make_shop):
+    shop = make_shop(tail_verbosity=True, batch_timeout_seconds=3_600.0)
+    scope = begin()
+    shop.logger.info("before")
+    shop.logger.error("urgent")
+    assert shop.sender.wait_for(1)
+    end(scope)
+    assert shop.messages == ["before", "urgent"]
+
+
+@pytest.mark.parametrize("mode", [SpoolMode.OVERFLOW, SpoolMode.ALWAYS])
+def test_what_is_kept_is_on_disk_when_the_process_is_told_to_end(make_shop, tmp_path, mode):
+    shop = make_shop(tail_verbosity=True, spool=mode, spool_dir=tmp_path, batch_timeout_seconds=3_600.0)
+    scope = begin()
+    for number in range(5):
+        shop.logger.info("%d", number)
+    assert (shop.stats.kept_aside, shop.stats.spooled) == (5, 0)
+    process = shop.pipeline.process
+    process.write_always()
+    assert process.secure() == 0
+    shop.logger.info("5")
+    assert (shop.stats.kept_aside, shop.stats.spooled) == (0, 6)
+    end(scope)
+    assert shop.messages == list("012345")
+
+
+def test_without_a_hub_what_was_kept_is_counted_as_all_is(caplog):
+    pipeline = Pipeline(Settings(eventhub=EventHubSettings(tail_verbosity=True)))
+    logger = logging.Logger("test.unconfigured")
+    logger.addHandler(Front(pipeline))
+    scope = begin()
+    with caplog.at_level(logging.WARNING, "hublog.internal"):
+        logger.info("a")
+        logger.warning("b")
+        assert pipeline.flush(10)
+        logger.info("c")
+    end(scope, 500)
+    assert pipeline.stats().dropped == {Drop.NOT_CONFIGURED: 3}
+    assert pipeline.stats().held == 0
+    pipeline.retire()
+    assert pipeline.process.worker.wait_until_ended(5.0)
+
+
+def test_what_the_queue_has_no_room_for_at_the_release_is_counted(make_shop):
+    gate = threading.Event()
+    shop = make_shop(tail_verbosity=True, max_queue_size=20)
+    send = shop.sender.send
+    shop.sender.send = lambda bodies, properties: gate.wait(20) and send(bodies, properties)
+    scope = begin()
+    for number in range(50):
+        shop.logger.info("%d", number)
+    end(scope, 500)
+    stats = shop.stats
+    assert (stats.accepted_total, stats.dropped) == (50, {Drop.QUEUE_FULL: 32})
+    gate.set()
+    assert shop.messages == list(map(str, range(18)))
+
+
+def test_switching_at_run_time_applies_to_later_requests(monkeypatch):
+    values = {"EVENTHUB_NAMESPACE_CONNECTION_STRING": CONNECTED, "EVENTHUB_LOG_SPOOL": "memory"}
+    monkeypatch.setattr(pipelines, "_pipelines", {})
+    shop = Shop(0)
+    shop.pipeline._fixed = None
+    pipelines._pipelines["default"] = shop.pipeline
+    pipelines.use_lookup(values.get, framework="flask")
+    for switch in ("false", "true", "false"):
+        values["EVENTHUB_LOG_TAIL_VERBOSITY"] = switch
+        shop.pipeline.read_again()
+        scope = begin()
+        shop.logger.info(switch)
+        end(scope)
+    assert shop.messages == ["false", "false"]
+    assert shop.stats.dropped == {Drop.HELD_BACK: 1}
+    shop.close()
+
+
+# Repeats
+
+
+def test_the_worker_writes_the_summary_when_the_window_ends(make_shop):
+    shop = make_shop(collapse_seconds=0.3)
+    for _ in range(5):
+        shop.logger.info("again")
+    assert shop.sender.wait_for(2)
+    [first, summary] = [json.loads(line) for body in shop.sender.bodies for line in body.splitlines()]
+    assert "extra" not in first
+    assert (summary["message"], summary["extra"]["repeat_count"]) == ("again", 4)
+    assert [first["sequence"], summary["sequence"]] == [1, 2]
+    assert (shop.stats.dropped, shop.stats.lost_total) == ({Drop.COLLAPSED: 4}, 0)
+
+
+def test_a_sleeping_worker_is_woken_for_the_end_of_the_window(make_shop):
+    shop = make_shop(collapse_seconds=0.5)
+    shop.logger.info("again")
+    assert shop.sender.wait_for(1)
+    assert shop.pipeline.flush(10)  # now it sleeps without an end
+    shop.logger.info("again")
+    assert shop.sender.wait_for(2)
+
+
+def test_a_flush_writes_what_was_counted(make_shop):
+    shop = make_shop(collapse_seconds=3_600.0)
+    for _ in range(5):
+        shop.logger.info("again")
+    assert [row.get("extra", {}).get("repeat_count") for row in shop.rows] == [None, 4]
+
+
+def test_a_pipeline_that_retires_writes_what_was_counted(make_shop):
+    shop = make_shop(collapse_seconds=3_600.0)
+    for _ in range(5):
+        shop.logger.info("again")
+    process = shop.pipeline.process
+    shop.pipeline.retire()
+    assert process.worker.wait_until_ended(5.0)
+    assert [row.get("extra", {}).get("repeat_count") for row in shop.rows] == [None, 4]
+
+
+def test_a_report_of_drops_is_never_counted_or_refused(make_shop, caplog):
+    shop = make_shop(collapse_seconds=3_600.0, rate_limit=1, rate_burst=1)
+    for number in range(5):
+        shop.logger.info("%d", number)
+    with caplog.at_level(logging.WARNING, "hublog.internal"):
+        assert shop.messages == ["0"]
+        assert shop.pipeline.flush(10)
+    found = [json.loads(line) for body in shop.sender.bodies for line in body.splitlines()]
+    [report] = [row for row in found if row.get("event_name") == REPORT]
+    assert report["extra"]["dropped_by_reason"] == {"rate_limited": 4}
+    assert report["extra"]["dropped_by_logger"] == {"shop.0": 4}
+    assert "EVENTHUB_LOG_RATE_LIMIT" in report["message"]
+    assert "4 records were dropped: rate_limited 4; levels INFO 4" in caplog.text
+    assert shop.stats.lost_total == 4
+
+
+# The rate
+
+
+def test_errors_are_above_the_rate_and_a_refused_record_takes_no_number(make_shop):
+    shop = make_shop(rate_limit=1, rate_burst=2)
+    for number in range(5):
+        shop.logger.info("info %d", number)
+        shop.logger.error("error %d", number)
+    assert shop.messages == ["info 0", "error 0", "info 1", *(f"error {number}" for number in range(1, 5))]
+    assert [row["sequence"] for row in shop.rows] == list(range(1, 8))
+    assert shop.stats.dropped == {Drop.RATE_LIMITED: 3}
+
+
+def test_a_refused_record_is_not_even_formatted(make_shop):
+    shop, shown = make_shop(rate_limit=1, rate_burst=1), []
+
+    class Shown:
+        def __str__(self):
+            shown.append(1)
+            return "shown"
+
+    for _ in range(5):
+        shop.logger.info("%s", Shown())
+    assert len(shown) == 1
+
+
+# Threads, tasks, processes
+
+
+def test_tasks_of_one_loop_keep_apart_what_they_log(make_shop):
+    shop = make_shop(tail_verbosity=True)
+
+    async def serve(number):
+        scope = begin()
+        for _ in range(3):
+            shop.logger.info("%d", number)
+            await asyncio.sleep(0)
+        end(scope, 500 if number == 3 else 200)
+
+    async def main():
+        await asyncio.gather(*map(serve, range(5)))
+
+    asyncio.run(main())
+    assert shop.messages == ["3"] * 3
+    assert shop.stats.dropped == {Drop.HELD_BACK: 12}
+
+
+def test_eight_threads_with_all_three_on_account_for_every_record(make_shop):
+    shop = make_shop(
+        tail_verbosity=True, collapse_seconds=0.05, rate_limit=2_000, rate_burst=100, max_queue_size=100_000
+    )
+
+    def work(number):
+        for turn in range(20):
+            scope = begin()
+            for _ in range(20):
+                shop.logger.info("small %d", number)
+                shop.logger.warning("large %d", turn)
+            end(scope, 500 if turn % 3 == 0 else 200)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    rows = shop.rows
+    counted = sum(row.get("extra", {}).get("repeat_count", 1) for row in rows)
+    dropped = shop.stats.dropped
+    assert counted + dropped[Drop.HELD_BACK] + dropped.get(Drop.RATE_LIMITED, 0) == 8 * 20 * 40
+    assert len({row["record_id"] for row in rows}) == len(rows)
+    numbers = sorted(row["sequence"] for row in rows)
+    assert len(set(numbers)) == len(rows)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")  # the subject
+def test_a_forked_child_ships_nothing_of_what_its_parent_keeps_or_counts(make_shop):
+    shop = make_shop(tail_verbosity=True, collapse_seconds=3_600.0)
+    shop.logger.warning("again")
+    shop.logger.warning("again")
+    scope = begin()
+    shop.logger.info("parent")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            own = MemorySender()
+            shop.pipeline._make_sender = lambda settings: own
+            shop.logger.info("child")
+            shop.logger.warning("again")
+            end(scope, 500)
+            del scope
+            pipelines._pipelines["here"] = shop.pipeline
+            pipelines.drain_at_exit()
+            found = [json.loads(line)["message"] for body in own.bodies for line in body.splitlines()]
+            os.write(writing, json.dumps(found).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert json.loads(os.read(reading, 65_536)) == ["child", "again"]
+    os.close(reading)
+    os.close(writing)
+    end(scope, 500)
+    assert Counter(shop.messages) == {"again": 2, "parent": 1}
+
+
+PROGRAM = """
+import logging, sys
+from tests.test_volume import make_settings, begin
+from hublog import pipelines
+from hublog.handler import EventHubHandler
+from hublog.testing import MemorySender
+
+class Loud(MemorySender):
+    def send(self, bodies, properties):
+        for body in bodies:
+            sys.stdout.write(body.decode())
+        sys.stdout.flush()
+        return super().send(bodies, properties)
+
+settings = make_settings(tail_verbosity=True, collapse_seconds=3600.0)
+pipelines.get_pipeline(settings, make_sender=lambda settings: Loud())
+logger = logging.getLogger("shop")
+logger.setLevel(logging.INFO)
+logger.addHandler(EventHubHandler(settings=settings))
+scope = begin()
+logger.info("kept")
+for _ in range(3):
+    logger.warning("again")
+"""
+
+
+def test_the_exit_of_a_process_ships_what_is_kept_and_counted(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(__file__).parent.parent)},
+    )
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(row["message"], row.get("extra", {}).get("repeat_count")) for row in found] == [
+        ("again", None),
+        ("kept", None),
+        ("again", 2),
+    ]
+
+
+# Applications
+
+
+@pytest.fixture
+def flask_shop(tmp_path, make_shop):
+    shop = make_shop(tail_verbosity=True, slow_seconds=0.2)
+    app = Flask("shop")
+    app.config.update(
+        EVENTHUB_LOGGING_ENABLED=False, FILE_LOGGING_ENABLED=False, LOG_TO_STDOUT=False, LOG_DIR=str(tmp_path)
+    )
+    HubLog(app)
+    handler = Front(shop.pipeline)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    logger = logging.getLogger("shop.views")
+
+    @app.get("/well")
+    def well():
+        logger.info("well")
+        return "ok"
+
+    @app.get("/fail")
+    def fail():
+        logger.info("before it failed")
+        raise LookupError("broken")
+
+    @app.get("/refused")
+    def refused():
+        logger.info("refused")
+        return "busy", 503
+
+    @app.get("/slow")
+    def slow():
+        logger.info("slow")
+        threading.Event().wait(0.25)
+        return "ok"
+
+    @app.get("/stream")
+    def stream():
+        def parts():
+            logger.info("part")
+            yield b"x"
+            yield b"y"
+
+        logger.info("view")
+        return Response(parts())
+
+    yield app, shop
+    root.removeHandler(handler)
+
+
+def of_views(shop):
+    return [row["message"] for row in shop.rows if row["logger_name"] == "shop.views"]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/well", []),
+        ("/fail", ["before it failed"]),
+        ("/refused", ["refused"]),
+        ("/slow", ["slow"]),
+        ("/stream", []),
+    ],
+)
+def test_a_flask_request_is_decided_by_how_it_ends(flask_shop, path, expected):
+    app, shop = flask_shop
+    app.test_client().get(path, buffered=True)
+    assert of_views(shop) == expected
+    assert [row["logger_name"] for row in shop.rows if row["record_type"] == "request"] == ["hublog.request"]
+
+
+def test_a_flask_stream_that_is_thrown_away_ships_what_it_has_logged(flask_shop):
+    app, shop = flask_shop
+    body = app.wsgi_app(create_environ("/stream"), lambda status, headers, exc_info=None: None)
+    next(iter(body))
+    del body
+    gc.collect()
+    assert app.test_client().get("/well").status_code == 200  # the thread has let go of the former
+    gc.collect()
+    assert of_views(shop) == ["view", "part"]
+    assert shop.stats.dropped == {Drop.HELD_BACK: 1}
+
+
+# The page
+
+
+QUERIES = re.findall(r"```kusto\n(.*?)```", PAGE, re.DOTALL)
+
+
+def ask(folder, part):
+    [query] = [query for query in QUERIES if part in query]
+    return run_kql(query, folder).records()
+
+
+def test_the_questions_of_the_page_pass_microsofts_parser():
+    checked = KustoParser().check(dict(zip("123", QUERIES, strict=True)))
+    assert [found.problems for found in checked.values()] == [[], [], []]
+
+
+def test_the_questions_of_the_page_are_answered(make_shop, tmp_path, caplog):
+    shop = make_shop(collapse_seconds=3_600.0, rate_limit=1, rate_burst=3)
+    with caplog.at_level(logging.WARNING, "hublog.internal"):
+        for _ in range(7):
+            shop.logger.warning("again")
+        for number in range(5):
+            shop.logger.info("order %d", number)
+        assert shop.pipeline.flush(10)
+        assert shop.pipeline.flush(10)  # the report comes after the first send
+    found = [json.loads(line) for line in b"".join(shop.sender.bodies).splitlines()]
+    table = [json.dumps({**row, "_ingestion_time": row["sent_at"]}) for row in found]
+    (tmp_path / "PipelineLogs.jsonl").write_text("\n".join(table) + "\n")
+    often = {row["message_template"]: row["times"] for row in ask(tmp_path, "sum(times)")}
+    assert (often["again"], often["order %d"]) == (7, 2)
+    [folded] = ask(tmp_path, "todatetime")
+    assert (folded["times"], folded["message"], folded["first_at"] <= folded["last_at"]) == (6, "again", True)
+    [refused] = ask(tmp_path, "rate_limited")
+    assert refused["refused"] == 3
+
+
+def test_every_setting_of_the_page_exists():
+    from hublog.settings import SETTINGS
+
+    named = set(re.findall(r"`((?:LOG|EVENTHUB)_[A-Z_]+)[=`]", PAGE))
+    assert {"EVENTHUB_LOG_TAIL_VERBOSITY", "EVENTHUB_LOG_RATE_BURST"} <= named
+    assert named <= {setting.name for setting in SETTINGS}
+
+
+def test_the_bounds_of_the_page_are_those_of_the_code():
+    for bound in (
+        f"({EventHubSettings().tail_max_records:,}) or {tail.REQUEST_MAX_BYTES >> 20} MiB",
+        f"Beyond {tail.PROCESS_MAX_BYTES >> 20} MiB in all",
+        f"last {repeats.KEYS_MAX:,} different records",
+        f"below {repeats.LINES_MAX_BYTES >> 20} MiB",
+        f"{rate.LOGGERS_MAX:,} loggers",
+        f"`EVENTHUB_LOG_RATE_BURST` ({EventHubSettings().rate_burst})",
+    ):
+        assert bound in PAGE
