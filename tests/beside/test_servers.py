@@ -82,3 +82,22 @@ def test_uvicorns_own_records_arrive(access, tmp_path):
     assert all("GET /?a=1 HTTP/1.1" in line for line in lines)
     assert not any("color_message" in row.get("extra", {}) for row in served.rows)
     assert "Application startup complete." in served.output
+
+
+def test_hypercorns_own_records_arrive(tmp_path):
+    config = block("json", '"uvicorn": {').replace('"uvicorn"', '"hypercorn.error"')
+    (tmp_path / "hypercorn.json").write_text(config)
+    options = [
+        "--bind",
+        "127.0.0.1:0",
+        "--workers",
+        "0",
+        "--log-config",
+        "json:hypercorn.json",
+        "served:asgi",
+    ]
+    start = f"import served; from hypercorn.__main__ import main; main({options!r})"
+    served = Served(tmp_path, "-c", start, port="Running on http://")
+    assert served.status == 200
+    assert [text.startswith("Running on http://") for text in served.of("hypercorn.error")][-1:] == [True]
+    assert served.of("hypercorn.access") == []
