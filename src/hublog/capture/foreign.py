@@ -1,14 +1,15 @@
 """Records as structlog, loguru and others leave them, read as they are meant.
 
 Most records say all by their message and arguments, and pass as they are. Of the others a copy is
-read, with what else they say bound as fields while it is encoded; the record itself stays as it is
-for the handlers that follow.
+read, to which what else they say is added; the record itself stays as it is for the handlers that
+follow.
 """
 
 import logging
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple, TypeVar
 
 from hublog.capture import context, spans
@@ -18,22 +19,23 @@ from hublog.capture.plain import MAX_KEY, clean, text_of
 _TEXTS: Final = ("event", "message")
 #: What ``structlog.stdlib.ProcessorFormatter.wrap_for_formatter`` leaves on a record.
 _WRAPPED: Final = ("_logger", "_name")
-#: Orders to a renderer, and what ``ProcessorFormatter`` adds on its way; neither is the application's.
+#: Of an event: its text, orders to a renderer, and what ``ProcessorFormatter`` adds on its way.
 _ORDERS: Final = frozenset(
-    {"exc_info", "stack_info", "stacklevel", "positional_args", "_record", "_from_structlog"}
+    {"event", "exc_info", "stack_info", "stacklevel", "positional_args", "_record", "_from_structlog"}
 )
 #: What repeats a column, by the logger: Django's formatter leaves the time, uvicorn the message in colours.
 _REPEATED: Final = {"server_time": "django.server", "color_message": "uvicorn"}
 #: What loguru's sink for handlers leaves in ``exc_text``, having written the traceback into the message.
 _LOGURU: Final = "\n"
 _TRACEBACK: Final = re.compile(r"\n?(?:  \+ Exception Group )?Traceback \(most recent call last\):\n")
+_NOTHING: Final[AbstractSet[object]] = frozenset()
 _CHAIN_MAX: Final = 100
 #: What ``exc_info=True`` gives where there is none, as in the thread that structlog logs for a coroutine.
 _NO_EXCEPTION: Final = (None, None, None)
-_STANDARD: Final = frozenset(
-    {*logging.LogRecord("", 0, "", 0, None, None, None).__dict__, "message", "asctime"}
+#: Names that a record has for itself, or leaves to formatters.
+_TAKEN: Final = frozenset(
+    {*dir(logging.LogRecord("", 0, "", 0, None, None, None)), "message", "asctime", "taskName"}
 )
-
 _OPENTELEMETRY: Final = "opentelemetry.trace"
 
 _T = TypeVar("_T")
@@ -43,8 +45,8 @@ class Meant(NamedTuple):
     """What a record means.
 
     Attributes:
-        record: itself, or a copy with the message, arguments and exception that are meant.
-        fields: column and free names to be bound while it is encoded.
+        record: a copy with the message, arguments, exception and added fields that are meant.
+        fields: those whose names a record has for itself, to be bound while it is encoded.
     """
 
     record: logging.LogRecord
@@ -53,6 +55,8 @@ class Meant(NamedTuple):
 
 def take(meant: Meant, by: Callable[[logging.LogRecord], _T]) -> _T:
     """Call ``by`` with the record that is meant, its further fields bound, and return the result."""
+    if not meant.fields:
+        return by(meant.record)
     token = context.bind(**meant.fields)
     try:
         return by(meant.record)
@@ -81,25 +85,34 @@ def _from_mapping(record: logging.LogRecord, message: dict[object, object]) -> M
 
     structlog hands over its event dictionary so; python-json-logger's users log one on purpose.
     """
-    is_event = all(name in record.__dict__ for name in _WRAPPED)
-    text = next((name for name in _TEXTS if type(message.get(name)) is str), "")
-    copy = _copy(record, without=_WRAPPED if is_event else ())
-    left_out = frozenset({"event", *_ORDERS}) if is_event else frozenset({text})
-    if is_event or text:
-        copy.msg = message.get("event", "") if is_event else message[text]  # logging takes any object
+    is_event = "_logger" in record.__dict__ and "_name" in record.__dict__
     if is_event:
-        copy.args = _arguments(message.get("positional_args"))
-        rendered = message.get("exception")
-        given = record.exc_info if record.exc_info != _NO_EXCEPTION else None
-        copy.exc_info = given or _exc_info(message.get("exc_info"), rendered)  # type: ignore[assignment]  # read with care
-        if copy.exc_info and isinstance(rendered, str):
-            left_out |= {"exception"}  # the same traceback
-        stack = message.get("stack")
-        if not copy.stack_info and isinstance(stack, str):
-            copy.stack_info = stack
-            left_out |= {"stack"}
-    items = [(name, value) for name, value in list(message.items()) if name not in left_out]
-    return Meant(copy, _fields(items, copy))
+        copy, left_out = _from_event(record, message)
+    else:
+        copy, text = _copy(record), next((name for name in _TEXTS if type(message.get(name)) is str), None)
+        left_out = _NOTHING if text is None else {text}
+        if text is not None:
+            copy.msg = message[text]
+    return _with([(name, value) for name, value in list(message.items()) if name not in left_out], copy)
+
+
+def _from_event(
+    record: logging.LogRecord, event: dict[object, object]
+) -> tuple[logging.LogRecord, AbstractSet[object]]:
+    """Return what an event dictionary of structlog means without its values, and the keys of those."""
+    copy = _copy(record, without=_WRAPPED)
+    copy.msg = event.get("event", "")  # logging takes any object
+    copy.args = _arguments(event.get("positional_args"))
+    left_out: AbstractSet[object] = _ORDERS
+    rendered, stack = event.get("exception"), event.get("stack")
+    given = record.exc_info if record.exc_info != _NO_EXCEPTION else None
+    copy.exc_info = given or _exc_info(event.get("exc_info"), rendered)  # type: ignore[assignment]  # read with care
+    if copy.exc_info and isinstance(rendered, str):
+        left_out |= {"exception"}  # the same traceback
+    if not copy.stack_info and isinstance(stack, str):
+        copy.stack_info = stack
+        left_out |= {"stack"}
+    return copy, left_out
 
 
 def _from_added(record: logging.LogRecord) -> Meant | None:
@@ -110,14 +123,14 @@ def _from_added(record: logging.LogRecord) -> Meant | None:
         copy = _copy(record, without=("extra",))
         if record.exc_text == _LOGURU and record.exc_info:
             copy.msg = _without_traceback(copy.msg, record.exc_info)
-        return Meant(copy, _fields(list(nested.items()), copy))
+        return _with(list(nested.items()), copy)
     for name, logger in _REPEATED.items():
         if name in attributes and record.name.startswith(logger):
             return Meant(_copy(record, without=(name,)), {})
     return None
 
 
-def _copy(record: logging.LogRecord, *, without: Iterable[str]) -> logging.LogRecord:
+def _copy(record: logging.LogRecord, *, without: Iterable[str] = ()) -> logging.LogRecord:
     copy = object.__new__(type(record))  # its class may make messages in its own way
     copy.__dict__.update(record.__dict__)
     for name in without:
@@ -125,15 +138,19 @@ def _copy(record: logging.LogRecord, *, without: Iterable[str]) -> logging.LogRe
     return copy
 
 
-def _fields(items: Iterable[tuple[object, object]], record: logging.LogRecord) -> dict[str, object]:
-    """Return items under names that are text, none of them one that the record itself adds."""
-    fields: dict[str, object] = {}
+def _with(items: Iterable[tuple[object, object]], copy: logging.LogRecord) -> Meant:
+    """Add items to a copy as what the application added; those that would hide its own are to be bound."""
+    bound: dict[str, object] = {}
     for key, value in items:
-        name = clean(key[:MAX_KEY]) if type(key) is str else text_of(key)[:MAX_KEY]
-        while name in fields or (name in record.__dict__ and name not in _STANDARD):
+        if type(key) is str and key.isascii() and len(key) <= MAX_KEY:
+            name = key
+        else:
+            name = clean(key[:MAX_KEY]) if type(key) is str else text_of(key)[:MAX_KEY]
+        added = bound if name in _TAKEN else copy.__dict__
+        while name in added:
             name += "_"
-        fields[name] = value
-    return fields
+        added[name] = value
+    return Meant(copy, bound)
 
 
 def _arguments(given: object) -> tuple[object, ...] | Mapping[str, object] | None:
