@@ -76,12 +76,13 @@ def test_uvicorns_own_records_arrive(access, tmp_path):
     served = Served(tmp_path, "-c", start, port="running on http://")
     assert served.status == 200
     assert "Application startup complete." in served.of("uvicorn.error")
-    assert served.of("uvicorn.shop") == ["order"]
+    assert served.of("shop") == ["order"]
+    assert len(served.of("hublog.request")) == 1
     lines = served.of("uvicorn.access")
     assert len(lines) == int(access)
     assert all("GET /?a=1 HTTP/1.1" in line for line in lines)
     assert not any("color_message" in row.get("extra", {}) for row in served.rows)
-    assert "Application startup complete." in served.output
+    assert served.output.count("Application startup complete.") == 1
 
 
 def test_hypercorns_own_records_arrive(tmp_path):
@@ -100,4 +101,6 @@ def test_hypercorns_own_records_arrive(tmp_path):
     served = Served(tmp_path, "-c", start, port="Running on http://")
     assert served.status == 200
     assert [text.startswith("Running on http://") for text in served.of("hypercorn.error")][-1:] == [True]
+    assert (served.of("shop"), len(served.of("hublog.request"))) == (["order"], 1)
     assert served.of("hypercorn.access") == []
+    assert served.output.count("Running on http://") == 1

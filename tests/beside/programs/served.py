@@ -9,7 +9,7 @@ import logging
 from file_hub import FileHub
 from flask import Flask
 
-from hublog.asgi import lifespan
+from hublog.asgi import lifespan, request_context
 from hublog.flask import HubLog
 from hublog.pipelines import get_pipeline
 from hublog.settings import read_settings
@@ -27,9 +27,10 @@ def create_app():
 
 
 @lifespan
+@request_context
 async def asgi(scope, receive, send):
     if scope["type"] == "lifespan":
         raise NotImplementedError("as Django's does")
-    logging.getLogger("uvicorn.shop").info("order")
+    logging.getLogger("shop").info("order")
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
