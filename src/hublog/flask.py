@@ -174,7 +174,7 @@ class _Streamed:
 
     def close(self) -> None:
         """Close the app's own body, then end the request."""
-        self._body.close(getattr(self._parts, "close", None))
+        self._body.end_after(getattr(self._parts, "close", None))
 
 
 def _reply() -> _Reply | None:
@@ -199,8 +199,8 @@ def _note_stream(response: Response) -> Response:
         return response
     with contextlib.suppress(Exception):
         reply.scope.adopt_span()
-        # An error page of Werkzeug comes as an iterator over what is in memory already.
-        is_page = response.status_code >= HTTPStatus.BAD_REQUEST and not response.direct_passthrough
+        # A page of Werkzeug, of an error or a redirect, comes as an iterator over what is in memory already.
+        is_page = response.status_code >= HTTPStatus.MULTIPLE_CHOICES and not response.direct_passthrough
         if is_page and 0 < (response.content_length or 0) <= _PAGE_BYTES:
             response.make_sequence()
     reply.is_streamed = response.is_streamed

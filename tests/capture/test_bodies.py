@@ -66,15 +66,15 @@ def test_a_body_whose_reader_left_is_cancelled_once_and_closed_with_the_fields(s
     body = Body(scope, 200)
     next(body.over(made))
     seen.clear()
-    body.close(made.close)
-    body.close(made.close)
+    body.end_after(made.close)
+    body.end_after(made.close)
     assert told(records) == (499, "request.cancelled", 2)
     assert seen == ["closed"]
 
 
 @pytest.mark.parametrize("length", [None, 3])
 def test_a_body_that_nobody_began_to_read_has_its_own_status(scope, records, length):
-    Body(scope, 304, length).close(None)
+    Body(scope, 304, length).end_after(None)
     [record] = records()
     assert (record.http_status_code, getattr(record, "http_response_size", None)) == (304, length)
 
@@ -82,7 +82,7 @@ def test_a_body_that_nobody_began_to_read_has_its_own_status(scope, records, len
 def test_a_server_that_stops_at_the_announced_length_has_read_all(scope, records):
     body = Body(scope, 200, 2)
     next(body.over(parts([])))
-    body.close(None)
+    body.end_after(None)
     assert told(records) == (200, "request.finished", 2)
 
 
@@ -91,7 +91,7 @@ def test_a_close_that_raises_ends_the_request_and_goes_on(scope, records):
         raise LookupError("broken")
 
     with pytest.raises(LookupError):
-        Body(scope, 200).close(close)
+        Body(scope, 200).end_after(close)
     assert len(records()) == 1
 
 
@@ -155,7 +155,7 @@ def test_an_async_body_that_is_cancelled_is_told_once(scope, records):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        body.close(None)
+        body.end_after(None)
 
     asyncio.run(main())
     assert told(records) == (499, "request.cancelled", 2)

@@ -49,7 +49,7 @@ class _Body:
             else:
                 self._finish(self._status)
 
-    def close(self, close: Callable[[], object] | None) -> None:
+    def end_after(self, close: Callable[[], object] | None) -> None:
         """Close what makes the body, with the fields bound, then end the request.
 
         Args:

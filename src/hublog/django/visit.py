@@ -95,7 +95,7 @@ class Visit:
         # A file is left alone: the server sends it by itself where it can.
         if getattr(response, "file_to_stream", None) is None:
             response.streaming_content = body.over(response.streaming_content)
-        response.close = partial(body.close, response.close)
+        response.close = partial(body.end_after, response.close)
         scope.suspend()
 
 

@@ -1,0 +1,162 @@
+"""Who makes a request of Flask: as far as the application knows already."""
+
+import hashlib
+import logging
+
+import pytest
+from flask import session
+from flask.sessions import SessionInterface, SessionMixin
+from flask_login import LoginManager, UserMixin, current_user, login_user
+from werkzeug.datastructures import CallbackDict
+
+LOGGER = logging.getLogger("shop.views")
+
+
+class User(UserMixin):
+    def __init__(self, key):
+        self.id = key
+
+
+class StoredSession(CallbackDict, SessionMixin):
+    """A session as Flask-Session makes it: the server keeps it under ``sid``."""
+
+    modified = False
+
+    def __init__(self, sid, initial):
+        super().__init__(initial, lambda own: setattr(own, "modified", True))
+        self.sid = sid
+
+
+class StoredSessions(SessionInterface):
+    def __init__(self):
+        self.kept = {}
+        self.seen = []
+
+    def open_session(self, app, request):
+        sid = request.cookies.get("session", "s" * 32)
+        return StoredSession(sid, self.kept.get(sid, {}))
+
+    def save_session(self, app, session, response):
+        self.seen.append((session.accessed, session.modified))
+        if session.accessed:
+            response.vary.add("Cookie")
+
+
+@pytest.fixture
+def loads():
+    return []
+
+
+@pytest.fixture
+def app(make, loads):
+    app = make(LOG_SESSION_ID=True, LOG_EASY_AUTH=True)
+    manager = LoginManager(app)
+
+    @manager.user_loader
+    def load(key):
+        loads.append(key)
+        return User(key)
+
+    @app.get("/login")
+    def login():
+        login_user(User("42"))
+        return "ok"
+
+    @app.get("/me")
+    def me():
+        return str(current_user.is_authenticated)
+
+    @app.get("/plain")
+    def plain():
+        LOGGER.info("plain")
+        return "ok"
+
+    @app.get("/visits")
+    def visits():
+        session["visits"] = 1
+        return "ok"
+
+    @app.get("/broken")
+    def broken():
+        raise LookupError(current_user.get_id())
+
+    return app
+
+
+def test_a_user_whom_nobody_asked_for_is_not_loaded(app, seen, loads):
+    client = app.test_client()
+    client.get("/login")
+    client.get("/plain")
+    assert loads == []
+    assert "user_id" not in seen.of("hublog.request")[-1][1]
+
+
+def test_a_user_whom_the_view_loaded_is_noted(app, seen, loads):
+    client = app.test_client()
+    client.get("/login")
+    client.get("/me")
+    assert loads == ["42"]
+    found = [(fields["user_id"], fields["user_authenticated"]) for _, fields in seen.of("hublog.request")]
+    assert found == [("42", True)] * 2
+
+
+def test_nobody_is_noted_as_such_where_the_view_asked(app, seen):
+    app.test_client().get("/me")
+    fields = seen.one("hublog.request")
+    assert fields["user_authenticated"] is False
+    assert "user_id" not in fields
+
+
+def test_the_record_of_an_exception_names_whom_it_hit(app, seen):
+    client = app.test_client()
+    client.get("/login")
+    client.get("/broken")
+    assert seen.one("shop")["user_id"] == "42"
+
+
+def test_whom_the_edge_signed_in_gives_way_to_the_applications_user_only(app, seen):
+    edge = {"X-MS-CLIENT-PRINCIPAL-ID": "edge"}
+    client = app.test_client()
+    client.get("/plain", headers=edge)
+    client.get("/me", headers=edge)
+    client.get("/login", headers=edge)
+    assert [fields["user_id"] for _, fields in seen.of("hublog.request")] == ["edge", "edge", "42"]
+    assert seen.one("shop.views")["user_id"] == "edge"
+
+
+@pytest.fixture
+def shop(make):
+    """An app without Flask-Login, which looks at the session of each request itself."""
+    app = make(LOG_SESSION_ID=True)
+
+    @app.get("/")
+    def index():
+        LOGGER.info("index")
+        return "ok"
+
+    return app
+
+
+def test_a_session_in_a_cookie_has_no_id_and_is_not_touched(shop, seen):
+    response = shop.test_client().get("/")
+    assert "Vary" not in response.headers
+    assert "session_id" not in seen.one("hublog.request")
+
+
+def test_a_session_that_the_server_keeps_is_shown_by_its_hash_and_not_touched(shop, seen):
+    shop.session_interface = StoredSessions()
+    response = shop.test_client().get("/")
+    expected = hashlib.blake2b(b"s" * 32, digest_size=16).hexdigest()
+    found = [seen.one(name)["session_id"] for name in ("shop.views", "hublog.request")]
+    assert found == [expected] * 2
+    assert shop.session_interface.seen == [(False, False)]
+    assert "Vary" not in response.headers
+    assert "s" * 32 not in str(seen.records)
+
+
+def test_a_session_is_not_shown_unless_that_is_set(make, seen):
+    app = make()
+    app.session_interface = StoredSessions()
+    app.add_url_rule("/", view_func=lambda: "ok")
+    app.test_client().get("/")
+    assert "session_id" not in seen.one("hublog.request")
