@@ -60,13 +60,16 @@ def request_fields(
     fields["request_id"] = found
     fields["http_method"] = method[:_METHOD_MAX]
     fields["http_path"] = path[:PATH_MAX]
-    known: dict[str, object] = {
-        "http_host": host[:_HOST_MAX],
-        "http_query": query[:QUERY_MAX] if settings.query else "",
-        "http_user_agent": (headers("User-Agent") or "")[:_USER_AGENT_MAX],
-        "client_ip": _client(settings, headers, remote_address),
-    }
-    fields.update({name: value for name, value in known.items() if value})
+    if host:
+        fields["http_host"] = host[:_HOST_MAX]
+    if query and settings.query:
+        fields["http_query"] = query[:QUERY_MAX]
+    agent = headers("User-Agent")
+    if agent:
+        fields["http_user_agent"] = agent[:_USER_AGENT_MAX]
+    client = _client(settings, headers, remote_address)
+    if client:
+        fields["client_ip"] = client
     fields.update(size_field("http_request_size", headers("Content-Length")))
     correlation = valid_id(headers("X-Correlation-ID"))
     if correlation and correlation not in (found, fields["trace_id"]):
@@ -146,6 +149,7 @@ def _client(settings: RequestSettings, headers: Headers, remote_address: str) ->
     return client_address(forwarded, remote_address, trusted_proxies=proxies)
 
 
+@lru_cache(maxsize=1_024)
 def _address(hop: str) -> str:
     """Return the address of a hop, or an empty text where it has none."""
     text = hop

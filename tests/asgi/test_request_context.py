@@ -1,0 +1,436 @@
+"""An ASGI application, wrapped: requests and websockets of whatever framework is inside."""
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+from tests.seen import Seen
+
+import hublog
+from hublog.asgi import lifespan, request_context
+from hublog.capture import context
+
+LOGGER = logging.getLogger("shop.views")
+
+
+@pytest.fixture
+def seen():
+    handler, root = Seen(), logging.getLogger()
+    level, token = root.level, context.enter({})
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    yield handler
+    context.leave(token)
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+class Client:
+    """One connection to an application.
+
+    Attributes:
+        sent: what the application has said.
+    """
+
+    def __init__(self, app, kind="http", *, spec="2.3", **known):
+        self.app = app
+        self.sent = []
+        self.left = asyncio.Event()
+        self.scope = {
+            "type": kind,
+            "asgi": {"version": "3.0", "spec_version": spec},
+            "method": "GET",
+            "path": "/orders/7",
+            "query_string": b"a=1",
+            "headers": [(b"host", b"shop.example"), (b"x-request-id", b"abc"), (b"user-agent", b"tester")],
+            "client": ("192.0.2.1", 4711),
+            **known,
+        }
+        self._said = asyncio.Queue()
+
+    def say(self, kind, **known):
+        self._said.put_nowait({"type": kind, **known})
+
+    async def receive(self):
+        return await self._said.get()
+
+    async def send(self, message):
+        self.sent.append(message)
+
+    async def run(self):
+        await self.app(self.scope, self.receive, self.send)
+
+    def headers(self):
+        [start] = [message for message in self.sent if "headers" in message]
+        return start["headers"]
+
+
+def run(app, kind="http", *, says=(), **known):
+    async def main():
+        client = Client(request_context(app), kind, **known)
+        for message in says:
+            client.say(**message)
+        try:
+            await asyncio.wait_for(client.run(), 10)
+        finally:
+            assert context.bound() == {}
+        return client
+
+    return asyncio.run(main())
+
+
+def told(seen):
+    fields = seen.one("hublog.request")
+    return fields["http_status_code"], fields["levelname"], fields["event_name"]
+
+
+def answering(status=200, parts=(b"ok",), headers=()):
+    async def app(scope, receive, send):
+        LOGGER.info("serving")
+        hublog.bind(tenant_id="acme")
+        await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+        for part in parts:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body"})
+
+    return app
+
+
+@pytest.mark.parametrize(("status", "level"), [(200, "INFO"), (404, "WARNING"), (503, "ERROR")])
+def test_a_request_has_its_fields_its_id_and_one_record(seen, status, level):
+    client = run(answering(status, [b"ab", b"c"], [(b"content-type", b"text/plain")]))
+    fields = seen.one("shop.views")
+    names = ("request_id", "http_method", "http_path", "http_host", "client_ip", "http_user_agent")
+    assert [fields[name] for name in names] == [
+        "abc",
+        "GET",
+        "/orders/7",
+        "shop.example",
+        "192.0.2.1",
+        "tester",
+    ]
+    assert told(seen) == (status, level, "request.finished")
+    end = seen.one("hublog.request")
+    assert (end["http_response_size"], end["tenant_id"]) == (3, "acme")
+    assert client.headers() == [
+        (b"content-type", b"text/plain"),
+        (b"x-request-id", b"abc"),
+        (b"access-control-expose-headers", b"X-Request-ID"),
+    ]
+
+
+def test_lists_of_exposed_headers_become_one(seen):
+    name = b"Access-Control-Expose-Headers"
+    client = run(answering(headers=[(name, b"X-Total"), (b"x-request-id", b"own"), (name, b"X-Pages")]))
+    assert client.headers() == [
+        (b"x-request-id", b"abc"),
+        (b"access-control-expose-headers", b"X-Total, X-Pages, X-Request-ID"),
+    ]
+
+
+def test_headers_that_came_several_times_are_joined(seen, monkeypatch):
+    monkeypatch.setenv("LOG_TRUSTED_PROXIES", "2")
+    monkeypatch.setenv("LOG_REQUEST_QUERY", "true")
+    run(answering(), headers=[(b"x-forwarded-for", b"203.0.113.7"), (b"x-forwarded-for", b"10.0.0.1:80")])
+    fields = seen.one("hublog.request")
+    assert (fields["client_ip"], fields["http_query"]) == ("203.0.113.7", "a=1")
+
+
+def test_an_application_that_raises_is_told_and_goes_on(seen):
+    async def app(scope, receive, send):
+        raise LookupError("broken")
+
+    with pytest.raises(LookupError):
+        run(app)
+    assert told(seen) == (500, "ERROR", "request.finished")
+
+
+def test_an_application_that_says_nothing_is_an_error(seen):
+    async def app(scope, receive, send):
+        pass
+
+    run(app)
+    assert told(seen) == (500, "ERROR", "request.finished")
+
+
+def test_a_client_that_left_before_the_end_is_told_once(seen):
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"abc", "more_body": True})
+        assert (await receive())["type"] == "http.disconnect"
+
+    run(app, says=[{"kind": "http.disconnect"}])
+    assert told(seen) == (499, "WARNING", "request.cancelled")
+    assert seen.one("hublog.request")["http_response_size"] == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("http", (499, "WARNING", "request.cancelled")), ("websocket", (101, "WARNING", "websocket.closed"))],
+)
+def test_what_the_server_cancels_is_told_once(seen, kind, expected):
+    async def main():
+        begun = asyncio.Event()
+
+        async def app(scope, receive, send):
+            if kind == "websocket":
+                await send({"type": "websocket.accept"})
+            begun.set()
+            await asyncio.Event().wait()
+
+        task = asyncio.ensure_future(Client(request_context(app), kind).run())
+        await asyncio.wait_for(begun.wait(), 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert told(seen) == expected
+
+
+def test_work_after_the_response_has_the_fields_and_no_second_record(seen):
+    async def app(scope, receive, send):
+        await answering()(scope, receive, send)
+        LOGGER.info("background")
+        raise LookupError("in the background")
+
+    with pytest.raises(LookupError):
+        run(app)
+    assert [fields["request_id"] for _, fields in seen.of("shop.views")] == ["abc"] * 2
+    assert told(seen) == (200, "INFO", "request.finished")
+
+
+def test_a_file_that_the_server_sends_by_itself_ends_the_request(seen):
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.pathsend", "path": "/x"})
+
+    run(app)
+    assert told(seen) == (200, "INFO", "request.finished")
+
+
+@pytest.mark.parametrize("message", [{"type": "http.response.start"}, {"type": "odd"}, {}])
+def test_an_odd_message_reaches_the_server_as_it_is(seen, message):
+    async def app(scope, receive, send):
+        await send(message)
+
+    client = run(app)
+    assert client.sent == [message]
+    seen.one("hublog.request")
+
+
+@pytest.mark.parametrize("scope", [{"client": None}, {"headers": None, "path": ""}, {"query_string": None}])
+def test_a_scope_with_little_in_it_is_served(seen, scope):
+    run(answering(), **scope)
+    assert told(seen)[0] == 200
+
+
+def test_other_kinds_of_scope_pass_untouched(seen):
+    scopes = []
+
+    async def app(scope, receive, send):
+        scopes.append(scope)
+
+    client = Client(request_context(app), "lifespan")
+    asyncio.run(client.run())
+    assert scopes == [client.scope]
+    assert scopes[0] is client.scope
+    assert seen.records == []
+
+
+def test_it_goes_inside_of_lifespan_and_twice_is_once(seen):
+    run(lifespan(request_context(request_context(answering()))))
+    assert told(seen) == (200, "INFO", "request.finished")
+
+
+# Websockets
+
+
+def socket_that(*says, wait=True):
+    async def app(scope, receive, send):
+        await receive()
+        for message in says:
+            await send(message)
+            LOGGER.info("said")
+        while wait and (await receive())["type"] != "websocket.disconnect":
+            LOGGER.info("heard")
+
+    return app
+
+
+CONNECT = {"kind": "websocket.connect"}
+ACCEPT = {"type": "websocket.accept"}
+
+
+@pytest.mark.parametrize(("code", "shown"), [(1001, 1001), (None, 1005), (4000, 4000)])
+def test_a_websocket_has_its_fields_for_its_whole_life_and_one_record_at_its_end(seen, code, shown):
+    says = [
+        CONNECT,
+        {"kind": "websocket.receive", "text": "hi"},
+        {"kind": "websocket.disconnect", "code": code},
+    ]
+    run(socket_that(ACCEPT), "websocket", says=says)
+    assert [(message, fields["request_id"]) for message, fields in seen.of("shop.views")] == [
+        ("said", "abc"),
+        ("heard", "abc"),
+    ]
+    assert told(seen) == (101, "INFO", "websocket.closed")
+    fields = seen.one("hublog.request")
+    assert (fields["close_code"], fields["record_type"], fields["http_path"]) == (
+        shown,
+        "request",
+        "/orders/7",
+    )
+
+
+@pytest.mark.parametrize(
+    ("says", "status", "code"),
+    [
+        ([ACCEPT, {"type": "websocket.close", "code": 4001}], 101, 4001),
+        ([ACCEPT, {"type": "websocket.close"}], 101, 1000),
+        ([{"type": "websocket.close"}], 403, 1000),
+        (
+            [
+                {"type": "websocket.http.response.start", "status": 429, "headers": []},
+                {"type": "websocket.http.response.body", "body": b"slow down"},
+            ],
+            429,
+            None,
+        ),
+    ],
+)
+def test_the_application_closes_or_refuses(seen, says, status, code):
+    run(socket_that(*says, wait=False), "websocket", says=[CONNECT])
+    fields = seen.one("hublog.request")
+    assert (fields["http_status_code"], fields.get("close_code")) == (status, code)
+    assert fields["levelname"] == ("INFO" if status == 101 else "WARNING")
+
+
+def test_a_websocket_that_fails_is_an_error(seen):
+    async def app(scope, receive, send):
+        await send(ACCEPT)
+        raise LookupError("broken")
+
+    with pytest.raises(LookupError):
+        run(app, "websocket")
+    assert told(seen) == (500, "ERROR", "websocket.closed")
+    assert seen.one("hublog.request")["close_code"] == 1011
+
+
+@pytest.mark.parametrize(("spec", "has_id"), [("2.0", False), ("2.1", True), ("2.10", True), ("odd", False)])
+def test_a_websocket_carries_the_id_where_the_server_takes_headers(seen, spec, has_id):
+    client = run(socket_that(ACCEPT, wait=False), "websocket", says=[CONNECT], spec=spec)
+    assert (
+        (b"x-request-id", b"abc") in client.sent[0].get("headers", []) if has_id else client.sent == [ACCEPT]
+    )
+
+
+# Django inside
+
+DJANGO = """
+import asyncio, json, logging, sys
+import django
+from django.conf import settings
+settings.configure(
+    SECRET_KEY="test", ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, EVENTHUB_LOGGING_ENABLED=False,
+    LOG_REQUEST_ID_HEADER="X-Trace-Key", LOGGING_CONFIG=None,
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    INSTALLED_APPS=["hublog.django"], MIDDLEWARE=["hublog.django.middleware.RequestContextMiddleware"],
+)
+import hublog
+from asgiref.sync import sync_to_async
+from django.core.asgi import get_asgi_application
+from django.db import connection
+from django.http import HttpResponse, StreamingHttpResponse
+from django.urls import path
+from hublog.asgi import request_context
+from hublog.capture import context
+
+def select():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+def view(request, number):
+    hublog.bind(tenant_id="acme")
+    logging.getLogger("shop").info("view")
+    select()
+    return HttpResponse("ok")
+
+async def aview(request, number):
+    hublog.bind(tenant_id="acme")
+    logging.getLogger("shop").info("view")
+    await sync_to_async(select)()
+    return HttpResponse("ok")
+
+async def stream(request, number):
+    hublog.bind(tenant_id="acme")
+    await sync_to_async(select)()
+    async def parts():
+        yield b"o"
+        yield b"k"
+    return StreamingHttpResponse(parts())
+
+async def broken(request, number):
+    hublog.bind(tenant_id="acme")
+    await sync_to_async(select)()
+    raise LookupError
+
+urlpatterns = [
+    path("view/<int:number>/", view), path("aview/<int:number>/", aview),
+    path("stream/<int:number>/", stream), path("broken/<int:number>/", broken),
+]
+rows = []
+
+class Keep(logging.Handler):
+    def emit(self, record):
+        rows.append({**context.bound(), **vars(record)})
+
+logging.getLogger().addHandler(Keep())
+logging.getLogger().setLevel("INFO")
+application = request_context(get_asgi_application())
+
+async def ask(where):
+    sent = []
+    body = [{"type": "http.request", "body": b"", "more_body": False}]
+    async def receive():
+        if body:
+            return body.pop()
+        await asyncio.Event().wait()
+    async def send(message):
+        sent.append(message)
+    headers = [(b"host", b"shop.example"), (b"x-trace-key", b"abc")]
+    scope = {"type": "http", "method": "GET", "path": where, "query_string": b"", "headers": headers}
+    await application(scope, receive, send)
+    return [value.decode() for name, value in sent[0]["headers"] if name.lower() == b"x-trace-key"]
+
+for where in ("/view/7/", "/aview/7/", "/stream/7/", "/broken/7/", "/nowhere/"):
+    rows.clear()
+    ids = asyncio.run(ask(where))
+    mine = [row for row in rows if row["name"] == "hublog.request"]
+    known = ("http_status_code", "http_route", "tenant_id", "db_query_count", "http_response_size")
+    logs = {row["request_id"] for row in rows}
+    print(json.dumps([ids, len(mine), *(mine[0].get(name) for name in known[:4]), sorted(logs)]))
+"""
+
+
+def test_djangos_middleware_inside_adds_to_the_one_record(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-c", DJANGO],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "LOG_DIR": str(tmp_path)},
+        timeout=60,
+    )
+    assert result.stderr == ""
+    assert result.stdout.splitlines() == [
+        '[["abc"], 1, 200, "/view/<int:number>/", "acme", 1, ["abc"]]',
+        '[["abc"], 1, 200, "/aview/<int:number>/", "acme", 1, ["abc"]]',
+        '[["abc"], 1, 200, "/stream/<int:number>/", "acme", 1, ["abc"]]',
+        '[["abc"], 1, 500, "/broken/<int:number>/", "acme", 1, ["abc"]]',
+        '[["abc"], 1, 404, null, null, 0, ["abc"]]',
+    ]
