@@ -30,15 +30,20 @@ class Order(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
 
 
+def forget():
+    for name, listener in engine_events._LISTENERS.items():
+        if event.contains(sqlalchemy.Engine, name, listener):
+            event.remove(sqlalchemy.Engine, name, listener)
+
+
 @pytest.fixture(autouse=True)
 def _listens_to_nothing(monkeypatch):
     """Find SQLAlchemy without our listeners, and leave it so."""
     monkeypatch.setattr(queries, "watched", set())
     monkeypatch.setattr(engine_events, "watched", queries.watched)
+    forget()
     yield
-    for name, listener in engine_events._LISTENERS.items():
-        if event.contains(sqlalchemy.Engine, name, listener):
-            event.remove(sqlalchemy.Engine, name, listener)
+    forget()
 
 
 @pytest.fixture
