@@ -87,6 +87,7 @@ def test_memory_beyond_the_queue_fails_unless_the_application_takes_it_without_u
     found = seen()
     found.costs = [Cost(calls=1, p99_us=1, max_us=1, start_kib=20 << 10, peak_kib=120 << 10)]
     assert complaints(found) == ["memory grew by 100 MiB, allowed are 64 MiB"]
+    assert complaints(found, Expect(memory_kib=None)) == []
     found.base_peak_kib = 70 << 10
     assert complaints(found) == []
 
