@@ -93,6 +93,25 @@ def test_the_doctor_looks_at_the_log_files_of_the_project(connected, tmp_path):
     assert "fail  log file" in out
 
 
+def test_what_logging_gives_the_handler_wins_as_it_does_for_the_handler(tmp_path):
+    with LocalHub({"audit": 1}) as hub:
+        given = {"connection_string": hub.connection_string(), "eventhub_name": "audit", "level": "INFO"}
+        handlers = {"hub": {"class": "hublog.EventHubHandler", **given}}
+        changed = {
+            "EVENTHUB_LOGGING_ENABLED": True,
+            "EVENTHUB_NAMESPACE_CONNECTION_STRING": NOBODY,
+            "EVENTHUB_LOG_SPOOL_DIR": str(tmp_path / "spool"),
+            "LOGGING": {"version": 1, "disable_existing_loggers": False, "handlers": handlers},
+        }
+        with override_settings(**changed):
+            status, out, _, _ = call("doctor", "--send")
+        assert (status, len(hub.events())) == (0, 1)
+        assert "event hub 'audit'" in out
+        handlers["other"] = {**handlers["hub"], "eventhub_name": "other"}
+        with override_settings(**changed):
+            assert call("doctor")[0] == 1  # there are two: what the settings say is tried
+
+
 def test_a_failure_is_a_command_error_with_the_status():
     with override_settings(EVENTHUB_LOGGING_ENABLED=True, EVENTHUB_NAMESPACE_CONNECTION_STRING=NOBODY):
         status, out, _, text = call("doctor", json=True)

@@ -50,7 +50,7 @@ def hub():
 def doctor(tmp_path, capfd):
     """Examine settings; whatever is told of them, no secret is in it."""
 
-    def look(connection="", *, is_sent=False, options=None, budget=None, secret=KEY, **settings):
+    def look(connection="", *, is_sent=False, options=None, budget=None, secret=KEY, parts=None, **settings):
         environ = {
             "EVENTHUB_NAMESPACE_CONNECTION_STRING": connection,
             "EVENTHUB_LOGS_NAME": "logs",
@@ -59,10 +59,10 @@ def doctor(tmp_path, capfd):
         }
         patient = Patient(
             reading=read_settings(environ=environ),
-            look_at_spool=_look_at_spool,
             is_sent=is_sent,
             client_options=options or {},
             budget=Budget(**(budget or {})),
+            **{"look_at_spool": _look_at_spool, **(parts or {})},
         )
         found = Examination(list(examine(patient)))
         told = capfd.readouterr()

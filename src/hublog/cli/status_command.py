@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,8 +49,8 @@ def _look(options: argparse.Namespace, caller: Caller, pause: Callable[[float], 
 
     reading = caller.read(options.config)
     settings = reading.settings
-    root, waiting, trouble = settings.spool_dir, None, ""
-    if root.exists():
+    root, waiting, trouble = settings.spool_dir.absolute(), None, ""
+    if os.path.lexists(root):
         try:
             waiting = waiting_in(root)
             if waiting.stranded:
@@ -78,4 +79,4 @@ def _log_files(caller: Caller, settings: Settings) -> list[Path]:
 
     if caller.find_log_files is not None:
         return list(caller.find_log_files(settings))
-    return [settings.log_dir / file_name()] if settings.file.enabled else []
+    return [(settings.log_dir / file_name()).absolute()] if settings.file.enabled else []

@@ -11,9 +11,11 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 
 from hublog.handler import EventHubHandler
+from hublog.settings import SETTINGS
 
 #: What a handler has besides its own keywords.
 _COMMON: Final = frozenset({"class", "()", "level", "filters", "formatter", "framework"})
+_FIELDS: Final = frozenset(setting.field for setting in SETTINGS if setting.section == "eventhub_logging")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,12 @@ class LoggingDict:
     def keywords_of(self, handler: str) -> dict[str, object]:
         """Return what is given to a handler alone."""
         return {str(key): value for key, value in self.handlers[handler].items() if key not in _COMMON}
+
+    def hub_keywords(self) -> dict[str, object]:
+        """Return what is given to our handlers, if all of them are given the same; else nothing."""
+        given = [self.keywords_of(handler) for handler in self.of_class(EventHubHandler)]
+        found = [{name: value for name, value in each.items() if name in _FIELDS} for each in given]
+        return found[0] if found and all(each == found[0] for each in found) else {}
 
     def file_of(self, handler: str) -> Path | None:
         """Return the file that a handler writes; None for handlers of another kind."""

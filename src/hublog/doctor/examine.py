@@ -10,18 +10,16 @@ from typing import Final
 
 from hublog._version import __version__
 from hublog.configure.handlers import file_name
+from hublog.doctor.disk import LookAtSpool, look_at_files, look_at_spool
 from hublog.doctor.hub import look_at_hub
-from hublog.doctor.limits import Budget
+from hublog.doctor.limits import Budget, TookTooLongError, within
 from hublog.doctor.network import look_at_network
-from hublog.doctor.places import why_no_log_file, why_no_spool
 from hublog.doctor.result import Result, Status, fail, ok, warn
 from hublog.doctor.target import Target, secrets_of, target_of
 from hublog.doctor.words import destinations_text, has_destination, target_text
+from hublog.errors import HublogError
 from hublog.servers import advice
 from hublog.settings import Reading, Settings, SpoolMode
-
-#: Tells what waits in a spool; the root is there.
-LookAtSpool = Callable[[Path], Result]
 
 _PACKAGES: Final = {"": (), "django": ("Django",), "flask": ("Flask",)}
 _NOT_CONFIGURED: Final = (
@@ -68,10 +66,27 @@ def _steps(patient: Patient) -> Iterator[Result]:
     yield _versions(patient.framework)
     yield from _settings(patient.reading)
     yield _destinations(settings)
-    yield from _way(patient, settings)
-    yield from _places(patient, settings)
-    yield from _server(settings)
-    yield from patient.find_results()
+    yield from _guarded("way", _way(patient, settings))
+    yield from _guarded("disk", _places(patient, settings))
+    yield from _guarded("server", _server(settings))
+    yield from _guarded(patient.framework, _framework(patient))
+
+
+def _guarded(what: str, steps: Iterator[Result]) -> Iterator[Result]:
+    """Yield results; what nobody has thought of ends these steps, and not the others."""
+    try:
+        yield from steps
+    except HublogError as error:
+        yield fail(what, str(error), "Change what it says, and try again.")
+    except Exception as error:  # noqa: BLE001  # a text of unknown origin may hold anything
+        yield fail(what, f"a step ended with {type(error).__name__}", "Please report this to hublog.")
+
+
+def _framework(patient: Patient) -> Iterator[Result]:
+    try:
+        yield from within(patient.budget.open_s(), patient.find_results)
+    except TookTooLongError:
+        yield fail(patient.framework, "its checks did not end in time", "See what they are waiting for.")
 
 
 def _versions(framework: str) -> Result:
@@ -153,32 +168,12 @@ def _roots(patient: Patient) -> str:
 def _places(patient: Patient, settings: Settings) -> Iterator[Result]:
     hub = settings.eventhub
     if hub.enabled and hub.spool is not SpoolMode.MEMORY:
-        yield from _spool(patient, settings.spool_dir)
+        yield look_at_spool(settings.spool_dir, patient.look_at_spool, patient.budget)
     if patient.find_log_files is not None:
         paths = list(patient.find_log_files(settings))
     else:
         paths = [settings.log_dir / file_name()] if settings.file.enabled else []
-    for path in paths:
-        reason = why_no_log_file(path)
-        if reason:
-            hint = "Make its directory writable, change LOG_DIR or set FILE_LOGGING_ENABLED=false."
-            yield fail("log file", f"{path} cannot be written: {reason}", hint)
-        else:
-            yield ok("log file", f"{path} can be written")
-
-
-def _spool(patient: Patient, root: Path) -> Iterator[Result]:
-    reason = why_no_spool(root)
-    if reason:
-        hint = (
-            "It must be a directory on a local disk that belongs to the user of the process; change it, or"
-            " set EVENTHUB_LOG_SPOOL_DIR. Until then records wait in memory only."
-        )
-        yield fail("spool", f"{root} cannot be used: {reason}", hint)
-    elif root.exists():
-        yield patient.look_at_spool(root)
-    else:
-        yield ok("spool", f"{root} can be made; nothing waits")
+    yield from look_at_files(paths, patient.budget)
 
 
 def _server(settings: Settings) -> Iterator[Result]:

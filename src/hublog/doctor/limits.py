@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-#: All steps together, in seconds; a start script or a person waits so long.
-ALL_S: Final = 28.0
+#: All steps together, in seconds; a start script or a person waits so long. Half a minute with the rest.
+ALL_S: Final = 25.0
+#: What each step has in any case, so that one of the first does not make the last ones fail.
+LEAST_S: Final = 0.5
 #: One look-up, one connection, one handshake.
 STEP_S: Final = 5.0
 #: The client's own way to an open link: connection, token, link; signing in takes longer than the rest.
@@ -80,4 +82,4 @@ class Budget:
         return min(self._open_s, self._left_s())
 
     def _left_s(self) -> float:
-        return max(self._end_mono - self._now(), 0.0)
+        return max(self._end_mono - self._now(), LEAST_S)

@@ -57,7 +57,7 @@ def _look_up(target: Target, budget: Budget) -> tuple[list[str], Result]:
         addresses = within(limit_s, resolve)
     except TookTooLongError:
         return [], fail("dns", f"{target.host} was not resolved within {limit_s:.0f} s", _NAME_HINT)
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError, OverflowError) as error:  # a name that no name can be is one of these
         return [], fail("dns", f"{target.host} does not resolve ({_why(error)})", _NAME_HINT)
     shown = ", ".join(addresses[:_SHOWN_ADDRESSES])
     more = f" and {len(addresses) - _SHOWN_ADDRESSES} more" if len(addresses) > _SHOWN_ADDRESSES else ""
@@ -77,7 +77,7 @@ def _connect(target: Target, addresses: list[str], budget: Budget) -> Result:
     except (TookTooLongError, TimeoutError):
         why = f"no answer from {target.host} on port {target.port} within {limit_s:.0f} s"
         return fail("tcp", why, _port_hint(target, is_refused=False))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         why = f"{target.host} takes no connection on port {target.port} ({_why(error)})"
         return fail("tcp", why, _port_hint(target, is_refused=isinstance(error, ConnectionRefusedError)))
     return ok("tcp", f"connected to {address}, port {target.port}", seconds=time.monotonic() - begun)

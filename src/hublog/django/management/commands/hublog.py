@@ -14,7 +14,7 @@ from hublog.django.checks import CHECKS, run_all
 from hublog.django.logging_dict import read_logging
 from hublog.django.project import lookup
 from hublog.doctor import Result, Status
-from hublog.settings import Settings
+from hublog.settings import Reading, Settings, read_settings
 
 #: These are steps of the doctor in any case.
 _STEPS: Final = frozenset(f"hublog.{number}" for number in ("E001", "E003", "W009", "W010", "W011", "W012"))
@@ -83,6 +83,11 @@ class _Caller(Caller):
     find_results: Any = _results_of_checks
     find_log_files: Any = _log_files
     told: list[str] = field(default_factory=list)
+
+    def read(self, document: Path | None) -> Reading:
+        """Read the settings as the handler of ``LOGGING`` does: what it is given wins."""
+        arguments = {"eventhub_logging": read_logging().hub_keywords()}
+        return read_settings(arguments, framework=lookup, document=document)
 
     def tell(self, text: str) -> None:
         """Tell the operator something."""
