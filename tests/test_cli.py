@@ -231,6 +231,14 @@ def test_settings_never_shows_a_secret(environ, capsys):
     assert re.search(r"EVENTHUB_NAMESPACE_CONNECTION_STRING +\(set, hidden\)", told.out)
 
 
+@pytest.mark.parametrize("command", ["settings", "doctor", "status"])
+def test_a_terminal_that_knows_ascii_only_is_no_failure(command, tmp_path):
+    environ = {"LOG_DIR": str(tmp_path / "prot\u00e9g\u00e9"), "EVENTHUB_LOGGING_ENABLED": "false"}
+    found = run(command, env=os.environ | environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"})
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "prot\\xe9g\\xe9" in found.stdout
+
+
 def test_settings_reads_a_yaml_file(environ, capsys, tmp_path):
     (tmp_path / "config.yaml").write_text("logging:\n  eventhub_logging:\n    batch_size: 5\n")
     assert main(["settings", "--config", str(tmp_path / "config.yaml")]) == 0

@@ -4,6 +4,7 @@ import argparse
 from typing import Final
 
 from hublog.cli.caller import OK, Caller
+from hublog.doctor.report import printable
 from hublog.errors import SettingsError
 from hublog.settings import SETTINGS, Setting, Settings
 
@@ -20,7 +21,8 @@ def run_settings(options: argparse.Namespace, caller: Caller) -> int:
     rows = [(setting.name, _shown(setting, reading.settings), setting.meaning) for setting in SETTINGS]
     name_width, value_width = (max(len(row[column]) for row in rows) for column in (0, 1))
     for name, value, meaning in rows:
-        caller.out.write(f"{name:<{name_width}}  {value:<{value_width}}  {meaning}\n")
+        line = f"{name:<{name_width}}  {value:<{value_width}}  {meaning}\n"
+        caller.out.write(printable(line, caller.out))
     caller.out.flush()
     if reading.problems:
         raise SettingsError(reading.problems)
