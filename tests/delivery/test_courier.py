@@ -675,3 +675,38 @@ class AnyOrder(RuleBasedStateMachine):
 
 TestAnyOrder = AnyOrder.TestCase
 TestAnyOrder.settings = hypothesis_settings(max_examples=100, stateful_step_count=40, deadline=None)
+
+
+# A pause.
+
+
+def test_a_paused_courier_takes_no_send_and_connects_nowhere_until_it_goes_on(rig):
+    rig.offer().finish()
+    assert rig.outcome().error is None
+    rig.courier.pause()
+    assert rig.senders[0].is_closed()
+    assert not rig.courier.start()
+    assert not rig.courier.offer([b"body"], {})
+    assert len(rig.senders) == 1
+    rig.courier.resume()
+    rig.offer().finish()
+    assert rig.outcome().error is None
+    assert len(rig.senders) == 2
+
+
+def test_a_send_under_way_ends_in_the_pause_and_its_outcome_is_there(rig):
+    sender = rig.offer()
+    rig.courier.pause()
+    assert rig.courier.is_busy
+    sender.finish(2)
+    assert rig.outcome().accepted == 2
+
+
+def test_a_thread_that_is_paused_before_it_had_its_sender_does_not_connect(rig):
+    rig.gate.clear()
+    assert rig.courier.start()
+    rig.courier.pause()
+    rig.gate.set()
+    for thread in sending_threads():
+        thread.join(LIMIT_S)
+    assert rig.opened.empty()

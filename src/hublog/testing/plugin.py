@@ -3,6 +3,7 @@
 Pytest loads it in every run where hublog is installed, so it imports nothing before the fixture is used.
 """
 
+import logging
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -35,6 +36,8 @@ def hublog_records(request: pytest.FixtureRequest) -> Iterator["RecordedLogs"]:
     marker = request.node.get_closest_marker("hublog")
     level = (marker.kwargs.get("level") if marker else None) or request.config.getini("hublog_level") or None
     failure = ""
+    if "caplog" in request.fixturenames:
+        _show_level(request.getfixturevalue("caplog"))
     try:
         with capture_records(level=level) as records:
             yield records
@@ -42,6 +45,14 @@ def hublog_records(request: pytest.FixtureRequest) -> Iterator["RecordedLogs"]:
         failure = str(error)
     if failure:
         pytest.fail(failure, pytrace=False)
+
+
+def _show_level(caplog: pytest.LogCaptureFixture) -> None:
+    """Let caplog note the level of the root logger: it brings back, after us, what it saw first."""
+    level, disabled = caplog.handler.level, logging.root.manager.disable
+    caplog.set_level(logging.root.level)
+    caplog.handler.setLevel(level)
+    logging.disable(disabled)
 
 
 @pytest.hookimpl(tryfirst=True)
