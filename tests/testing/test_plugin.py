@@ -45,13 +45,9 @@ def test_a_suite_that_does_not_use_it_runs_as_ever(run):
     result.assert_outcomes(passed=1)
 
 
-def test_a_run_without_it_runs(run):
-    run("def test_it(): pass", "-p", "no:hublog").assert_outcomes(passed=1)
-
-
-def test_a_run_without_it_says_that_the_fixture_is_missing(run):
-    result = run("def test_it(hublog_records): pass", "-p", "no:hublog")
-    result.assert_outcomes(errors=1)
+def test_a_run_without_it_runs_and_says_that_the_fixture_is_missing(run):
+    result = run("def test_that(): pass\ndef test_it(hublog_records): pass", "-p", "no:hublog")
+    result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["*fixture 'hublog_records' not found*"])
 
 
@@ -68,24 +64,16 @@ print([name for name in {HEAVY!r} if name in sys.modules], sorted(set(sys.module
     assert found.stdout == "[] ['hublog.testing', 'hublog.testing.plugin']\n"
 
 
-SUITE = """
-    import logging, pytest
+def test_each_test_has_its_own_records_in_each_worker_of_xdist(run):
+    source = """
+        import logging, pytest
 
-    log = logging.getLogger("shop")
-
-    @pytest.mark.parametrize("number", range(20))
-    def test_each_test_has_its_own_records(hublog_records, number):
-        log.info("order %d", number)
-        assert hublog_records.messages == [f"order {number}"]
-"""
-
-
-def test_each_test_has_its_own_records(run):
-    run(SUITE).assert_outcomes(passed=20)
-
-
-def test_the_workers_of_xdist_run_it(run):
-    run(SUITE, "-n", "2").assert_outcomes(passed=20)
+        @pytest.mark.parametrize("number", range(20))
+        def test_it(hublog_records, number):
+            logging.getLogger("shop").info("order %d", number)
+            assert hublog_records.messages == [f"order {number}"]
+    """
+    run(source, "-n", "2").assert_outcomes(passed=20)
 
 
 def test_the_level_comes_from_the_marker_then_the_file_then_the_environment(run, pytester, monkeypatch):
