@@ -16,6 +16,7 @@ from tests.delivery.interruptions import each_exception, each_interruption
 from hublog.capture import context, tail
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.record_ids import BlankIds, RecordIds
+from hublog.capture.threads import carry, detached
 from hublog.settings import ServiceSettings
 
 LEVELS = st.sampled_from([logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR])
@@ -161,25 +162,69 @@ def test_what_a_thread_with_the_requests_context_logs_is_kept_and_goes_at_once_a
     assert (kit.messages, left_out(kit)) == (["late"], 1)
 
 
-def test_an_error_of_a_thread_that_has_the_requests_fields_alone_releases_it():
+def in_thread(work):
+    thread = threading.Thread(target=contextvars.Context().run, args=(work,))
+    thread.start()
+    thread.join()
+
+
+def test_what_a_thread_with_the_requests_fields_logs_belongs_to_the_request():
+    kit = make_kit()
+    scope = begin(kit)
+    in_thread(carry(lambda: kit.log("a")))
+    in_thread(lambda: kit.log("outside"))
+    late = carry(lambda: kit.log("late"))
+    assert kit.messages == ["outside"]
+    end(kit, scope, has_failed=True)
+    in_thread(late)
+    assert kit.messages == ["outside", "a", "late"]
+
+
+def test_an_error_of_a_thread_that_has_the_requests_fields_releases_it_and_no_other():
     kit = make_kit()
     scopes = [begin(kit)]
     kit.log("a")
-    fields = dict(context.bound())
-
-    def work():
-        with_fields = context.enter(fields)
-        kit.log("broken", level=logging.ERROR)
-        context.leave(with_fields)
-
-    thread = threading.Thread(target=contextvars.Context().run, args=(work,))
+    fail = carry(lambda: kit.log("broken", level=logging.ERROR))
     scopes.append(begin(kit))
     kit.log("of another")
-    thread.start()
-    thread.join()
+    in_thread(fail)
     assert kit.messages == ["a", "broken"]
     for scope in reversed(scopes):
         end(kit, scope)
+
+
+def test_requests_that_a_client_gives_one_id_are_kept_apart_and_an_error_in_a_thread_releases_all():
+    kit = make_kit()
+    scopes = [begin(kit, request_id="same") for _ in range(3)]
+    kit.log("of the third")
+    in_thread(carry(lambda: kit.log("of whichever")))
+    end(kit, scopes.pop())
+    kit.log("of the second")
+    assert (kit.messages, left_out(kit)) == (["of whichever"], 1)
+    in_thread(carry(lambda: kit.log("broken", level=logging.ERROR)))
+    assert kit.messages == ["of whichever", "of the second", "broken"]
+    while scopes:
+        end(kit, scopes.pop())
+    assert kit.volume.tail._by_id == {}
+
+
+@pytest.mark.parametrize("bound", [None, 7, ["x"], "own"])
+def test_a_request_id_that_the_application_binds_itself_is_borne(bound):
+    kit = make_kit()
+    scope = begin(kit)
+    context.bind(request_id=bound)
+    kit.log("a")
+    end(kit, scope, has_failed=True)
+    assert kit.messages == ["a"]
+
+
+def test_what_is_logged_without_the_requests_fields_does_not_belong_to_it():
+    kit = make_kit()
+    scope = begin(kit)
+    with detached():
+        kit.log("detached")
+    end(kit, scope)
+    assert kit.messages == ["detached"]
 
 
 STEPS = st.lists(

@@ -21,10 +21,9 @@ def make_record(message="hello", *args, level=logging.INFO, name="shop", line=1,
     return record
 
 
-def make_scope(**known):
-    return RequestScope(
-        RequestSettings(), lambda name: None, **{"method": "GET", "path": "/", "now": FakeClock(), **known}
-    )
+def make_scope(*, request_id=None, **known):
+    known = {"method": "GET", "path": "/", "now": FakeClock(), **known}
+    return RequestScope(RequestSettings(), {"X-Request-ID": request_id}.get, **known)
 
 
 def error_of(message="broken", *, cause=None):

@@ -3,8 +3,7 @@
 import logging
 from typing import Final, NamedTuple
 
-#: What the names of our own loggers begin with: the record of a request among them, never kept or counted.
-OWN: Final = "hublog."
+_OWN: Final = "hublog."
 
 
 class Line(NamedTuple):
@@ -26,3 +25,8 @@ class Line(NamedTuple):
 def line_of(record: logging.LogRecord, data: bytes) -> Line:
     """Return the line of a record."""
     return Line(data, record.levelno, record.levelname, record.name)
+
+
+def is_own(logger: object) -> bool:
+    """Whether a logger is ours, as that of the request record is: never kept aside, counted or refused."""
+    return isinstance(logger, str) and logger.startswith(_OWN)

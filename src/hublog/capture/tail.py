@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from hublog.capture import context
-from hublog.capture.aside import OWN, Line, line_of
+from hublog.capture.aside import Line, is_own, line_of
 from hublog.capture.request import RequestScope, current_scope
 from hublog.tally import Tally
 
@@ -66,6 +66,8 @@ class Tail:
         self._ship = ship
         self._pid = os.getpid()
         self._open: dict[int, _Open] = {}
+        #: The same by the ids of the requests, which clients may choose, so that several may have one.
+        self._by_id: dict[str, dict[int, _Open]] = {}
         self._size = 0
         self.left_out = Tally()
         self.max_lines = 1_000
@@ -75,8 +77,10 @@ class Tail:
         """Keep aside what this request logs from now on."""
         key = id(scope)
         request = _Open()
-        request.scope = weakref.ref(scope, lambda _: self._thrown_away(key))
+        request_id = scope.request_id
+        request.scope = weakref.ref(scope, lambda _: self._thrown_away(key, request_id))
         self._open[key] = request
+        self._by_id.setdefault(request_id, {})[key] = request
 
     def end(self, scope: RequestScope, *, seconds: float, has_failed: bool) -> None:
         """Ship what this request has logged, or leave it out.
@@ -97,7 +101,7 @@ class Tail:
             while self._take(request) is not None:
                 self.left_out.add()
         # Last: if a signal handler has ended this in the middle, the rest is shipped with the scope's end.
-        self._open.pop(id(scope), None)
+        self._forget(id(scope), scope.request_id)
 
     def keeps(self, record: logging.LogRecord) -> bool:
         """Keep a record aside if it belongs to an open request and is not worth it yet.
@@ -105,12 +109,7 @@ class Tail:
         Returns:
             False when it is to be shipped; an ERROR then comes after all that its request has logged before.
         """
-        scope = current_scope()
-        if scope is None:
-            if record.levelno >= logging.ERROR and self._open:
-                self._release_by_id(context.bound().get("request_id"))
-            return False
-        request = self._open.get(id(scope))
+        request = self._request(record.levelno)
         if request is None:
             return False
         if record.levelno >= logging.ERROR:
@@ -118,13 +117,14 @@ class Tail:
             return False
         if record.levelno >= logging.WARNING or request.is_decided or self._size >= PROCESS_MAX_BYTES:
             return False
-        if record.name.startswith(OWN):
+        if is_own(record.name):
             return False
         self._add(request, line_of(record, self.encode(record)))
         return True
 
     def release_all(self) -> None:
         """Ship what is kept aside, and let the requests that are open now keep nothing more."""
+        self._by_id.clear()
         for key, request in list(self._open.items()):
             self._release(request)
             self._open.pop(key, None)
@@ -133,6 +133,23 @@ class Tail:
     def kept(self) -> int:
         """Lines that are kept aside now."""
         return sum(len(request.lines) for request in list(self._open.values()))
+
+    def _request(self, levelno: int) -> _Open | None:
+        """Return the open request whose fields are bound here, though it may be a thread that it started."""
+        request_id = context.bound().get("request_id")
+        if type(request_id) is not str:
+            return None
+        found = self._by_id.get(request_id)
+        same = list(found.values()) if found is not None else []
+        if len(same) == 1:
+            return same[0]
+        scope = current_scope()
+        if scope is not None:
+            return self._open.get(id(scope))
+        if levelno >= logging.ERROR:  # of one of them, and nobody knows which
+            for request in same:
+                self._release(request)
+        return None
 
     def _add(self, request: _Open, line: Line) -> None:
         size = len(line.data) + _OVERHEAD_BYTES
@@ -162,16 +179,17 @@ class Tail:
         while (line := self._take(request)) is not None:
             self._ship(line, is_deep)
 
-    def _release_by_id(self, request_id: object) -> None:
-        """Release the request that a thread works for which has its fields, but not its scope."""
-        for request in list(self._open.values()):
-            scope = request.scope() if request.scope is not None else None
-            if scope is not None and scope.request_id == request_id:
-                self._release(request)
+    def _forget(self, key: int, request_id: str) -> _Open | None:
+        same = self._by_id.get(request_id)
+        if same is not None:
+            same.pop(key, None)
+            if not same:
+                self._by_id.pop(request_id, None)
+        return self._open.pop(key, None)
 
-    def _thrown_away(self, key: int) -> None:
+    def _thrown_away(self, key: int, request_id: str) -> None:
         """Ship what a request has logged that nobody will end; runs in a finalizer, in whatever thread."""
-        request = self._open.pop(key, None)
+        request = self._forget(key, request_id)
         # A forked child throws its copies away: what is in them is its parent's to ship.
         if request is not None and os.getpid() == self._pid:
             self._release(request, is_deep=True)

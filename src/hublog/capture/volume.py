@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from time import monotonic
 
-from hublog.capture.aside import OWN, Line, line_of
+from hublog.capture.aside import Line, is_own, line_of
 from hublog.capture.rate import RateLimit
 from hublog.capture.record_ids import BlankIds, RecordIds
 from hublog.capture.repeats import Repeats, key_of
@@ -103,7 +103,7 @@ class Volume:
         """
         if self.is_tail_on and self.tail.keeps(record):
             return
-        if record.name.startswith(OWN):
+        if is_own(record.name):
             self._ship(line_of(record, self._encode(record)), is_deep)
             return
         repeats = self._repeats
