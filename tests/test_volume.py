@@ -454,22 +454,59 @@ for _ in range(3):
 """
 
 
-def test_the_exit_of_a_process_ships_what_is_kept_and_counted(tmp_path):
+def run(program, folder):
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", program],
         capture_output=True,
         text=True,
         timeout=60,
-        check=True,
-        cwd=tmp_path,
+        check=False,
+        cwd=folder,
         env={"PYTHONPATH": str(Path(__file__).parent.parent)},
     )
-    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def test_the_exit_of_a_process_ships_what_is_kept_and_counted(tmp_path):
+    found = [json.loads(line) for line in run(PROGRAM, tmp_path)]
     assert [(row["message"], row.get("extra", {}).get("repeat_count")) for row in found] == [
         ("again", None),
         ("kept", None),
         ("again", 2),
     ]
+
+
+GREENLETS = """
+from gevent import monkey
+monkey.patch_all()
+import gevent, json, logging
+from tests.test_volume import Shop, begin, end
+
+shop = Shop(0, tail_verbosity=True, collapse_seconds=0.2)
+
+def serve(number):
+    scope = begin()
+    for turn in range(5):
+        shop.logger.info("small %d", number)
+        shop.logger.warning("large")
+        gevent.sleep(0)
+    end(scope, 500 if number == 7 else 200)
+
+gevent.joinall([gevent.spawn(serve, number) for number in range(50)], raise_error=True)
+assert shop.sender.wait_for(2)
+rows = shop.rows
+print(json.dumps([row["message"] for row in rows if row["message"] != "large"]))
+print(sum(row.get("extra", {}).get("repeat_count", 1) for row in rows if row["message"] == "large"))
+print(json.dumps({str(reason): number for reason, number in shop.stats.dropped.items()}))
+"""
+
+
+def test_greenlets_keep_apart_what_they_log(tmp_path):
+    messages, large, dropped = map(json.loads, run(GREENLETS, tmp_path))
+    assert messages == ["small 7"] * 5
+    assert large == 250
+    assert dropped["held_back"] == 49 * 5
 
 
 # Applications

@@ -11,7 +11,7 @@ from tests.capture.volume_kit import Kit, error_of, make_record, make_scope
 from tests.delivery import interruptions
 from tests.delivery.interruptions import each_interruption
 
-from hublog.capture import context
+from hublog.capture import context, foreign
 from hublog.capture.repeats import KEYS_MAX, LINES_MAX_BYTES, key_of
 
 AT = 1_700_000_000.25
@@ -200,6 +200,44 @@ def test_records_that_differ_in_anything_of_their_own_are_not_equal():
     assert len(kit.lines) == len(VARIANTS)
     kit.volume.tell()
     assert kit.counts == [1] * 2 * len(VARIANTS)
+
+
+def take_structlog(kit, **event):
+    record = make_record(event)
+    foreign.take(foreign.read(record), lambda meant: kit.volume.take(meant, is_deep=False))
+
+
+def test_what_a_mapping_says_beside_its_text_is_compared_and_kept():
+    kit = make_kit()
+    for order, name in [(7, "a"), (7, "a"), (8, "a"), (7, "b"), (7, "a")]:
+        take_structlog(kit, event="shipped", order=order, name=name)
+    assert [(row["message"], row["extra"]) for row in kit.rows] == [
+        ("shipped", {"order": 7, "name": "a"}),
+        ("shipped", {"order": 8, "name": "a"}),
+        ("shipped", {"order": 7, "name": "b"}),
+    ]
+    kit.volume.tell()
+    summary = kit.rows[-1]["extra"]
+    assert (summary["order"], summary["name"], summary["repeat_count"]) == (7, "a", 2)
+
+
+class Braces(logging.LogRecord):
+    def getMessage(self):  # noqa: N802  # the name is logging's
+        return self.msg.format(*self.args)
+
+
+def test_a_message_that_a_record_makes_in_its_own_way_is_compared():
+    kit = make_kit()
+    for number in (1, 2, 2):
+        kit.volume.take(
+            Braces("shop", logging.INFO, "/srv/shop.py", 1, "order {}", (number,), None), is_deep=False
+        )
+    kit.volume.tell()
+    assert list(zip(kit.messages, kit.counts, strict=True)) == [
+        ("order 1", 1),
+        ("order 2", 1),
+        ("order 2", 1),
+    ]
 
 
 def test_an_exception_raised_in_one_place_is_counted_and_the_summary_shows_it():

@@ -10,6 +10,8 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
 from hublog.capture import context, spans
@@ -53,14 +55,21 @@ class Meant(NamedTuple):
     fields: Mapping[str, object]
 
 
+_said: ContextVar[Mapping[str, object]] = ContextVar("hublog_said", default=MappingProxyType({}))
+
+#: Returns what the record that is taken here says beside its message, among all else that is bound.
+said: Final = _said.get
+
+
 def take(meant: Meant, by: Callable[[logging.LogRecord], _T]) -> _T:
     """Call ``by`` with the record that is meant, its further fields bound, and return the result."""
     if not meant.fields:
         return by(meant.record)
-    token = context.bind(**meant.fields)
+    token, token_of_said = context.bind(**meant.fields), _said.set(meant.fields)
     try:
         return by(meant.record)
     finally:
+        _said.reset(token_of_said)
         context.unbind(token)
 
 

@@ -16,10 +16,11 @@ from typing import Final
 import orjson
 
 from hublog.capture.aside import Line
-from hublog.capture.careful import timestamp_of
+from hublog.capture.careful import has_own_message, timestamp_of
 from hublog.capture.columns import OPEN_COLUMNS
 from hublog.capture.exceptions import from_exc_info
 from hublog.capture.fields import END_OF_TIME
+from hublog.capture.foreign import said
 from hublog.capture.formatter import one_line
 from hublog.capture.plain import plain
 from hublog.capture.record_ids import RecordIds
@@ -62,7 +63,7 @@ class Window:
     def __init__(self, record: logging.LogRecord, *, end_mono: float) -> None:
         self.end_mono = end_mono
         self.first_at = self.last_at = record.created
-        self.own = frozenset(record.__dict__) - _NOT_ADDED
+        self.own = (frozenset(record.__dict__) - _NOT_ADDED) | said().keys()
         self.line: Line | None = None
         self.size = 0
         self.is_shut = False
@@ -282,9 +283,7 @@ def _key(record: logging.LogRecord) -> Hashable | None:
     created = record.created
     if record.stack_info or type(created) is not float or not 0.0 <= created < END_OF_TIME:
         return None
-    message = record.msg if type(record.msg) is str else str(record.msg)
-    if record.args:
-        message = message % record.args
+    message = _message(record)
     place = (record.name, record.levelname, record.pathname, record.levelno, record.lineno, message)
     if tuple(map(type, place)) != _EXACT:
         return None
@@ -293,11 +292,19 @@ def _key(record: logging.LogRecord) -> Hashable | None:
         error = from_exc_info(record.exc_info)
         if error is not None:
             found += [error.fingerprint, _short(f"{error.message}\n{error.stacktrace}")]
-    attributes = record.__dict__
-    if len(attributes) != _STANDARD_LENGTH:
+    attributes, fields = record.__dict__, said()
+    if fields or len(attributes) != _STANDARD_LENGTH:
         added = {name: _shown(attributes[name]) for name in tuple(attributes) if name not in _NOT_ADDED}
-        found.append(_short(orjson.dumps(added).decode()))
+        also = {name: _shown(value) for name, value in fields.items()}
+        found.append(_short(orjson.dumps((added, also)).decode()))
     return tuple(found)
+
+
+def _message(record: logging.LogRecord) -> str:
+    if type(record) is not logging.LogRecord and has_own_message(record):
+        return str(record.getMessage())
+    message = record.msg if type(record.msg) is str else str(record.msg)
+    return message % record.args if record.args else message
 
 
 #: Hash and comparison of these call no code of the application.
