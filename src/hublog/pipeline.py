@@ -297,6 +297,7 @@ class Pipeline:
             max_record_bytes=settings.eventhub.max_record_bytes,
             ids=ids,
             misfits=misfits,
+            redaction=settings.redaction,
         )
 
     def _make_process(self, settings: Settings) -> Process:

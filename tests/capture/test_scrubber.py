@@ -1,11 +1,28 @@
+import copy
+import logging
 import re
+import subprocess
+import sys
+import time
 
+import orjson
 import pytest
+from benchmarks.workload import read_lines
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.capture.secret_texts import HARMLESS, SECRETS
 
-from hublog.capture.scrubber import find_secrets
+from hublog.capture import scrubber as scrubber_module
+from hublog.capture.redaction import cards, keyed, names, shapes, windows
+from hublog.capture.scrubber import Scrubber, find_secrets, scrubber_for
+from hublog.settings import Mask, PersonalData, RedactionSettings
+from hublog.settings.patterns import problem_of
 
 SECRET = re.compile("«(.*?)»", re.DOTALL)
+
+
+def scrubber(**redaction):
+    return Scrubber(RedactionSettings(**redaction))
 
 
 def places(marked):
@@ -35,3 +52,338 @@ def test_what_is_found_is_told_without_the_secret():
         "value of password at 9-16",
         "card number at 21-37",
     ]
+
+
+SECRET_NAMES = """
+password passwd PASSWORD db_password userPassword Password2 passwordConfirm dbpassword mysql_pwd
+passphrase secret client_secret clientSecret CLIENT-SECRET app.secret token access_token accessToken
+refreshtoken X-Auth-Token csrfmiddlewaretoken X-CSRFToken authorization Authorization
+proxy-authorization cookie Cookie Set-Cookie apikey api_key apiKey X-Api-Key APIKey access_key
+secret_access_key AWS_SECRET_ACCESS_KEY private_key privateKeyPem AccountKey SharedAccessKey ssh-key
+x-functions-key connection_string ConnectionString AzureWebJobs.ConnectionString sas sig signature
+X-Amz-Signature X-Amz-Credential sharedAccessSignature credential credentials sessionid PHPSESSID
+JSESSIONID connect.sid session_key cvv otp jwt bearer_token hashed_password smtp_pass auth_code
+"""
+OPEN_NAMES = """
+token_count tokenizer tokenize secretary password_reset_sent password_changed_at passenger author
+authority cookies_accepted cookie_consent primary_key foreign_key cache_key public_key partition_key
+key keys monkey keyboard design assigned signal compass passed bypass session_duration
+chat_session_id connections basic access_key_id SharedAccessKeyName token_type expires_in
+token_expires_at signature_valid function_signature boarding_pass inside sidecar postcode
+status_code country_code user_id order_id secret_name password_policy compassion tokenized credit
+"""
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES.split())
+def test_the_value_of_a_secret_name_is_hidden(name):
+    assert scrubber().value("s3cr3t-v4lue", name) == "[redacted]"
+    assert scrubber().text(f"{name}=s3cr3t-v4lue") == f"{name}=[redacted]"
+
+
+@pytest.mark.parametrize("name", OPEN_NAMES.split())
+def test_the_value_of_a_harmless_name_stays(name):
+    assert scrubber().value("s3cr3t-v4lue", name) == "s3cr3t-v4lue"
+    assert scrubber().text(f"{name}=s3cr3t-v4lue") == f"{name}=s3cr3t-v4lue"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("password", True),
+        ("password", None),
+        ("password", ""),
+        ("token", False),
+        ("input_tokens", 1_523),
+        ("max_tokens", 128_000 // 16),
+        ("tokens_per_second", 12.5),
+        ("token", "********"),
+        ("secret", "<shop.models.Secret, not evaluated>"),
+        ("password", "[redacted]"),
+    ],
+)
+def test_what_is_no_secret_stays_under_a_secret_name(name, value):
+    assert scrubber().value(value, name) is value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("password", 1234), ("pin_password", 12.5), ("token", 482_913), ("api_key", 10**15)]
+)
+def test_a_number_that_is_a_secret_is_hidden(name, value):
+    assert scrubber().value(value, name) == "[redacted]"
+
+
+def test_values_inside_of_values_are_scrubbed_and_the_original_stays():
+    given = {
+        "user": {"name": "bob", "password": "hunter2", "tags": [{"api_key": "abc"}, "token=abc1"]},
+        "headers": [["Authorization", "Bearer abc"], ["Accept", "*/*"], {"name": "Cookie", "value": "a=b"}],
+        "credentials": {"user": "bob", "items": ["x", 7, None]},
+        "body": '{"password": "hunter2"}',
+        "token=abc1": 1,
+        "pan": 4111111111111111,
+        "order_id": 4111111111111111,
+    }
+    before = copy.deepcopy(given)
+    assert scrubber().value(given) == {
+        "user": {
+            "name": "bob",
+            "password": "[redacted]",
+            "tags": [{"api_key": "[redacted]"}, "token=[redacted]"],
+        },
+        "headers": [
+            ["Authorization", "[redacted]"],
+            ["Accept", "*/*"],
+            {"name": "Cookie", "value": "[redacted]"},
+        ],
+        "credentials": {"user": "[redacted]", "items": ["[redacted]", 7, None]},
+        "body": '{"password": "[redacted]"}',
+        "token=[redacted]": 1,
+        "pan": "[redacted]",
+        "order_id": 4111111111111111,
+    }
+    assert given == before
+
+
+def test_equal_secrets_have_equal_hashes_under_one_key():
+    one, same = scrubber(mode=Mask.HASH, hash_key="k1"), scrubber(mode=Mask.HASH, hash_key="k1", keys=("x",))
+    other = scrubber(mode=Mask.HASH, hash_key="k2")
+    text = one.text("password=hunter2")
+    assert re.fullmatch(r"password=\[redacted:[0-9a-f]{16}\]", text)
+    assert same.text("password=hunter2") == text
+    assert f"password={one.value('hunter2', 'password')}" == text
+    assert other.text("password=hunter2") != text
+    assert one.text("password=hunter3") != text
+
+
+def test_hashes_are_the_same_in_another_process():
+    code = (
+        "from hublog.capture.scrubber import Scrubber\n"
+        "from hublog.settings import Mask, RedactionSettings\n"
+        "made = Scrubber(RedactionSettings(mode=Mask.HASH, hash_key='k' * 100))\n"
+        "print(made.text('password=hunter2'), end='')"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert found.stdout == scrubber(mode=Mask.HASH, hash_key="k" * 100).text("password=hunter2")
+
+
+@pytest.mark.parametrize("mode", [{}, {"mode": Mask.HASH, "hash_key": "k"}], ids=["mask", "hash"])
+@pytest.mark.parametrize("marked", SECRETS.values(), ids=SECRETS.keys())
+def test_each_secret_becomes_a_mark_and_a_mark_stays(marked, mode):
+    text, expected = places(marked)
+    shown = scrubber(**mode).text(text)
+    assert len(re.findall(r"\[redacted(?::[0-9a-f]{16})?\]", shown)) == len(expected)
+    for secret in SECRET.findall(marked):
+        assert secret not in shown or len(secret) < 3
+    assert find_secrets(shown) == []
+    assert scrubber(**mode).text(shown) == shown
+
+
+def test_names_of_the_user_are_secret_in_any_style_whatever_their_value():
+    own = scrubber(keys=("kundenNr", "diagnosis"))
+    assert own.value({"Kunden_Nr": "123", "alte-kundennr": 7, "diagnosis": True, "kunden": 1}) == {
+        "Kunden_Nr": "[redacted]",
+        "alte-kundennr": 7,
+        "diagnosis": "[redacted]",
+        "kunden": 1,
+    }
+    assert own.text("kunde kunden-nr: K-77 diagnosis=flu ok=1") == (
+        "kunde kunden-nr: [redacted] diagnosis=[redacted] ok=1"
+    )
+    assert own.column("user_id", "7") == "7"
+    assert scrubber(keys=("user_id",)).column("user_id", "7") == "[redacted]"
+
+
+def test_patterns_of_the_user_are_secret_wherever_they_stand():
+    own = scrubber(patterns=(r"EMP-\d{6}", "(a+)+b"))
+    assert own.text("by EMP-123456 and EMP-1") == "by [redacted] and EMP-1"
+    far = "x" * 3_580 + " EMP-123456 " + "y" * 9_000 + "EMP-654321"
+    assert own.text(far) == far.replace("EMP-123456", "[redacted]").replace("EMP-654321", "[redacted]")
+    assert own.text("aaaaaaaab") == "aaaaaaaab"
+
+
+def test_what_is_wrong_is_told_once_without_the_key(caplog):
+    wrong = RedactionSettings(mode=Mask.HASH, patterns=("(a+)+b",), personal_data=PersonalData.HASH)
+    with caplog.at_level(logging.WARNING, "hublog.internal"):
+        found = scrubber_for(wrong)
+        assert scrubber_for(wrong) is found
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert "The pattern '(a+)+b' of LOG_REDACTION_PATTERNS has an endless repeat inside" in told
+    assert "LOG_REDACTION_MODE is 'hash' without LOG_REDACTION_HASH_KEY; secrets are masked." in told
+    assert "LOG_PERSONAL_DATA is 'hash' without LOG_REDACTION_HASH_KEY; a key drawn at random serves" in told
+    assert found.text("password=x1") == "password=[redacted]"
+
+
+def test_switched_off_nothing_is_taken_out():
+    off = scrubber(enabled=False)
+    assert off.text("password=hunter2") == "password=hunter2"
+    assert off.value({"password": "x"}, "password") == {"password": "x"}
+    assert off.bounded("password=" + "x" * 99, 100, 90).startswith("password=xxx")
+    assert off.source("password = 'x'") == "password = 'x'"
+    assert off.slack("password=%s") > 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("password = getpass()", "password = getpass()"),
+        ("token = request.headers['X-Token']", "token = request.headers['X-Token']"),
+        (
+            "login(user, password=password, token=self.token)",
+            "login(user, password=password, token=self.token)",
+        ),
+        ('def login(user, password: str = "hunter2"):', 'def login(user, password: str = "[redacted]"):'),
+        ("password = 'hunter2'", "password = '[redacted]'"),
+        ("password = 12345678", "password = [redacted]"),
+        ('connect(token=SecretStr("abc"))', "connect(token=[redacted])"),
+        ('db = connect("postgres://bob:hunter2@db/x")', 'db = connect("postgres://bob:[redacted]@db/x")'),
+        ('raise ValueError("password=hunter2")', 'raise ValueError("password=[redacted]")'),
+        ("raise ValueError(f'password={password}')", "raise ValueError(f'password={password}')"),
+        ("if not token: raise Forbidden", "if not token: raise Forbidden"),
+    ],
+)
+def test_in_a_line_of_source_only_literals_are_secret(line, shown):
+    assert scrubber().source(line) == shown
+    assert scrubber().source(line) == shown
+
+
+def test_a_secret_across_a_cut_leaves_no_half():
+    secret = "ghp_" + "q" * 36
+    for shift in range(60):
+        text = "x" * (1_000 - shift) + f" {secret} " + "y" * 5_000
+        assert "qqq" not in scrubber().head(text, 1_000)
+        for total in (6_000, 200_000):
+            around = "z " * total
+            for at in (1_000, 2_000):
+                long = around[: at // 3 - shift] + f" {secret} " + around
+                assert "qqq" not in scrubber().bounded(long, 1_000, at)
+                long = around + f" {secret} " + around[: at * 2 // 3 - shift]
+                assert "qqq" not in scrubber().bounded(long, 1_000, at)
+
+
+def test_a_private_key_that_began_long_before_is_hidden_to_its_end():
+    body = ("A" * 63 + "\n") * 2_000
+    text = "x" * 200_000 + f"-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY----- done"
+    assert scrubber().bounded(text, 1_000, 4_000).endswith("[redacted] done")
+
+
+def test_a_long_text_says_how_much_is_missing():
+    text = "a b " * 100_000
+    shown = scrubber().bounded(text, 1_000, 3_000)
+    left = int(re.search(r"\.\.\. (\d+) characters left out", shown)[1])
+    assert len(shown) <= 3_000
+    assert left + len(shown) - len(f"\n... {left} characters left out ...\n") == len(text)
+
+
+@given(st.text())
+def test_any_text_is_scrubbed_without_an_error_and_twice_is_once(text):
+    shown = scrubber().text(text)
+    assert scrubber().text(shown) == shown
+    assert (shown == text) == (find_secrets(text) == [])
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [*"=:@'\"\\&,;([{}])<>- \n", "password", "token", "://", "eyJ", ".", "4111 ", "1", "a", "Bearer "]
+        )
+    )
+)
+def test_any_mixture_of_parts_is_scrubbed_without_an_error(parts):
+    text = "".join(parts)
+    shown = scrubber().text(text)
+    assert find_secrets(shown) == []
+    assert (shown == text) == (find_secrets(text) == [])
+
+
+@given(
+    st.sampled_from(list(SECRETS.values())), st.text("abc \n.", max_size=30), st.text("abc \n.", max_size=30)
+)
+def test_a_secret_is_caught_whatever_stands_around(marked, before, after):
+    text = places(marked)[0]
+    shown = scrubber().text(f"{before} {text}\n{after}")
+    for secret in SECRET.findall(marked):
+        assert secret not in shown or len(secret) < 5
+
+
+HOSTILE = (
+    "a",
+    "1",
+    "=",
+    '"',
+    "'",
+    "://",
+    "eyJ",
+    "_eyJ",
+    "eyJ.",
+    " ",
+    "password",
+    "password=",
+    "password='",
+    "token:[",
+    "token=x(",
+    'token=\\"',
+    "token='\\'",
+    "://a:b@",
+    "://a:",
+    "4111 1111 1111 1112 ",
+    "-",
+    "--token ",
+    "cookie:",
+    "-----BEGIN PRIVATE KEY-----",
+    "token=a,b",
+    "Bearer a ",
+    "Basic YTpi ",
+    "ghp_",
+    "sk-",
+    "+AEh",
+    "1Q~",
+    "%3D",
+    "<token>",
+    "api key: x ",
+    "token=\n",
+    "\\",
+    "a.b-",
+    "&code=",
+    "authorization: Digest ",
+    "SG.aaaaaaaaaaaaaaaaa.",
+)
+
+
+@pytest.mark.parametrize("part", HOSTILE)
+def test_the_time_grows_with_the_text_and_not_with_its_square(part):
+    def taken(size):
+        text = f"password={part * size}"
+        best = float("inf")
+        for _ in range(3):
+            start = time.process_time()
+            scrubber().text(text)
+            best = min(best, time.process_time() - start)
+        return best
+
+    size = 65_536 // len(part)
+    # With the square it would be 16 times; below the resolution of the clock there is nothing to compare.
+    assert taken(size) < 9 * max(taken(size // 4), 0.002)
+
+
+def test_every_expression_of_ours_is_of_bounded_time_by_its_form():
+    found = [
+        value.pattern
+        for module in (names, keyed, shapes, cards, windows, scrubber_module)
+        for value in vars(module).values()
+        if isinstance(value, re.Pattern)
+    ]
+    found += [expression.pattern for _, expression in shapes._TOKENS]
+    assert len(found) > 40
+    allowed = {"", "matches the empty text", "refers back to a group"}  # the group is one of a few characters
+    assert {problem_of(pattern) for pattern in found} <= allowed
+
+
+def test_nothing_in_realistic_records_is_taken_for_a_secret():
+    for line in read_lines():
+        assert find_secrets(line.decode()) == []
+        row = orjson.loads(line)
+        extra = row.pop("extra", {})
+        assert scrubber().value(extra) == extra
+        for value in row.values():
+            assert scrubber().value(value) == value

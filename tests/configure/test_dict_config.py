@@ -1,11 +1,19 @@
 import json
 import logging
 import logging.config
+import re
 
 import pytest
 
 from hublog.configure import configure, logging_config
-from hublog.settings import EventHubSettings, FileSettings, ServiceSettings, Settings
+from hublog.settings import (
+    EventHubSettings,
+    FileSettings,
+    Mask,
+    RedactionSettings,
+    ServiceSettings,
+    Settings,
+)
 
 KEY = "S3cretKeyS3cretKeyS3cretKeyS3cretKeyS3cretK="
 HUB = EventHubSettings(
@@ -96,3 +104,28 @@ def test_a_directory_that_cannot_be_written_does_not_stop_dict_config(tmp_path, 
 def test_a_level_that_the_application_chose_for_azure_is_not_in_it(tmp_path):
     logging.getLogger("azure").setLevel(logging.DEBUG)
     assert logging_config(settings(tmp_path))["loggers"] == {"msal": {"level": "WARNING"}}
+
+
+def test_console_and_file_redact_as_told_and_the_key_is_not_in_the_data(tmp_path, capsys):
+    redaction = RedactionSettings(mode=Mask.HASH, hash_key="the-key", keys=("iban",))
+    settings = Settings(log_dir=tmp_path, redaction=redaction, eventhub=EventHubSettings(enabled=False))
+    made = json.loads(json.dumps(logging_config(settings)))
+    assert "the-key" not in str(made)
+    logging.config.dictConfig(made)
+    logging.getLogger("shop").warning("paid by iban=DE99")
+    by_dict = capsys.readouterr().out
+    configure(settings)
+    logging.getLogger("shop").warning("paid by iban=DE99")
+    by_code = capsys.readouterr().out
+    hashed = re.search(r"iban=\[redacted:[0-9a-f]{16}\]", by_dict)[0]
+    assert hashed in by_code
+    lines = (tmp_path / "application.log").read_text().splitlines()
+    assert [hashed in line for line in lines] == [True, True]
+
+
+def test_without_redaction_console_and_file_show_all(tmp_path, capsys):
+    settings = Settings(log_dir=tmp_path, redaction=RedactionSettings(enabled=False))
+    logging.config.dictConfig(logging_config(settings))
+    logging.getLogger("shop").warning("password=hunter2")
+    assert "hunter2" in capsys.readouterr().out
+    assert "hunter2" in (tmp_path / "application.log").read_text()

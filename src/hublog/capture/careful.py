@@ -6,15 +6,17 @@ And the way to make a row fit: what is long is cut in a fixed order, ids are kep
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import orjson
 
 from hublog.capture import context
 from hublog.capture.columns import OPEN_COLUMNS
-from hublog.capture.exceptions import MAX_STACKTRACE, cut_middle, from_exc_info
+from hublog.capture.cutting import cut_middle
+from hublog.capture.exceptions import MAX_STACKTRACE, from_exc_info
 from hublog.capture.fields import END_OF_TIME, EncodedContext, as_text, encode_context, put, utc_text
 from hublog.capture.plain import clean, mark, plain, text_of, whole_text_of
+from hublog.capture.scrubber import Scrubber
 from hublog.capture.source import call_site, thread_of
 
 #: What is kept of a record to the last, each if it is no longer than an id may be.
@@ -37,35 +39,61 @@ _T = TypeVar("_T")
 _NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 
+class CarefulRow(NamedTuple):
+    """The columns of a record.
+
+    Attributes:
+        columns: plain data.
+        misfits: names of those columns whose value did not fit.
+        left_out: bytes that were cut out of texts too long for the line.
+    """
+
+    columns: dict[str, object]
+    misfits: list[str]
+    left_out: int
+
+
 def careful_row(
-    record: logging.LogRecord, added: Iterable[str], *, timestamp: str
-) -> tuple[dict[str, object], list[str]]:
-    """Return the columns of a record as plain data, and the names of those whose value did not fit.
+    record: logging.LogRecord,
+    added: Iterable[str],
+    *,
+    timestamp: str,
+    scrubber: Scrubber,
+    max_bytes: int,
+) -> CarefulRow:
+    """Return what is known of a record, each field read by itself.
+
+    A text that cannot fit into the line is cut here already, so that not all of it is looked at for
+    secrets; ``truncated`` says so.
 
     Args:
         record: whatever the application logged.
         added: names of its attributes that are the application's own.
         timestamp: when it was made; ``record.created`` may be anything.
+        scrubber: takes the secrets out.
+        max_bytes: limit of the line.
     """
-    row = _Row({"timestamp": timestamp})
+    row = _Row({"timestamp": timestamp}, scrubber, max_bytes)
     if _attempt(lambda: timestamp_of(record.created), "") != timestamp:
         row.put("timestamp", record.created, fits=False)
     for name, value in _attempt(lambda: call_site(record), _NOTHING).items():
         row.put(name, value)
-    row.columns["message"] = _attempt(lambda: _message(record), mark("message that cannot be shown"))
-    row.columns["message_template"] = whole_text_of(record.msg)
+    message = _attempt(lambda: _message(record, scrubber), mark("message that cannot be shown"))
+    row.columns["message"] = row.bounded(message)
+    template = whole_text_of(record.msg)
+    row.columns["message_template"] = row.columns["message"] if template == message else row.bounded(template)
     row.columns["record_type"] = "log"
     for name, value in _attempt(lambda: thread_of(record), _NOTHING).items():
         row.put(name, value)
-    found = _attempt(lambda: from_exc_info(record.exc_info), None)
+    found = _attempt(lambda: from_exc_info(record.exc_info, scrubber), None)
     if found is not None:
         row.columns["record_type"] = "exception"
-    row.take(_attempt(_context, None))
+    row.take(_attempt(lambda: _context(scrubber), None))
     if found is not None:
         row.columns |= found.columns()
     if record.stack_info:
         stack = whole_text_of(record.stack_info)
-        row.columns["stack_info"] = cut_middle(stack, MAX_STACKTRACE)
+        row.columns["stack_info"] = scrubber.bounded(stack, MAX_STACKTRACE, MAX_STACKTRACE)
         if len(stack) > MAX_STACKTRACE:
             row.columns["truncated"] = True
     row.put("async_task_name", record.__dict__.get("taskName"))
@@ -73,19 +101,21 @@ def careful_row(
         row.add(name, record.__dict__[name])
     if row.extra:
         row.columns["extra"] = row.extra
-    return row.columns, row.misfits
+    return CarefulRow(row.columns, row.misfits, row.left_out)
 
 
 class _Row:
     """Columns, what goes to ``extra``, and what did so because it does not fit its column."""
 
-    def __init__(self, columns: dict[str, object]) -> None:
+    def __init__(self, columns: dict[str, object], scrubber: Scrubber, max_bytes: int) -> None:
         self.columns = columns
         self.extra: dict[str, object] = {}
         self.misfits: list[str] = []
+        self.left_out = 0
+        self._scrubber, self._max_bytes = scrubber, max_bytes
 
     def put(self, name: str, value: object, *, fits: bool = True) -> None:
-        shown = plain(value)
+        shown = self._scrubber.column(name, plain(value, cut=self._scrubber.head))
         if not (fits and put(self.columns, name, shown)):
             self.extra[name] = as_text(shown)
             self.misfits.append(name)
@@ -95,8 +125,18 @@ class _Row:
         key = clean(name) if type(name) is str else text_of(name)
         if key in OPEN_COLUMNS:
             self.put(key, value)
+        elif type(value) is str and not self._scrubber.secrecy(key):
+            self.extra[key] = self.bounded(clean(value))
         else:
-            self.extra[key] = clean(value) if type(value) is str else plain(value)
+            self.extra[key] = self._scrubber.value(plain(value, cut=self._scrubber.head), key)
+
+    def bounded(self, text: str) -> str:
+        """Return a text without its secrets, cut if it alone is longer than the line may be."""
+        shown = self._scrubber.bounded(text, self._max_bytes, _text_limit(self._max_bytes))
+        if len(text) > self._max_bytes:
+            self.columns["truncated"] = True
+            self.left_out += max(_size(text) - _size(shown), 0)
+        return shown
 
     def take(self, bound: EncodedContext | None) -> None:
         if bound is not None:
@@ -145,6 +185,10 @@ def fit(
     return encode({**least, "message": _cut(row.get("message", ""), room)}) if room else bare
 
 
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
 def _attempt(read: Callable[[], _T], otherwise: _T) -> _T:
     try:
         return read()
@@ -172,7 +216,7 @@ def has_own_message(record: logging.LogRecord) -> bool:
     return type(record).getMessage is not logging.LogRecord.getMessage
 
 
-def _message(record: logging.LogRecord) -> str:
+def _message(record: logging.LogRecord, scrubber: Scrubber) -> str:
     """Render the message; where that fails, show the template, the arguments and the reason."""
     template = whole_text_of(record.msg)
     try:
@@ -180,13 +224,14 @@ def _message(record: logging.LogRecord) -> str:
             return clean(str(record.getMessage()))
         return clean(str(template % record.args)) if record.args else template
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a log call never raises
-        shown = orjson.dumps(plain(record.args)).decode()
+        shown = orjson.dumps(plain(record.args, cut=scrubber.head)).decode()
         return f"{template} {mark(f'arguments {shown} do not fit: {type(error).__name__}')}"
 
 
-def _context() -> EncodedContext:
+def _context(scrubber: Scrubber) -> EncodedContext:
     now = context.current()
-    return now.encoded or encode_context(now)
+    found: EncodedContext | None = now.encoded
+    return found if found and found.scrubber is scrubber else encode_context(now, scrubber)
 
 
 def _cut_endless(row: dict[str, object], max_bytes: int) -> dict[str, object]:

@@ -4,13 +4,21 @@ import io
 import logging
 import re
 import sys
+from collections.abc import Mapping
 from typing import Final, TextIO
 
 from hublog.capture import context
-from hublog.capture.plain import mark, text_of
+from hublog.capture.plain import mark, text_of, whole_text_of
+from hublog.capture.redaction.given import redaction_of
+from hublog.capture.scrubber import scrubber_for
+from hublog.errors import SettingsError
+from hublog.settings import RedactionSettings
 
 #: Control characters and line separators, except tab, line feed and the colours that Werkzeug's log has.
 _CONTROL: Final = re.compile(r"(?!\x1b\[[0-9;]*m)[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+#: A longer text that may hold secrets is shown by its ends of together ``MAX_SHOWN`` characters.
+MAX_WHOLE: Final = 65_536
+MAX_SHOWN: Final = 32_768
 _INDENT: Final = "    "
 
 
@@ -19,8 +27,25 @@ class ConsoleFormatter(logging.Formatter):
 
     No text of the application can look like a record of its own: further lines of a message are
     indented, and so are lines of a traceback that begin with a digit, as a time does; control
-    characters are shown escaped. The request id is there inside a request only.
+    characters are shown escaped. The request id is there inside a request only. Secrets are taken out
+    of message and traceback; of a text that is longer than ``MAX_WHOLE`` characters and may hold some,
+    the ends are shown.
+
+    Args:
+        redaction: what is taken out, as settings or as a mapping of their fields; None for what the
+            environment says.
+
+    Raises:
+        SettingsError: the mapping is invalid; each problem is told.
     """
+
+    def __init__(self, redaction: RedactionSettings | Mapping[str, object] | None = None) -> None:
+        super().__init__()
+        problems: list[str] = []
+        taken_out = redaction_of(redaction, problems)
+        if problems:
+            raise SettingsError(problems)
+        self._scrubber = scrubber_for(taken_out)
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of a record; a message that cannot be made is shown by its template."""
@@ -28,12 +53,18 @@ class ConsoleFormatter(logging.Formatter):
         request_id = context.bound().get("request_id")
         if request_id:
             head = f"{head} [{text_of(request_id)}]"
-        text = _escape(f"{head} {_message(record)}").replace("\n", f"\n{_INDENT}")
+        text = _escape(f"{head} {self._scrub(_message(record))}").replace("\n", f"\n{_INDENT}")
         details = record.exc_text or (self.formatException(record.exc_info) if record.exc_info else "")
         for part in (details, self.formatStack(record.stack_info) if record.stack_info else ""):
             if part:
-                text = f"{text}\n{_no_record(_escape(part))}"
+                text = f"{text}\n{_no_record(_escape(self._scrub(part)))}"
         return text
+
+    def _scrub(self, text: str) -> str:
+        scrubber = self._scrubber
+        if not scrubber.is_on or (len(text) > MAX_WHOLE and scrubber.is_quiet(text)):
+            return text
+        return scrubber.bounded(text, MAX_WHOLE, MAX_SHOWN)
 
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):
@@ -81,7 +112,7 @@ def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except Exception as error:  # noqa: BLE001  # a log call never raises
-        return f"{text_of(record.msg)} {mark(f'arguments do not fit: {type(error).__name__}')}"
+        return f"{whole_text_of(record.msg)} {mark(f'arguments do not fit: {type(error).__name__}')}"
 
 
 def _escape(text: str) -> str:

@@ -6,24 +6,26 @@ out the ``^^^^`` marks, and is bounded whatever the depth of the recursion or th
 
 import hashlib
 import linecache
-import re
 import sys
 import sysconfig
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Final, NamedTuple
 
+from hublog.capture.cutting import cut_middle
 from hublog.capture.plain import clean, text_of, whole_text_of
+from hublog.capture.scrubber import DEFAULT, Scrubber
 
 MAX_STACKTRACE: Final = 16_384
 MAX_MESSAGE: Final = 8_192
+#: Of a longer text the middle, which is cut out of a stack trace anyway, is not looked at.
+_MAX_SCRUBBED: Final = 65_536
 _FRAMES_HEAD = 25
 _FRAMES_TAIL = 75
 _CHAIN_MAX = 10
 _GROUP_MAX = 10
 _GROUP_DEPTH = 3
 
-_LEFT_OUT = re.compile(r"\n\.\.\. ([0-9]{1,18}) characters left out \.\.\.\n")
 _CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
 _CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n\n"
 
@@ -58,18 +60,21 @@ class _Frame(NamedTuple):
     function: str
 
 
-def describe(error: BaseException, traceback: TracebackType | None) -> ExceptionFields:
+def describe(
+    error: BaseException, traceback: TracebackType | None, scrubber: Scrubber = DEFAULT
+) -> ExceptionFields:
     """Return the text, type and fingerprint of an exception; total, whatever the exception does.
 
     Args:
         error: the exception of ``record.exc_info``.
         traceback: its traceback as in ``exc_info[2]``; None gives no frames.
+        scrubber: takes the secrets out of its texts and of the lines of source, before they are cut.
     """
     frames = _frames(traceback)
-    message, stacktrace = whole_text_of(error), "".join(_chain(error, frames))
+    message, stacktrace = whole_text_of(error), "".join(_chain(error, frames, scrubber))
     return ExceptionFields(
         type_name(type(error)),
-        cut_middle(message, MAX_MESSAGE),
+        scrubber.bounded(message, MAX_MESSAGE, MAX_MESSAGE),
         cut_middle(stacktrace, MAX_STACKTRACE),
         _fingerprint(error, frames),
         len(message) > MAX_MESSAGE or len(stacktrace) > MAX_STACKTRACE,
@@ -82,28 +87,6 @@ def type_name(kind: type) -> str:
     return name if kind.__module__ == "builtins" else f"{text_of(kind.__module__)}.{name}"
 
 
-def cut_middle(text: str, limit: int) -> str:
-    """Keep the first third and the last two thirds of a long text: both ends of a traceback explain it.
-
-    A text that was cut before says afterwards how much is missing in all.
-    """
-    if len(text) <= limit:
-        return text
-    before = after = text
-    missing = len(text)
-    if cut := _LEFT_OUT.search(text):
-        before, after = text[: cut.start()], text[cut.end() :]
-        missing = len(before) + len(after) + int(cut[1])
-    room = max(limit - len(_note(missing)), 0)
-    head = before[: room // 3]
-    tail = after[-(room - len(head)) :] if room > len(head) else ""
-    return head + _note(missing - len(head) - len(tail)) + tail
-
-
-def _note(characters: int) -> str:
-    return f"\n... {characters} characters left out ...\n"
-
-
 def _frames(traceback: TracebackType | None) -> list[_Frame]:
     found: list[_Frame] = []
     while traceback is not None:
@@ -113,9 +96,9 @@ def _frames(traceback: TracebackType | None) -> list[_Frame]:
     return found
 
 
-def _chain(error: BaseException, frames: list[_Frame]) -> list[str]:
+def _chain(error: BaseException, frames: list[_Frame], scrubber: Scrubber) -> list[str]:
     """Oldest cause first, as Python prints it."""
-    parts = [_one(error, frames, depth=0)]
+    parts = [_one(error, frames, scrubber, depth=0)]
     seen = {id(error)}
     current = error
     for _ in range(_CHAIN_MAX):
@@ -125,28 +108,30 @@ def _chain(error: BaseException, frames: list[_Frame]) -> list[str]:
         if cause is None or id(cause) in seen:
             break
         seen.add(id(cause))
-        parts += [border, _one(cause, _frames(cause.__traceback__), depth=0)]
+        parts += [border, _one(cause, _frames(cause.__traceback__), scrubber, depth=0)]
         current = cause
     parts.reverse()
     return parts
 
 
-def _one(error: BaseException, frames: list[_Frame], *, depth: int) -> str:
+def _one(error: BaseException, frames: list[_Frame], scrubber: Scrubber, *, depth: int) -> str:
     lines = ["Traceback (most recent call last):\n"] if frames else []
-    lines += _frame_lines(frames)
-    text = whole_text_of(error)
+    lines += _frame_lines(frames, scrubber)
+    text = scrubber.bounded(whole_text_of(error), _MAX_SCRUBBED, MAX_STACKTRACE)
     lines.append(f"{type_name(type(error))}: {text}\n" if text else f"{type_name(type(error))}\n")
-    lines += [clean(str(note)) + "\n" for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, str):
+            lines += (scrubber.bounded(clean(str(note)), _MAX_SCRUBBED, MAX_STACKTRACE), "\n")
     if isinstance(error, BaseExceptionGroup) and depth < _GROUP_DEPTH:
         for inner in error.exceptions[:_GROUP_MAX]:
-            body = _one(inner, _frames(inner.__traceback__), depth=depth + 1)
+            body = _one(inner, _frames(inner.__traceback__), scrubber, depth=depth + 1)
             lines += [f"  | {line}\n" for line in body.splitlines()]
         if len(error.exceptions) > _GROUP_MAX:
             lines.append(f"  | ... {len(error.exceptions) - _GROUP_MAX} more exceptions\n")
     return "".join(lines)
 
 
-def _frame_lines(frames: list[_Frame]) -> Iterator[str]:
+def _frame_lines(frames: list[_Frame], scrubber: Scrubber) -> Iterator[str]:
     left_out = len(frames) - _FRAMES_HEAD - _FRAMES_TAIL
     for number, frame in enumerate(frames):
         if left_out > 0 and _FRAMES_HEAD <= number < _FRAMES_HEAD + left_out:
@@ -156,7 +141,7 @@ def _frame_lines(frames: list[_Frame]) -> Iterator[str]:
         yield f'  File "{clean(frame.file)}", line {frame.line}, in {clean(frame.function)}\n'
         source = _source(frame)
         if source:
-            yield f"    {source}\n"
+            yield f"    {scrubber.source(source)}\n"
 
 
 def _source(frame: _Frame) -> str:
@@ -173,12 +158,12 @@ def _fingerprint(error: BaseException, frames: list[_Frame]) -> str:
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
-def from_exc_info(exc_info: object) -> ExceptionFields | None:
+def from_exc_info(exc_info: object, scrubber: Scrubber = DEFAULT) -> ExceptionFields | None:
     """Return the fields for what stands in ``record.exc_info``, or None where there is no exception."""
     if exc_info is True:
         exc_info = sys.exc_info()
     if isinstance(exc_info, BaseException):
-        return describe(exc_info, exc_info.__traceback__)
+        return describe(exc_info, exc_info.__traceback__, scrubber)
     if isinstance(exc_info, tuple) and len(exc_info) == 3 and isinstance(exc_info[1], BaseException):  # noqa: PLR2004  # the shape of sys.exc_info()
-        return describe(exc_info[1], exc_info[2])
+        return describe(exc_info[1], exc_info[2], scrubber)
     return None

@@ -11,6 +11,7 @@ import orjson
 from hublog.capture.columns import BY_NAME, OPEN_COLUMNS, Kind
 from hublog.capture.context import Context
 from hublog.capture.plain import INT64, clean, plain
+from hublog.capture.scrubber import Scrubber
 from hublog.tally import Tally
 
 MAX_COLUMN_TEXT: Final = 2_048
@@ -29,6 +30,7 @@ class EncodedContext:
         extra: the bound free names, plain.
         record_type: the bound record type, or empty.
         misfits: names of the columns whose bound value did not fit.
+        scrubber: took the secrets out; another one's result is of no use.
         columns_json: ``"name":value,`` for each column.
         fragment: the columns and the ``extra`` object, for records that add nothing.
     """
@@ -37,26 +39,29 @@ class EncodedContext:
     extra: Mapping[str, object]
     record_type: str
     misfits: Sequence[str]
+    scrubber: Scrubber
     columns_json: bytes
     fragment: bytes
 
 
-def encode_context(context: Context) -> EncodedContext:
+def encode_context(context: Context, scrubber: Scrubber) -> EncodedContext:
     """Encode the bound fields and keep the result on the context."""
     columns: dict[str, object] = {}
     extra: dict[str, object] = {}
     misfits: list[str] = []
     for name, value in context.fields.items():
-        shown = plain(value)
+        shown = plain(value, cut=scrubber.head)
         if name not in OPEN_COLUMNS:
-            extra[clean(name)] = shown
-        elif not put(columns, name, shown):
+            extra[clean(name)] = scrubber.value(shown, name)
+            continue
+        shown = scrubber.column(name, shown)
+        if not put(columns, name, shown):
             extra[name] = as_text(shown)
             misfits.append(name)
     record_type = columns.pop("record_type", "")
     columns_json = encode_columns(columns)
     fragment = columns_json + encode_columns({"extra": extra}) if extra else columns_json
-    found = EncodedContext(columns, extra, str(record_type), misfits, columns_json, fragment)
+    found = EncodedContext(columns, extra, str(record_type), misfits, scrubber, columns_json, fragment)
     context.encoded = found
     return found
 

@@ -29,9 +29,10 @@ from hublog.capture.fields import (
 )
 from hublog.capture.plain import INT64, plain
 from hublog.capture.record_ids import RecordIds
+from hublog.capture.scrubber import CARD_FROM, SHORTEST, Scrubber, scrubber_for
 from hublog.capture.service import process_fields
 from hublog.capture.source import encoded_call_site, encoded_thread
-from hublog.settings import ServiceSettings
+from hublog.settings import RedactionSettings, ServiceSettings
 
 _dumps = orjson.dumps
 _LogRecord = logging.LogRecord
@@ -43,7 +44,7 @@ _STANDARD_LENGTH: Final = len(_STANDARD)
 _NOT_ADDED: Final = frozenset({*_STANDARD, "message", "asctime"})
 
 #: What orjson writes as it is. It writes ints up to 64 bits without a sign, one more than ADX holds.
-_SAFE: Final = frozenset({str, bool, type(None)})
+_SAFE: Final = frozenset({bool, type(None)})
 
 _NOTHING: Final[dict[str, object]] = {}
 
@@ -68,6 +69,7 @@ class LineFormatter:
         max_record_bytes: a longer line is cut, see ``careful.fit``.
         ids: gives each record its ``record_id`` and ``sequence``; None leaves them out.
         misfits: counts the values that do not fit their column; None counts for nobody.
+        redaction: what is taken out; by default what is secret by a built-in rule.
     """
 
     def __init__(
@@ -78,13 +80,15 @@ class LineFormatter:
         max_record_bytes: int = 65_536,
         ids: RecordIds | None = None,
         misfits: Misfits | None = None,
+        redaction: RedactionSettings = RedactionSettings(),  # noqa: B008  # it is frozen
     ) -> None:
+        self._scrubber = scrubber_for(redaction)
         self._max_bytes = max_record_bytes
         self._ids = ids
         self._misfits = misfits or Misfits()
         self._tail = orjson.dumps(process_fields(service, framework=framework))[1:]
         self._second = (-1, b"")
-        self._sites: dict[tuple[object, ...], tuple[bytes, str, bytes]] = {}
+        self._sites: dict[tuple[object, ...], tuple[bytes, str, bytes, int]] = {}
         self._threads: dict[tuple[object, ...], bytes] = {}
         self._plans: dict[tuple[str, ...], _Plan] = {}
 
@@ -120,22 +124,28 @@ class LineFormatter:
         if known != second:
             stamp = b'{"timestamp":"%b.' % utc_text(second).encode()
             self._second = (second, stamp)
-        site, cached_template, template_json = self._site(record)
+        site, cached_template, template_json, slack = self._site(record)
         message = record.msg
         if message is not cached_template:
             if type(message) is not str:
                 message = str(message)
-            template_json = _dumps(message)
-        if type(record) is not _LogRecord and has_own_message(record):
-            message_json = _dumps(str(record.getMessage()))
+            template_json, slack = _dumps(self._text(message)), 0
+        is_own = type(record) is not _LogRecord and has_own_message(record)
+        if is_own or record.args:
+            message = str(record.getMessage()) if is_own else message % record.args
+            if is_own or len(message) > slack or "=" in message or ":" in message:
+                message = self._text(message)
+            message_json = _dumps(message)
         else:
-            message_json = _dumps(message % record.args) if record.args else template_json
+            message_json = template_json
 
         now = context.current()
-        bound: EncodedContext = now.encoded or encode_context(now)
+        bound: EncodedContext | None = now.encoded
+        if bound is None or bound.scrubber is not self._scrubber:
+            bound = encode_context(now, self._scrubber)
         record_type, exception = bound.record_type or "log", b""
         if record.exc_info:
-            record_type, exception = _exception(record, bound)
+            record_type, exception = _exception(record, bound, self._scrubber)
         misfits = bound.misfits
         if len(record.__dict__) == _STANDARD_LENGTH:
             added = bound.fragment
@@ -169,7 +179,7 @@ class LineFormatter:
         key = tuple(attributes)
         plan = self._plans.get(key)
         if plan is None:
-            plan = _Plan(key)
+            plan = _Plan(key, self._scrubber, self._max_bytes)
             if len(self._plans) >= _CACHE_MAX:
                 self._plans = {}
             if len(key) <= _PLAN_MAX:
@@ -185,13 +195,27 @@ class LineFormatter:
             misfits = (*bound.misfits, *misfits)
         return (b'%b"extra":%b,' % (fragment, _dumps(extra)) if extra else fragment), record_type, misfits
 
-    def _site(self, record: logging.LogRecord) -> tuple[bytes, str, bytes]:
-        """Return the encoded place, and the template that stood there first with its encoded form."""
+    def _text(self, text: str) -> str:
+        """Return a text without its secrets.
+
+        Raises:
+            ValueError: it is too long for the line; the slow way cuts it.
+        """
+        if len(text) > self._max_bytes:
+            raise ValueError(len(text))
+        return self._scrubber.text(text)
+
+    def _site(self, record: logging.LogRecord) -> tuple[bytes, str, bytes, int]:
+        """Return the encoded place, and the template that stood there first with its encoded form.
+
+        And the length up to which a message made of it needs no look, see ``Scrubber.slack``.
+        """
         key = (record.pathname, record.lineno, record.levelno, record.name, record.funcName, record.levelname)
         found = self._sites.get(key)
         if found is None:
             template = record.msg if type(record.msg) is str else ""
-            found = (encoded_call_site(record), template, _dumps(template))
+            shown = _dumps(self._text(template))
+            found = (encoded_call_site(record), template, shown, self._scrubber.slack(template))
             if len(self._sites) >= _CACHE_MAX:
                 self._sites = {}
             self._sites[key] = found
@@ -215,12 +239,20 @@ class LineFormatter:
     ) -> bytes:
         added = [name for name in tuple(record.__dict__) if name not in _NOT_ADDED]
         ids = _IDS % (prefix, sequence & 0xFFFF_FFFF, sequence) if prefix else b""
-        row, misfits = careful_row(record, added, timestamp=timestamp_of(created))
+        row, misfits, left_out = careful_row(
+            record,
+            added,
+            timestamp=timestamp_of(created),
+            scrubber=self._scrubber,
+            max_bytes=self._max_bytes,
+        )
         self._misfits.add(misfits)
 
         def encode(row: Mapping[str, object]) -> bytes:
             return one_line(b"{%b%b%b" % (encode_columns(row), ids, self._tail))
 
+        if left_out:
+            length = max(length, len(encode(row)) + left_out)
         return fit(row, encode, max_bytes=self._max_bytes, original=length)
 
 
@@ -251,11 +283,16 @@ class _Plan:
     own in front.
     """
 
-    __slots__ = ("_all_free", "_names")
+    __slots__ = ("_all_free", "_columns", "_max_bytes", "_names", "_scrubber", "_secret")
 
-    def __init__(self, attributes: tuple[str, ...]) -> None:
-        self._names = tuple(name for name in attributes if name not in _NOT_ADDED)
-        self._all_free = OPEN_COLUMNS.isdisjoint(self._names)
+    def __init__(self, attributes: tuple[str, ...], scrubber: Scrubber, max_bytes: int) -> None:
+        names = tuple(name for name in attributes if name not in _NOT_ADDED)
+        self._columns = tuple(name for name in names if name in OPEN_COLUMNS)
+        free = [(name, scrubber.secrecy(name)) for name in names if name not in OPEN_COLUMNS]
+        self._secret = tuple((name, secrecy) for name, secrecy in free if secrecy)
+        self._names = tuple(name for name, secrecy in free if not secrecy)
+        self._all_free = not (self._columns or self._secret)
+        self._scrubber, self._max_bytes = scrubber, max_bytes
 
     def read(self, attributes: dict[str, Any]) -> tuple[dict[str, object], dict[str, object], Sequence[str]]:
         """Return the free names and the columns as plain data, and the columns whose value did not fit."""
@@ -263,28 +300,48 @@ class _Plan:
         for name in self._names:
             value = attributes[name]
             kind = type(value)
-            if kind not in _SAFE and not (
-                (kind is int and -INT64 <= value < INT64) or (kind is float and isfinite(value))
+            if kind is str:
+                if len(value) >= SHORTEST:
+                    value = self._text(value)
+            elif kind not in _SAFE and not (
+                (kind is int and -INT64 <= value < CARD_FROM) or (kind is float and isfinite(value))
             ):
-                value = plain(value)
+                value = self._scrubber.value(plain(value, cut=self._scrubber.head), name)
             extra[name] = value
         if self._all_free:
             return extra, _NOTHING, ()
+        return extra, *self._read_others(attributes, extra)
+
+    def _read_others(
+        self, attributes: dict[str, Any], extra: dict[str, object]
+    ) -> tuple[dict[str, object], Sequence[str]]:
+        """Read the columns, and what is secret by its name."""
         columns: dict[str, object] = {}
         misfits: list[str] = []
-        for name in self._names:
-            if name not in OPEN_COLUMNS:
-                continue
-            if put(columns, name, extra[name]):
-                del extra[name]
-            else:
-                extra[name] = as_text(extra[name])
+        scrubber = self._scrubber
+        for name, secrecy in self._secret:
+            extra[name] = scrubber.hidden(plain(attributes[name]), secrecy)
+        for name in self._columns:
+            value = attributes[name]
+            if type(value) is str:
+                self._check(value)
+            value = scrubber.column(name, plain(value, cut=scrubber.head))
+            if not put(columns, name, value):
+                extra[name] = as_text(value)
                 misfits.append(name)
-        return extra, columns, misfits
+        return columns, misfits
+
+    def _text(self, value: str) -> str:
+        self._check(value)
+        return self._scrubber.text(value)
+
+    def _check(self, value: str) -> None:
+        if len(value) > self._max_bytes:
+            raise ValueError(len(value))  # the slow way cuts it
 
 
-def _exception(record: logging.LogRecord, bound: EncodedContext) -> tuple[str, bytes]:
-    found = from_exc_info(record.exc_info)
+def _exception(record: logging.LogRecord, bound: EncodedContext, scrubber: Scrubber) -> tuple[str, bytes]:
+    found = from_exc_info(record.exc_info, scrubber)
     if found is None:
         return bound.record_type or "log", b""
     if found.is_cut:

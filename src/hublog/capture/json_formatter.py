@@ -10,8 +10,9 @@ import orjson
 from hublog.capture.columns import BY_NAME
 from hublog.capture.foreign import read, take
 from hublog.capture.formatter import LineFormatter, one_line
+from hublog.capture.redaction.given import redaction_of
 from hublog.errors import SettingsError
-from hublog.settings import ServiceSettings
+from hublog.settings import RedactionSettings, ServiceSettings
 
 _FIXED: Final = "format, datefmt and style do not apply to a line of JSON; leave them out."
 _SERVICE: Final = tuple(field.name for field in fields(ServiceSettings))
@@ -30,6 +31,8 @@ class JsonFormatter(logging.Formatter):
         rename_fields: other names for columns, as in python-json-logger: ``{"message": "msg"}``. What is
             sent to the Event Hub keeps the names of its table.
         static_fields: fields that each line has besides, plain data: ``{"team": "shop"}``.
+        redaction: what is taken out, as settings or as a mapping of their fields; None for what the
+            environment says.
 
     Raises:
         SettingsError: an option is invalid; each problem is told.
@@ -45,6 +48,7 @@ class JsonFormatter(logging.Formatter):
         framework: str = "",
         rename_fields: Mapping[str, str] | None = None,
         static_fields: Mapping[str, object] | None = None,
+        redaction: RedactionSettings | Mapping[str, object] | None = None,
     ) -> None:
         super().__init__()
         del validate  # there is nothing to validate in a format that is not used
@@ -53,9 +57,10 @@ class JsonFormatter(logging.Formatter):
         names, renamed = _service(service, problems), _renamed(rename_fields, problems)
         static = _static(static_fields, renamed, problems)
         _check_text("framework", framework, problems)
+        taken_out = redaction_of(redaction, problems)
         if problems:
             raise SettingsError(problems)
-        self._lines = LineFormatter(names, framework=framework)
+        self._lines = LineFormatter(names, framework=framework, redaction=taken_out)
         self._renamed = renamed
         self._end = b"," + orjson.dumps(static)[1:] if static else b""
 

@@ -57,26 +57,28 @@ def whole_text_of(value: object, *, most: int | None = None) -> str:
         return mark(f"{type(value).__name__} that cannot be shown: {type(error).__name__}")
 
 
-def plain(value: object, *, depth: int = MAX_DEPTH) -> object:
+def plain(value: object, *, depth: int = MAX_DEPTH, cut: Callable[[str, int], str] | None = None) -> object:
     """Return ``value`` as something that JSON holds.
 
     Args:
         value: anything, hostile objects included.
         depth: how many levels of containers may still be opened.
+        cut: returns the first so many characters of a longer text; None cuts wherever that is.
 
     Returns:
         None, bool, int (64 bits), finite float, str, or lists and string-keyed dicts of these; at
         most ``MAX_ITEMS`` values in all and ``MAX_DEPTH`` levels.
     """
-    return _Walk().visit(value, depth)
+    return _Walk(cut or _cut).visit(value, depth)
 
 
 class _Walk:
     """One conversion: counts what it has opened, so that shared or cyclic data cannot grow without end."""
 
-    __slots__ = ("_left", "_open", "_text_left")
+    __slots__ = ("_cut", "_left", "_open", "_text_left")
 
-    def __init__(self) -> None:
+    def __init__(self, cut: Callable[[str, int], str]) -> None:
+        self._cut = cut
         self._left = MAX_ITEMS
         self._text_left = MAX_TEXT_IN_ALL
         self._open: set[int] = set()
@@ -116,9 +118,13 @@ class _Walk:
 
     def _text(self, value: str) -> str:
         room = min(MAX_TEXT, max(self._text_left, 0))
-        text = clean(value[:room])
-        self._text_left -= len(text)
-        return text if len(value) <= room else text + mark(f"{len(value) - room} characters left out")
+        if len(value) <= room:
+            text = clean(value)
+            self._text_left -= len(text)
+            return text
+        text = clean(self._cut(value, room)) if room else ""
+        self._text_left -= max(len(text), room)
+        return text + mark(f"{len(value) - room} characters left out")
 
     def _mapping(self, value: Mapping[object, object], depth: int) -> dict[str, object]:
         found: dict[str, object] = {}
@@ -145,6 +151,10 @@ class _Walk:
         return found
 
 
+def _cut(text: str, most: int) -> str:
+    return text[:most]
+
+
 def _limited(items: Iterable[Any], most: int) -> Iterable[Any]:
     # A list first: the application may change its container in another thread while we read.
     return list(islice(items, max(most, 0)))
@@ -159,7 +169,7 @@ def _integer(value: int) -> int | str:
 
 
 def _from_bytes(value: bytes | bytearray | memoryview) -> str:
-    return bytes(value[:MAX_TEXT]).decode("utf-8", "backslashreplace")
+    return bytes(value).decode("utf-8", "backslashreplace")
 
 
 def _from_enum(value: enum.Enum) -> object:
@@ -175,12 +185,12 @@ def _from_float(value: float) -> object:
 
 
 def _from_exception(value: BaseException) -> str:
-    return f"{type(value).__name__}: {text_of(value)}"
+    return f"{type(value).__name__}: {whole_text_of(value)}"
 
 
 def _from_dataclass(value: Any) -> str:  # noqa: ANN401  # any dataclass
     # Its repr obeys field(repr=False), where secrets are kept out of sight.
-    return clean(repr(value)[:MAX_TEXT])
+    return str.__str__(repr(value))
 
 
 def _unevaluated(value: object) -> str:
@@ -195,7 +205,7 @@ def _model(value: Any) -> str:  # noqa: ANN401  # a Django model
 def _promise(value: Any) -> str:  # noqa: ANN401  # what django.utils.functional.lazy gives
     # A translation or a path needs no query, and its text is wanted; of others nobody knows what they do.
     function = value.__reduce__()[1][0]
-    return text_of(value) if function.__module__.startswith(_HARMLESS) else _unevaluated(value)
+    return whole_text_of(value) if function.__module__.startswith(_HARMLESS) else _unevaluated(value)
 
 
 def _mapped(value: Any) -> str:  # noqa: ANN401  # a mapped instance of SQLAlchemy
@@ -260,7 +270,7 @@ def _choose(kind: type) -> Callable[[Any], object]:
 #: First match wins: an enum may be an int, a bool is one.
 _KINDS: tuple[tuple[type | tuple[type, ...], Callable[[Any], object]], ...] = (
     (enum.Enum, _from_enum),
-    (str, text_of),
+    (str, whole_text_of),
     (int, lambda value: _integer(int(value))),
     (float, _from_float),
     ((bytes, bytearray, memoryview), _from_bytes),
@@ -278,4 +288,4 @@ def _choose_plain(kind: type) -> Callable[[Any], object]:
             return converter
     if hasattr(kind, "__index__"):  # a whole number of numpy, say
         return lambda value: _integer(operator.index(value))
-    return _from_dataclass if dataclasses.is_dataclass(kind) else text_of
+    return _from_dataclass if dataclasses.is_dataclass(kind) else whole_text_of

@@ -1,15 +1,315 @@
-"""Secrets out of keys, messages, arguments, tracebacks and URLs."""
+"""Secrets out of keys, messages, arguments, tracebacks and URLs, before anything leaves or is cut.
 
-from collections.abc import Iterator
+Most texts hold no secret, and a few tests for parts that each secret has say so. Only then are the
+searches of ``redaction`` made. Nothing is changed in place: what the application logged stays as it is
+for other handlers. Whatever goes wrong, a mark comes out and never the secret.
+"""
+
+import logging
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from hashlib import blake2b
 from typing import Final
 
-from hublog.capture.redaction.cards import RUN, find_cards
-from hublog.capture.redaction.keyed import STEMS, find_keyed
-from hublog.capture.redaction.names import Names
-from hublog.capture.redaction.shapes import find_sign_ins, find_tokens, may_hold_token
-from hublog.capture.redaction.spans import Span, merged
+from hublog.capture.redaction.cards import find_cards, is_card, may_hold_card
+from hublog.capture.redaction.keyed import find_keyed, is_no_value, may_name_secret
+from hublog.capture.redaction.names import Names, Secrecy
+from hublog.capture.redaction.shapes import find_sign_ins, find_tokens, holds_lead, may_hold_token
+from hublog.capture.redaction.spans import MARK, Span, is_mark, merged, replaced
+from hublog.capture.redaction.windows import ends, head
+from hublog.reports import report
+from hublog.settings import Mask, PersonalData, RedactionSettings
+from hublog.settings.patterns import problem_of
 
-_NAMES: Final = Names()
+#: A text that is shorter holds no secret by itself: ``sig=abcd`` has as many characters.
+SHORTEST: Final = 8
+#: The least number that is read as the number of a card.
+CARD_FROM: Final = 10**12
+#: What this is, or the time it was, is no card.
+_NO_CARDS: Final = (
+    "id",
+    "ids",
+    "at",
+    "ns",
+    "us",
+    "ms",
+    "ts",
+    "time",
+    "timestamp",
+    "bytes",
+    "size",
+    "offset",
+    "sequence",
+)
+#: A smaller number under the name of a token counts something.
+_COUNTS_BELOW: Final = 10_000
+_CARD_SHORTEST: Final = 13
+_HASH_BYTES: Final = 8
+#: User patterns look at so many characters at once, since they may take the square of their number.
+_WINDOW: Final = 4_096
+_OVERLAP: Final = 512
+_SOURCES_MAX: Final = 4_096
+_CONVERSION: Final = re.compile(
+    r"%(?:\([^()]{0,64}+\))?[-#0 +]{0,5}+[0-9*]{0,5}+(?:\.[0-9*]{1,5}+)?[hlL]?[a-zA-Z%]"
+)
+#: A string in a line of Python from its opening quote on, or a comment; what goes on further ends here.
+_LITERAL: Final = re.compile(r""""(?:[^"\\]++|\\.)*+|'(?:[^'\\]++|\\.)*+|#.*+""")
+_DIGIT: Final = re.compile(r"[0-9]")
+#: The columns that tell a person.
+_PERSONAL: Final = frozenset({"client_ip", "user_id", "http_query", "session_id"})
+#: The column whose text is a query, which begins with no ``?``.
+_QUERY: Final = "http_query"
+
+
+class Scrubber:
+    """Takes secrets out of texts and values; any thread may call it.
+
+    Args:
+        redaction: what to take out, and what to put there.
+    """
+
+    def __init__(self, redaction: RedactionSettings) -> None:
+        self.is_on = redaction.enabled
+        self._names = Names(redaction.keys)
+        self._stems = self._names.stems
+        self._patterns = tuple(re.compile(one) for one in redaction.patterns if not problem_of(one))
+        self._key = _key(redaction.hash_key)
+        self._is_hashing = redaction.mode is Mask.HASH and bool(redaction.hash_key)
+        self._personal = redaction.personal_data
+        self._sources: dict[str, str] = {}
+
+    def text(self, text: str) -> str:
+        """Return a text without its secrets: itself where it holds none."""
+        if not self.is_on:
+            return text
+        try:
+            if self.is_quiet(text):
+                return text
+            spans = list(self.find(text))
+            return replaced(text, spans, self._mark) if spans else text
+        except Exception:  # noqa: BLE001  # never the secret
+            return MARK
+
+    def is_quiet(self, text: str) -> bool:
+        """Return whether a text has no part that each secret has one of; a tenth of the cost of a search."""
+        return not (
+            may_name_secret(text)
+            or may_hold_token(text)
+            or may_hold_card(text)
+            or ("@" in text and "://" in text)
+            or self._patterns
+            or (self._stems and self._may_name(text))
+        )
+
+    def bounded(self, text: str, longest: int, limit: int) -> str:
+        """Return a text without its secrets; one of more than ``longest`` characters loses its middle.
+
+        What is long is looked at where something stays, and as far beyond as a secret may reach, so that
+        none is cut in two and the time does not grow with the text.
+
+        Args:
+            text: any text.
+            longest: characters up to which it is kept whole.
+            limit: characters that are kept of a longer one.
+        """
+        if len(text) <= longest:
+            return self.text(text)
+        return self._cut(text, limit, ends)
+
+    def head(self, text: str, limit: int) -> str:
+        """Return the first ``limit`` characters of a text, without its secrets and without half of one."""
+        return self._cut(text, limit, head)
+
+    def source(self, line: str) -> str:
+        """Return a line of Python without the secrets that are literals in it."""
+        if not self.is_on:
+            return line
+        found = self._sources.get(line)
+        if found is None:
+            found = self._scrub_source(line)
+            if len(self._sources) >= _SOURCES_MAX:
+                self._sources = {}
+            self._sources[line] = found
+        return found
+
+    def secrecy(self, name: str) -> Secrecy:
+        """Return how secret the value of a name is."""
+        return self._names.secrecy(name) if self.is_on else Secrecy.NONE
+
+    def column(self, name: str, value: object) -> object:
+        """Return the value of a column without its secrets; None where it is to be left out.
+
+        Of columns only those are secret by name that the user named: ``session_id`` is a hash already.
+        """
+        if name in _PERSONAL and self._personal is not PersonalData.KEEP and value not in (None, ""):
+            return None if self._personal is PersonalData.DROP else self._hash(str(value))
+        if not self.is_on:
+            return value
+        if self._names.secrecy(name) is Secrecy.STATED:
+            return self.hidden(value, Secrecy.STATED)
+        if name == _QUERY and type(value) is str:
+            return self.text(f"?{value}")[1:]
+        return self.value(value)
+
+    def value(self, value: object, name: str = "") -> object:
+        """Return plain data without its secrets: a new object wherever something changes.
+
+        Args:
+            value: what ``plain`` returned.
+            name: the name it goes by.
+        """
+        if not self.is_on:
+            return value
+        try:
+            secrecy = self._names.secrecy(name) if name else Secrecy.NONE
+            return self._hide(value, secrecy) if secrecy else self._tree(value, name)
+        except Exception:  # noqa: BLE001  # never the secret
+            return MARK
+
+    def hidden(self, value: object, secrecy: Secrecy) -> object:
+        """Return what stands in place of plain data under a secret name."""
+        try:
+            return self._hide(value, secrecy)
+        except Exception:  # noqa: BLE001  # never the secret
+            return MARK
+
+    def slack(self, template: str) -> int:
+        """Return up to which length a rendered message without ``=`` and ``:`` cannot hold a secret.
+
+        What a template adds to its arguments is known. If it holds nothing that a secret begins with, it
+        takes arguments of some length to make one.
+
+        Returns:
+            A number of characters, 0 if each message has to be looked at.
+        """
+        if not self.is_on:
+            return 1 << 62
+        own = _CONVERSION.sub("", template)
+        is_quiet = not (
+            self._patterns
+            or any(one in own for one in ("=", ":", ">", "@", "--", "%", "://"))
+            or holds_lead(own)
+        )
+        return len(own) + _CARD_SHORTEST - 1 - len(_DIGIT.findall(own)) if is_quiet else 0
+
+    def find(self, text: str, *, is_code: bool = False) -> Iterator[Span]:
+        """Find all secrets in a text; the spans may overlap and have no order."""
+        if self._may_name(text):
+            yield from find_keyed(text, self._names, is_code=is_code)
+        yield from _find_by_shape(text)
+        for pattern in self._patterns:
+            yield from _find_pattern(pattern, text)
+
+    def _may_name(self, text: str) -> bool:
+        if may_name_secret(text):
+            return True
+        if not self._stems:
+            return False
+        low = text.lower()
+        return any(stem in low for stem in self._stems)
+
+    def _cut(self, text: str, limit: int, cut: Callable[..., str]) -> str:
+        try:
+            return cut(text, limit, self.find if self.is_on else lambda _: (), self._mark)
+        except Exception:  # noqa: BLE001  # never the secret
+            return MARK
+
+    def _scrub_source(self, line: str) -> str:
+        try:
+            spans = list(self.find(line, is_code=True))
+            for literal in _LITERAL.finditer(line):
+                start = literal.start() + 1
+                spans += [
+                    Span(start + span.start, start + span.end, span.kind)
+                    for span in self.find(literal[0][1:])
+                ]
+            return replaced(line, spans, self._mark)
+        except Exception:  # noqa: BLE001  # never the secret
+            return MARK
+
+    def _tree(self, value: object, name: str) -> object:
+        if type(value) is str:
+            is_other = len(value) < SHORTEST or (value.isdigit() and name.lower().endswith(_NO_CARDS))
+            return value if is_other else self.text(value)
+        if type(value) is int:
+            return self._number(value, name)
+        if type(value) is dict:
+            return self._mapping(value)
+        if type(value) is list:
+            return self._list(value)
+        return value
+
+    def _mapping(self, value: dict[str, object]) -> dict[str, object]:
+        found: dict[str, object] = {}
+        named = value.get("name", value.get("key"))
+        pair = self._names.secrecy(named) if type(named) is str and "value" in value else Secrecy.NONE
+        for key, item in value.items():
+            secrecy = self._names.secrecy(key) or (pair if key == "value" else Secrecy.NONE)
+            shown = self.text(key) if len(key) >= SHORTEST else key
+            while shown in found:  # two keys that were secrets are two marks
+                shown += "_"
+            found[shown] = self._hide(item, secrecy) if secrecy else self._tree(item, key)
+        return found
+
+    def _list(self, value: list[object]) -> list[object]:
+        """Scrub a list: one of names and values in turn, as headers are, counts as a mapping."""
+        match value:
+            case [str() as name, item] if secrecy := self._names.secrecy(name):
+                return [name, self._hide(item, secrecy)]
+        return [self._tree(item, "") for item in value]
+
+    def _number(self, value: int, name: str) -> object:
+        if value < CARD_FROM or not is_card(str(value)) or name.lower().endswith(_NO_CARDS):
+            return value
+        return self._mark(str(value))
+
+    def _hide(self, value: object, secrecy: Secrecy) -> object:
+        if value is None or (type(value) is bool and secrecy is not Secrecy.STATED):
+            return value
+        if type(value) is dict:
+            return {key: self._hide(item, secrecy) for key, item in value.items()}
+        if type(value) is list:
+            return [self._hide(item, secrecy) for item in value]
+        is_small = isinstance(value, float) or (isinstance(value, int) and abs(value) < _COUNTS_BELOW)
+        if secrecy is Secrecy.TEXT and is_small:
+            return value
+        text = str(value)
+        if secrecy is not Secrecy.STATED and is_no_value(text):
+            return value
+        return text if is_mark(text) else self._mark(text)
+
+    def _mark(self, secret: str) -> str:
+        return f"[redacted:{self._hash(secret)}]" if self._is_hashing else MARK
+
+    def _hash(self, text: str) -> str:
+        return blake2b(
+            text.encode("utf-8", "surrogatepass"), key=self._key, digest_size=_HASH_BYTES
+        ).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def scrubber_for(redaction: RedactionSettings) -> Scrubber:
+    """Return the scrubber for these settings, one for all formatters; tells once what is wrong with them."""
+    problems = [
+        f"The pattern {pattern!r} of LOG_REDACTION_PATTERNS {problem}; it is left out."
+        for pattern in redaction.patterns
+        if (problem := problem_of(pattern))
+    ]
+    if not redaction.hash_key:
+        if redaction.enabled and redaction.mode is Mask.HASH:
+            problems.append(
+                "LOG_REDACTION_MODE is 'hash' without LOG_REDACTION_HASH_KEY; secrets are masked."
+            )
+        if redaction.personal_data is PersonalData.HASH:
+            problems.append(
+                "LOG_PERSONAL_DATA is 'hash' without LOG_REDACTION_HASH_KEY; a key drawn at random serves,"
+                " and its hashes are known again in this process and its children only."
+            )
+    if problems:
+        report(logging.WARNING, " ".join(problems))
+    return Scrubber(redaction)
 
 
 def find_secrets(text: str) -> list[str]:
@@ -21,24 +321,35 @@ def find_secrets(text: str) -> list[str]:
     Returns:
         One entry for each: what it is and where, like ``value of password at 12-19`` (characters, from 0).
     """
-    return [f"{span.kind} at {span.start}-{span.end}" for span in merged(find_spans(text, _NAMES))]
+    found = (*find_keyed(text, _NAMES), *_find_by_shape(text))
+    return [f"{span.kind} at {span.start}-{span.end}" for span in merged(found)]
 
 
-def find_spans(text: str, names: Names) -> Iterator[Span]:
-    """Find all secrets in a text; the spans may overlap and have no order."""
-    if may_name_secret(text, names):
-        yield from find_keyed(text, names)
+_NAMES: Final = Names()
+
+
+def _find_by_shape(text: str) -> Iterator[Span]:
     if "@" in text and "://" in text:
         yield from find_sign_ins(text)
     if may_hold_token(text):
         yield from find_tokens(text)
-    if RUN.search(text):
+    if may_hold_card(text):
         yield from find_cards(text)
 
 
-def may_name_secret(text: str, names: Names) -> bool:
-    """Return whether ``find_keyed`` could find anything."""
-    if not ("=" in text or ":" in text or "%3" in text or "--" in text or ">" in text):
-        return False
-    low = text.lower()
-    return any(stem in low for stem in STEMS) or any(stem in low for stem in names.stems)
+def _find_pattern(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
+    for start in range(0, max(len(text) - _OVERLAP, 1), _WINDOW - _OVERLAP):
+        for found in pattern.finditer(text[start : start + _WINDOW]):
+            if found.end() > found.start():
+                yield Span(start + found.start(), start + found.end(), "pattern")
+
+
+def _key(hash_key: str) -> bytes:
+    """Return a key of the length that BLAKE2 takes; one drawn at random where none is set."""
+    return (
+        blake2b(hash_key.encode("utf-8", "surrogatepass")).digest() if hash_key else secrets.token_bytes(32)
+    )
+
+
+#: Masks what is secret by a built-in rule.
+DEFAULT: Final = scrubber_for(RedactionSettings())

@@ -4,6 +4,7 @@ import logging
 from dataclasses import asdict
 from typing import Final
 
+from hublog.capture.redaction.given import as_plain
 from hublog.configure.handlers import CONSOLE, EVENT_HUB, FILE, NOTHING, file_name, root_level, unset_loggers
 from hublog.settings import Settings
 
@@ -22,15 +23,17 @@ def logging_config(settings: Settings, *, framework: str = "") -> dict[str, obje
         framework: ``django``, ``flask`` or empty.
     """
     handlers = _handlers(settings, framework)
+    redaction = as_plain(settings.redaction)
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
-            CONSOLE: {"()": "hublog.ConsoleFormatter"},
+            CONSOLE: {"()": "hublog.ConsoleFormatter", "redaction": redaction},
             _JSON: {
                 "()": "hublog.JsonFormatter",
                 "service": asdict(settings.service),
                 "framework": framework,
+                "redaction": redaction,
             },
         },
         "handlers": handlers,

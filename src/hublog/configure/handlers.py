@@ -140,7 +140,7 @@ def _make(plan: _Plan, troubles: list[str]) -> Iterable[tuple[logging.Logger, st
     settings, root = plan.settings, logging.getLogger()
     if settings.log_to_stdout:
         console = ConsoleHandler(settings.level)
-        console.setFormatter(ConsoleFormatter())
+        console.setFormatter(ConsoleFormatter(settings.redaction))
         yield root, CONSOLE, console
     if settings.file.enabled:
         own = _make_file(plan, "")
@@ -164,7 +164,9 @@ def _make_file(plan: _Plan, worker: str) -> logging.Handler:
         plan.settings.log_dir / file_name(worker), max_bytes=file.max_bytes, backup_count=file.backup_count
     )
     handler.setLevel(file.level)
-    handler.setFormatter(JsonFormatter(plan.settings.service, framework=plan.framework))
+    handler.setFormatter(
+        JsonFormatter(plan.settings.service, framework=plan.framework, redaction=plan.settings.redaction)
+    )
     return handler
 
 

@@ -10,6 +10,7 @@ from hublog.errors import SettingsError
 from hublog.settings.connection_string import entity_path
 from hublog.settings.document import ROOT, Document, expand, load, unknown_keys
 from hublog.settings.model import Settings
+from hublog.settings.patterns import problem_of
 from hublog.settings.table import SECTIONS, SETTINGS, Setting
 from hublog.settings.values import NotAllowedError, is_empty, shown
 
@@ -17,6 +18,7 @@ from hublog.settings.values import NotAllowedError, is_empty, shown
 Lookup: TypeAlias = Callable[[str], object | None]
 
 _HUB_NAME: Final = "eventhub_logging.eventhub_name"
+_PATTERNS: Final = "redaction.patterns"
 _FIELD_OF_SECTION: Final = {"file_logging": "file", "eventhub_logging": "eventhub"}
 
 
@@ -165,6 +167,9 @@ def _read(sources: tuple[_Source, ...], problems: list[str], wrong_arguments: li
     for sentence in _name_the_hub(values["eventhub_logging"], labels):
         problems.append(sentence)
         invalid.add(_HUB_NAME)
+    for sentence in _check_patterns(values["redaction"], labels):
+        problems.append(sentence)
+        invalid.add(_PATTERNS)
     sections = {name: kind(**values[name]) for name, kind in SECTIONS.items() if name}
     named = {_FIELD_OF_SECTION.get(name, name): section for name, section in sections.items()}
     settings = Settings(**values[""], **named)
@@ -203,6 +208,17 @@ def _name_the_hub(eventhub: dict[str, Any], labels: Mapping[str, str]) -> Iterat
             f" {labels['eventhub_logging.connection_string']} names another event hub, which is used;"
             " make them equal or leave one out."
         )
+
+
+def _check_patterns(redaction: dict[str, Any], labels: Mapping[str, str]) -> Iterator[str]:
+    """Leave out patterns that are not fit to run."""
+    patterns = redaction.get("patterns", ())
+    problems = {pattern: problem_of(pattern) for pattern in patterns}
+    for pattern, problem in problems.items():
+        if problem:
+            yield f"{labels[_PATTERNS]} has {shown(pattern)}, which {problem}; it is left out."
+    if patterns:
+        redaction["patterns"] = tuple(pattern for pattern in patterns if not problems[pattern])
 
 
 def _sentence(text: str) -> str:

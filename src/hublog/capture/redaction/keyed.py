@@ -2,16 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
 from hublog.capture.redaction.names import Names, Secrecy, split, words
-from hublog.capture.redaction.spans import MARK_START, Span
+from hublog.capture.redaction.spans import MARKED, Span, is_mark
 
-#: One of these stands in the lower-case form of every text that names a secret.
-STEMS: Final = (
-    "pass", "pwd", "secret", "token", "auth", "cookie", "key", "cred", "sig", "sas", "sess", "jwt", "otp",
-    "cvv", "cvc", "csrf", "xsrf", "conn", "bearer", "dsn", "code", "sid",
-)  # fmt: skip
 #: A name, what closes it, and what stands between it and its value.
 _NAMED: Final = re.compile(
     r"""(?<![\w.$-])([\w.$-]++)[\\"'\])]{0,6}+(?:[ \t]{0,8}+(=>|:=|==|=|:|%3[DdAa]|>)|(?=[ \t]))[ \t]{0,8}+"""
@@ -21,6 +16,7 @@ _QUOTED: Final = re.compile(
     r"""[bBuUrR]{0,2}+(?:"((?:[^"\\]++|\\.)*+)"|'((?:[^'\\]++|\\.)*+)'|(\\{1,7}["'])((?:(?!\3).)*+)|["'`]([^\n]*+))""",
     re.DOTALL,
 )
+_MARKED: Final = re.compile(r"""[bBuUrR]{0,2}+\\{0,7}+["'`]?""" + MARKED.pattern)
 #: Without quotes: to a blank, a quote, ``&`` or ``;``; a comma or bracket belongs to it inside a word only.
 _BARE: Final = re.compile(
     r"""(?:[^\s"'`,;&)\]}<>\\]++|\\(?!["'])|[)\]}>](?=[A-Za-z0-9])|,(?![\s"']|\Z|[\w.-]{1,40}+["']?[=:]))++"""
@@ -35,6 +31,8 @@ _LONG: Final = re.compile(
 )
 _COOKIES: Final = re.compile(r"""[^\r\n"']++""")
 _BEARER: Final = re.compile(r"(?:Bearer|Basic)(?:[ ]{1,4}+|%20|\+)", re.IGNORECASE)
+#: The type of an argument stands between its name and its default.
+_ANNOTATED: Final = re.compile(r"[ ]{0,4}+=(?!=)[ ]{0,4}+")
 _BRACKETS: Final = re.compile(r"[\[\](){}]")
 _OPENS: Final = frozenset("[({")
 _BEFORE: Final = re.compile(r"(\w+)[ -]\Z")
@@ -58,30 +56,68 @@ _PROSE: Final = words(
 )
 #: Conversions, fields and variables of templates; asterisks and the like; marks in angle brackets.
 _PLACEHOLDER: Final = re.compile(
-    r"%(?:\(\w{1,64}\))?[-#0 +]{0,3}[0-9*]{0,3}(?:\.[0-9]{1,3})?[sdrfiax]"
-    r"|\{[^{}\s]{0,64}\}|\$(?:\{\w{1,64}\}|[A-Z_]{2,64})|[*•.xX]{3,}+|<[^<>]{0,200}>|[*]{1,2}"
+    r"%(?:\(\w{1,64}+\))?[-#0 +]{0,3}+[0-9*]{0,3}+(?:\.[0-9]{1,3}+)?[sdrfiax]"
+    r"|\{[^{}\s]{0,64}+\}|\$(?:\{\w{1,64}+\}|[A-Z_]{2,64}+)|[*•.xX]{3,}+|<[^<>]{0,200}+>|[*]{1,2}+"
 )
 _SMALL_DIGITS: Final = 4
 #: ``code`` and ``key`` in a query are secret from this length on: sign-in codes are long, status codes short.
 _QUERY_NAMES: Final = frozenset({"code", "key"})
 _QUERY_SHORTEST: Final = 16
 
+#: From, to before, and whether a secret stands there.
+_Place: TypeAlias = tuple[int, int, bool]
 
-def find_keyed(text: str, names: Names) -> Iterator[Span]:
-    """Find the values of secret names in a text."""
+
+def find_keyed(text: str, names: Names, *, is_code: bool = False) -> Iterator[Span]:
+    """Find the values of secret names in a text.
+
+    Args:
+        text: any text.
+        names: says which names are secret.
+        is_code: a line of Python, in which only literals are secret.
+    """
     at = 0
     while named := _NAMED.search(text, at):
         at = named.end()
-        start = named.start(1)
-        name = named[1]
-        secrecy = _secrecy(text, start, name, named[2], names)
-        if not secrecy:
-            continue
-        span = _value(text, at, name, secrecy, named[2])
-        if span is not None:
-            at = max(at, span[1])
-            if span[2]:
-                yield Span(span[0], span[1], f"value of {name[-32:]}")
+        name, separator = named[1], named[2]
+        secrecy = _secrecy(text, named.start(1), name, separator, names)
+        if secrecy:
+            place = _Value(text, name, secrecy, is_code=is_code, is_prose=separator == ":").read(at)
+            if place is not None:
+                start, end, is_secret = place
+                at = max(at, end)
+                if is_secret:
+                    yield Span(start, end, f"value of {name[-32:]}")
+
+
+def may_name_secret(text: str) -> bool:
+    """Return whether ``find_keyed`` could find anything by a built-in name; at a fraction of its cost."""
+    if not ("=" in text or ":" in text or "%3" in text or "--" in text or ">" in text):
+        return False
+    low = text.lower()
+    return (
+        "pass" in low
+        or "key" in low
+        or "sig" in low
+        or "token" in low
+        or "secret" in low
+        or "auth" in low
+        or "sess" in low
+        or "cookie" in low
+        or "code" in low
+        or "cred" in low
+        or "conn" in low
+        or "pwd" in low
+        or "sid" in low
+        or "jwt" in low
+        or "sas" in low
+        or "otp" in low
+        or "dsn" in low
+        or "srf" in low
+        or "cvv" in low
+        or "cvc" in low
+        or "bearer" in low
+    )
 
 
 def _secrecy(text: str, start: int, name: str, separator: str | None, names: Names) -> Secrecy:
@@ -106,54 +142,86 @@ def _bare(text: str, start: int) -> str:
     return found[0] if found else ""
 
 
-def _value(
-    text: str, at: int, name: str, secrecy: Secrecy, separator: str | None
-) -> tuple[int, int, bool] | None:
-    """Return where the value stands and whether it is secret; None where there is no value."""
-    quoted = _QUOTED.match(text, at)
-    if quoted:
-        group = quoted.lastindex or 0
-        start, end = quoted.span(group)
-        return start, end, end > start and not is_no_value(text[start:end])
-    if text[at : at + 1] in _OPENS and not text.startswith(MARK_START, at):
-        end = _closing(text, at)
-        return at, end, not is_no_value(text[at:end])
-    last = (split(name) or [""])[-1]
-    to_end = _COOKIES if last.startswith("cookie") else _LONG if last.startswith("authori") else None
-    found = to_end.match(text, at) if to_end else None
-    if found:
-        return at, found.end(), not is_no_value(found[0].strip())
-    return _bare_value(text, at, name, secrecy, separator)
+class _Value(NamedTuple):
+    """Reads the value behind a secret name.
 
+    Attributes:
+        is_code: a line of Python, see ``find_keyed``.
+        is_prose: what follows may be a sentence.
+    """
 
-def _bare_value(
-    text: str, at: int, name: str, secrecy: Secrecy, separator: str | None
-) -> tuple[int, int, bool] | None:
-    placeholder = _PLACEHOLDER.match(text, at)
-    if placeholder and not text[placeholder.end() : placeholder.end() + 1].isalnum():
-        return at, placeholder.end(), False
-    scheme = (_SCHEME if name.lower().endswith(("authorization", "auth")) else _BEARER).match(text, at)
-    if scheme:
-        at = scheme.end()
-    found = _BARE.match(text, at)
-    if not found:
-        return None
-    value, end = found[0], found.end()
-    if value.endswith("("):  # SecretStr("...")
-        return at, _closing(text, end - 1), True
-    is_prose = separator == ":" and not scheme and value.lower().rstrip(".:,") in _PROSE
-    is_directory = name in ("PWD", "OLDPWD") and value.startswith("/")
-    is_none = (
-        is_prose or is_directory or is_no_value(value) or _is_itself(value, name) or _counts(value, secrecy)
-    )
-    return at, end, not is_none
+    text: str
+    name: str
+    secrecy: Secrecy
+    is_code: bool
+    is_prose: bool
+
+    def read(self, at: int) -> _Place | None:
+        """Return where the value is that begins at ``at``; None where there is none."""
+        marked = _MARKED.match(self.text, at)
+        if marked:
+            return at, marked.end(), False
+        quoted = _QUOTED.match(self.text, at)
+        if quoted:
+            start, end = quoted.span(quoted.lastindex or 0)
+            return start, end, not is_no_value(self.text[start:end])
+        if self.text[at : at + 1] in _OPENS:
+            return self._bracketed(at, at)
+        last = (split(self.name) or [""])[-1]
+        to_end = _COOKIES if last.startswith("cookie") else _LONG if last.startswith("authori") else None
+        found = to_end.match(self.text, at) if to_end and not self.is_code else None
+        if found:
+            return at, found.end(), not is_no_value(found[0].strip())
+        return self._bare(at)
+
+    def _bracketed(self, start: int, bracket: int) -> _Place:
+        end = _closing(self.text, bracket)
+        inside = self.text[bracket:end]
+        more = _BARE.match(self.text, end)
+        if more and not is_mark(inside):  # a password may begin with a bracket
+            end = more.end()
+        is_secret = '"' in inside or "'" in inside if self.is_code else not is_no_value(inside)
+        return start, end, is_secret
+
+    def _bare(self, at: int) -> _Place | None:
+        text = self.text
+        placeholder = _PLACEHOLDER.match(text, at)
+        if placeholder and not text[placeholder.end() : placeholder.end() + 1].isalnum():
+            return at, placeholder.end(), False
+        scheme = (_SCHEME if self.name.lower().endswith(("authorization", "auth")) else _BEARER).match(
+            text, at
+        )
+        at = scheme.end() if scheme else at
+        marked = MARKED.match(text, at)
+        if marked:
+            return at, marked.end(), False
+        found = _BARE.match(text, at)
+        if not found:
+            return None
+        value, end = found[0], found.end()
+        if value.endswith("("):  # SecretStr("...")
+            return self._bracketed(at, end - 1)
+        if self.is_code:
+            annotated = _ANNOTATED.match(text, end)
+            return self.read(annotated.end()) if annotated else (at, end, value.strip(",)").isdigit())
+        return at, end, not ((scheme is None and self._is_said(value)) or self._is_none(value))
+
+    def _is_said(self, value: str) -> bool:
+        return self.is_prose and value.lower().rstrip(".:,") in _PROSE
+
+    def _is_none(self, value: str) -> bool:
+        if is_no_value(value) or _is_itself(value, self.name):
+            return True
+        if self.secrecy is Secrecy.TEXT:
+            return len(value) <= _SMALL_DIGITS and value.isdigit()
+        return self.name in ("PWD", "OLDPWD") and value.startswith("/")
 
 
 def is_no_value(text: str) -> bool:
     """Return whether a text says that there is no secret, or stands for one."""
     return (
         not text
-        or text.startswith(MARK_START)
+        or is_mark(text)
         or text.lower() in _NO_VALUES
         or _PLACEHOLDER.fullmatch(text) is not None
         or not any(map(str.isalnum, text[:64]))
@@ -163,10 +231,6 @@ def is_no_value(text: str) -> bool:
 def _is_itself(value: str, name: str) -> bool:
     """Return whether code is quoted that passes a secret on: ``password=self.password``."""
     return value.rpartition(".")[2] == name.rpartition(".")[2] and value.replace(".", "_").isidentifier()
-
-
-def _counts(value: str, secrecy: Secrecy) -> bool:
-    return secrecy is Secrecy.TEXT and len(value) <= _SMALL_DIGITS and value.isdigit()
 
 
 def _closing(text: str, start: int) -> int:

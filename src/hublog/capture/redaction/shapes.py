@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from hublog.capture.redaction.spans import MARK_START, Span
+from hublog.capture.redaction.spans import Span, is_mark
 
 
 class _Token(NamedTuple):
@@ -62,9 +62,7 @@ _TOKENS: Final = tuple(
         _Token("JSON web token", "eyJ", r"[A-Za-z0-9_-]*+(?:\.[A-Za-z0-9_-]*+)*+"),
         _Token("private key", "-----BEGIN", r"[A-Z0-9 ]{1,40}PRIVATE KEY(?: BLOCK)?-----"),
         _Token("bearer token", "earer", r"(?<=[Bb]earer)(?:[ +]|%20)[ ]{0,3}+[A-Za-z0-9._~+/=-]++", 1),
-        _Token("bearer token", "EARER", r"(?<=BEARER)[ ]{1,4}+[A-Za-z0-9._~+/=-]++", 1),
         _Token("basic sign-in", "asic", r"(?<=[Bb]asic)(?:[ +]|%20)[ ]{0,3}+[A-Za-z0-9+/_-]++={0,2}+", 1),
-        _Token("basic sign-in", "ASIC", r"(?<=BASIC)[ ]{1,4}+[A-Za-z0-9+/_-]++={0,2}+", 1),
     )
 )
 _KEY_END: Final = re.compile(r"-----END[A-Z0-9 ]{1,40}PRIVATE KEY(?: BLOCK)?-----")
@@ -120,9 +118,12 @@ def may_hold_token(text: str) -> bool:
         or "dapi" in text
         or "Q~" in text
         or "+A" in text
-        or "EARER" in text
-        or "ASIC" in text
     )
+
+
+def holds_lead(text: str) -> bool:
+    """Return whether anything stands in a text that a token could begin with."""
+    return any(token.lead in text for token, _ in _TOKENS)
 
 
 def find_tokens(text: str) -> Iterator[Span]:
@@ -196,9 +197,11 @@ def _sign_in(text: str, start: int, end: int) -> Span | None:
     if "@" not in authority:
         return None
     sign_in = authority[: authority.rindex("@")]
+    if is_mark(sign_in):
+        return None
     user, colon, password = sign_in.partition(":")
     if not colon:
         return Span(start, start + len(user), "token in URL") if len(user) > _USER_LONGEST else None
-    if not password or password.startswith(MARK_START):
+    if not password or is_mark(password):
         return None
     return Span(start + len(user) + 1, start + len(sign_in), "password in URL")

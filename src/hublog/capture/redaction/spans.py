@@ -1,11 +1,12 @@
 """Where in a text a secret stands, and what becomes of the places."""
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 #: The mark of a secret; with a key the hash stands in it: ``[redacted:0123456789abcdef]``.
 MARK: Final = "[redacted]"
-MARK_START: Final = "[redacted"
+MARKED: Final = re.compile(r"\[redacted(?::[0-9a-f]{16})?\]")
 
 
 class Span(NamedTuple):
@@ -14,6 +15,11 @@ class Span(NamedTuple):
     start: int
     end: int
     kind: str
+
+
+def is_mark(text: str) -> bool:
+    """Return whether a text is a mark."""
+    return MARKED.fullmatch(text) is not None
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
