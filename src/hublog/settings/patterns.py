@@ -5,6 +5,7 @@ one, or with itself from inside, the ways multiply, and one hostile text holds u
 """
 
 import re
+import warnings
 from collections.abc import Iterable
 from importlib import import_module
 from typing import Any, Final
@@ -32,8 +33,9 @@ def problem_of(pattern: str) -> str:
     if len(pattern) > _LONGEST:
         return f"is longer than {_LONGEST} characters"
     try:
-        expression = re.compile(pattern)
-        tree = parser.parse(pattern)
+        with warnings.catch_warnings(category=Warning, action="ignore"):
+            expression = re.compile(pattern)
+            tree = parser.parse(pattern)
     except (re.error, RecursionError, OverflowError) as error:
         return f"is no regular expression ({error})"
     if expression.match(""):
