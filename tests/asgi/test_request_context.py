@@ -3,10 +3,13 @@
 import asyncio
 import logging
 import os
+import socket
 import subprocess
 import sys
+import threading
 
 import pytest
+import uvicorn
 from tests.seen import Seen
 
 import hublog
@@ -222,6 +225,15 @@ def test_an_odd_message_reaches_the_server_as_it_is(seen, message):
     seen.one("hublog.request")
 
 
+def test_a_scope_that_is_odd_is_the_applications_to_refuse(seen):
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 400, "headers": []})
+
+    client = run(app, query_string="a=1")  # bytes, says ASGI
+    assert client.sent[0]["status"] == 400
+    assert seen.of("hublog.request") == []
+
+
 @pytest.mark.parametrize("scope", [{"client": None}, {"headers": None, "path": ""}, {"query_string": None}])
 def test_a_scope_with_little_in_it_is_served(seen, scope):
     run(answering(), **scope)
@@ -239,6 +251,41 @@ def test_other_kinds_of_scope_pass_untouched(seen):
     assert scopes == [client.scope]
     assert scopes[0] is client.scope
     assert seen.records == []
+
+
+def test_a_client_that_hangs_up_on_a_real_server_is_told_once(seen):
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        assert (await receive())["type"] == "http.disconnect"
+
+    ended = threading.Event()
+
+    class Notice(logging.Handler):
+        def emit(self, record):
+            ended.set()
+
+    server = uvicorn.Server(
+        uvicorn.Config(request_context(app), port=0, lifespan="off", log_config=None, http="h11")
+    )
+    listening = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, args=([listening],))
+    notice = Notice()
+    logging.getLogger("hublog.request").addHandler(notice)
+    thread.start()
+    try:
+        port = listening.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            client.sendall(b"GET /endless HTTP/1.1\r\nHost: shop.example\r\nX-Request-ID: abc\r\n\r\n")
+            assert b"x-request-id: abc" in client.recv(4_096)
+        assert ended.wait(10)
+    finally:
+        server.should_exit = True
+        thread.join()
+        logging.getLogger("hublog.request").removeHandler(notice)
+        listening.close()
+    assert told(seen) == (499, "WARNING", "request.cancelled")
 
 
 def test_it_goes_inside_of_lifespan_and_twice_is_once(seen):

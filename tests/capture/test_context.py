@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from hublog.capture import context
+from hublog.capture.queries import QueryCounter
 
 
 @pytest.fixture(autouse=True)
@@ -58,3 +59,18 @@ def test_tasks_keep_their_own_fields():
         return await asyncio.gather(*(request(number, barrier) for number in range(5)))
 
     assert asyncio.run(main()) == [{"request_id": number} for number in range(5)]
+
+
+def test_what_counts_queries_goes_on_through_bind_and_enter_and_ends_with_its_own_enter():
+    counter, other = QueryCounter(), QueryCounter()
+    token = context.enter({"a": 1}, counter=counter)
+    context.bind(b=2)
+    assert context.stored().counter is counter
+    inner = context.enter({"c": 3})
+    assert context.stored().counter is counter
+    context.leave(inner)
+    inner = context.enter({}, counter=other)
+    assert context.stored().counter is other
+    context.leave(inner)
+    context.leave(token)
+    assert context.stored().counter is None

@@ -61,7 +61,6 @@ def clean():
     yield
     context.leave(token)
     request._current.set(None)
-    queries.counting.set(None)
 
 
 def test_a_request_that_a_copy_of_its_context_leaves_is_gone_there():
@@ -320,7 +319,7 @@ def test_queries_are_counted_from_every_thread_that_shares_the_context(caplog, m
 
     def work():
         for _ in range(1_000):
-            queries.counting.get().add(0.001)
+            context.stored().counter.add(0.001)
 
     threads = [threading.Thread(target=copy_context().run, args=(work,)) for _ in range(4)]
     for thread in threads:
@@ -332,7 +331,7 @@ def test_queries_are_counted_from_every_thread_that_shares_the_context(caplog, m
     scope.leave()
     [record] = caplog.records
     assert (record.db_query_count, record.db_duration_ms) == (4_000, pytest.approx(4_000))
-    assert queries.counting.get() is None
+    assert context.stored().counter is None
 
 
 @pytest.mark.parametrize(("watched", "expected"), [(set(), False), ({"django"}, True)])
@@ -372,3 +371,14 @@ def test_what_a_request_costs():
     finally:
         logging.getLogger(LOGGER_NAME).setLevel(logging.NOTSET)
     assert fastest < 300e-6
+
+
+def test_a_websocket_is_never_slow_and_no_observer_follows_it(follower, caplog):
+    clock = FakeClock()
+    scope = make(now=clock, settings=RequestSettings(slow_seconds=0.5), is_long_lived=True)
+    scope.enter()
+    clock.advance(3_600)
+    with caplog.at_level(logging.INFO, LOGGER_NAME):
+        scope.finish(101, event_name="websocket.closed")
+    scope.leave()
+    assert (caplog.records[0].levelname, follower.calls) == ("INFO", [])

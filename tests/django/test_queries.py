@@ -8,7 +8,7 @@ from django.db import connection, connections
 from django.test import AsyncClient, Client, override_settings
 from django.test.utils import CaptureQueriesContext
 
-from hublog.capture.queries import counting
+from hublog.capture import context
 from hublog.django import queries
 
 
@@ -98,7 +98,7 @@ def test_what_is_queried_outside_of_a_request_is_counted_nowhere(seen, database)
     Client().get("/queries/1/")
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
-    assert counting.get() is None
+    assert context.stored().counter is None
     Client().get("/plain/")
     assert counted(seen) == [1, 0]
 

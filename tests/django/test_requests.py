@@ -10,7 +10,8 @@ import pytest
 from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
-from django.test import AsyncClient, Client, override_settings
+from django.http import HttpResponse
+from django.test import AsyncClient, Client, RequestFactory, override_settings
 from tests.django import request_urls
 
 from hublog.capture import context
@@ -38,6 +39,18 @@ def aget(path, **known):
         return await AsyncClient(raise_request_exception=False).get(path, headers=ID, **known)
 
     return async_to_sync(ask)()
+
+
+@pytest.fixture
+def rf_scope():
+    """Serve a request that has this ``scope``."""
+
+    def serve(scope):
+        request = RequestFactory().get("/plain/")
+        request.scope = scope
+        return RequestContextMiddleware(lambda request: HttpResponse("ok"))(request)
+
+    return serve
 
 
 def told(seen):
@@ -110,6 +123,12 @@ def test_a_namespace_is_part_of_the_view_and_its_prefix_of_the_route(seen):
     get("/shop/orders/7/")
     fields = seen.one("shop.views")
     assert (fields["http_route"], fields["view_name"]) == ("/shop/orders/<int:number>/", "store:order")
+
+
+@pytest.mark.parametrize("scope", ["odd", None, {"hublog.request": None}])
+def test_an_attribute_of_the_application_that_is_called_scope_hurts_nobody(seen, rf_scope, scope):
+    assert rf_scope(scope).status_code == 200
+    seen.one("hublog.request")
 
 
 def test_under_asgi_no_thread_is_needed_to_note_the_route():

@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy
@@ -15,8 +16,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import StaticPool
 from tests.seen import Seen
 
-from hublog.capture import engine_events, queries
-from hublog.capture.queries import QueryCounter, counting
+from hublog.capture import context, engine_events, queries
+from hublog.capture.queries import QueryCounter
 from hublog.flask import HubLog
 from hublog.sqlalchemy import watch
 
@@ -57,9 +58,9 @@ def engine():
 @pytest.fixture
 def counter():
     counter = QueryCounter()
-    token = counting.set(counter)
+    token = context.enter({}, counter=counter)
     yield counter
-    counting.reset(token)
+    context.leave(token)
 
 
 @pytest.fixture
@@ -202,7 +203,7 @@ def test_a_flask_app_counts_without_being_asked(make, seen):
     assert counted(seen) == [3, 0, 1]
     fields = seen.of("hublog.request")[0][1]
     assert 0 < fields["db_duration_ms"] <= fields["duration_ms"]
-    assert counting.get() is None
+    assert context.stored().counter is None
 
 
 def test_a_stream_and_a_request_inside_a_request_count_their_own(make, seen):
@@ -210,6 +211,22 @@ def test_a_stream_and_a_request_inside_a_request_count_their_own(make, seen):
     assert client.get("/stream").data == b"xxx"
     client.get("/nested")
     assert counted(seen) == [3, 2, 1]
+
+
+def test_what_threads_and_executors_of_a_request_query_counts_for_it(make, engine, seen):
+    app = make()
+
+    @app.get("/threads")
+    def threads():
+        begun = threading.Thread(target=select, args=(engine,))
+        begun.start()
+        begun.join()
+        with ThreadPoolExecutor(1) as pool:
+            list(pool.map(select, [engine] * 3))
+        return "ok"
+
+    app.test_client().get("/threads")
+    assert counted(seen) == [4]
 
 
 def test_threads_count_apart(make, seen):

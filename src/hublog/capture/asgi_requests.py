@@ -38,7 +38,11 @@ async def serve(
 
     What the application raises goes on to the server. A framework inside finds the request in the scope.
     """
-    request = _request(scope, settings)
+    try:
+        request = _request(scope, settings)
+    except Exception:  # noqa: BLE001  # a scope that is odd is the application's to refuse
+        await app(scope, receive, send)
+        return
     follower = (_Websocket if scope["type"] == WEBSOCKET else _Http)(request, scope, receive, send)
     request.enter()
     try:
@@ -205,6 +209,7 @@ def _request(scope: Message, settings: RequestSettings) -> RequestScope:
         host=utf8_text(found.get("host", "")),
         remote_address=str(client[0] or "") if client else "",
         query=utf8_text((scope.get("query_string") or b"").decode("latin-1")),
+        is_long_lived=scope["type"] == WEBSOCKET,
     )
 
 

@@ -9,14 +9,22 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from typing import Any, Final
 
+from hublog.capture.queries import QueryCounter
+
 
 class Context:
-    """An immutable set of fields, with a place where the formatter keeps their encoded form."""
+    """An immutable set of fields, with a place where the formatter keeps their encoded form.
 
-    __slots__ = ("encoded", "fields", "in_span")
+    Args:
+        fields: must not be changed afterwards.
+        counter: counts the queries of the request; threads and tasks that carry the fields share it.
+    """
 
-    def __init__(self, fields: Mapping[str, object]) -> None:
+    __slots__ = ("counter", "encoded", "fields", "in_span")
+
+    def __init__(self, fields: Mapping[str, object], counter: QueryCounter | None = None) -> None:
         self.fields = fields
+        self.counter = counter
         #: Owned by the formatter: what it made of ``fields``, so that a request is encoded once.
         self.encoded: Any = None  # its type is the formatter's own, one layer of reading away
         #: Owned by ``spans``: the ids of the span that was active last, and the context of records inside it.
@@ -35,16 +43,17 @@ stored: Final = _current.get
 current: Callable[[], Context] = stored
 
 
-def enter(fields: Mapping[str, object]) -> Token[Context]:
+def enter(fields: Mapping[str, object], *, counter: QueryCounter | None = None) -> Token[Context]:
     """Begin a request or task: replace all bound fields by these.
 
     Args:
         fields: column or free names and their values; the mapping must not be changed afterwards.
+        counter: counts the queries from now on; None keeps the one that does.
 
     Returns:
         The token that ``leave`` needs to bring back what was bound before.
     """
-    return _current.set(Context(fields))
+    return _current.set(Context(fields, counter or _current.get().counter))
 
 
 def resume(context: Context) -> Token[Context]:
@@ -80,7 +89,8 @@ def bind(**fields: object) -> Token[Context]:
     Returns:
         The token that ``unbind`` takes back; not needed inside a request, whose end clears all.
     """
-    return _current.set(Context({**_current.get().fields, **fields}))
+    now = _current.get()
+    return _current.set(Context({**now.fields, **fields}, now.counter))
 
 
 unbind = leave

@@ -8,7 +8,8 @@ import sys
 import time
 from typing import Any, Final
 
-from hublog.capture.queries import counting, watched
+from hublog.capture import context
+from hublog.capture.queries import watched
 
 NAME: Final = "sqlalchemy"
 #: Set on the execution context of a statement while the database works on it.
@@ -39,7 +40,7 @@ def listen(event: Any, target: object) -> None:  # noqa: ANN401  # the module ``
 
 
 def _begin(*known: Any) -> None:  # noqa: ANN401  # connection, cursor, statement, parameters, context, many
-    if counting.get() is not None:
+    if context.stored().counter is not None:
         with contextlib.suppress(Exception):  # what a listener raises ends the query
             setattr(known[4], _STARTED, time.perf_counter())
 
@@ -53,7 +54,7 @@ def _fail(failure: Any) -> None:  # noqa: ANN401  # an ExceptionContext of SQLAl
 
 
 def _count(execution: object) -> None:
-    counter = counting.get()
+    counter = context.stored().counter
     if counter is None or execution is None:
         return
     with contextlib.suppress(Exception):

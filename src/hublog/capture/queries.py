@@ -1,6 +1,5 @@
 """How many database queries a request made, and how long they took."""
 
-from contextvars import ContextVar
 from threading import RLock
 from typing import Final
 
@@ -29,7 +28,3 @@ class QueryCounter:
         if not (self._count or watched):
             return {}
         return {"db_query_count": self._count, "db_duration_ms": round(self._seconds * 1000, 3)}
-
-
-#: Counts what is queried here; what copies the context (a task, a thread of asgiref) shares the counter.
-counting: Final[ContextVar[QueryCounter | None]] = ContextVar("hublog_queries", default=None)

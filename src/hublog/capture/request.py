@@ -5,7 +5,7 @@ import fnmatch
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token, copy_context
 from functools import lru_cache
@@ -22,7 +22,7 @@ from hublog.capture.headers import (
     request_fields,
     size_field,
 )
-from hublog.capture.queries import QueryCounter, counting
+from hublog.capture.queries import QueryCounter
 from hublog.capture.tracing import request_id
 from hublog.capture.user import session_hash, user_fields
 from hublog.settings import RequestSettings
@@ -95,6 +95,8 @@ class RequestScope:
         host: what the client asked for, or empty.
         remote_address: address of the socket's other end, or empty.
         query: the query as it came, or empty.
+        is_long_lived: whether this is a websocket: it may take hours without being slow, and no observer
+            follows it.
         now: monotonic seconds.
     """
 
@@ -108,6 +110,7 @@ class RequestScope:
         host: str = "",
         remote_address: str = "",
         query: str = "",
+        is_long_lived: bool = False,
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._settings = settings
@@ -116,6 +119,7 @@ class RequestScope:
         self._method = method
         self._path = path[:PATH_MAX]
         self._is_begun = False
+        self._is_long_lived = is_long_lived
         self._is_finished = False
         self._tokens: _Tokens | None = None
         self._kept: context.Context | None = None
@@ -143,7 +147,7 @@ class RequestScope:
             self._is_begun = True
             if self._counter is not None:
                 listen_if_imported()
-            for observer in observers:
+            for observer in self._observers():
                 with contextlib.suppress(Exception):
                     observer.begin(self)
 
@@ -242,20 +246,19 @@ class RequestScope:
 
     def _bind(self) -> "_Tokens":
         kept, self._kept = self._kept, None
-        bound = context.enter(self.fields) if kept is None else context.resume(kept)
-        return bound, _current.set(self), counting.set(self._counter)
+        if kept is None:
+            kept = context.Context(self.fields, self._counter)
+        return context.resume(kept), _current.set(self)
 
     def _release(self, tokens: "_Tokens") -> None:
-        bound, current, counter = tokens
+        bound, current = tokens
         try:
             _current.reset(current)
         except ValueError:  # bound in another context, of which this one may be a copy
             if _current.get() is self:
                 _current.set(None)
-                counting.set(None)
-                context.enter({})
+                context.resume(context.EMPTY)
             return
-        counting.reset(counter)
         context.leave(bound)
 
     def _end_elsewhere(self, status: int, seconds: float, level: int, fields: Mapping[str, object]) -> None:
@@ -266,9 +269,12 @@ class RequestScope:
         with contextlib.suppress(Exception):  # a filter or handler of the application's own may raise
             if self._is_wanted(status):
                 self._write(status, seconds, max(level, _level(status)), fields)
-        for observer in observers:
+        for observer in self._observers():
             with contextlib.suppress(Exception):
                 observer.end(self, status=status, seconds=seconds, has_failed=status >= _SERVER_ERROR)
+
+    def _observers(self) -> Sequence[RequestObserver]:
+        return () if self._is_long_lived else observers
 
     def _is_wanted(self, status: int) -> bool:
         settings = self._settings
@@ -280,7 +286,7 @@ class RequestScope:
 
     def _write(self, status: int, seconds: float, level: int, fields: Mapping[str, object]) -> None:
         duration = seconds * 1000
-        if 0 < self._settings.slow_seconds < seconds:
+        if 0 < self._settings.slow_seconds < seconds and not self._is_long_lived:
             level = max(level, logging.WARNING)
             fields = {**fields, "slow": True}
         if level >= logging.ERROR:
@@ -302,7 +308,7 @@ class RequestScope:
         )
 
 
-_Tokens = tuple[Token[context.Context], Token[RequestScope | None], Token[QueryCounter | None]]
+_Tokens = tuple[Token[context.Context], Token[RequestScope | None]]
 
 #: The request that is served here; the outer one while an application calls itself.
 _current: ContextVar[RequestScope | None] = ContextVar("hublog_request", default=None)

@@ -68,7 +68,7 @@ def _derived(now: Context, span: Any, ids: Any) -> Context | None:  # noqa: ANN4
     fields = _fields(span, ids)
     if all(now.fields.get(name) == fields[name] for name in ("trace_id", "span_id")):
         return None
-    return Context(merged(now.fields, fields))
+    return Context(merged(now.fields, fields), now.counter)
 
 
 def _fields(span: Any, ids: Any) -> dict[str, object]:  # noqa: ANN401  # of any tracer

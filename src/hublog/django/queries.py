@@ -8,7 +8,8 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from hublog.capture.queries import counting, watched
+from hublog.capture.context import stored
+from hublog.capture.queries import watched
 
 _NAME: Final = "django"
 
@@ -35,7 +36,7 @@ def _wrap(connection: BaseDatabaseWrapper) -> None:
 
 
 def _timed(execute: Callable[..., object], sql: str, params: object, many: bool, context: object) -> object:  # noqa: FBT001  # Django's order
-    counter = counting.get()
+    counter = stored().counter
     if counter is None:
         return execute(sql, params, many, context)
     started = time.perf_counter()

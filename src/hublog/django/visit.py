@@ -31,7 +31,8 @@ class Visit:
     def __init__(self, request: HttpRequest, settings: RequestSettings) -> None:
         self._request = request
         self._settings = settings
-        outer: RequestScope | None = getattr(request, "scope", {}).get(SCOPE_KEY)
+        scope = getattr(request, "scope", None)
+        outer: RequestScope | None = scope.get(SCOPE_KEY) if isinstance(scope, dict) else None
         #: Whether somebody outside ends the request.
         self.is_inner = outer is not None
         self._scope = outer or _scope(request, settings)
