@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Final, TextIO
 
 from hublog.capture import context
-from hublog.capture.plain import mark, text_of, whole_text_of
+from hublog.capture.foreign import read
+from hublog.capture.plain import mark, plain, text_of, whole_text_of
 from hublog.capture.redaction.given import redaction_of
 from hublog.capture.scrubber import scrubber_for
 from hublog.errors import SettingsError
@@ -34,13 +35,23 @@ class ConsoleFormatter(logging.Formatter):
     Args:
         redaction: what is taken out, as settings or as a mapping of their fields; None for what the
             environment says.
+        datefmt: not used, like the next two: logging passes them for the key ``class`` of ``dictConfig``.
+        style: not used.
+        validate: not used.
 
     Raises:
         SettingsError: the mapping is invalid; each problem is told.
     """
 
-    def __init__(self, redaction: RedactionSettings | Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        redaction: RedactionSettings | Mapping[str, object] | None = None,
+        datefmt: str | None = None,
+        style: str = "%",
+        validate: bool = True,  # noqa: FBT001, FBT002  # the place and name are logging's
+    ) -> None:
         super().__init__()
+        del datefmt, style, validate
         problems: list[str] = []
         taken_out = redaction_of(redaction, problems)
         if problems:
@@ -53,7 +64,11 @@ class ConsoleFormatter(logging.Formatter):
         request_id = context.bound().get("request_id")
         if request_id:
             head = f"{head} [{text_of(request_id)}]"
-        text = _escape(f"{head} {self._scrub(_message(record))}").replace("\n", f"\n{_INDENT}")
+        message = _message(record)
+        said: object = record.msg
+        if isinstance(said, dict):
+            record, message = _event(record, message)
+        text = _escape(f"{head} {self._scrub(message)}").replace("\n", f"\n{_INDENT}")
         details = record.exc_text or (self.formatException(record.exc_info) if record.exc_info else "")
         for part in (details, self.formatStack(record.stack_info) if record.stack_info else ""):
             if part:
@@ -113,6 +128,17 @@ def _message(record: logging.LogRecord) -> str:
         return record.getMessage()
     except Exception as error:  # noqa: BLE001  # a log call never raises
         return f"{whole_text_of(record.msg)} {mark(f'arguments do not fit: {type(error).__name__}')}"
+
+
+def _event(record: logging.LogRecord, message: str) -> tuple[logging.LogRecord, str]:
+    """Return what a message that is a mapping means: its text, and its other items as ``name=value``."""
+    meant = read(record)
+    said: object = meant.record.msg if meant is not None else None
+    if meant is None or isinstance(said, dict):  # it has no text
+        return record, message
+    added = {name: value for name, value in meant.record.__dict__.items() if name not in record.__dict__}
+    items = [f"{name}={text_of(plain(value))}" for name, value in {**added, **meant.fields}.items()]
+    return meant.record, " ".join([_message(meant.record), *items])
 
 
 def _escape(text: str) -> str:
