@@ -297,6 +297,24 @@ def test_a_flush_writes_what_was_counted(make_shop):
     assert [row.get("extra", {}).get("repeat_count") for row in shop.rows] == [None, 4]
 
 
+@pytest.fixture
+def switched_on(monkeypatch):
+    monkeypatch.setenv("EVENTHUB_LOG_COLLAPSE_SECONDS", "3600")
+    monkeypatch.setenv("EVENTHUB_LOG_TAIL_VERBOSITY", "true")
+
+
+def test_the_fixture_for_tests_of_applications_sees_repeats_and_tails(switched_on, hublog_records):
+    logger = logging.getLogger("shop")
+    logger.warning("first")
+    for status in (200, 500):
+        scope = begin()
+        logger.info("status %d", status)
+        end(scope, status)
+    for _ in range(3):
+        logger.warning("again")
+    assert hublog_records.messages == ["first", "status 500", "again", "again"]
+
+
 def test_a_pipeline_that_retires_writes_what_was_counted(make_shop):
     shop = make_shop(collapse_seconds=3_600.0)
     for _ in range(5):

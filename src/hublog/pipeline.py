@@ -241,8 +241,6 @@ class Pipeline:
             return True
         if timeout_s is None:
             timeout_s = self.read().eventhub.exit_timeout_seconds
-        if process.reduction is not None:
-            process.reduction.tell()
         return process.worker.request_flush(give_up_early=exits.is_begun).wait(timeout_s)
 
     def stats(self) -> Stats:

@@ -108,6 +108,7 @@ class Process:
             leave=self._leave,
             may_start=lambda: not why_no_thread(),
             look=self.look,
+            gather=self.tell,
         )
         self.unconfigured = Tally()
         self.fitted: Settings | None = None
@@ -259,6 +260,11 @@ class Process:
         """Close the descriptors that a child inherited; waits for nothing."""
         if self.stores.spooler is not None:
             self.stores.spooler.abandon_after_fork()
+
+    def tell(self) -> None:
+        """Write the summaries of what was counted until now."""
+        if self.reduction is not None:
+            self.reduction.tell()
 
     def look(self) -> float:
         """Tell what the operator should know of the server around this process, and write summaries.

@@ -64,6 +64,7 @@ class Worker:
         may_start: whether threads can be had in this interpreter at all.
         look: called in the thread with every step, outside all locks; returns the seconds until it wants to
             be called again.
+        gather: called by whoever asks for a flush, before that: queues what should leave with it.
 
     Attributes:
         is_missing: whether no thread could be started the last time.
@@ -80,6 +81,7 @@ class Worker:
         leave: Callable[[], object],
         may_start: Callable[[], bool] = lambda: True,
         look: Callable[[], float] = lambda: math.inf,
+        gather: Callable[[], object] = lambda: None,
     ) -> None:
         self._shipper = shipper
         self._sources: Sequence[Source] = ()
@@ -89,6 +91,7 @@ class Worker:
         self._leave = leave
         self._may_start = may_start
         self._look = look
+        self._gather = gather
         self._tokens: queues.SimpleQueue[None] = queues.SimpleQueue()
         self._requests: deque[Request] = deque()
         self._securing: deque[Request] = deque()
@@ -143,6 +146,7 @@ class Worker:
         Args:
             give_up_early: do not go on waiting for a hub that does not answer.
         """
+        self._gather()
         request = Request(early=give_up_early)
         if self._shipper.is_empty:
             request.settle(is_settled=True)
