@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from demo.processes import DemoError, Processes, Server
-from demo.visits import DJANGO_SHOP, FLASK_SHOP, Shop
+from demo.visits import DJANGO_SHOP, FLASK_SHOP, HEALTH, Shop
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _START_LIMIT_S: Final = 60.0
@@ -18,7 +18,10 @@ _POLL_S: Final = 0.1
 #: The port that the system chose, in the first lines of gunicorn and uvicorn.
 _LISTENING: Final = r"(?:Listening at:|running on) http://127\.0\.0\.1:(\d+)"
 #: What is set on this machine for other programs must not change the demo.
-_NOT_INHERITED: Final = ("LOG_", "FILE_LOG", "EVENTHUB_", "OTEL_", "FLASK_", "DJANGO_", "SHOP_", "GUNICORN_")
+_NOT_INHERITED: Final = (
+    *("LOG_", "FILE_LOG", "EVENTHUB_", "OTEL_"),
+    *("FLASK_", "DJANGO_", "SHOP_", "GUNICORN_", "CELERY_"),
+)
 
 _GUNICORN: Final = (
     *(sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--workers", "2"),
@@ -98,7 +101,7 @@ class Stage:
             if not name.startswith(_NOT_INHERITED) and name not in {"WEB_CONCURRENCY", "UVICORN_WORKERS"}
         } | {
             "PYTHONUNBUFFERED": "1",
-            "FLASK_DATABASE": str(folder / "flask.sqlite3"),
+            "FLASK_DATABASE_URL": f"sqlite:///{folder / 'flask.sqlite3'}",
             "SHOP_DATABASE": str(folder / "django.sqlite3"),
             "SHOP_PASSWORD": password,
             # The count of what was accepted: the file has what the hub should get, and no more.
@@ -152,7 +155,7 @@ class Stage:
         """Return when it answers."""
         found = server.wait_for_output(_LISTENING, limit_s=_START_LIMIT_S)
         port = int(found[1])
-        _wait(lambda: _answers(port, application.shop.health), server, "answer")
+        _wait(lambda: _answers(port, HEALTH), server, "answer")
         return Running(application, server, port)
 
     def _environ_of(self, application: Application) -> dict[str, str]:

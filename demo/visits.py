@@ -12,6 +12,8 @@ FAILING_CARD: Final = "4000000000000119"
 
 TENANTS: Final = ("acme", "globex", "initech")
 CUSTOMER: Final = "ada"
+#: The address that only tells that a shop serves.
+HEALTH: Final = "/healthz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,6 @@ class Shop:
     def report(self) -> str:
         """The address of the slow report."""
         return f"/reports/revenue{self.slash}"
-
-    @property
-    def health(self) -> str:
-        """The address that only tells that it serves."""
-        return f"/health{self.slash}"
 
 
 FLASK_SHOP: Final = Shop(slash="", has_sessions=False)

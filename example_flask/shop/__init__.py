@@ -1,12 +1,13 @@
-"""An order shop in Flask: customers place orders and pay, the owner reads a report."""
+"""An order shop in Flask: customers place orders and pay, the owner reads reports."""
 
+import os
 from collections.abc import Mapping
 
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from hublog.flask import HubLog
-from shop import customers, database, orders, reports
+from shop import customers, database, orders, reports, tasks
 
 hublog = HubLog()
 
@@ -18,10 +19,19 @@ def create_app(config: Mapping[str, object] | None = None) -> Flask:
         config: wins over the environment, where each name has the prefix ``FLASK_``.
     """
     app = Flask(__name__)
+    broker_url = os.environ.get("CELERY_BROKER_URL", "memory://")
     app.config.from_mapping(
-        DATABASE="shop.sqlite3",
+        DATABASE_URL="sqlite:///shop.sqlite3",
+        GATEWAY_API_KEY="a-key-to-try-the-shop-with",
         WAREHOUSE_SECONDS=0.5,
+        # Without a broker a task runs at once, in the request: nothing else has to be started.
+        CELERY={
+            "broker_url": broker_url,
+            "task_always_eager": broker_url == "memory://",
+            "task_ignore_result": True,
+        },
         LOG_SERVICE_NAME="shop-flask",
+        LOG_EXCLUDED_PATHS=["/healthz"],
         EVENTHUB_LOG_PACKING="gzip",
     )
     app.config.from_prefixed_env()
@@ -29,11 +39,12 @@ def create_app(config: Mapping[str, object] | None = None) -> Flask:
     # Before everything else that handles requests: what comes later finds the request's fields bound.
     hublog.init_app(app)
     database.init_app(app)
+    tasks.init_app(app)
     app.before_request(customers.identify)
     app.register_blueprint(orders.blueprint)
     app.register_blueprint(reports.blueprint)
     app.register_error_handler(HTTPException, _as_json)
-    app.add_url_rule("/health", view_func=lambda: {"status": "ok"})
+    app.add_url_rule("/healthz", view_func=lambda: {"status": "ok"}, endpoint="health")
     return app
 
 

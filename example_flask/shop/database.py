@@ -1,39 +1,35 @@
-"""The shop's SQLite database: one connection for each request, one file for all workers."""
+"""The shop's database: SQLAlchemy, one session for each request or task."""
 
 import logging
-import sqlite3
 
 import click
-from flask import Flask, current_app, g
+from flask import Flask, current_app
 from flask.cli import with_appcontext
+from flask.globals import app_ctx
+from sqlalchemy import create_engine, event
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+
+from shop.models import Base, Product
 
 log = logging.getLogger(__name__)
 
-_PRODUCTS = [("tea", 450, 1_000_000), ("coffee", 1290, 1_000_000), ("honey", 799, 3)]
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS product (
-    sku TEXT PRIMARY KEY, price_cents INTEGER NOT NULL, in_stock INTEGER NOT NULL CHECK (in_stock >= 0)
-);
-CREATE TABLE IF NOT EXISTS purchase (
-    id INTEGER PRIMARY KEY, sku TEXT NOT NULL REFERENCES product (sku), quantity INTEGER NOT NULL,
-    total_cents INTEGER NOT NULL, status TEXT NOT NULL DEFAULT 'placed'
-);
-"""
+_PRODUCTS = {"tea": (450, 1_000_000), "coffee": (1290, 1_000_000), "honey": (799, 3)}
 
 
-def connection() -> sqlite3.Connection:
-    """Return this request's connection."""
-    if "database" not in g:
-        g.database = sqlite3.connect(current_app.config["DATABASE"], timeout=20)
-        g.database.row_factory = sqlite3.Row
-        g.database.execute("PRAGMA synchronous = NORMAL")
-    return g.database
+def session() -> Session:
+    """Return the session of this request or task."""
+    return current_app.extensions["database"]()
 
 
 def init_app(app: Flask) -> None:
-    """Close the connection after each request, and add ``flask --app shop init-db``."""
-    app.teardown_appcontext(_close)
+    """Make the engine, end each session with its request, and add ``flask --app shop init-db``."""
+    engine = app.extensions["engine"] = create_engine(app.config["DATABASE_URL"])
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+    # A task that runs within a request has an app context, and so a session, of its own.
+    sessions = scoped_session(sessionmaker(engine), scopefunc=lambda: id(app_ctx._get_current_object()))  # noqa: SLF001
+    app.extensions["database"] = sessions
+    app.teardown_appcontext(lambda _error: sessions.remove())
     app.cli.add_command(init_db)
 
 
@@ -41,15 +37,17 @@ def init_app(app: Flask) -> None:
 @with_appcontext
 def init_db() -> None:
     """Make the tables and fill the shelves; safe to repeat."""
-    database = connection()
-    database.execute("PRAGMA journal_mode = WAL")
-    database.executescript(_SCHEMA)
-    with database:
-        database.executemany("INSERT OR IGNORE INTO product VALUES (?, ?, ?)", _PRODUCTS)
+    database = session()
+    Base.metadata.create_all(database.connection())
+    for sku, (price, number) in _PRODUCTS.items():
+        if database.get(Product, sku) is None:
+            database.add(Product(sku=sku, price_cents=price, in_stock=number))
+    database.commit()
     log.info("%d products are on the shelves", len(_PRODUCTS), extra={"event_name": "shop.stocked"})
 
 
-def _close(_error: BaseException | None) -> None:
-    database = g.pop("database", None)
-    if database is not None:
-        database.close()
+def _prepare_sqlite(connection, _record) -> None:
+    """Let several workers read while one writes."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA busy_timeout = 20000")

@@ -121,7 +121,7 @@ def test_a_shop_serves_while_the_hub_is_killed_and_delivers_when_it_is_back(town
         "EVENTHUB_LOG_BATCH_TIMEOUT": "0.2",
         "LOG_DIR": str(town.folder / "logs"),
         "SHOP_DATABASE": str(town.folder / "shop.sqlite3"),
-        "FLASK_DATABASE": str(town.folder / "shop.sqlite3"),
+        "FLASK_DATABASE_URL": f"sqlite:///{town.folder / 'shop.sqlite3'}",
         "PYTHONUNBUFFERED": "1",
     }
     subprocess.run(
