@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-oldest test-newest test-faults-first test-faults soak bench cost schema lock \
-	format clean
+.PHONY: help demo test check test-oldest test-newest test-matrix test-faults-first test-faults soak bench cost \
+	schema lock format clean
 
 PYTHON ?= python3
 MINUTES ?= 30
@@ -33,6 +33,9 @@ test-newest: .venv/ready
 	@if [ "$$(readlink .venv/oldest)" = "$$(readlink .venv/newest)" ]; then \
 		echo "only one supported Python is here: it has been tested"; \
 	else $(NEWEST)/python -m pytest -n 2; fi
+
+test-matrix: .venv/ready  ## each supported Python with each supported Django and Flask
+	$(NEWEST)/python noxfile.py
 
 test-faults-first: .venv/ready  ## the forty rows of the fault matrix that each change has to pass
 	$(NEWEST)/python -m tests.faults --rows first --modes $(MODES) --jobs 2

@@ -28,6 +28,18 @@ def test_the_table_says_of_each_cell_what_became_of_it():
     ]
 
 
+def test_the_page_of_the_versions_shows_the_cells_that_are_run():
+    page = (ROOT / "docs" / "versions.md").read_text()
+    for framework, several in noxfile.SERIES.items():
+        for series in several:
+            possible = noxfile.pythons_of(framework, series)
+            cells = [
+                "tested" if python in possible else f"needs Python {possible[0]}"
+                for python in noxfile.PYTHONS
+            ]
+            assert f"| {framework.title()} {series} | {' | '.join(cells)} |\n" in page
+
+
 def test_the_lock_pins_all_but_the_framework_and_without_hashes():
     lock = (ROOT / "requirements.lock").read_text()
     pins = noxfile.pins(lock, without="django").splitlines()
