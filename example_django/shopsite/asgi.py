@@ -4,6 +4,9 @@ import os
 
 from django.core.asgi import get_asgi_application
 
+from hublog.asgi import lifespan
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shopsite.settings")
 
-application = get_asgi_application()
+# uvicorn runs no exit hooks; so wrapped, a worker that ends delivers what waits.
+application = lifespan(get_asgi_application())
