@@ -67,8 +67,8 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 # Without a broker a task runs at once, in the request: nothing else has to be started.
-CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "memory://")
-CELERY_TASK_ALWAYS_EAGER = CELERY_BROKER_URL == "memory://"
+CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "memory://localhost")
+CELERY_TASK_ALWAYS_EAGER = CELERY_BROKER_URL == "memory://localhost"
 CELERY_TASK_IGNORE_RESULT = True
 
 GATEWAY_API_KEY = os.environ.get("SHOP_GATEWAY_API_KEY", "a-key-to-try-the-shop-with")

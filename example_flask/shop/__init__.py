@@ -19,7 +19,7 @@ def create_app(config: Mapping[str, object] | None = None) -> Flask:
         config: wins over the environment, where each name has the prefix ``FLASK_``.
     """
     app = Flask(__name__)
-    broker_url = os.environ.get("CELERY_BROKER_URL", "memory://")
+    broker_url = os.environ.get("CELERY_BROKER_URL", "memory://localhost")
     app.config.from_mapping(
         DATABASE_URL="sqlite:///shop.sqlite3",
         GATEWAY_API_KEY="a-key-to-try-the-shop-with",
@@ -27,7 +27,7 @@ def create_app(config: Mapping[str, object] | None = None) -> Flask:
         # Without a broker a task runs at once, in the request: nothing else has to be started.
         CELERY={
             "broker_url": broker_url,
-            "task_always_eager": broker_url == "memory://",
+            "task_always_eager": broker_url == "memory://localhost",
             "task_ignore_result": True,
         },
         LOG_SERVICE_NAME="shop-flask",

@@ -26,8 +26,9 @@ def init_app(app: Flask) -> None:
     engine = app.extensions["engine"] = create_engine(app.config["DATABASE_URL"])
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
+    make = sessionmaker(engine, expire_on_commit=False)  # else what is known is read again after each commit
     # A task that runs within a request has an app context, and so a session, of its own.
-    sessions = scoped_session(sessionmaker(engine), scopefunc=lambda: id(app_ctx._get_current_object()))  # noqa: SLF001
+    sessions = scoped_session(make, scopefunc=lambda: id(app_ctx._get_current_object()))  # noqa: SLF001
     app.extensions["database"] = sessions
     app.teardown_appcontext(lambda _error: sessions.remove())
     app.cli.add_command(init_db)
