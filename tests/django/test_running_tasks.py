@@ -5,6 +5,7 @@ import json
 import pickle
 import threading
 
+import django
 import pytest
 from django.conf import settings
 from django.tasks import task_backends
@@ -177,10 +178,12 @@ def test_hostile_fields_are_left_out_and_not_handed_to_the_function(seen, value)
     assert not {"request_id", "user_id"} & set(fields)
 
 
-def test_a_stored_task_can_be_pickled():
-    pickled = pickle.dumps(stored_tasks.send.using(queue_name="other"))
-    found = pickle.loads(pickled)  # noqa: S301  # it was pickled here
-    assert (type(found), found.queue_name) == (tasks.ContextTask, "other")
+if django.VERSION >= (6, 1):  # Django 6.0 itself can pickle no task
+
+    def test_a_stored_task_can_be_pickled():
+        pickled = pickle.dumps(stored_tasks.send.using(queue_name="other"))
+        found = pickle.loads(pickled)  # noqa: S301  # it was pickled here
+        assert (type(found), found.queue_name) == (tasks.ContextTask, "other")
 
 
 def test_it_is_connected_once_however_often_the_app_is_ready():
