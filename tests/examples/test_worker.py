@@ -123,3 +123,4 @@ def test_a_receipt_is_sent_by_a_worker_that_logs_with_the_fields_of_the_request(
         assert (row["task_id"], row["request_id"], row["tenant_id"]) == (task["task_id"], request_id, "acme")
     (paid,) = [row for row in logged() if row.get("event_name") == "payment.received"]
     assert paid["process_id"] != sent["process_id"]
+    assert "4242424242424242" not in (tmp_path / "logs/application.log").read_text()
