@@ -139,13 +139,13 @@ def table(sessions: Iterable[Mapping[str, str]]) -> list[str]:
             row = f"{framework.title()} {series}"
             lines.append(f"{row:12}" + "".join(f"{cell:15}" for cell in cells).rstrip())
     reasons = {name: session["reason"] for name, session in found.items() if session["result"] == "skipped"}
-    return [*lines, *(f"{name} is not here: {reason}" for name, reason in reasons.items())]
+    return [*lines, *(f"{name} was not run: {reason}" for name, reason in reasons.items())]
 
 
 def _verdict(session: Mapping[str, str] | None) -> str:
     if session is None:
-        return "not run"
-    return {"success": "passed", "skipped": "not here"}.get(session["result"], "FAILED")
+        return "-"  # it was not asked for
+    return {"success": "passed", "skipped": "not run"}.get(session["result"], "FAILED")
 
 
 if __name__ == "__main__":
