@@ -786,7 +786,6 @@ assert found[2:] == [{{}}], found
 
 @pytest.mark.parametrize("order", ["steps", "steps[::-1]"], ids=["ours first", "sentry first"])
 def test_sentrys_threading_integration_works_beside_ours(order):
-    pytest.importorskip("sentry_sdk")
     run(SENTRY.format(order=order))
 
 
@@ -826,7 +825,6 @@ assert found == [fields, fields, {{}}, {{}}], found
     "patch", ["from gevent import monkey; monkey.patch_all()", "import eventlet; eventlet.monkey_patch()"]
 )
 def test_under_green_threads_fields_travel_and_none_stays(patch, is_first):
-    pytest.importorskip(patch.split()[1].rstrip(";"))
     run(GREEN.format(before=patch if is_first else "", after="" if is_first else patch))
 
 

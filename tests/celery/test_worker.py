@@ -38,10 +38,8 @@ class Rows(list):
         return [row for row in self if row["logger_name"] == "hublog.task" and row["task_name"] == name]
 
 
-@pytest.fixture(scope="module", params=["prefork", "threads", "solo", "gevent"])
+@pytest.fixture(scope="module", params=["prefork", "threads", "solo", "gevent", "eventlet"])
 def rows(request, tmp_path_factory):
-    if request.param == "gevent":
-        pytest.importorskip("gevent")
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "shop.py").write_text((HERE / "shop.py").read_text())
     command = ["-W", "ignore", "-m", "celery", "--app", "shop", "--quiet", "worker", "--pool", request.param]
