@@ -1,5 +1,7 @@
 import json
 import logging
+import subprocess
+import sys
 from uuid import UUID
 
 import pytest
@@ -142,10 +144,7 @@ def test_a_trace_has_a_header_that_says_it_is_recorded():
 def test_a_trace_that_the_caller_does_not_record_stays_so():
     context.enter({"trace_id": TRACE, "span_id": SPAN, "trace_sampled": False})
     assert traceparent(outgoing()) == f"00-{TRACE}-{SPAN}-00"
-    assert make(carried=outgoing()).fields.get("trace_sampled") in (
-        False,
-        None,
-    )  # in the column's place or none
+    assert make(carried=outgoing()).fields["trace_sampled"] is False
 
 
 def test_a_run_continues_the_trace_with_a_span_of_its_own():
@@ -159,6 +158,35 @@ def test_a_run_continues_the_trace_with_a_span_of_its_own():
         "task_retries": 2,
     }
     assert {name: fields[name] for name in CARRIED} == CARRIED
+
+
+def test_it_is_not_said_of_a_trace_whether_it_is_recorded_where_nobody_knows():
+    assert "trace_sampled" not in make(carried=CARRIED).fields
+
+
+SPANS = """
+from opentelemetry.sdk.trace import TracerProvider
+from hublog.capture import context
+from hublog.capture.tasks import TaskScope, outgoing, traceparent
+
+tracer = TracerProvider().get_tracer("shop")
+context.enter({"trace_id": "1" * 32, "span_id": "2" * 16, "request_id": "req-1"})
+with tracer.start_as_current_span("publish") as span:
+    carried = outgoing()
+    ids = span.get_span_context()
+    assert carried["request_id"] == "req-1"
+    assert traceparent(carried) == f"00-{ids.trace_id:032x}-{ids.span_id:016x}-01"
+assert outgoing()["trace_id"] == "1" * 32
+with tracer.start_as_current_span("run") as span:
+    fields = TaskScope(name="shop.pay", task_id="t-1", carried=carried).fields
+    ids = span.get_span_context()
+    assert (fields["trace_id"], fields["span_id"]) == (f"{ids.trace_id:032x}", f"{ids.span_id:016x}")
+    assert fields["request_id"] == "req-1"
+"""
+
+
+def test_opentelemetrys_active_span_is_the_one_that_sends_and_the_one_that_runs():
+    subprocess.run([sys.executable, "-c", SPANS], timeout=60, check=True)
 
 
 def test_a_run_without_a_trace_begins_one_or_takes_that_of_the_header():

@@ -60,7 +60,7 @@ def resume(context: Context) -> Token[Context]:
     """Begin to log with the fields of a context, in another thread or at another time.
 
     Args:
-        context: what ``current`` returned there; ``EMPTY`` for none.
+        context: what ``stored`` returned there; ``EMPTY`` for none.
 
     Returns:
         The token that ``leave`` needs to bring back what was bound before.

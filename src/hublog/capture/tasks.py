@@ -10,7 +10,8 @@ from uuid import UUID
 
 from hublog.capture import context
 from hublog.capture.plain import INT64
-from hublog.capture.tracing import parse_traceparent, trace_fields, valid_id
+from hublog.capture.spans import active_fields
+from hublog.capture.tracing import new_id, parse_traceparent, trace_fields, valid_id
 
 #: Logger of the one record for each task.
 LOGGER_NAME: Final = "hublog.task"
@@ -43,9 +44,10 @@ _LEVELS: Final = {Outcome.FAILED: logging.ERROR, Outcome.RETRIED: logging.WARNIN
 def outgoing() -> dict[str, object]:
     """Return the fields that travel with a task that is sent now: plain texts and booleans, under 1 KiB.
 
-    These are request, correlation, tenant and user, and the trace; empty where none of them is bound.
+    These are request, correlation, tenant and user, and the trace, of OpenTelemetry's active span if there is
+    one; empty where none of them is known.
     """
-    found = context.bound()
+    found = {**context.bound(), **active_fields()}
     named = {name: _text(found.get(name)) for name in ("trace_id", *_IDS, *_NAMES)}
     flags = {name: found.get(name) for name in _FLAGS}
     return accepted({**named, **flags, "parent_span_id": _text(found.get("span_id"))})
@@ -119,7 +121,7 @@ class TaskScope:
         self.task_id = task_id
         known = {key: value for key, value in carried.items() if key not in _TRACE}
         self.fields: dict[str, object] = {
-            **trace_fields(traceparent(carried) or (header if isinstance(header, str) else None)),
+            **_trace(carried, header),
             **known,
             "task_id": task_id[:_TEXT_MAX],
             "task_name": self._name,
@@ -179,6 +181,12 @@ def forget() -> None:
     """Take all fields away: a new process has nothing of the one that it was forked from."""
     context.enter({})
     _current.set(None)
+
+
+def _trace(carried: Mapping[str, object], header: object) -> dict[str, object]:
+    if "trace_id" in carried and not active_fields():
+        return {**{name: carried[name] for name in _TRACE if name in carried}, "span_id": new_id(8)}
+    return trace_fields(header if isinstance(header, str) else None)
 
 
 def _text(value: object) -> str:

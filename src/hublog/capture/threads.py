@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from threading import Thread
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-from hublog.capture.context import EMPTY, Context, current, leave, resume
+from hublog.capture.context import EMPTY, Context, leave, resume, stored
 from hublog.settings import Settings
 
 P = ParamSpec("P")
@@ -58,7 +58,7 @@ def carry(function: Callable[P, R]) -> Callable[P, R]:
     Args:
         function: what to call; arguments, result and exceptions are its own.
     """
-    found = current()
+    found = stored()
     if inspect.iscoroutinefunction(function):
         return cast("Callable[P, R]", _carry_coroutine(function, found))
 
@@ -148,7 +148,7 @@ class _Job:
 
     def __call__(self, /, *args: object, **kwargs: object) -> object:
         # Without fields it keeps those that the executor's initializer bound.
-        token = resume(self._context if self._context.fields else current())
+        token = resume(self._context if self._context.fields else stored())
         try:
             return self._function(*args, **kwargs)
         finally:
@@ -233,7 +233,7 @@ def follow(settings: Settings) -> None:
 def _wrap_start(original: _Function) -> _Function:
     @functools.wraps(original)
     def start(self: Thread, *args: object, **kwargs: object) -> object:
-        found = current()
+        found = stored()
         if not (found.fields and _State.is_active):
             return original(self, *args, **kwargs)
         run = None
@@ -261,7 +261,7 @@ def _wrap_submit(original: _Function) -> _Function:
     def submit(self: object, fn: _Function, /, *args: object, **kwargs: object) -> object:
         if not _State.is_active or isinstance(fn, _Job):
             return original(self, fn, *args, **kwargs)
-        job = _Job(fn, current())
+        job = _Job(fn, stored())
         # A worker that is started for this job will do others: it gets no fields of its own.
         token = resume(EMPTY)
         try:
