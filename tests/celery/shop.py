@@ -5,29 +5,63 @@ Nothing is connected to ``setup_logging``: that our handlers stay is part of wha
 
 import logging
 import os
+import time
+import uuid
 from pathlib import Path
 
 import file_hub
 from celery import Celery, chain, chord, group, signals
+from celery.backends.filesystem import FilesystemBackend
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from kombu.transport import TRANSPORT_ALIASES, filesystem
+from kombu.utils.encoding import ensure_bytes
+from kombu.utils.json import dumps
 
 import hublog
 from hublog.capture import context
 
+
+class Channel(filesystem.Channel):
+    """Shows a message when all of it is written; kombu's own may be read before."""
+
+    def _put(self, queue, payload, **_):
+        path = Path(self.data_folder_out, f"{time.monotonic_ns()}_{uuid.uuid4()}.{queue}.msg")
+        part = path.with_suffix(".part")
+        part.write_text(dumps(payload))
+        part.rename(path)
+
+
+class Transport(filesystem.Transport):
+    Channel = Channel
+
+
+class Backend(FilesystemBackend):
+    """Shows a result when all of it is written."""
+
+    def set(self, key, value):
+        path = Path(os.fsdecode(self._filename(key)))
+        part = path.with_name(f"{path.name}.{uuid.uuid4()}")
+        part.write_bytes(ensure_bytes(value))
+        part.rename(path)
+
+
+TRANSPORT_ALIASES["whole"] = "shop:Transport"
 file_hub.set_up(logger=logging.getLogger())
 queue = Path("queue").absolute()
-queue.mkdir(exist_ok=True)
+results = Path("results").absolute()
+for folder in (queue, results):
+    folder.mkdir(exist_ok=True)
 app = Celery("shop")
 import hublog.celery  # noqa: E402, F401  # as an application does
 
 app.conf.update(
-    broker_url="filesystem://",
+    broker_url="whole://",
     broker_transport_options={
         "data_folder_in": str(queue),
         "data_folder_out": str(queue),
         "polling_interval": 0.05,
     },
-    result_backend=f"file://{queue.parent}",
+    result_backend=f"shop:Backend+file://{results}",
     broker_connection_retry_on_startup=True,
     task_acks_late=False,
 )
