@@ -20,18 +20,17 @@ SETTINGS = Settings(eventhub=EventHubSettings(connection_string=CONNECTED, batch
 
 
 @pytest.fixture
-def sender(monkeypatch):
+def sender():
     """All pipelines of the test send to this one."""
-    found = MemorySender()
-    monkeypatch.setattr(pipelines, "_pipelines", {})
-    original = Pipeline.__init__
+    found, made = MemorySender(), []
 
-    def init(self, *args, **kwargs):
-        original(self, *args, **{**kwargs, "make_sender": lambda settings: found})
+    def make(settings, *, make_sender, **arguments):
+        made.append(Pipeline(settings, make_sender=lambda settings: found, **arguments))
+        return made[-1]
 
-    monkeypatch.setattr(Pipeline, "__init__", init)
-    yield found
-    for pipeline in pipelines.pipelines():
+    with pipelines.replaced(make):
+        yield found
+    for pipeline in made:
         if pipeline.process is not None:
             pipeline.process.shipper.drop_held(Drop.EXIT)
             pipeline.retire()
@@ -53,7 +52,7 @@ def messages(sender):
     return [json.loads(line)["message"] for body in sender.bodies for line in body.splitlines()]
 
 
-def test_two_handlers_of_one_configuration_ship_a_record_once(sender, logger):
+def test_two_handlers_of_one_configuration_ship_a_record_once(hublog_records, logger):
     parent = logging.getLogger("tests")
     child_handler, parent_handler = EventHubHandler(settings=SETTINGS), EventHubHandler(settings=SETTINGS)
     logger.addHandler(child_handler)
@@ -61,11 +60,10 @@ def test_two_handlers_of_one_configuration_ship_a_record_once(sender, logger):
     try:
         for number in range(3):
             logger.warning("record %d", number)
-        assert hublog.flush(10)
     finally:
         parent.removeHandler(parent_handler)
     assert child_handler.pipeline is parent_handler.pipeline
-    assert messages(sender) == ["record 0", "record 1", "record 2"]
+    assert hublog_records.messages == ["record 0", "record 1", "record 2"]
 
 
 def test_handlers_of_two_configurations_are_two_pipelines(sender):
@@ -73,22 +71,20 @@ def test_handlers_of_two_configurations_are_two_pipelines(sender):
     assert EventHubHandler(settings=SETTINGS).pipeline is not EventHubHandler(settings=other).pipeline
 
 
-def test_the_level_of_the_destination_applies_to_a_handler_without_one(sender, logger):
+def test_the_level_of_the_destination_applies_to_a_handler_without_one(hublog_records, logger):
     logger.addHandler(EventHubHandler(settings=SETTINGS))
     logger.debug("too low")
     logger.info("enough")
-    assert hublog.flush(10)
-    assert messages(sender) == ["enough"]
+    assert hublog_records.messages == ["enough"]
 
 
-def test_a_handlers_own_level_wins(sender, logger):
+def test_a_handlers_own_level_wins(hublog_records, logger):
     logger.addHandler(EventHubHandler(logging.DEBUG, settings=SETTINGS))
     logger.debug("low")
-    assert hublog.flush(10)
-    assert messages(sender) == ["low"]
+    assert hublog_records.messages == ["low"]
 
 
-def test_dictconfig_makes_a_handler_of_plain_data(sender):
+def test_dictconfig_makes_a_handler_of_plain_data(hublog_records):
     config = {
         "version": 1,
         "disable_existing_loggers": False,
@@ -107,9 +103,8 @@ def test_dictconfig_makes_a_handler_of_plain_data(sender):
     logger.info("first")
     logging.config.dictConfig(config)
     logger.info("second")
-    assert hublog.flush(10)
-    assert messages(sender) == ["first", "second"]
-    assert len(pipelines.pipelines()) == 1
+    assert hublog_records.messages == ["first", "second"]
+    assert len(hublog.stats()) == 1
     logger.handlers.clear()
 
 
@@ -168,14 +163,13 @@ def test_switched_off_it_takes_nothing_and_starts_nothing(sender, logger, monkey
     assert handler.pipeline.process is None
 
 
-def test_a_filter_may_refuse_and_replace_records(sender, logger):
+def test_a_filter_may_refuse_and_replace_records(hublog_records, logger):
     handler = EventHubHandler(settings=SETTINGS)
     handler.addFilter(lambda record: "secret" not in record.getMessage())
     logger.addHandler(handler)
     logger.info("secret")
     logger.info("open")
-    assert hublog.flush(10)
-    assert messages(sender) == ["open"]
+    assert hublog_records.messages == ["open"]
 
 
 def test_the_console_beside_it_sees_the_record_unchanged(sender, logger):
@@ -234,13 +228,12 @@ def test_a_record_that_comes_while_the_settings_are_being_read_is_taken(sender, 
     assert sorted(messages(sender)) == ["amid", "first"]
 
 
-def test_closing_and_logging_in_turn_loses_nothing(sender, logger):
+def test_closing_and_logging_in_turn_loses_nothing(hublog_records, logger):
     for number in range(200):
         handler = EventHubHandler(settings=SETTINGS)
         logger.addHandler(handler)
         logger.info("record %d", number)
         logger.removeHandler(handler)
         handler.close()
-    assert hublog.flush(10)
-    assert messages(sender) == [f"record {number}" for number in range(200)]
-    assert len(pipelines.pipelines()) == 1
+    assert hublog_records.messages == [f"record {number}" for number in range(200)]
+    assert len(hublog.stats()) == 1

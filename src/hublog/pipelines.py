@@ -125,14 +125,14 @@ def replaced(make: Maker) -> Iterator[None]:
     former = dict(_pipelines), _regime.make, list(_regime.resting)
     running = _running()
     there = {feeder: (feeder.is_closed, feeder.pipeline) for feeder in all_feeders()}
-    _regime.make = make
-    _regime.resting += _pipelines.values()
-    _pipelines.clear()
-    for feeder in there:
-        feeder.find_pipeline()
-    for _, process in running:
-        process.pause()
     try:
+        _regime.make = make
+        _regime.resting += _pipelines.values()
+        _pipelines.clear()
+        for feeder in there:
+            feeder.find_pipeline()
+        for _, process in running:
+            process.pause()
         yield
     finally:
         _pipelines.clear()

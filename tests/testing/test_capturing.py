@@ -3,7 +3,9 @@ import contextlib
 import json
 import logging
 import logging.config
+import logging.handlers
 import os
+import queue
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -174,6 +176,15 @@ def test_two_handlers_of_one_configuration_make_one_row(logger):
     with on_both[0], on_both[1], captured() as records:
         logger.warning("order")
     assert records.messages == ["order"]
+
+
+def test_a_handler_that_was_closed_and_still_stands_makes_one_row(logger):
+    with attached(hublog.EventHubHandler(), logger) as handler:
+        handler.close()
+        with captured() as records:
+            logger.warning("order")
+            logging.getLogger("stock").warning("elsewhere")
+    assert records.messages == ["order", "elsewhere"]
 
 
 def test_rows_of_two_hubs_are_in_the_order_in_which_they_were_logged(logger):
@@ -439,6 +450,36 @@ def test_a_thread_that_a_test_left_behind_logs_into_no_other(logger):
             assert others.messages == ["own"]
         assert records.messages == ["in time"]
         thread.join()
+
+
+def test_a_record_that_such_a_thread_puts_into_a_queue_is_in_no_other_test(logger):
+    waiting = queue.Queue()
+    listener = logging.handlers.QueueListener(waiting, hublog.EventHubHandler(settings=SETTINGS))
+    go_on, done, end = threading.Event(), threading.Event(), threading.Event()
+
+    def work():
+        go_on.wait(10)
+        logger.warning("late")
+        done.set()
+        end.wait(10)
+
+    thread = threading.Thread(target=work)
+    with attached(logging.handlers.QueueHandler(waiting)):
+        with captured() as records:
+            listener.start()
+            thread.start()
+            logger.warning("first")
+            waiting.join()
+        with captured() as others:
+            logger.warning("second")
+            waiting.join()
+            go_on.set()
+            assert done.wait(10)
+            waiting.join()
+        end.set()
+        thread.join(10)
+        listener.stop()
+    assert (records.messages, others.messages) == (["first"], ["second"])
 
 
 def test_the_thread_of_a_pool_serves_the_next_test_too(logger):

@@ -12,7 +12,7 @@ from hublog.pipelines import all_feeders, replaced
 from hublog.surroundings import Lookup, surroundings
 from hublog.testing.hub import Hub
 from hublog.testing.late import note_late
-from hublog.testing.loggers import Snapshot
+from hublog.testing.loggers import Snapshot, reached
 from hublog.testing.matching import level_number
 from hublog.testing.recorded import RecordedLogs
 
@@ -24,7 +24,7 @@ class _Standby(EventHubHandler):
 
     def capture(self, record: logging.LogRecord, *, is_deep: bool = False) -> None:
         """Hand the record to the pipeline, unless others see to it."""
-        if self.is_needed:
+        if self.is_needed and not _is_seen_to(record):
             super().capture(record, is_deep=is_deep)
 
     @property
@@ -97,10 +97,17 @@ def _stand_by(level: int) -> None:
 
 
 def _has_handler() -> bool:
-    return any(
-        isinstance(found, EventHubHandler) and not isinstance(found, _Standby) and not found.is_closed
-        for found in all_feeders()
-    )
+    return any(_is_another(found) and not found.is_closed for found in all_feeders())
+
+
+def _is_another(found: object) -> bool:
+    return isinstance(found, EventHubHandler) and not isinstance(found, _Standby)
+
+
+def _is_seen_to(record: logging.LogRecord) -> bool:
+    """Whether a handler that was closed takes a record all the same."""
+    logger = logging.root.manager.loggerDict.get(record.name)
+    return isinstance(logger, logging.Logger) and any(_is_another(handler) for handler in reached(logger))
 
 
 def _set_surroundings(lookup: Lookup | None, framework: str, is_hub_replaced: bool) -> None:  # noqa: FBT001

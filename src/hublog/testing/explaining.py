@@ -7,6 +7,7 @@ from typing import Final
 
 from hublog.capture.columns import BY_NAME
 from hublog.handler import EventHubHandler
+from hublog.testing.loggers import reached
 from hublog.testing.matching import Condition, Row, level_name, line_of
 
 _CLOSEST: Final = 3
@@ -111,19 +112,12 @@ def _obstacles(asked: Sequence[Condition]) -> Iterator[str]:
         yield f"{title} is disabled; dictConfig does that unless disable_existing_loggers is False."
     if isinstance(level, int) and not logger.isEnabledFor(level) and not logger.disabled:
         yield f"{title} lets {level_name(logger.getEffectiveLevel())} and above pass."
-    on_way = [handler for handler in _on_way(logger) if isinstance(handler, EventHubHandler)]
+    on_way = [handler for handler in reached(logger) if isinstance(handler, EventHubHandler)]
     if not on_way:
         yield f"{title} has no EventHubHandler, and neither has a logger above it that its records reach."
     elif isinstance(level, int) and all(_lowest(handler) > level for handler in on_way):
         lowest = min(_lowest(handler) for handler in on_way)
         yield f"The EventHubHandler takes {level_name(lowest)} and above."
-
-
-def _on_way(logger: logging.Logger) -> Iterator[logging.Handler]:
-    current: logging.Logger | None = logger
-    while current is not None:
-        yield from current.handlers
-        current = current.parent if current.propagate else None
 
 
 def _lowest(handler: EventHubHandler) -> int:

@@ -4,6 +4,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterable
+from logging import LogRecord
 from types import FrameType
 from typing import Final
 
@@ -11,11 +12,14 @@ from typing import Final
 #: servers, which one test starts and others use.
 _SERVING: Final = (
     "anyio",
+    "apscheduler",
     "asyncio",
     "celery",
     "cheroot",
     "concurrent.futures",
+    "dramatiq",
     "gevent",
+    "huey",
     "hypercorn",
     "multiprocessing.pool",
     "socketserver",
@@ -39,9 +43,9 @@ def note_late(there: Iterable[threading.Thread]) -> None:
             _late.add(thread)
 
 
-def is_late() -> bool:
-    """Whether this thread was left behind by a test that is over."""
-    return bool(_late) and threading.current_thread() in _late
+def is_late(record: LogRecord) -> bool:
+    """Whether a record comes from a thread that was left behind by a test that is over."""
+    return any(thread.ident == record.thread and thread.is_alive() for thread in list(_late))
 
 
 def _serves(frame: FrameType | None) -> bool:

@@ -44,6 +44,14 @@ class Snapshot:
                     handler.close()
 
 
+def reached(logger: logging.Logger) -> Iterator[logging.Handler]:
+    """Yield the handlers that records of a logger come to."""
+    current: logging.Logger | None = logger
+    while current is not None:
+        yield from current.handlers
+        current = current.parent if current.propagate else None
+
+
 def _loggers() -> Iterator[logging.Logger]:
     yield logging.root
     for found in list(logging.root.manager.loggerDict.values()):

@@ -2,6 +2,7 @@
 
 import heapq
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Final, Protocol, overload
 
@@ -49,6 +50,7 @@ class RecordedLogs(Sequence[Row]):
         self._rows: list[Row] = []
         self._forbidden: list[Secret] = []
         self._is_over = False
+        self._reading = threading.Lock()
 
     @property
     def rows(self) -> list[Row]:
@@ -195,14 +197,15 @@ class RecordedLogs(Sequence[Row]):
                 f"{self.waiting} records have not arrived after {READ_LIMIT_S:.0f} s;"
                 " does fail_next make more sends fail than can be tried in that time?"
             )
-        taken = self._source.take()
-        if any(taken):
-            self._arrived += [[] for _ in range(len(taken) - len(self._arrived))]
-            for known, new in zip(self._arrived, taken, strict=True):
-                known.extend(new)
-                known.sort(key=_sequence)
-            self._rows = list(heapq.merge(*self._arrived, key=_timestamp))
-        return self._rows
+        with self._reading:
+            taken = self._source.take()
+            if any(taken):
+                self._arrived += [[] for _ in range(len(taken) - len(self._arrived))]
+                for known, new in zip(self._arrived, taken, strict=True):
+                    known.extend(new)
+                    known.sort(key=_sequence)
+                self._rows = list(heapq.merge(*self._arrived, key=_timestamp))
+            return self._rows
 
     def __len__(self) -> int:
         return len(self._read())
