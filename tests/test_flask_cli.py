@@ -74,6 +74,13 @@ def test_the_doctor_reads_the_apps_config_and_sends_as_flask(tmp_path):
     assert row["framework"] == "flask"
 
 
+def test_a_misspelt_name_in_the_config_is_told(tmp_path):
+    found = invoke(make_app(tmp_path, EVENTHUB_LOG_BACH_SIZE=5, LOG_LEVELS={"shop": "INFO"}), "doctor")
+    assert found.exit_code == 0
+    assert "warn  settings      EVENTHUB_LOG_BACH_SIZE in the configuration has no effect\n" in found.stdout
+    assert "LOG_LEVELS" not in found.stdout
+
+
 def test_a_failure_is_the_exit_status_and_shows_no_secret(tmp_path):
     text = (
         f"Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey={KEY};UseDevelopmentEmulator=true"

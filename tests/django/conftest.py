@@ -82,3 +82,15 @@ def database():
     yield case
     case._post_teardown()
     Case.tearDownClass()
+
+
+@pytest.fixture
+def environ(monkeypatch, tmp_path):
+    """An environment that says nothing of hublog or of workers, and a working directory of its own."""
+    from hublog.settings import SETTINGS
+
+    names = ("WEB_CONCURRENCY", "GUNICORN_CMD_ARGS", "UWSGI_PROCESSES", "UWSGI_WORKERS")
+    for name in (*(setting.name for setting in SETTINGS), *names):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return monkeypatch

@@ -1,72 +1,23 @@
 """Django's system checks: each appears where its mis-setup is, and in no good set-up."""
 
-import logging
 import os
-import re
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
-from django.core.checks import Info, Tags, Warning, run_checks  # noqa: A004  # Django's name
+from django.core.checks import Tags, run_checks
 from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.django.setups import CONSOLE, GOOD, HUB, KEY, OURS, REAL, ROOT, dict_config, found, ids, project
 
 import hublog.django
 from hublog.django.checks import CHECKS, TABLE, checks_table, run_all
-from hublog.django.workers import known_workers
 from hublog.settings import SETTINGS
 
-ROOT = Path(__file__).parent.parent.parent
-KEY = "c2VjcmV0LWtleS1vZi10aGUtaHVi"
-REAL = f"Endpoint=sb://shop.servicebus.windows.net/;SharedAccessKeyName=send;SharedAccessKey={KEY}"
-EMULATOR = f"Endpoint=sb://127.0.0.1;SharedAccessKeyName=n;SharedAccessKey={KEY};UseDevelopmentEmulator=true"
-OURS = "hublog.django.middleware.RequestContextMiddleware"
-CONSOLE = {"class": "logging.StreamHandler"}
-HUB = {"class": "hublog.EventHubHandler"}
 COUNTED = [setting.name for setting in SETTINGS]
-
-
-@pytest.fixture(autouse=True)
-def environ(monkeypatch, tmp_path):
-    names = ("WEB_CONCURRENCY", "GUNICORN_CMD_ARGS", "UWSGI_PROCESSES", "UWSGI_WORKERS")
-    for name in (*COUNTED, *names):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    return monkeypatch
-
-
-def found(**changed):
-    """The messages of ours, as Django would show them."""
-    with override_settings(**changed):
-        ours = [message for message in run_checks() if message.id.startswith("hublog.")]
-    return sorted(ours, key=lambda message: (message.id, message.msg))
-
-
-def ids(**changed):
-    return sorted(message.id.removeprefix("hublog.") for message in found(**changed))
-
-
-def dict_config(handlers=None, loggers=None, root=None, **more):
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "handlers": handlers or {},
-        "loggers": loggers or {},
-        "root": root or {"level": "INFO"},
-        **more,
-    }
-
-
-GOOD = {
-    "EVENTHUB_LOGGING_ENABLED": True,
-    "EVENTHUB_NAMESPACE_CONNECTION_STRING": EMULATOR,
-    "LOGGING": dict_config(
-        {"hub": HUB, "console": CONSOLE}, root={"handlers": ["hub", "console"], "level": "INFO"}
-    ),
-}
+pytestmark = pytest.mark.usefixtures("environ")
 
 
 # Good set-ups.
@@ -199,30 +150,6 @@ def test_a_secret_in_the_settings_is_told_and_not_shown(changed):
     assert KEY not in str(messages)
 
 
-def project(tmp_path, source, **environ):
-    folder = tmp_path / "project"
-    (folder / "conf").mkdir(parents=True)
-    (folder / "conf" / "__init__.py").write_text("")
-    base = (
-        'SECRET_KEY = "x"\nINSTALLED_APPS = ["hublog.django"]\n'
-        f"MIDDLEWARE = [{OURS!r}]\nLOG_DIR = {str(tmp_path / 'logs')!r}\n"
-    )
-    (folder / "conf" / "base.py").write_text(base)
-    (folder / "conf" / "live.py").write_text("from conf.base import *\n" + source)
-    done = subprocess.run(
-        [sys.executable, "-m", "django", "check", "--tag", "hublog"],
-        cwd=folder,
-        env={"DJANGO_SETTINGS_MODULE": "conf.live", "PYTHONPATH": str(folder), "PATH": "/usr/bin", **environ},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert KEY not in done.stdout + done.stderr
-    assert done.returncode == 0, done.stderr
-    return re.findall(r"\(hublog\.([A-Z]\d+)\)", done.stderr)
-
-
 END = "\nimport hublog.django\nLOGGING = hublog.django.logging_config(globals())\n"
 
 
@@ -235,204 +162,6 @@ def test_a_secret_from_a_file_beside_the_source_is_fine(tmp_path):
     (tmp_path / "vault").write_text(REAL)
     source = f"EVENTHUB_NAMESPACE_CONNECTION_STRING = open({str(tmp_path / 'vault')!r}).read()"
     assert project(tmp_path, source + END) == []
-
-
-# LOGGING.
-
-
-def logger(*handlers, **more):
-    return {"handlers": list(handlers), **more}
-
-
-SHOP = logger("hub")
-ROOT_LOGGER = logger("hub", level="INFO")
-EVERY = [
-    pytest.param({"shop": SHOP}, ROOT_LOGGER, 1, id="logger and root"),
-    pytest.param({"shop": SHOP, "shop.cart.items": SHOP}, None, 1, id="logger and ancestor"),
-    pytest.param({"shop": logger("hub", "other")}, None, 1, id="one list"),
-    pytest.param({"shop": logger("hub", "hub")}, None, 1, id="one name in one list"),
-    pytest.param({"shop": logger("same")}, logger("file", level="INFO"), 1, id="two handlers of one file"),
-    pytest.param({"django": logger("console")}, logger("console", level="INFO"), 1, id="console"),
-    pytest.param({"shop": logger("hub", propagate=False)}, ROOT_LOGGER, 0, id="no propagation"),
-    pytest.param({"a": {"propagate": False}, "a.b": SHOP}, ROOT_LOGGER, 0, id="no propagation between"),
-    pytest.param({"shop": SHOP, "other": SHOP}, None, 0, id="neighbours"),
-    pytest.param({"shop": SHOP, "shopping": SHOP}, None, 0, id="like names"),
-    pytest.param({"shop": logger("elsewhere")}, ROOT_LOGGER, 0, id="two hubs"),
-]
-
-
-@pytest.mark.parametrize(("loggers", "root", "number"), EVERY)
-def test_a_handler_that_meets_a_record_twice_is_told_once(tmp_path, loggers, root, number):
-    file = {"class": "logging.FileHandler", "filename": str(tmp_path / "a.log")}
-    handlers = {
-        "hub": HUB,
-        "other": {**HUB, "level": "ERROR"},
-        "elsewhere": {**HUB, "eventhub_name": "audit"},
-        "file": file,
-        "same": {**file, "filename": tmp_path / "b" / ".." / "a.log"},
-        "console": CONSOLE,
-    }
-    config = dict_config(handlers, loggers, root)
-    assert ids(**{**GOOD, "LOGGING": config}) == ["W004"] * number
-
-
-@pytest.mark.usefixtures("leaky_client")
-def test_two_real_handlers_of_one_hub_send_a_record_once_and_one_at_two_loggers_twice():
-    """What the messages of W004 say."""
-    from hublog import EventHubHandler
-    from hublog.local import LocalHub
-    from hublog.pipelines import flush
-
-    with LocalHub({"application-logs": 1}) as hub:
-        handlers = [EventHubHandler(connection_string=hub.connection_string()) for _ in range(2)]
-        parent, child = logging.getLogger("w004"), logging.getLogger("w004.child")
-        parent.propagate = False
-        try:
-            parent.addHandler(handlers[0])
-            child.addHandler(handlers[1])
-            child.warning("once")
-            assert flush(10)
-            child.removeHandler(handlers[1])
-            child.addHandler(handlers[0])
-            handlers[1].close()
-            child.warning("at least once")
-            assert flush(10)
-        finally:
-            parent.removeHandler(handlers[0])
-            child.removeHandler(handlers[0])
-            handlers[0].close()
-        sent = b"".join(event.body for event in hub.events())
-    assert sent.count(b'"message":"once"') == 1
-    assert sent.count(b'"message":"at least once"') >= 1
-
-
-@pytest.mark.parametrize(
-    ("changed", "expected"),
-    [
-        ({"disable_existing_loggers": True}, ["W005"]),
-        ({"disable_existing_loggers": True, "loggers": {"django": {}}}, []),
-        ({"disable_existing_loggers": True, "loggers": {"django.request": {}}}, ["W005"]),
-        ({"disable_existing_loggers": False}, []),
-        ({"disable_existing_loggers": True, "incremental": True}, []),
-    ],
-    ids=["on", "named", "one of them named", "off", "incremental"],
-)
-def test_loggers_that_are_silenced_are_told(changed, expected):
-    assert ids(**{**GOOD, "LOGGING": {**dict_config({"hub": HUB}), **changed}}) == expected
-
-
-def test_a_logger_that_is_silenced_now_is_named():
-    silenced = logging.getLogger("aaa.silenced")
-    config = {"version": 1, "handlers": {"hub": HUB}, "loggers": {"django": {}}}
-    silenced.disabled = True
-    try:
-        [message] = found(**{**GOOD, "LOGGING": config})
-        assert message.id == "hublog.W005"
-        assert "aaa.silenced" in message.msg
-        assert ids(**{**GOOD, "LOGGING": {**config, "loggers": {"django": {}, "aaa": {}}}}) == []
-    finally:
-        silenced.disabled = False
-
-
-LOGGING = """
-EVENTHUB_LOGGING_ENABLED = False
-LOGGING = {"version": 1, "handlers": {"c": {"class": "logging.StreamHandler"}}, "root": {"handlers": ["c"]}}
-"""
-
-
-def test_in_a_real_project_it_is_on_unless_it_is_said_and_silences_djangos_loggers(tmp_path):
-    assert project(tmp_path / "first", LOGGING) == ["W005"]
-    assert project(tmp_path / "second", LOGGING + 'LOGGING["disable_existing_loggers"] = False') == []
-
-
-ROTATING = {
-    "class": "logging.handlers.RotatingFileHandler",
-    "filename": "a.log",
-    "maxBytes": 1,
-    "delay": True,
-}
-TIMED = {"class": "logging.handlers.TimedRotatingFileHandler", "filename": "a.log", "delay": True}
-
-
-@pytest.mark.parametrize("handler", [ROTATING, TIMED], ids=["size", "time"])
-def test_plain_rotation_is_a_warning_with_several_workers_and_else_a_word(environ, handler):
-    config = {**GOOD, "LOGGING": dict_config({"hub": HUB, "file": handler})}
-    [message] = found(**config)
-    assert (message.id, type(message)) == ("hublog.I001", Info)
-    assert ids(**config, DEBUG=True) == []
-    environ.setenv("WEB_CONCURRENCY", "4")
-    for is_debug in (True, False):
-        [message] = found(**config, DEBUG=is_debug)
-        assert (message.id, type(message)) == ("hublog.W006", Warning)
-        assert "4 workers" in message.msg
-    environ.setenv("WEB_CONCURRENCY", "1")
-    assert ids(**config, DEBUG=True) == []
-
-
-@pytest.mark.parametrize(
-    "kind", ["ConcurrentRotatingFileHandler", "ConcurrentTimedRotatingFileHandler"], ids=["size", "time"]
-)
-def test_rotation_that_many_processes_may_share_is_fine(environ, kind):
-    environ.setenv("WEB_CONCURRENCY", "4")
-    handlers = {"hub": HUB, "file": {"class": f"concurrent_log_handler.{kind}", "filename": "a.log"}}
-    assert ids(**{**GOOD, "LOGGING": dict_config(handlers)}) == []
-
-
-@pytest.mark.parametrize(
-    ("environ", "arguments", "number"),
-    [
-        ({}, ["manage.py"], 0),
-        ({"WEB_CONCURRENCY": "3"}, [], 3),
-        ({"WEB_CONCURRENCY": "many"}, [], 0),
-        ({"GUNICORN_CMD_ARGS": "--bind :80 -w 5"}, [], 5),
-        ({"GUNICORN_CMD_ARGS": "-w5 --workers=6"}, [], 6),
-        ({"GUNICORN_CMD_ARGS": "--worker-class gthread --workers 7 'unclosed"}, [], 7),
-        ({"UWSGI_PROCESSES": "8"}, [], 8),
-        ({}, ["/usr/bin/gunicorn", "-w", "9", "shop.wsgi"], 9),
-        ({}, ["/usr/lib/uvicorn", "--workers", "2"], 2),
-        ({}, ["manage.py", "-w", "9"], 0),
-        ({}, ["gunicorn", "-w"], 0),
-    ],
-)
-def test_the_number_of_workers_is_read_where_it_is_said(environ, arguments, number):
-    assert known_workers(environ, arguments, {}) == number
-
-
-def test_uwsgi_says_its_number_of_workers_itself():
-    assert known_workers({}, [], {"uwsgi": types.SimpleNamespace(numproc=4)}) == 4
-    assert known_workers({}, [], {"uwsgi": types.SimpleNamespace(numproc=None)}) == 0
-
-
-@pytest.mark.parametrize(
-    ("root", "loggers", "expected"),
-    [
-        ({"handlers": ["hub"]}, {}, ["W014"]),
-        ({"handlers": ["hub"], "level": "WARNING"}, {}, []),
-        ({"handlers": ["hub"]}, {"shop": {"level": "INFO"}}, []),
-        ({"handlers": ["console"]}, {}, []),
-    ],
-    ids=["no level", "a level", "a logger with one", "another handler"],
-)
-def test_a_root_that_hides_what_the_hub_wants_is_told(root, loggers, expected):
-    config = {**dict_config({"hub": HUB, "console": CONSOLE}, loggers), "root": root}
-    assert ids(**{**GOOD, "LOGGING": config}) == expected
-
-
-def test_a_log_file_that_cannot_be_written_is_told_with_its_path(tmp_path):
-    (tmp_path / "taken").write_text("")
-    path = str(tmp_path / "taken" / "a.log")
-    handlers = {"hub": HUB, "file": {"class": "logging.FileHandler", "filename": path, "delay": True}}
-    [message] = found(**{**GOOD, "LOGGING": dict_config(handlers)})
-    assert (message.id, path in message.msg) == ("hublog.W011", True)
-
-
-def test_what_the_server_does_to_records_is_told(environ):
-    module = types.SimpleNamespace(has_threads=0, opt={"skip-atexit": True}, numproc=1)
-    environ.setitem(sys.modules, "uwsgi", module)
-    messages = found(**GOOD)
-    assert [message.id for message in messages] == ["hublog.W009", "hublog.W009"]
-    assert "enable-threads" in messages[0].msg + messages[1].msg
-    assert "skip-atexit" in messages[0].msg + messages[1].msg
 
 
 # Names that are almost ours.
@@ -575,7 +304,7 @@ def test_the_page_holds_the_table_of_the_code():
 def test_every_id_is_used_once_and_each_is_in_a_test():
     numbers = [row.number for row in TABLE]
     assert len(set(numbers)) == len(numbers)
-    tests = Path(__file__).read_text()
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*checks.py"))
     assert [
         number for number in numbers if f'"{number}"' not in tests and f"hublog.{number}" not in tests
     ] == []

@@ -72,10 +72,17 @@ def test_the_doctor_tells_what_the_system_checks_find(connected):
         status, out, _, _ = call("doctor")
     assert status == 0
     assert "warn  django        hublog.W001: No record has the fields of its request.\n" in out
-    with override_settings(LOG_REDACTION_MODE="hash"):
+    with override_settings(LOG_REDACTION=False):
+        assert "warn  django        hublog.W013: " in call("doctor")[1]
+
+
+def test_a_mistake_in_the_settings_is_told_once(connected):
+    with override_settings(LOG_REDACTION_MODE="hash", EVENTHUB_LOG_BACH_SIZE=5):
         status, out, _, _ = call("doctor")
     assert status == 1
-    assert "fail  django        hublog.E002: " in out
+    assert out.count("LOG_REDACTION_MODE") == 1
+    assert out.count("EVENTHUB_LOG_BACH_SIZE in the configuration has no effect") == 1
+    assert "system checks of hublog find nothing else" in out
 
 
 def test_a_silenced_check_is_silent_in_the_doctor_too(connected):

@@ -98,6 +98,20 @@ def test_every_invalid_setting_is_told_and_the_rest_is_tried(hub, doctor):
     assert found.one("event hub").status == "ok"
 
 
+def test_a_misspelt_name_in_the_environment_is_told(hub, doctor, monkeypatch):
+    monkeypatch.setenv("EVENTHUB_LOGS_NAMES", "logs")
+    found = doctor(hub.connection_string())
+    told = [result for result in found.results if result.status == "warn"]
+    assert [(result.what, result.hint) for result in told] == [
+        ("settings", "EVENTHUB_LOGS_NAME is the name of a setting.")
+    ]
+
+
+def test_hashes_without_a_key_are_a_failure(hub, doctor):
+    assert doctor(hub.connection_string(), LOG_REDACTION_MODE="hash").failed == ["settings"]
+    assert doctor(hub.connection_string(), LOG_REDACTION_MODE="hash", LOG_REDACTION_HASH_KEY="k").failed == []
+
+
 def test_a_malformed_connection_string_is_told_without_its_key(doctor):
     found = doctor(f"Endpoint=nonsense;SharedAccessKeyName=n;SharedAccessKey={KEY}")
     assert found.failed == ["settings", "connection"]

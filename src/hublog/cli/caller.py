@@ -1,7 +1,7 @@
 """Who runs the commands: the shell, ``manage.py`` or ``flask``, with its streams and its settings."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TextIO
@@ -30,6 +30,7 @@ class Caller:
         lookup: gives the value of a setting by its environment name, None where it is not set; None
             itself leaves it to the environment.
         framework: ``django``, ``flask`` or empty.
+        find_names: returns what the framework's configuration holds, by name.
         find_results: returns what the framework itself has found, for ``doctor``.
         find_log_files: returns the log files that are written with these settings; None takes the one
             of the settings.
@@ -39,6 +40,7 @@ class Caller:
     err: TextIO = field(default_factory=lambda: sys.stderr)
     lookup: Lookup | None = None
     framework: str = ""
+    find_names: Callable[[], Mapping[str, object]] = dict
     find_results: Callable[[], Sequence[Result]] = _no_results
     find_log_files: Callable[[Settings], Sequence[Path]] | None = None
 

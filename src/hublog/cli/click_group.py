@@ -87,7 +87,8 @@ class _PassedOn(click.Command):
         from hublog.cli.caller import Caller  # noqa: PLC0415  # not when the app starts
         from hublog.cli.commands import main  # noqa: PLC0415
 
-        caller = Caller(lookup=self._app.config.get, framework="flask")
+        config = self._app.config
+        caller = Caller(lookup=config.get, framework="flask", find_names=lambda: config)
         program = ctx.parent.command_path if ctx.parent is not None else NAME
         with self._app.app_context():
             status = main([self.name or "", *ctx.args], prog=program, caller=caller)

@@ -25,6 +25,7 @@ def run_doctor(options: argparse.Namespace, caller: Caller) -> int:
     patient = examine.Patient(
         reading=caller.read(options.config),
         framework=caller.framework,
+        names=caller.find_names(),
         find_results=caller.find_results,
         find_log_files=caller.find_log_files,
         look_at_spool=_look_at_spool,

@@ -2,6 +2,7 @@
 
 from django.conf import settings
 
+from hublog.doctor.names import BEGINNINGS
 from hublog.settings import Reading, read_settings
 
 
@@ -13,3 +14,8 @@ def lookup(name: str) -> object | None:
 def read_project() -> Reading:
     """Read hublog's settings as they stand in the project and the environment now."""
     return read_settings(framework=lookup)
+
+
+def project_names() -> dict[str, object]:
+    """Return what of the project's settings may be meant for hublog, rightly named or not."""
+    return {name: lookup(name) for name in dir(settings) if name.startswith(BEGINNINGS)}

@@ -1,5 +1,6 @@
 """All steps of the doctor, in the order in which a record would meet them."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,13 +14,14 @@ from hublog.configure.handlers import file_name
 from hublog.doctor.disk import LookAtSpool, look_at_files, look_at_spool
 from hublog.doctor.hub import look_at_hub
 from hublog.doctor.limits import Budget, TookTooLongError, within
+from hublog.doctor.names import misspelt
 from hublog.doctor.network import look_at_network
 from hublog.doctor.result import Result, Status, fail, ok, warn
 from hublog.doctor.target import Target, secrets_of, target_of
 from hublog.doctor.words import destinations_text, has_destination, target_text
 from hublog.errors import HublogError
 from hublog.servers import advice
-from hublog.settings import Reading, Settings, SpoolMode
+from hublog.settings import Mask, Reading, Settings, SpoolMode
 
 _PACKAGES: Final = {"": (), "django": ("Django",), "flask": ("Flask",)}
 _NOT_CONFIGURED: Final = (
@@ -36,6 +38,7 @@ class Patient:
     Attributes:
         reading: the settings in force, and what is wrong with them.
         framework: ``django``, ``flask`` or empty.
+        names: what the framework's configuration holds, by name.
         find_results: returns what the framework itself has found.
         find_log_files: returns the log files; None takes the one of the settings.
         look_at_spool: tells what waits there.
@@ -46,6 +49,7 @@ class Patient:
 
     reading: Reading
     framework: str = ""
+    names: Mapping[str, object] = field(default_factory=dict)
     find_results: Callable[[], Sequence[Result]] = tuple
     find_log_files: Callable[[Settings], Sequence[Path]] | None = None
     look_at_spool: LookAtSpool
@@ -65,6 +69,7 @@ def _steps(patient: Patient) -> Iterator[Result]:
     settings = patient.reading.settings
     yield _versions(patient.framework)
     yield from _settings(patient.reading)
+    yield from _guarded("settings", _misspelt(patient))
     yield _destinations(settings)
     yield from _guarded("way", _way(patient, settings))
     yield from _guarded("disk", _places(patient, settings))
@@ -109,10 +114,20 @@ def _version_of(name: str) -> str:
 
 
 def _settings(reading: Reading) -> Iterator[Result]:
-    if not reading.problems:
+    redaction = reading.settings.redaction
+    is_keyless = redaction.enabled and redaction.mode is Mask.HASH and not redaction.hash_key
+    if not reading.problems and not is_keyless:
         yield ok("settings", "all are valid")
     for problem in reading.problems:
         yield fail("settings", problem, "Until then its default is in force.")
+    if is_keyless:
+        yield fail("settings", "LOG_REDACTION_MODE is hash without a key", "Set LOG_REDACTION_HASH_KEY.")
+
+
+def _misspelt(patient: Patient) -> Iterator[Result]:
+    for place, names in (("the configuration", patient.names), ("the environment", os.environ)):
+        for name, meant in misspelt(names):
+            yield warn("settings", f"{name} in {place} has no effect", f"{meant} is the name of a setting.")
 
 
 def _destinations(settings: Settings) -> Result:

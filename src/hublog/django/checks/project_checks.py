@@ -1,9 +1,8 @@
 """What is wrong with the settings of the project, ``LOGGING`` aside."""
 
-import difflib
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -13,18 +12,15 @@ from django.core.checks import CheckMessage
 
 from hublog.django.checks.table import message
 from hublog.django.logging_dict import read_logging
-from hublog.django.project import lookup, read_project
-from hublog.settings import SETTINGS, Mask, Setting
-from hublog.settings.values import NotAllowedError
+from hublog.django.project import lookup, project_names, read_project
+from hublog.doctor.names import misspelt
+from hublog.settings import Mask
 
 MIDDLEWARE: Final = "hublog.django.middleware.RequestContextMiddleware"
 
 _CONNECTION: Final = "EVENTHUB_NAMESPACE_CONNECTION_STRING"
 _HASH_KEY: Final = "LOG_REDACTION_HASH_KEY"
 _PATH: Final = "eventhub_logging.connection_string"
-#: How like a name must be, by its beginning: the more a beginning is ours alone, the less.
-_LIKENESS: Final = (("EVENTHUB_LOG", 0.8), ("EVENTHUB_", 0.9), ("LOG_", 0.85), ("FILE_LOG", 0.85))
-_OURS: Final = "EVENTHUB_"
 _SOURCE_MAX_BYTES: Final = 1 << 20
 
 
@@ -36,39 +32,9 @@ def find_invalid_settings() -> Iterator[CheckMessage]:
 
 def find_misspelt_settings() -> Iterator[CheckMessage]:
     """Find names that are almost ours."""
-    known = {setting.name: setting for setting in SETTINGS}
-    project = {
-        name: lookup(name) for name in dir(settings) if name.isupper() and name.startswith(_BEGINNINGS)
-    }
-    places: tuple[tuple[str, Mapping[str, object]], ...] = (
-        ("The setting", project),
-        ("The environment variable", dict(os.environ)),
-    )
-    for place, names in places:
-        for name, value in names.items():
-            meant = "" if name in known else _almost(name, value, known)
-            if meant:
-                yield message("W008", f"{place} {name} has no effect; {meant} is the name of a setting.")
-
-
-_BEGINNINGS: Final = tuple(beginning for beginning, _ in _LIKENESS)
-
-
-def _almost(name: str, value: object, known: Mapping[str, Setting]) -> str:
-    """Return the setting that a name was meant for, or nothing."""
-    least = next((least for beginning, least in _LIKENESS if name.startswith(beginning)), 0.0)
-    if not least:
-        return ""
-    found = difflib.get_close_matches(name, known, n=1, cutoff=least)
-    if not found:
-        return ""
-    if not name.startswith(_OURS):
-        # Such a name may be anybody's; then its value tells.
-        try:
-            known[found[0]].kind.parse(value)
-        except NotAllowedError:
-            return ""
-    return found[0]
+    for place, names in (("setting", project_names()), ("environment variable", dict(os.environ))):
+        for name, meant in misspelt(names):
+            yield message("W008", f"The {place} {name} has no effect; {meant} is the name of a setting.")
 
 
 def find_middleware_trouble() -> Iterator[CheckMessage]:

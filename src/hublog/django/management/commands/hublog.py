@@ -12,12 +12,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from hublog.cli import Caller, add_commands, run
 from hublog.django.checks import CHECKS, run_all
 from hublog.django.logging_dict import read_logging
-from hublog.django.project import lookup
+from hublog.django.project import lookup, project_names
 from hublog.doctor import Result, Status
 from hublog.settings import Reading, Settings, read_settings
 
 #: These are steps of the doctor in any case.
-_STEPS: Final = frozenset(f"hublog.{number}" for number in ("E001", "E003", "W009", "W010", "W011", "W012"))
+_STEPS: Final = frozenset(
+    f"hublog.{number}" for number in ("E001", "E002", "E003", "W008", "W009", "W010", "W011", "W012")
+)
 
 
 class Command(BaseCommand):
@@ -80,6 +82,7 @@ class _Caller(Caller):
 
     lookup: Any = lookup
     framework: str = "django"
+    find_names: Any = project_names
     find_results: Any = _results_of_checks
     find_log_files: Any = _log_files
     told: list[str] = field(default_factory=list)
