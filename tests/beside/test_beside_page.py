@@ -42,9 +42,21 @@ def test_the_configuration_with_our_formatters_can_be_applied(hub, capsys, tmp_p
     assert hub.row()["message"] == "order 7"
 
 
+def test_the_configuration_for_django_can_be_changed_before_it_is_applied(hub, tmp_path):
+    import hublog.django
+
+    names = {"hublog": hublog, "LOG_DIR": str(tmp_path), "LOG_TO_STDOUT": False}
+    exec(block("python", "hublog_json"), names)
+    logging.config.dictConfig(json.loads(json.dumps(names["LOGGING"])))
+    logging.getLogger("shop").info("order %d", 7)
+    row = json.loads((tmp_path / "application.log").read_text())
+    assert (row["message"], row["team"], row["framework"]) == ("order 7", "shop", "django")
+    assert hub.row()["message"] == "order 7"
+
+
 def test_all_blocks_of_code_are_run_by_some_test():
     known = ("structlog.configure", "loguru import logger", "gunicorn.conf.py")
-    known += ("rename_fields", '"uvicorn": {')
+    known += ("rename_fields", '"uvicorn": {', "hublog_json")
     text = PAGE.read_text()
     assert text.count("```") == 2 * len(known)
     assert all(holding in text for holding in known)

@@ -192,19 +192,24 @@ def test_formatter_and_console_are_made_of_plain_data(capsys, tmp_path):
             "eventhub": eventhub(),
         },
         formatters={
-            "console": {"()": "hublog.ConsoleFormatter"},
+            "console": {"()": "hublog.ConsoleFormatter", "redaction": {"keys": ["colour"]}},
             "json": {
                 "()": "hublog.JsonFormatter",
                 "service": {"name": "shop", "version": "ext://sys.byteorder"},
                 "framework": "flask",
                 "rename_fields": {"message": "msg"},
                 "static_fields": {"team": "shop", "nested": {"a": [1, {"b": None}]}},
+                "redaction": {"enabled": False},
             },
         },
     )
-    logger.info("order %d", 7)
-    assert "INFO     beside.plain order 7" in capsys.readouterr().out
-    row = strict((tmp_path / "log").read_bytes().rstrip(b"\n"))
+    logger.info("order %d", 7, extra={"password": "hunter2"})
+    logger.info("colour=blue")
+    out = capsys.readouterr().out
+    assert "INFO     beside.plain order 7" in out
+    assert "blue" not in out
+    row = strict((tmp_path / "log").read_bytes().splitlines()[0])
+    assert row["extra"] == {"password": "hunter2"}
     assert (row["msg"], row["team"], row["nested"]) == ("order 7", "shop", {"a": [1, {"b": None}]})
     assert (row["service_name"], row["service_version"], row["framework"]) == ("shop", sys.byteorder, "flask")
 
