@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -565,6 +566,12 @@ def flask_shop(tmp_path, make_shop):
         threading.Event().wait(0.25)
         return "ok"
 
+    @app.get("/pool")
+    def pool():
+        with ThreadPoolExecutor() as executor:
+            executor.submit(logger.info, "in the pool").result()
+        return "ok"
+
     @app.get("/stream")
     def stream():
         def parts():
@@ -590,6 +597,7 @@ def of_views(shop):
         ("/fail", ["before it failed"]),
         ("/refused", ["refused"]),
         ("/slow", ["slow"]),
+        ("/pool", []),
         ("/stream", []),
     ],
 )
