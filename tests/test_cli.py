@@ -283,9 +283,11 @@ def test_a_missing_extra_fails_at_once_and_names_it(tmp_path, missing, arguments
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--version"], ["settings"], ["query", "--help"], ["tail", "--help"], ["schema", "all"]]
+    "arguments",
+    [["--version"], ["settings"], ["status"], ["query", "--help"], ["tail", "--help"], ["schema", "all"]],
 )
-def test_nothing_heavy_is_imported_for_what_does_not_need_it(arguments):
+def test_nothing_heavy_is_imported_for_what_does_not_need_it(arguments, environ):
+    environ.setenv("EVENTHUB_LOGGING_ENABLED", "false")  # else status says that no connection is configured
     script = (
         "import sys\nfrom hublog.cli import main\n"
         f"assert main({arguments!r}) == 0\n"
