@@ -52,7 +52,11 @@ results = Path("results").absolute()
 for folder in (queue, results):
     folder.mkdir(exist_ok=True)
 app = Celery("shop")
-import hublog.celery  # noqa: E402, F401  # as an application does
+import hublog.celery  # noqa: E402  # as an application does
+
+hublog.bind(of_parent=True)
+log = logging.getLogger("shop.tasks")
+log.info("parent")
 
 app.conf.update(
     broker_url="whole://",
@@ -65,7 +69,6 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     task_acks_late=False,
 )
-log = logging.getLogger("shop.tasks")
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 FIELDS = {
     "trace_id": TRACE,

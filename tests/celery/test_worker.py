@@ -174,6 +174,13 @@ def test_a_task_finds_nothing_that_another_one_has_bound(rows):
             assert "left_behind" not in row.get("extra", {})
 
 
+def test_a_child_of_the_pool_has_no_field_of_its_parent(rows):
+    assert rows.one("parent")["extra"] == {"of_parent": True}
+    children = [row for row in rows if row["process_name"] != "MainProcess"]
+    assert bool(children) is (rows.pool == "prefork")
+    assert not [row for row in children if "of_parent" in row.get("extra", {})]
+
+
 def test_our_handlers_are_not_replaced(rows):
     assert [row["task_name"] for row in rows if row["logger_name"] == "celery.app.trace"]
     assert "Traceback" not in rows.text.replace("Traceback (most recent call last):\\n", "")
