@@ -254,11 +254,14 @@ class Scrubber:
         return found
 
     def _list(self, value: list[object]) -> list[object]:
-        """Scrub a list: one of names and values in turn, as headers are, counts as a mapping."""
+        return [self._pair(item) if type(item) is list else self._tree(item, "") for item in value]
+
+    def _pair(self, value: list[object]) -> list[object]:
+        """Scrub a list in a list; one of a name and its value, as headers are, is an item of a mapping."""
         match value:
             case [str() as name, item] if secrecy := self._names.secrecy(name):
                 return [name, self._hide(item, secrecy)]
-        return [self._tree(item, "") for item in value]
+        return self._list(value)
 
     def _number(self, value: int, name: str) -> object:
         if value < CARD_FROM or not is_card(str(value)) or name.lower().endswith(_NO_CARDS):

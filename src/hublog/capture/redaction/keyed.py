@@ -9,7 +9,8 @@ from hublog.capture.redaction.spans import MARKED, Span, is_mark
 
 #: A name, what closes it, and what stands between it and its value.
 _NAMED: Final = re.compile(
-    r"""(?<![\w.$-])([\w.$-]++)[\\"'\])]{0,6}+(?:[ \t]{0,8}+(=>|:=|==|=|:|%3[DdAa]|>)|(?=[ \t]))[ \t]{0,8}+"""
+    r"""(?<![\w.$-])([\w.$-]++)[\\"'\])]{0,6}+"""
+    r"""(?:[ \t]{0,8}+(=>|:=|==|=|:|%3[DdAa]|>|,(?=[ ]?[bBuU]?\\{0,7}["']))|(?=[ \t]))[ \t]{0,8}+"""
 )
 #: What may follow in quotes: plain, or with a backslash before each quote as JSON inside a text has it.
 _QUOTED: Final = re.compile(
@@ -19,7 +20,9 @@ _QUOTED: Final = re.compile(
 _MARKED: Final = re.compile(r"""[bBuUrR]{0,2}+\\{0,7}+["'`]?""" + MARKED.pattern)
 #: Without quotes: to a blank, a quote, ``&`` or ``;``; a comma or bracket belongs to it inside a word only.
 _BARE: Final = re.compile(
-    r"""(?:[^\s"'`,;&)\]}<>\\]++|\\(?!["'])|[)\]}>](?=[A-Za-z0-9])|,(?![\s"']|\Z|[\w.-]{1,40}+["']?[=:]))++"""
+    r"""(?:[^\s"'`,;&)\]}<>\\]++|\\(?!["'])|[)\]}](?=[\w&#!$%*+/?@^~-])|>(?=[A-Za-z0-9])"""
+    r"""|,(?![\s"']|\Z|[\w.-]{1,40}+["']?[=:])|&(?!\#|[\w.%-]{1,40}+(?:\[[^\]\s]{0,40}+\])?[=;]|[\s"']|\Z)"""
+    r"""|;(?![\s"']|\Z|[\w.][\w .-]{0,40}+=))++"""
 )
 _SCHEME: Final = re.compile(
     r"(Bearer|Basic|Negotiate|NTLM|Token|ApiKey|Api-Key|Key|SharedKey|DPoP|JWT)(?:[ ]{1,4}+|%20|\+)",
@@ -36,6 +39,9 @@ _ANNOTATED: Final = re.compile(r"[ ]{0,4}+=(?!=)[ ]{0,4}+")
 _BRACKETS: Final = re.compile(r"[\[\](){}]")
 _OPENS: Final = frozenset("[({")
 _BEFORE: Final = re.compile(r"(\w+)[ -]\Z")
+#: Before a name and its value in turn in a list of such: ``[("password", "...")``.
+_PAIR: Final = re.compile(r"""[\[(,][ ]?[\[(][bBuU]?\\{0,7}["']\Z""")
+_PAIR_LONGEST: Final = 12
 #: Names of two words with a blank between them end in one of these.
 _SECOND: Final = words("key keys string id code codes")
 _BEFORE_LONGEST: Final = 24
@@ -51,7 +57,8 @@ _PROSE: Final = words(
     a an the this that it its is are was were be been must may might can cannot could should shall will would
     not no at to in on of for from by with without and or but if has have had does do did please your our must
     required missing invalid incorrect wrong expected unexpected too field fields value values header
-    reset changed updated rejected accepted
+    reset changed updated rejected accepted granted denied ok failed success successful succeeded found
+    enabled disabled
     """
 )
 #: Conversions, fields and variables of templates; asterisks and the like; marks in angle brackets.
@@ -92,7 +99,15 @@ def find_keyed(text: str, names: Names, *, is_code: bool = False) -> Iterator[Sp
 
 def may_name_secret(text: str) -> bool:
     """Return whether ``find_keyed`` could find anything by a built-in name; at a fraction of its cost."""
-    if not ("=" in text or ":" in text or "%3" in text or "--" in text or ">" in text):
+    if not (
+        "=" in text
+        or ":" in text
+        or "--" in text
+        or ">" in text
+        or "[(" in text
+        or "[[" in text
+        or "%3" in text
+    ):
         return False
     low = text.lower()
     return (
@@ -116,18 +131,17 @@ def may_name_secret(text: str) -> bool:
         or "srf" in low
         or "cvv" in low
         or "cvc" in low
-        or "bearer" in low
     )
 
 
 def _secrecy(text: str, start: int, name: str, separator: str | None, names: Names) -> Secrecy:
-    if separator is None:
-        return names.secrecy(name) if name.startswith("--") else Secrecy.NONE
-    if separator == ">" and text[start - 1 : start] not in ("<", ":"):
+    if not _is_separated(text, start, name, separator):
         return Secrecy.NONE
     found = names.secrecy(name)
     if found:
-        return found
+        # A parser tells of the token that it did not expect.
+        is_parsed = separator == ":" and text.endswith("xpected ", max(start - 8, 0), start)
+        return Secrecy.NONE if is_parsed else found
     if name in _QUERY_NAMES and text[start - 1 : start] in ("?", "&"):
         return Secrecy.TEXT if len(_bare(text, start + len(name) + 1)) >= _QUERY_SHORTEST else Secrecy.NONE
     if name.lower() in _SECOND:
@@ -135,6 +149,18 @@ def _secrecy(text: str, start: int, name: str, separator: str | None, names: Nam
         if before:
             return names.secrecy(f"{before[1]}_{name}")
     return Secrecy.NONE
+
+
+def _is_separated(text: str, start: int, name: str, separator: str | None) -> bool:
+    """Return whether what stands behind a name separates it from a value."""
+    match separator:
+        case None:
+            return name.startswith("--")
+        case ">":
+            return text[start - 1 : start] in ("<", ":")
+        case ",":
+            return _PAIR.search(text, max(start - _PAIR_LONGEST, 0), start) is not None
+    return True
 
 
 def _bare(text: str, start: int) -> str:

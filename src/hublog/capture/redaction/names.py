@@ -33,16 +33,21 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_PASSWORDS: Final = words("password passwords passwd passwds passphrase passphrases passcode pwd passwort")
-_SECRETS: Final = words(
+_PASSWORDS: Final = words(
     """
-    secret secrets token tokens authorization authorisation cookie cookies credential credentials creds
-    apikey apikeys signature signatures sig sas jwt otp totp cvv cvc cvv2 cvc2 csrf xsrf bearer sessionid
-    sessid phpsessid jsessionid aspsessionid authkey accesskey secretkey privatekey accountkey masterkey
-    sharedkey signingkey encryptionkey connectionstring connstr dsn auth
+    password passwords passwd passwds passphrase passphrases passcode pwd passwort secret otp totp cvv cvc
+    cvv2 cvc2
     """
 )
-_ENDS_ALL: Final = ("password", "passwd", "passphrase", "pwd")
+_SECRETS: Final = words(
+    """
+    secrets token tokens authorization authorisation cookie cookies credential credentials creds apikey
+    apikeys signature signatures sig sas jwt csrf xsrf sessionid sessid phpsessid jsessionid aspsessionid
+    authkey accesskey secretkey privatekey accountkey masterkey sharedkey signingkey encryptionkey
+    connectionstring connstr dsn auth
+    """
+)
+_ENDS_ALL: Final = ("password", "passwd", "passphrase", "pwd", "secret")
 _ENDS: Final = (
     "token", "secret", "cookie", "apikey", "secretkey", "privatekey", "accesskey", "accountkey",
     "credential", "credentials", "sessionid", "sessid", "sharedaccesssignature", "connectionstring",
@@ -73,14 +78,15 @@ _CALLED: Final = words("function method type call")
 _ABOUT: Final = words(
     """
     accepted age algorithm at attempt attempts audience backend bucket budget cached changed check checked
-    class consent cost count counter counts created deleted dir disabled domain enabled endpoint error errors
-    exists expired expires expiration expiry failed failures field fields file filename fingerprint form
-    format found generator hint id ids index invalid is issued issuer kind label left len length level limit
-    limiter limits lifetime location manager max min missing mismatch mode name names offset on ok page path
-    policy policies position present price prompt provider rate received refreshed rejected remaining required
-    requested reset retries revoked rotated rotation rules scope scopes score seconds sent service set size
-    source state status store strength tries ttl type types updated uri url usage used valid validator
-    validators validity verified version view
+    class consent cost count counter counts created date days deleted dir disabled domain duration elapsed
+    enabled endpoint error errors exists expired expires expiration expiry failed failures field fields file
+    filename fingerprint form format found generator hint hours id ids index invalid is issued issuer kind
+    label latency left len length level limit limiter limits lifetime location manager max min minutes
+    missing mismatch mode ms name names ns offset on ok page path policy policies position present price
+    prompt provider rate received refreshed rejected remaining required requested reset retries revoked
+    rotated rotation rules scope scopes score seconds sent service set size source state status store
+    strength time tries ttl type types updated uri url usage used valid validator validators validity
+    verified version view
     """
 )
 
@@ -135,7 +141,7 @@ class Names:
             return Secrecy.ALL
         if word == "pass":
             is_secret = (not before or before in _PASSES) and end == len(parts)
-            return Secrecy.ALL if is_secret else Secrecy.NONE
+            return (Secrecy.ALL if before else Secrecy.TEXT) if is_secret else Secrecy.NONE
         is_secret = word in _SECRETS or word.endswith(_ENDS) or _is_pair(word, before, parts[: end - 1])
         if word == "auth":
             is_secret = end == len(parts) and before in _AUTHS
