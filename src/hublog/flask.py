@@ -114,6 +114,8 @@ class _Middleware:
         except BaseException as error:
             reply.fail(error)
             raise
+        if not reply.is_streamed:
+            del environ[_REPLY]  # which has the server's ``start_response``, and that perhaps the environment
         return reply.follow(body, environ.get("wsgi.file_wrapper"))
 
 

@@ -11,22 +11,25 @@ Flask, Django and ``hublog.asgi.request_context`` watch all engines by themselve
 imported SQLAlchemy, unless ``LOG_COUNT_QUERIES`` is off; a program of another kind calls ``watch``.
 """
 
+from typing import TYPE_CHECKING
+
 from hublog.capture.engine_events import listen
 
 try:
     from sqlalchemy import Engine, event
-    from sqlalchemy.ext.asyncio import AsyncEngine
 except ImportError as error:
     raise ImportError("hublog.sqlalchemy needs SQLAlchemy 2: pip install sqlalchemy.") from error
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine  # needs greenlet, which SQLAlchemy does without
 
 __all__ = ["watch"]
 
 
-def watch(engine: Engine | AsyncEngine | None = None) -> None:
+def watch(engine: "Engine | AsyncEngine | None" = None) -> None:
     """Count the queries that requests make.
 
     Args:
         engine: the engine; None means all engines, those made later too. Asking twice counts once.
     """
-    target = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
-    listen(event, Engine if target is None else target)
+    listen(event, Engine if engine is None else getattr(engine, "sync_engine", engine))

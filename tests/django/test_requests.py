@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import hashlib
+import weakref
 from io import BytesIO
 from wsgiref.util import FileWrapper, setup_testing_defaults
 
@@ -129,6 +130,18 @@ def test_a_namespace_is_part_of_the_view_and_its_prefix_of_the_route(seen):
 def test_an_attribute_of_the_application_that_is_called_scope_hurts_nobody(seen, rf_scope, scope):
     assert rf_scope(scope).status_code == 200
     seen.one("hublog.request")
+
+
+def test_a_request_that_was_served_goes_without_the_garbage_collector(seen):
+    request = RequestFactory().get("/plain/")
+    gone = weakref.ref(request)
+    gc.disable()
+    try:
+        RequestContextMiddleware(lambda request: HttpResponse("ok"))(request)
+        del request
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_under_asgi_no_thread_is_needed_to_note_the_route():

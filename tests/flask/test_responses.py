@@ -364,6 +364,12 @@ def test_excluded_paths_and_the_query_of_the_app_apply(make, seen):
     assert seen.one("hublog.request")["http_query"] == "a=%C3%A9"
 
 
+def test_the_environment_of_a_request_that_was_served_keeps_nothing_of_ours(app, seen):
+    environ = EnvironBuilder("/orders/7").get_environ()
+    list(app(environ, lambda *known: None))
+    assert not [name for name in environ if "hublog" in name]
+
+
 @pytest.mark.parametrize("status", ["", "odd", "200"])
 def test_an_odd_answer_of_a_wsgi_app_below_passes_as_it_is(make, seen, status):
     app = make()

@@ -201,7 +201,7 @@ class RequestScope:
         if self._is_finished:
             return
         self._is_finished = True
-        seconds = self._now() - self._started
+        seconds, status = self._now() - self._started, int(status)  # it may be an enum
         known = {"event_name": event_name, **_known(fields), **size_field("http_response_size", size)}
         if _current.get() is self:
             self._end(status, seconds, level, known)

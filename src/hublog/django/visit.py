@@ -61,7 +61,7 @@ class Visit:
 
     def fail(self, error: BaseException) -> None:
         """End the request without a response."""
-        self.note_user()
+        self._let_go()
         if self.is_inner:
             self._scope.take_bound()
             return
@@ -73,8 +73,8 @@ class Visit:
 
     def end(self, response: HttpResponseBase) -> None:
         """End the request, or let it end with its streamed body; echo its id."""
+        self._let_go()
         if self.is_inner:
-            self.note_user()
             self._scope.take_bound()
             return
         with contextlib.suppress(Exception):
@@ -83,9 +83,13 @@ class Visit:
         if getattr(response, "streaming", False):
             self._follow(response)
             return
-        self.note_user()
         self._scope.finish(response.status_code, size=_length(response))
         self._scope.leave()
+
+    def _let_go(self) -> None:
+        """Note the user a last time; from here on no cycle keeps the request."""
+        self.note_user()
+        vars(self._request).pop(_KEY, None)
 
     def _follow(self, response: Any) -> None:  # noqa: ANN401  # a StreamingHttpResponse, in whose insides we are
         """End the request when the body ends, or when the server closes the response."""
