@@ -237,3 +237,22 @@ def test_closing_and_logging_in_turn_loses_nothing(hublog_records, logger):
         handler.close()
     assert hublog_records.messages == [f"record {number}" for number in range(200)]
     assert len(hublog.stats()) == 1
+
+
+@pytest.mark.parametrize("name", [None, 7, [], {"a": 1}, b"shop"], ids=repr)
+def test_a_record_with_a_name_that_no_logger_has_is_taken(hublog_records, name):
+    handler = EventHubHandler(settings=SETTINGS)
+    record = logging.makeLogRecord({"msg": "made by hand", "levelno": logging.INFO, "levelname": "INFO"})
+    record.name = name
+    handler.handle(record)
+    assert hublog_records.messages == ["made by hand"]
+    handler.close()
+
+
+def test_a_record_without_a_name_is_taken(hublog_records):
+    handler = EventHubHandler(settings=SETTINGS)
+    record = logging.makeLogRecord({"msg": "made by hand", "levelno": logging.INFO, "levelname": "INFO"})
+    del record.name
+    handler.handle(record)
+    assert hublog_records.messages == ["made by hand"]
+    handler.close()

@@ -57,9 +57,12 @@ class CaptureHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Capture a record; never raises, never waits."""
-        is_own = _is_own.get(record.name)
-        if is_own is None:
-            is_own = _look_at(record.name)
+        try:
+            is_own = _is_own.get(record.name)
+            if is_own is None:
+                is_own = _look_at(record.name)
+        except (AttributeError, TypeError):  # made by hand, with a name that no logger has
+            is_own = False
         depth = _depth.get()
         if is_own or depth:
             if not is_own and depth < OWN_THREAD:
