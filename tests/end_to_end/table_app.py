@@ -140,7 +140,8 @@ def log_bound():
             log.info("bound twice, and a stack", stack_info=True)
         log.info("bound once again")
         pump = threading.Thread(target=log.info, args=("a thread has its own",), name="pump-é😀")
-        pump.start()
+        with hublog.detached():
+            pump.start()
         pump.join()
     log.info("nothing is bound")
 

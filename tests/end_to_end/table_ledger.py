@@ -45,7 +45,7 @@ class Entry:
 
     def __post_init__(self):
         for name, value in _request_fields(self.request).items():
-            self.columns[name] = value
+            (self.columns if name in OPEN else self.extra)[name] = value
         for name, told in (*self.said["bound"], *self.said["extra"]):
             self._add(name, _plain(told))
         for name, value in (("level_number", self.said["levelno"]), ("source_line", self.said["lineno"])):
@@ -183,7 +183,7 @@ def _request_fields(request):
     if request is None:
         return {}
     environ = request["environ"]
-    trace = re.fullmatch(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}", environ.get("HTTP_TRACEPARENT", ""))
+    trace = re.fullmatch(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f](.)", environ.get("HTTP_TRACEPARENT", ""))
     is_known = trace and trace[1].strip("0")
     ids = [environ[name] for name in ("HTTP_X_REQUEST_ID", "HTTP_X_CORRELATION_ID") if name in environ]
     size = environ.get("CONTENT_LENGTH", "")
@@ -191,6 +191,7 @@ def _request_fields(request):
         "trace_id": trace[1] if is_known else MADE,
         "span_id": MADE,
         "parent_span_id": trace[2] if is_known else "",
+        "trace_sampled": int(trace[3], 16) % 2 == 1 if is_known else None,
         "request_id": ids[0] if ids else MADE,
         "correlation_id": ids[-1] if len(ids) > 1 else "",
         "http_method": environ["REQUEST_METHOD"],
