@@ -3,6 +3,7 @@
 import json
 import logging
 import socket
+from dataclasses import dataclass
 
 import pytest
 from sqlalchemy import ForeignKey, Integer, Text, create_engine, event, select
@@ -47,6 +48,9 @@ SHOWN = {
     "page": "<django.core.paginator.Page, not evaluated>",
     "context": "<django.template.context.Context, not evaluated>",
     "dataclass": "Plain(number=7)",
+    "dataclass of a model": "Holds(user=<Talking pk=1>, parts=(7, 'a'))",
+    "dataclass of dataclasses": "Holds(user=Holds(user=<Talking pk=1>, parts=()), parts=())",
+    "dataclass with a repr of its own": "<Shy>",
 }
 
 
@@ -58,7 +62,7 @@ def test_nothing_of_django_reaches_the_database_from_any_place(django):
         if found["queries"]
     }
     assert asked == {}
-    assert len(django) == 27
+    assert len(django) == 31
     assert {len(places) for places in django.values()} == {9}
 
 
@@ -186,6 +190,22 @@ def test_rows_statements_and_collections_of_sqlalchemy_ask_nothing(engine, state
     assert (extra["new"], extra["row"]) == ("<Customer pk=None>", ["<Customer pk=1>", "Ann"])
     assert extra["select"].startswith("SELECT customer.name")
     assert extra["proxy"].endswith("not evaluated>")
+
+
+def test_a_dataclass_that_holds_itself_and_a_model_ends(alone, hub, engine, statements):
+    @dataclass
+    class Ring:
+        customer: object
+        next: object = None
+
+    with Session(engine) as session:
+        ring = Ring(session.get(Customer, 1))
+        ring.next = ring
+        session.expire_all()
+        statements.clear()
+        alone.info("m", extra={"ring": ring})
+        assert statements == []
+    assert "Ring(customer=<Customer pk=1>, next=" in hub.row()["extra"]["ring"]
 
 
 def test_the_socket_in_djangos_server_is_shown_and_not_read(alone, hub):

@@ -23,6 +23,8 @@ MAX_TEXT_IN_ALL: Final = 262_144
 #: What a whole number of 64 bits, which is all that ADX holds, stays below.
 INT64: Final = 1 << 63
 MAX_INT_BITS: Final = 1_024
+#: Items of a container in a dataclass that are looked at before its repr is asked for.
+_LOOK_MAX: Final = 100
 #: Marks are text between these, so that a reader tells them from the application's own values.
 _MARK = "<{}>"
 
@@ -189,8 +191,35 @@ def _from_exception(value: BaseException) -> str:
 
 
 def _from_dataclass(value: Any) -> str:  # noqa: ANN401  # any dataclass
-    # Its repr obeys field(repr=False), where secrets are kept out of sight.
-    return str.__str__(repr(value))
+    # Its repr obeys field(repr=False), where secrets are kept out of sight; what stands in for it does so too.
+    if not _holds_late(value):
+        return str.__str__(repr(value))
+    items = _shown_fields(value).items()
+    shown = (f"{name}={plain(item) if _holds_late(item) else repr(item)}" for name, item in items)
+    return f"{type(value).__qualname__}({', '.join(shown)})"
+
+
+def _shown_fields(value: Any) -> dict[str, object]:  # noqa: ANN401  # any dataclass
+    """Return what the repr that ``dataclasses`` has made shows; nothing of a class with a repr of its own."""
+    made = getattr(type(value).__repr__, "__wrapped__", None)
+    if getattr(getattr(made, "__code__", None), "co_filename", "") != "<string>":
+        return {}
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.repr}
+
+
+def _holds_late(value: object, depth: int = 3) -> bool:
+    """Whether a repr of this would evaluate what is not to be evaluated."""
+    shown = _converter(type(value))
+    if shown in _LATE or depth <= 0:
+        return shown in _LATE
+    inside: Iterable[object] = ()
+    if shown is _from_dataclass:
+        inside = _shown_fields(value).values()
+    elif shown is _MAPPING:
+        inside = value.values()  # type: ignore[attr-defined]  # it is a mapping
+    elif shown is _SEQUENCE:
+        inside = value  # type: ignore[assignment]  # it is a sequence
+    return any(_holds_late(item, depth - 1) for item in _limited(inside, _LOOK_MAX))
 
 
 def _unevaluated(value: object) -> str:
@@ -245,6 +274,8 @@ _LAZY = {
     "sqlalchemy.ext.associationproxy._AssociationCollection": _unevaluated,
     "werkzeug.local.LocalProxy": _unevaluated,
 }
+
+_LATE: Final = frozenset({_unevaluated, _promise, _model, _mapped})
 
 _converters: dict[type, Callable[[Any], object]] = {}
 _CONVERTERS_MAX = 4_096

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import django
 from django.conf import settings
@@ -68,6 +68,19 @@ class Plain:
     number: int
 
 
+@dataclass
+class Holds:
+    user: object
+    users: object = field(default=None, repr=False)
+    parts: tuple = ()
+
+
+@dataclass
+class Shy(Holds):
+    def __repr__(self):
+        return "<Shy>"
+
+
 def cases():
     request = RequestFactory().get("/orders/?a=1")
     request.session = SessionStore("key")
@@ -99,6 +112,10 @@ def cases():
         "paginator": Paginator(User.objects.order_by("pk"), 1),
         "context": Context({"users": User.objects.all()}),
         "dataclass": Plain(7),
+        "dataclass of a model": Holds(Talking.objects.get(pk=1), User.objects.all(), (7, "a")),
+        "dataclass of lists": Holds(7, None, ([User.objects.all()], {"a": Talking.objects.get(pk=1)})),
+        "dataclass of dataclasses": Holds(Holds(Talking.objects.get(pk=1))),
+        "dataclass with a repr of its own": Shy(Talking.objects.get(pk=1)),
         "content type": ContentType(pk=3),
         "group": Group(pk=4, name="staff"),
     }
