@@ -191,7 +191,7 @@ def _from_exception(value: BaseException) -> str:
 
 
 def _from_dataclass(value: Any) -> str:  # noqa: ANN401  # any dataclass
-    # Its repr obeys field(repr=False), where secrets are kept out of sight; what stands in for it does so too.
+    # Its repr obeys field(repr=False), where secrets are kept out of sight; so does what stands in for it.
     if not _holds_late(value):
         return str.__str__(repr(value))
     items = _shown_fields(value).items()
