@@ -40,6 +40,7 @@ def state():
         (surroundings.lookup, surroundings.framework, surroundings.is_hub_replaced),
         dict(os.environ),
         dict(hublog.bound()),
+        (threading.Thread.start, ThreadPoolExecutor.submit),
     )
 
 
@@ -402,6 +403,18 @@ def test_the_handler_of_a_library_that_keeps_it_quiet_stays():
         library.addHandler(quiet)
     assert library.handlers == [quiet]
     library.removeHandler(quiet)
+
+
+def test_threads_of_a_test_carry_its_fields_and_those_of_the_next_nothing(logger):
+    before = threading.Thread.start
+    with captured() as records:
+        hublog.setup_logging()
+        assert threading.Thread.start is not before
+        with ThreadPoolExecutor(1) as pool:
+            hublog.bind(user_id="ann")
+            pool.submit(logger.info, "order")
+        assert records.assert_logged(message="order")["user_id"] == "ann"
+    assert threading.Thread.start is before
 
 
 # The border between two tests.

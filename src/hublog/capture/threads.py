@@ -222,6 +222,11 @@ def uninstall() -> None:
         patch.take_away()
 
 
+def is_installed() -> bool:
+    """Whether threads and executors carry the fields now."""
+    return _State.is_active
+
+
 def follow(settings: Settings) -> None:
     """Do as the settings say that are read last."""
     if settings.request.context_in_threads:

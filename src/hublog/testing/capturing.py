@@ -5,7 +5,7 @@ import logging
 import threading
 from collections.abc import Iterator
 
-from hublog.capture import context
+from hublog.capture import context, threads
 from hublog.configure.handlers import installed, kept
 from hublog.handler import EventHubHandler
 from hublog.pipelines import all_feeders, replaced
@@ -60,6 +60,7 @@ def capture_records(*, level: int | str | None = None) -> Iterator[RecordedLogs]
     hub = Hub()
     records = RecordedLogs(hub)
     with contextlib.ExitStack() as stack:
+        stack.callback(threads.install if threads.is_installed() else threads.uninstall)
         stack.callback(note_late, threading.enumerate())
         stack.callback(context.leave, context.enter(context.bound()))
         stack.callback(hub.end)
