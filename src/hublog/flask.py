@@ -1,6 +1,5 @@
 """The Flask extension: ``HubLog(app)``, or ``HubLog()`` and ``init_app(app)`` in an app factory."""
 
-import asyncio
 import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hublog.capture.bodies import Body
 from hublog.capture.headers import environ_name, utf8_text
-from hublog.capture.request import EXPOSE, RequestScope, current_scope, session_hash, user_fields
+from hublog.capture.request import (
+    EXPOSE,
+    RequestScope,
+    current_scope,
+    is_cancellation,
+    session_hash,
+    user_fields,
+)
 from hublog.cli.click_group import register_commands
 from hublog.configure import configure
 from hublog.pipelines import use_lookup
@@ -157,7 +163,7 @@ class _Reply:
 
     def fail(self, error: BaseException) -> None:
         """End a request whose app has raised."""
-        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        if is_cancellation(error):
             self.scope.cancel()
         else:
             self.scope.finish(HTTPStatus.INTERNAL_SERVER_ERROR)
@@ -205,7 +211,7 @@ def _note_stream(response: Response) -> Response:
         is_page = response.status_code >= HTTPStatus.MULTIPLE_CHOICES and not response.direct_passthrough
         if is_page and 0 < (response.content_length or 0) <= _PAGE_BYTES:
             response.make_sequence()
-    reply.is_streamed = response.is_streamed
+    reply.is_streamed = getattr(response, "is_streamed", True)
     return response
 
 

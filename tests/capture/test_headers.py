@@ -1,9 +1,15 @@
+import json
+import logging
+import re
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hublog.capture import context
+from hublog.capture.formatter import LineFormatter
 from hublog.capture.headers import client_address, environ_name, exposing, request_fields, utf8_text
-from hublog.settings import RequestSettings
+from hublog.settings import RequestSettings, ServiceSettings
 
 ORDER = [
     "X-Trace-Key",
@@ -180,3 +186,24 @@ def test_an_environment_has_two_headers_under_their_own_names():
 def test_a_text_survives_the_way_through_latin_1(text):
     sent = text.encode("utf-8", "replace")
     assert utf8_text(sent.decode("latin-1")) == sent.decode()
+
+
+ALL = [*ORDER, *SIGNED_IN, "traceparent", "tracestate", "X-Forwarded-For", "User-Agent", "Content-Length"]
+EVERYTHING = RequestSettings(id_header="X-Trace-Key", trusted_proxies=1, query=True, easy_auth=True)
+
+
+@given(st.dictionaries(st.sampled_from(ALL), st.text(max_size=300)), st.text(), st.text(), st.text())
+@settings(deadline=None)
+def test_whatever_a_client_sends_becomes_one_line_of_json_with_a_valid_id(headers, path, host, query):
+    fields = read(headers, settings=EVERYTHING, path=path, host=host, query=query)
+    assert re.fullmatch(r"[A-Za-z0-9._~:/+=@-]{1,128}", fields["request_id"])
+    token = context.enter(fields)
+    try:
+        record = logging.LogRecord("shop", logging.INFO, "shop.py", 1, "hello", (), None)
+        line = LineFormatter(ServiceSettings()).encode(record)
+    finally:
+        context.leave(token)
+    row = json.loads(line)
+    assert b"\n" not in line
+    assert row["request_id"] == fields["request_id"]
+    assert len(row.get("extra", {}).get("tracestate", "")) <= 512

@@ -1,3 +1,5 @@
+import asyncio
+import concurrent.futures
 import hashlib
 import logging
 import threading
@@ -5,7 +7,9 @@ import time
 import timeit
 from contextvars import copy_context
 
+import greenlet
 import pytest
+import trio
 
 from hublog.capture import context, queries, request
 from hublog.capture.request import LOGGER_NAME, RequestScope, session_hash
@@ -382,3 +386,35 @@ def test_a_websocket_is_never_slow_and_no_observer_follows_it(follower, caplog):
         scope.finish(101, event_name="websocket.closed")
     scope.leave()
     assert (caplog.records[0].levelname, follower.calls) == ("INFO", [])
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (asyncio.CancelledError(), True),
+        (concurrent.futures.CancelledError(), False),  # of a future that the application waited for
+        (greenlet.GreenletExit(), True),
+        (GeneratorExit(), True),
+        (SystemExit(1), False),
+        (KeyboardInterrupt(), False),
+        (LookupError(), False),
+    ],
+)
+def test_a_cancellation_is_told_from_a_failure(error, expected):
+    assert request.is_cancellation(error) is expected
+
+
+def test_a_cancellation_of_trio_is_one():
+    found = []
+
+    async def main():
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            try:
+                await trio.lowlevel.checkpoint()
+            except BaseException as error:
+                found.append(request.is_cancellation(error))
+                raise
+
+    trio.run(main)
+    assert found == [True]

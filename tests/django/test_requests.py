@@ -11,7 +11,7 @@ import pytest
 from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 from tests.django import request_urls
 
@@ -314,6 +314,23 @@ def test_a_stream_that_is_thrown_away_unread_leaves_nothing_bound(seen):
     gc.collect()  # Django's test client closes the response then
     assert context.bound() == {}
     assert told(seen) == (499, "WARNING", "request.cancelled")
+
+
+class Closed(StreamingHttpResponse):
+    """A response whose class lets nobody put anything in its place."""
+
+    def __setattr__(self, name, value):
+        if name in ("streaming_content", "close") and "_iterator" in vars(self):
+            raise AttributeError(name)
+        super().__setattr__(name, value)
+
+
+def test_a_streamed_response_that_takes_nothing_from_us_is_sent_and_told(seen):
+    request = RequestFactory().get("/plain/")
+    response = RequestContextMiddleware(lambda request: Closed([b"a", b"b"]))(request)
+    assert list(response.streaming_content) == [b"a", b"b"]
+    assert told(seen) == (200, "INFO", "request.finished")
+    assert context.bound() == {}
 
 
 def environ_of(path):

@@ -1,13 +1,12 @@
 """Requests and websockets of an ASGI application, followed from outside, whatever framework is inside."""
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from hublog.capture.headers import utf8_text
-from hublog.capture.request import EXPOSE, SCOPE_KEY, RequestScope
+from hublog.capture.request import EXPOSE, SCOPE_KEY, RequestScope, is_cancellation
 from hublog.settings import RequestSettings
 
 Message: TypeAlias = Mapping[str, Any]
@@ -144,7 +143,7 @@ class _Http(_Follower):
         """Write the record of a request whose response was not sent to its end."""
         self._request.take_bound()
         self._request.leave()  # what a framework inside has added in a task of its own is not bound here
-        is_cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)
+        is_cancelled = error is not None and is_cancellation(error)
         if is_cancelled or (error is None and self._has_left):
             self._request.cancel(size=self._size if self._status else None)
         else:
@@ -182,8 +181,7 @@ class _Websocket(_Follower):
         """Write the record."""
         self._request.take_bound()
         self._request.leave()
-        is_cancelled = isinstance(error, asyncio.CancelledError | GeneratorExit)
-        has_failed = error is not None and not is_cancelled
+        has_failed = error is not None and not is_cancellation(error)
         lost = _INTERNAL_ERROR if has_failed else _LOST
         is_lost = self._code is None and self._status in (0, _SWITCHING)
         self._request.finish(

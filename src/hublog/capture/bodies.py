@@ -3,11 +3,10 @@
 Between two parts nothing is bound, so a body that is thrown away unread leaves nothing behind.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final
 
-from hublog.capture.request import RequestScope
+from hublog.capture.request import RequestScope, is_cancellation
 
 _FAILED: Final = 500
 
@@ -66,6 +65,12 @@ class _Body:
         self._before_end()
         self._scope.finish(status, size=self._size if self._is_begun else self._length)
 
+    def _fail(self, error: BaseException) -> None:
+        if is_cancellation(error):
+            self.end()
+        else:
+            self._finish(_FAILED)
+
     def _note(self, part: object) -> None:
         if isinstance(part, bytes | bytearray):
             self._size += len(part)
@@ -90,8 +95,8 @@ class Body(_Body):
             except StopIteration:
                 self._finish(self._status)
                 raise
-            except BaseException:
-                self._finish(_FAILED)
+            except BaseException as error:
+                self._fail(error)
                 raise
         self._note(part)
         return part
@@ -116,11 +121,8 @@ class AsyncBody(_Body):
             except StopAsyncIteration:
                 self._finish(self._status)
                 raise
-            except (asyncio.CancelledError, GeneratorExit):
-                self.end()
-                raise
-            except BaseException:
-                self._finish(_FAILED)
+            except BaseException as error:
+                self._fail(error)
                 raise
         self._note(part)
         return part

@@ -37,6 +37,7 @@ __all__ = [
     "RequestScope",
     "client_address",
     "current_scope",
+    "is_cancellation",
     "observers",
     "session_hash",
     "user_fields",
@@ -50,6 +51,8 @@ SCOPE_KEY: Final = "hublog.request"
 CANCELLED: Final = 499
 _SERVER_ERROR: Final = 500
 _CLIENT_ERROR: Final = 400
+#: By their names, since neither trio nor greenlet is imported here.
+_CANCELLATIONS: Final = frozenset({"CancelledError", "Cancelled", "GreenletExit", "GeneratorExit"})
 
 
 class RequestObserver(Protocol):
@@ -317,6 +320,11 @@ _current: ContextVar[RequestScope | None] = ContextVar("hublog_request", default
 def current_scope() -> RequestScope | None:
     """Return the request that is served here, in this thread or task or one that copied its context."""
     return _current.get()
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Whether somebody outside ended the request: asyncio, trio, a greenlet's killer, a closed generator."""
+    return not isinstance(error, Exception) and type(error).__name__ in _CANCELLATIONS
 
 
 def _known(fields: Mapping[str, object]) -> dict[str, object]:

@@ -3,7 +3,6 @@
 Nothing here loads a user or session, makes a query, or raises.
 """
 
-import asyncio
 import contextlib
 from functools import partial
 from typing import Any, Final
@@ -13,7 +12,14 @@ from django.utils.functional import LazyObject, empty
 
 from hublog.capture.bodies import AsyncBody, Body
 from hublog.capture.headers import environ_name, utf8_text
-from hublog.capture.request import EXPOSE, SCOPE_KEY, RequestScope, session_hash, user_fields
+from hublog.capture.request import (
+    EXPOSE,
+    SCOPE_KEY,
+    RequestScope,
+    is_cancellation,
+    session_hash,
+    user_fields,
+)
 from hublog.settings import RequestSettings
 
 _KEY: Final = "_hublog_visit"
@@ -65,7 +71,7 @@ class Visit:
         if self.is_inner:
             self._scope.take_bound()
             return
-        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        if is_cancellation(error):
             self._scope.cancel()
         else:
             self._scope.finish(_FAILED)
@@ -99,9 +105,13 @@ class Visit:
         body = kind(scope, response.status_code, int(length) if length.isdecimal() else None, self.note_user)
         # A file is left alone: the server sends it by itself where it can.
         if getattr(response, "file_to_stream", None) is None:
-            response.streaming_content = body.over(response.streaming_content)
-        response.close = partial(body.end_after, response.close)
+            with contextlib.suppress(Exception):  # a response of the application's own may not take it
+                response.streaming_content = body.over(response.streaming_content)
         scope.suspend()
+        try:
+            response.close = partial(body.end_after, response.close)
+        except Exception:  # noqa: BLE001  # nor that: then the request ends here
+            body.end()
 
 
 def visit_of(request: HttpRequest) -> Visit | None:
