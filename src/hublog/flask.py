@@ -25,7 +25,7 @@ from hublog.settings import Settings, read_settings
 
 try:
     from flask import Flask, Response, g, got_request_exception, request
-    from flask.globals import request_ctx
+    from flask import globals as flask_globals
     from flask.logging import default_handler
     from werkzeug.datastructures import Headers
 except ImportError as error:
@@ -243,6 +243,9 @@ def _note_session(reply: _Reply) -> None:
     if not reply.has_session:
         return
     # Not by ``flask.session``, which notes that the application has used it, and so makes the response vary.
-    known = vars(request_ctx)
-    session = known.get("_session", known.get("session"))
-    reply.scope.add(session_id=session_hash(getattr(session, "sid", None)))
+    for name in ("app_ctx", "request_ctx"):  # Flask 3.2 makes one of the two
+        known = vars(getattr(flask_globals, name))
+        session = known.get("_session", known.get("session"))
+        if session is not None:
+            reply.scope.add(session_id=session_hash(getattr(session, "sid", None)))
+            return

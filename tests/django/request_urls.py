@@ -28,6 +28,14 @@ def status(request, code):
     return HttpResponse("x", status=code, reason="Odd")
 
 
+async def aplain(request, number):
+    hublog.bind(tenant_id="acme")
+    LOGGER.info("before %d", number)
+    await asyncio.sleep(0)
+    LOGGER.info("after %d", number)
+    return HttpResponse("ok")
+
+
 async def astatus(request, code):
     return HttpResponse("x", status=code)
 
@@ -162,6 +170,16 @@ def nested(request):
     return HttpResponse("ok")
 
 
+def sync_middleware(get_response):
+    """Knows nothing of coroutines."""
+
+    def serve(request):
+        LOGGER.info("in the middleware")
+        return get_response(request)
+
+    return serve
+
+
 def failing_middleware(get_response):
     def serve(request):
         raise LookupError("in the middleware")
@@ -172,6 +190,7 @@ def failing_middleware(get_response):
 shop = [path("orders/<int:number>/", plain, name="order")]
 urlpatterns = [
     path("plain/", plain, name="plain"),
+    path("aplain/<int:number>/", aplain, name="aplain"),
     path("shop/", include((shop, "shop"), namespace="store")),
     path("status/<int:code>/", status),
     path("astatus/<int:code>/", astatus),

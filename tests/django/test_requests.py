@@ -105,6 +105,26 @@ def test_an_exception_in_a_middleware_below_is_a_500_with_the_id(seen, ask):
     assert seen.one("django.request")["request_id"] == "abc"
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_middleware_without_coroutines_on_either_side_changes_nothing(seen, place):
+    middleware = ["hublog.django.middleware.RequestContextMiddleware"]
+    middleware.insert(place, "tests.django.request_urls.sync_middleware")
+
+    async def main():
+        client = AsyncClient()
+        paths = [f"/aplain/{number}/" for number in range(10)]
+        await asyncio.gather(*(client.get(path, headers={"X-Request-ID": path[8:-1]}) for path in paths))
+
+    with override_settings(MIDDLEWARE=middleware):
+        asyncio.run(main())
+    views = [row for row in seen.of("shop.views") if "middleware" not in row[0]]
+    assert len(views) == 20
+    assert all(fields["request_id"] == message.split()[1] for message, fields in views)
+    assert {fields["http_route"] for _, fields in views} == {"/aplain/<int:number>/"}
+    ends = [(fields["request_id"], fields["tenant_id"]) for _, fields in seen.of("hublog.request")]
+    assert sorted(ends) == [(f"{number}", "acme") for number in range(10)]
+
+
 def test_an_exception_that_leaves_django_is_told_and_goes_on(seen):
     with override_settings(DEBUG_PROPAGATE_EXCEPTIONS=True), pytest.raises(LookupError):
         Client().get("/raising/broken/")
