@@ -124,10 +124,10 @@ if sys.version_info >= (3, 13):
 
 
 def test_stacklevel_names_the_caller(alone, hub):
-    def helper():
+    def log_order():
         alone.info("order", stacklevel=2)
 
-    helper()
+    log_order()
     row = hub.row()
     assert row["source_function"] == "test_stacklevel_names_the_caller"
 
