@@ -27,12 +27,12 @@ check: .venv/ready  ## lint, format, types, layers
 	$(OLDEST)/lint-imports
 
 test-oldest: .venv/ready
-	$(OLDEST)/python -m pytest -n 2 --cov --cov-report=term
+	$(OLDEST)/python -m pytest -n 3 --cov --cov-report=term
 
 test-newest: .venv/ready
 	@if [ "$$(readlink .venv/oldest)" = "$$(readlink .venv/newest)" ]; then \
 		echo "only one supported Python is here: it has been tested"; \
-	else $(NEWEST)/python -m pytest -n 2; fi
+	else $(NEWEST)/python -m pytest -n 3; fi
 
 test-matrix: .venv/ready  ## each supported Python with each supported Django and Flask
 	$(NEWEST)/python noxfile.py
