@@ -31,7 +31,10 @@ SERIES: Final = {
 #: The oldest Python of a series that does not take all of them. Source: each one's ``Requires-Python``.
 _OLDEST_PYTHON: Final = {("django", "6.0"): "3.12", ("django", "6.1"): "3.12"}
 
-_TESTS: Final = ("pytest", "pytest-timeout", "sqlalchemy")
+#: What no test of a cell runs: it checks the code, or serves other tests, and some of it is large.
+_LEFT_OUT: Final = re.compile(r"(django-stubs|import-linter|mypy|nodejs|nox|py-spy|pyuwsgi|ruff|types-)")
+_TESTS: Final = [each for each in nox.project.dependency_groups(_PROJECT, "dev") if not _LEFT_OUT.match(each)]
+_EXTRAS: Final = ",".join(_PROJECT["project"]["optional-dependencies"])
 #: Without isolation, since pip would take the newest of these there, whatever the lock says.
 _BUILD: Final = ("hatchling", "editables")
 #: What is set on this machine for other programs must not change a test.
@@ -57,7 +60,7 @@ def _cells(framework: str) -> list[tuple[str, str]]:
 @nox.parametrize("python,series", _cells("django"), ids=map("-".join, _cells("django")))
 def django(session: nox.Session, series: str) -> None:
     """Test the Django adapter and the Django shop."""
-    _install(session, "django", series, "pytest-django")
+    _install(session, "django", series)
     _test(session, "tests/django")
     with session.chdir("example_django"):
         for command in (["check", "--fail-level", "WARNING"], ["makemigrations", "--check", "--dry-run"]):
@@ -69,20 +72,20 @@ def django(session: nox.Session, series: str) -> None:
 @nox.parametrize("python,series", _cells("flask"), ids=map("-".join, _cells("flask")))
 def flask(session: nox.Session, series: str) -> None:
     """Test the Flask extension and the Flask shop."""
-    _install(session, "flask", series, "flask-login")
-    _test(session, *(path for path in ("tests/test_flask.py", "tests/flask") if (ROOT / path).exists()))
+    _install(session, "flask", series)
+    _test(session, *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests").glob("*flask*"))))
     with session.chdir("example_flask"):
         _test(session)
 
 
-def _install(session: nox.Session, framework: str, series: str, *others: str) -> None:
+def _install(session: nox.Session, framework: str, series: str) -> None:
     """Install the package with a series of its framework, all else as pinned."""
     constraints = Path(session.create_tmp(), "constraints.txt")
     constraints.write_text(pins((ROOT / "requirements.lock").read_text(), without=framework))
     pinned = ("--quiet", "--constraint", str(constraints))
     session.install(*pinned, *_BUILD)
-    wanted = (f"{framework}=={series}.*", *_TESTS, *others)
-    session.install(*pinned, "--no-build-isolation", "--editable", f".[{framework},celery]", *wanted)
+    wanted = (f"{framework}=={series}.*", *_TESTS)
+    session.install(*pinned, "--no-build-isolation", "--editable", f".[{_EXTRAS}]", *wanted)
 
 
 def pins(lock: str, *, without: str) -> str:

@@ -21,6 +21,7 @@ class StoredSession(CallbackDict, SessionMixin):
     """A session as Flask-Session makes it: the server keeps it under ``sid``."""
 
     modified = False
+    accessed = False  # Flask 3.0 takes it for granted
 
     def __init__(self, sid, initial):
         super().__init__(initial, lambda own: setattr(own, "modified", True))
