@@ -31,8 +31,8 @@ SERIES: Final = {
 #: The oldest Python of a series that does not take all of them. Source: each one's ``Requires-Python``.
 _OLDEST_PYTHON: Final = {("django", "6.0"): "3.12", ("django", "6.1"): "3.12"}
 
-#: What no test of a cell runs: it checks the code, or serves other tests, and some of it is large.
-_LEFT_OUT: Final = re.compile(r"(django-stubs|import-linter|mypy|nodejs|nox|py-spy|pyuwsgi|ruff|types-)")
+#: What no test of a cell runs: it checks the code, or serves other tests.
+_LEFT_OUT: Final = re.compile(r"(django-stubs|import-linter|mypy|nox|py-spy|pyuwsgi|ruff|types-)")
 _TESTS: Final = [each for each in nox.project.dependency_groups(_PROJECT, "dev") if not _LEFT_OUT.match(each)]
 _EXTRAS: Final = ",".join(_PROJECT["project"]["optional-dependencies"])
 #: Without isolation, since pip would take the newest of these there, whatever the lock says.
