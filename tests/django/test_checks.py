@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from django.core.checks import Tags, run_checks
 from django.test import override_settings
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tests.django.setups import CONSOLE, GOOD, HUB, KEY, OURS, REAL, ROOT, dict_config, found, ids, project
 
@@ -288,6 +289,8 @@ plain = st.recursive(
 )
 
 
+# The first text of a run is slow to make: Hypothesis reads the tables of Unicode then.
+@hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(["handlers", "loggers", "root", "disable_existing_loggers"]), plain))
 def test_no_plain_data_makes_a_check_fail(config):
     with override_settings(**{**GOOD, "LOGGING": config}):
