@@ -6,6 +6,7 @@ import threading
 import time
 import timeit
 from contextvars import copy_context
+from http import HTTPStatus
 
 import greenlet
 import pytest
@@ -418,3 +419,15 @@ def test_a_cancellation_of_trio_is_one():
 
     trio.run(main)
     assert found == [True]
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [(HTTPStatus.NOT_FOUND, 404), ("201", 201), (None, 500), ("odd", 500), (-1, 500), ([], 500)],
+)
+def test_a_status_is_a_plain_number_whatever_was_said(caplog, said, status):
+    with caplog.at_level(logging.INFO, LOGGER_NAME):
+        make().finish(said)
+    [record] = caplog.records
+    assert type(record.http_status_code) is int
+    assert record.http_status_code == status

@@ -204,7 +204,7 @@ class RequestScope:
         if self._is_finished:
             return
         self._is_finished = True
-        seconds, status = self._now() - self._started, int(status)  # it may be an enum
+        seconds, status = self._now() - self._started, _whole(status)
         known = {"event_name": event_name, **_known(fields), **size_field("http_response_size", size)}
         if _current.get() is self:
             self._end(status, seconds, level, known)
@@ -325,6 +325,15 @@ def current_scope() -> RequestScope | None:
 def is_cancellation(error: BaseException) -> bool:
     """Whether somebody outside ended the request: asyncio, trio, a greenlet's killer, a closed generator."""
     return not isinstance(error, Exception) and type(error).__name__ in _CANCELLATIONS
+
+
+def _whole(status: object) -> int:
+    """Return a status as a plain number: it may be an enum, or whatever an application has said."""
+    try:
+        found = int(status)  # type: ignore[call-overload]  # it says itself whether it can
+    except (TypeError, ValueError):
+        return _SERVER_ERROR
+    return found if found > 0 else _SERVER_ERROR
 
 
 def _known(fields: Mapping[str, object]) -> dict[str, object]:
