@@ -4,6 +4,7 @@ import copy
 import logging
 import re
 import sys
+from pathlib import Path
 
 import orjson
 import pytest
@@ -308,3 +309,10 @@ def test_nothing_is_evaluated_to_be_scrubbed():
     row = row_of("done", extra={"user": made, "password": made})
     assert "not evaluated" in row["extra"]["user"]
     assert "not evaluated" in row["extra"]["password"]
+
+
+def test_the_examples_of_the_documents_are_true():
+    page = (Path(__file__).parents[2] / "docs" / "redaction.md").read_text()
+    examples = re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|$", page, re.MULTILINE)
+    assert len(examples) == 8
+    assert [row_of("%s", logged)["message"] for logged, _ in examples] == [shown for _, shown in examples]
