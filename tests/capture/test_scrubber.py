@@ -1,19 +1,22 @@
 import copy
+import json
 import logging
 import re
 import subprocess
 import sys
 import time
+from urllib.parse import quote
 
 import orjson
 import pytest
 from benchmarks.workload import read_lines
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tests.capture.secret_texts import HARMLESS, SECRETS
 
 from hublog.capture import scrubber as scrubber_module
 from hublog.capture.redaction import cards, keyed, names, shapes, windows
+from hublog.capture.redaction.keyed import is_no_value
 from hublog.capture.scrubber import Scrubber, find_secrets, scrubber_for
 from hublog.settings import Mask, PersonalData, RedactionSettings
 from hublog.settings.patterns import problem_of
@@ -277,6 +280,7 @@ def test_a_long_text_says_how_much_is_missing():
     assert left + len(shown) - len(f"\n... {left} characters left out ...\n") == len(text)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_scrubbed_without_an_error_and_twice_is_once(text):
     shown = scrubber().text(text)
@@ -284,6 +288,7 @@ def test_any_text_is_scrubbed_without_an_error_and_twice_is_once(text):
     assert (shown == text) == (find_secrets(text) == [])
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.sampled_from(
@@ -306,6 +311,36 @@ def test_a_secret_is_caught_whatever_stands_around(marked, before, after):
     shown = scrubber().text(f"{before} {text}\n{after}")
     for secret in SECRET.findall(marked):
         assert secret not in shown or len(secret) < 5
+
+
+FORMS = {
+    "JSON": lambda name, secret: (json.dumps({"a": 1, name: secret, "b": "x"}), json.dumps(secret)[1:-1]),
+    "JSON inside JSON": lambda name, secret: (
+        json.dumps({"body": json.dumps({name: secret, "b": "x"})}),
+        json.dumps(json.dumps(secret)[1:-1])[1:-1],
+    ),
+    "repr": lambda name, secret: (repr({"a": 1, name: secret, "b": "x"}), repr(secret)[1:-1]),
+    "bytes": lambda name, secret: (repr({name: secret.encode()}), repr(secret.encode())[2:-1]),
+    "object": lambda name, secret: (f"User(id=1, {name}={secret!r}, b=2)", repr(secret)[1:-1]),
+    "pairs": lambda name, secret: (repr([("a", "b"), (name, secret)]), repr(secret)[1:-1]),
+    "query": lambda name, secret: (f"/x?a=b&{name}={quote(secret, safe='')}&z=1", quote(secret, safe="")),
+    "sign-in": lambda _, secret: (f"amqp://bob:{quote(secret, safe='')}@host/x", quote(secret, safe="")),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@settings(deadline=None)
+@given(
+    st.sampled_from(["password", "db_password", "apiKey", "token", "client_secret", "Authorization"]),
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=6, max_size=24),
+)
+def test_whatever_a_secret_is_made_of_nothing_of_it_is_left(form, name, secret):
+    text, encoded = form(name, secret)
+    assume(any(map(str.isalnum, secret)) and not is_no_value(encoded) and not is_no_value(secret))
+    rest = text.replace(encoded, "")
+    shown = scrubber().text(text)
+    pieces = {encoded[at : at + 5] for at in range(len(encoded) - 4)}
+    assert not [piece for piece in pieces if piece in shown and piece not in rest]
 
 
 HOSTILE = (

@@ -12,17 +12,19 @@ _NAMED: Final = re.compile(
     r"""(?<![\w.$-])([\w.$-]++)[\\"'\])]{0,6}+"""
     r"""(?:[ \t]{0,8}+(=>|:=|==|=|:|%3[DdAa]|>|,(?=[ ]?[bBuU]?\\{0,7}["']))|(?=[ \t]))[ \t]{0,8}+"""
 )
-#: What may follow in quotes: plain, or with a backslash before each quote as JSON inside a text has it.
+#: What may follow in quotes; one that is not closed goes to the end of the line.
 _QUOTED: Final = re.compile(
-    r"""[bBuUrR]{0,2}+(?:"((?:[^"\\]++|\\.)*+)"|'((?:[^'\\]++|\\.)*+)'|(\\{1,7}["'])((?:(?!\3).)*+)|["'`]([^\n]*+))""",
-    re.DOTALL,
+    r"""[bBuUrR]{0,2}+(?:"((?:[^"\\]++|\\.)*+)"|'((?:[^'\\]++|\\.)*+)'|["'`]([^\n]*+))""", re.DOTALL
 )
+#: And with backslashes before each quote, as JSON inside a text has it.
+_ESCAPED: Final = re.compile(r"""[bBuUrR]{0,2}+(\\{1,15}+)(["'])""")
+_QUOTE: Final = re.compile(r"""(\\*+)(["'])""")
 _MARKED: Final = re.compile(r"""[bBuUrR]{0,2}+\\{0,7}+["'`]?""" + MARKED.pattern)
 #: Without quotes: to a blank, a quote, ``&`` or ``;``; a comma or bracket belongs to it inside a word only.
 _BARE: Final = re.compile(
-    r"""(?:[^\s"'`,;&)\]}<>\\]++|\\(?!["'])|[)\]}](?=[\w&#!$%*+/?@^~-])|>(?=[A-Za-z0-9])"""
-    r"""|,(?![\s"']|\Z|[\w.-]{1,40}+["']?[=:])|&(?!\#|[\w.%-]{1,40}+(?:\[[^\]\s]{0,40}+\])?[=;]|[\s"']|\Z)"""
-    r"""|;(?![\s"']|\Z|[\w.][\w .-]{0,40}+=))++"""
+    r"""(?:[^\s"'`,;&)\]}<>\\]++|\\(?!["'])|[)\]}](?=[)\]}]*+(?:[\w&#!$%*+/?@^~|-]|[:.=][^\s"']))"""
+    r"""|>(?=[A-Za-z0-9])|(?<![(\[{=])["'`](?=[\w#!$%*+/?@^~|-])|<(?!/)|,(?![\s"']|\Z|[\w.-]{1,40}+["']?[=:])"""
+    r"""|&(?!\#|[\w.%-]{1,40}+(?:\[[^\]\s]{0,40}+\])?[=;]|[\s"']|\Z)|;(?![\s"']|\Z|[\w.][\w .-]{0,40}+=))++"""
 )
 _SCHEME: Final = re.compile(
     r"(Bearer|Basic|Negotiate|NTLM|Token|ApiKey|Api-Key|Key|SharedKey|DPoP|JWT)(?:[ ]{1,4}+|%20|\+)",
@@ -63,8 +65,9 @@ _PROSE: Final = words(
 )
 #: Conversions, fields and variables of templates; asterisks and the like; marks in angle brackets.
 _PLACEHOLDER: Final = re.compile(
-    r"%(?:\(\w{1,64}+\))?[-#0 +]{0,3}+[0-9*]{0,3}+(?:\.[0-9]{1,3}+)?[sdrfiax]"
-    r"|\{[^{}\s]{0,64}+\}|\$(?:\{\w{1,64}+\}|[A-Z_]{2,64}+)|[*•.xX]{3,}+|<[^<>]{0,200}+>|[*]{1,2}+"
+    r"(?:%(?:\(\w{1,64}+\))?[-#0 +]{0,3}+[0-9*]{0,3}+(?:\.[0-9]{1,3}+)?[sdrfiax]"
+    r"|\{(?:[A-Za-z_][\w.]{0,63}+)?(?:![rsa])?(?::[^{}\s]{0,16}+)?\}|\$(?:\{\w{1,64}+\}|[A-Z_]{2,64}+)"
+    r"|[*•.xX]{3,}+|<[A-Za-z][\w .:,=-]{2,200}+>|[*]{1,2}+)(?=[\s\"'`,;&)\]}<]|\.?(?:\s|\Z))"
 )
 _SMALL_DIGITS: Final = 4
 #: ``code`` and ``key`` in a query are secret from this length on: sign-in codes are long, status codes short.
@@ -187,6 +190,10 @@ class _Value(NamedTuple):
         marked = _MARKED.match(self.text, at)
         if marked:
             return at, marked.end(), False
+        escaped = _ESCAPED.match(self.text, at)
+        if escaped:
+            end = _escaped_end(self.text, escaped.end(), len(escaped[1]), escaped[2])
+            return escaped.end(), end, not is_no_value(self.text[escaped.end() : end])
         quoted = _QUOTED.match(self.text, at)
         if quoted:
             start, end = quoted.span(quoted.lastindex or 0)
@@ -212,7 +219,7 @@ class _Value(NamedTuple):
     def _bare(self, at: int) -> _Place | None:
         text = self.text
         placeholder = _PLACEHOLDER.match(text, at)
-        if placeholder and not text[placeholder.end() : placeholder.end() + 1].isalnum():
+        if placeholder:
             return at, placeholder.end(), False
         scheme = (_SCHEME if self.name.lower().endswith(("authorization", "auth")) else _BEARER).match(
             text, at
@@ -241,6 +248,18 @@ class _Value(NamedTuple):
         if self.secrecy is Secrecy.TEXT:
             return len(value) <= _SMALL_DIGITS and value.isdigit()
         return self.name in ("PWD", "OLDPWD") and value.startswith("/")
+
+
+def _escaped_end(text: str, start: int, backslashes: int, quote: str) -> int:
+    """Return where the text ends that begins at ``start`` behind a quote with so many backslashes.
+
+    Each level of JSON doubles the backslashes and adds one: 1, 3, 7. Those of the text itself stand
+    before the closing quote's own in multiples of what the next level would have.
+    """
+    for found in _QUOTE.finditer(text, start):
+        if found[2] == quote and len(found[1]) % (2 * (backslashes + 1)) == backslashes:
+            return found.end(1) - backslashes
+    return len(text)
 
 
 def is_no_value(text: str) -> bool:
