@@ -106,7 +106,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("http_request_size", Group.REQUEST, Kind.LONG, "Content-Length; OTel http.request.body.size", "Request body size in bytes."),
     Column("view_name", Group.REQUEST, Kind.STRING, "resolver_match.view_name / request.endpoint", "Django view name or Flask endpoint (with its namespace or blueprint)."),
     Column("http_status_code", Group.RESPONSE, Kind.INT, "response.status_code; OTel http.response.status_code", "HTTP status of the response."),
-    Column("http_response_size", Group.RESPONSE, Kind.LONG, "Content-Length of the response; OTel http.response.body.size", "Response body size in bytes (absent for streams)."),
+    Column("http_response_size", Group.RESPONSE, Kind.LONG, "Content-Length of the response; OTel http.response.body.size", "Response body size in bytes; of a stream, what was sent of it."),
     Column("duration_ms", Group.RESPONSE, Kind.REAL, "middleware clock", "Wall time of the request, task or timed block in milliseconds."),
     Column("user_id", Group.USER, Kind.STRING, "request.user.pk / flask_login; OTel enduser.id", "Authenticated user's key; can be hashed."),
     Column("user_authenticated", Group.USER, Kind.BOOL, "request.user.is_authenticated", "Whether the user was signed in."),
