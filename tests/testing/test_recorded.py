@@ -179,6 +179,22 @@ def test_a_wish_that_means_nothing_raises(records, name, wish, error, text):
         getattr(records, name)(**wish)
 
 
+def test_a_value_that_neither_compares_nor_shows_is_not_found(logger, failure):
+    class Odd:
+        def __eq__(self, other):
+            raise ValueError("no one answer")
+
+        __hash__ = None
+
+        def __repr__(self):
+            raise LookupError
+
+    logger.info("order", extra={"order": 7})
+    assert "extra.order is 7, not <Odd that cannot be shown: LookupError>" in failure(
+        "assert_logged", order=Odd()
+    )
+
+
 def test_a_level_of_ones_own_is_known_by_its_name(records, logger):
     logging.addLevelName(25, "NOTICE")
     logger.log(25, "order")
@@ -323,6 +339,7 @@ def test_what_looks_like_a_secret_is_found_without_being_given(failure, row, whe
 
 def test_ordinary_rows_hold_no_secret(records, logger):
     logger.info("order %d of %s", 7, "ann", extra=PAID, exc_info=ValueError("no"))
+    logger.info("x", extra={"session_id": "ab" * 16, "trace_id": "0" * 32, "user_id": "4111"})
     records.assert_no_secrets("s3cret")
 
 
@@ -373,3 +390,15 @@ def test_reading_another_handlers_records_is_no_matter_of_its_level(logger):
         logger.error("order")
     assert isinstance(records, RecordedLogs)
     assert records.messages == ["order"]
+
+
+@pytest.mark.parametrize("is_on", [True, False], ids=["on", "off"])
+def test_what_redaction_masks_is_no_secret_and_what_it_lets_pass_is_one(logger, monkeypatch, is_on):
+    monkeypatch.setenv("LOG_REDACTION", str(is_on))
+    with capture_records() as records:
+        logger.info("login with password=hunter2hunter2", extra={"api_key": "abcdef123456"})
+        if is_on:
+            records.assert_no_secrets("hunter2hunter2", "abcdef123456")
+        else:
+            with pytest.raises(AssertionError, match="extra.api_key holds what looks like a secret"):
+                records.assert_no_secrets()
