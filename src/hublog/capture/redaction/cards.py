@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Final
 
 from hublog.capture.redaction.spans import Span
@@ -13,13 +14,10 @@ _SHORTEST: Final = 13
 #: Every way to write a card number begins so.
 _START: Final = re.compile(r"[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{1,4}[ -]?[0-9]")
 #: What stands before a number in one piece that says that it is another one.
-_OTHER: Final = re.compile(
-    r"""(?:[_-]id|[a-z]Id|\bid
+_OTHER: Final = r"""(?:[_-]id|[a-z]Id|\bid
     |(?i:order|invoice|ticket|tracking|parcel|shipment|reference|ref|trace|span|request|message|batch|job|task|build
     |timestamp|epoch|sequence|offset|time|ts|phone|tel|fax|isbn|ean|gtin|imei)(?:[ _-]?(?i:id|nr|no|number))?)
-    ["']?[ ]{0,2}[.=:#]{0,2}[ ]{0,2}["'#]?\Z""",
-    re.VERBOSE,
-)
+    ["']?[ ]{0,2}[.=:#]{0,2}[ ]{0,2}["'#]?\Z"""
 _OTHER_LONGEST: Final = 32
 _GROUP: Final = re.compile(r"[0-9]++")
 #: How the digits are written in groups, by the size of the first one.
@@ -102,7 +100,12 @@ def _card_at(text: str, groups: list[tuple[int, int]], sizes: tuple[int, ...], a
 
 
 def _is_other(text: str, start: int) -> bool:
-    return _OTHER.search(text, max(start - _OTHER_LONGEST, 0), start) is not None
+    return _other().search(text, max(start - _OTHER_LONGEST, 0), start) is not None
+
+
+@cache
+def _other() -> re.Pattern[str]:
+    return re.compile(_OTHER, re.VERBOSE)  # when first needed: it takes milliseconds
 
 
 def _touches(text: str, start: int, end: int) -> bool:

@@ -8,6 +8,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Final, NamedTuple
 
 from hublog.capture.redaction.spans import Span, is_mark
@@ -28,42 +29,39 @@ class _Token(NamedTuple):
     before: int = 0
 
 
-_TOKENS: Final = tuple(
-    (token, re.compile(re.escape(token.lead) + token.rest))
-    for token in (
-        _Token("AWS key", "AKIA", r"[A-Z0-9]{16}(?![A-Za-z0-9])"),
-        _Token("AWS key", "ASIA", r"[A-Z0-9]{16}(?![A-Za-z0-9])"),
-        _Token("GitHub token", "ghp_", r"[A-Za-z0-9]{20,}+"),
-        _Token("GitHub token", "gho_", r"[A-Za-z0-9]{20,}+"),
-        _Token("GitHub token", "ghu_", r"[A-Za-z0-9]{20,}+"),
-        _Token("GitHub token", "ghs_", r"[A-Za-z0-9]{20,}+"),
-        _Token("GitHub token", "ghr_", r"[A-Za-z0-9]{20,}+"),
-        _Token("GitHub token", "github_pat_", r"[A-Za-z0-9_]{20,}+"),
-        _Token("GitLab token", "glpat-", r"[A-Za-z0-9_-]{20,}+"),
-        _Token("Slack token", "xox", r"[abceoprs]-[A-Za-z0-9-]{10,}+"),
-        _Token("Slack token", "xapp-", r"[A-Za-z0-9-]{10,}+"),
-        _Token("Slack webhook", "hooks.slack.com/", r"(?:services|workflows|triggers)/[A-Za-z0-9/_-]{10,}+"),
-        _Token("Stripe key", "k_live_", r"(?<=[sr]k_live_)[A-Za-z0-9]{10,}+", 1),
-        _Token("Stripe key", "k_test_", r"(?<=[sr]k_test_)[A-Za-z0-9]{10,}+", 1),
-        _Token("Stripe key", "whsec_", r"[A-Za-z0-9+/=]{10,}+"),
-        _Token("API key", "sk-", r"(?:[a-z]{2,12}[0-9]{0,2}-)?[A-Za-z0-9_-]{32,}+"),
-        _Token("Google key", "AIza", r"[A-Za-z0-9_-]{35}"),
-        _Token("Google token", "ya29.", r"[A-Za-z0-9_-]{20,}+"),
-        _Token("SendGrid key", "SG.", r"[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,}+"),
-        _Token("npm token", "npm_", r"[A-Za-z0-9]{36}"),
-        _Token("PyPI token", "pypi-AgE", r"[A-Za-z0-9_-]{20,}+"),
-        _Token("Hugging Face token", "hf_", r"[A-Za-z0-9]{30,}+"),
-        _Token("DigitalOcean token", "_v1_", r"(?<=do[opr]_v1_)[a-f0-9]{40,}+", 3),
-        _Token("Databricks token", "dapi", r"[a-f0-9]{32}(?![A-Za-z0-9])"),
-        _Token("Shopify token", "shp", r"(?:at|ca|pa|ss)_[a-fA-F0-9]{32}"),
-        _Token("Azure client secret", "Q~", r"(?<=[A-Za-z0-9_~.-]{3}[0-9]Q~)[A-Za-z0-9_~.-]{31,34}", 4),
-        _Token("Azure key", "+A", r"(?<=[A-Za-z0-9+/]{33}\+A)(?:Eh|Sb|Io|Rm)[A-Za-z0-9+/]{5,6}=", 33),
-        _Token("Azure key", "+ASt", r"(?<=[A-Za-z0-9+/]{76}\+ASt)[A-Za-z0-9+/]{5}[AQgw]==", 76),
-        _Token("JSON web token", "eyJ", r"[A-Za-z0-9_-]*+(?:\.[A-Za-z0-9_-]*+)*+"),
-        _Token("private key", "-----BEGIN", r"[A-Z0-9 ]{1,40}PRIVATE KEY(?: BLOCK)?-----"),
-        _Token("bearer token", "earer", r"(?<=[Bb]earer)(?:[ +]|%20)[ ]{0,3}+[A-Za-z0-9._~+/=-]++", 1),
-        _Token("basic sign-in", "asic", r"(?<=[Bb]asic)(?:[ +]|%20)[ ]{0,3}+[A-Za-z0-9+/_-]++={0,2}+", 1),
-    )
+_TOKENS: Final = (
+    _Token("AWS key", "AKIA", r"[A-Z0-9]{16}(?![A-Za-z0-9])"),
+    _Token("AWS key", "ASIA", r"[A-Z0-9]{16}(?![A-Za-z0-9])"),
+    _Token("GitHub token", "ghp_", r"[A-Za-z0-9]{20,}+"),
+    _Token("GitHub token", "gho_", r"[A-Za-z0-9]{20,}+"),
+    _Token("GitHub token", "ghu_", r"[A-Za-z0-9]{20,}+"),
+    _Token("GitHub token", "ghs_", r"[A-Za-z0-9]{20,}+"),
+    _Token("GitHub token", "ghr_", r"[A-Za-z0-9]{20,}+"),
+    _Token("GitHub token", "github_pat_", r"[A-Za-z0-9_]{20,}+"),
+    _Token("GitLab token", "glpat-", r"[A-Za-z0-9_-]{20,}+"),
+    _Token("Slack token", "xox", r"[abceoprs]-[A-Za-z0-9-]{10,}+"),
+    _Token("Slack token", "xapp-", r"[A-Za-z0-9-]{10,}+"),
+    _Token("Slack webhook", "hooks.slack.com/", r"(?:services|workflows|triggers)/[A-Za-z0-9/_-]{10,}+"),
+    _Token("Stripe key", "k_live_", r"(?<=[sr]k_live_)[A-Za-z0-9]{10,}+", 1),
+    _Token("Stripe key", "k_test_", r"(?<=[sr]k_test_)[A-Za-z0-9]{10,}+", 1),
+    _Token("Stripe key", "whsec_", r"[A-Za-z0-9+/=]{10,}+"),
+    _Token("API key", "sk-", r"(?:[a-z]{2,12}[0-9]{0,2}-)?[A-Za-z0-9_-]{32,}+"),
+    _Token("Google key", "AIza", r"[A-Za-z0-9_-]{35}"),
+    _Token("Google token", "ya29.", r"[A-Za-z0-9_-]{20,}+"),
+    _Token("SendGrid key", "SG.", r"[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,}+"),
+    _Token("npm token", "npm_", r"[A-Za-z0-9]{36}"),
+    _Token("PyPI token", "pypi-AgE", r"[A-Za-z0-9_-]{20,}+"),
+    _Token("Hugging Face token", "hf_", r"[A-Za-z0-9]{30,}+"),
+    _Token("DigitalOcean token", "_v1_", r"(?<=do[opr]_v1_)[a-f0-9]{40,}+", 3),
+    _Token("Databricks token", "dapi", r"[a-f0-9]{32}(?![A-Za-z0-9])"),
+    _Token("Shopify token", "shp", r"(?:at|ca|pa|ss)_[a-fA-F0-9]{32}"),
+    _Token("Azure client secret", "Q~", r"(?<=[A-Za-z0-9_~.-]{3}[0-9]Q~)[A-Za-z0-9_~.-]{31,34}", 4),
+    _Token("Azure key", "+A", r"(?<=[A-Za-z0-9+/]{33}\+A)(?:Eh|Sb|Io|Rm)[A-Za-z0-9+/]{5,6}=", 33),
+    _Token("Azure key", "+ASt", r"(?<=[A-Za-z0-9+/]{76}\+ASt)[A-Za-z0-9+/]{5}[AQgw]==", 76),
+    _Token("JSON web token", "eyJ", r"[A-Za-z0-9_-]*+(?:\.[A-Za-z0-9_-]*+)*+"),
+    _Token("private key", "-----BEGIN", r"[A-Z0-9 ]{1,40}PRIVATE KEY(?: BLOCK)?-----"),
+    _Token("bearer token", "earer", r"(?<=[Bb]earer)(?:[ +]|%20)[ ]{0,3}+[A-Za-z0-9._~+/=-]++", 1),
+    _Token("basic sign-in", "asic", r"(?<=[Bb]asic)(?:[ +]|%20)[ ]{0,3}+[A-Za-z0-9+/_-]++={0,2}+", 1),
 )
 _KEY_END: Final = re.compile(r"-----END[A-Z0-9 ]{1,40}PRIVATE KEY(?: BLOCK)?-----")
 _SCHEME_END: Final = re.compile(r"(?:[ +]|%20)++")
@@ -123,18 +121,24 @@ def may_hold_token(text: str) -> bool:
 
 def holds_lead(text: str) -> bool:
     """Return whether anything stands in a text that a token could begin with."""
-    return any(token.lead in text for token, _ in _TOKENS)
+    return any(token.lead in text for token in _TOKENS)
 
 
 def find_tokens(text: str) -> Iterator[Span]:
     """Find tokens and keys by their prefix or form."""
-    for token, expression in _TOKENS:
+    for token in _TOKENS:
         if token.lead in text:
-            yield from _find(text, token, expression)
+            yield from _find(text, token)
 
 
-def _find(text: str, token: _Token, expression: re.Pattern[str]) -> Iterator[Span]:
-    at = 0
+@cache
+def _expression(token: _Token) -> re.Pattern[str]:
+    """Return the expression of a token: compiled when first needed, since all of them take milliseconds."""
+    return re.compile(re.escape(token.lead) + token.rest)
+
+
+def _find(text: str, token: _Token) -> Iterator[Span]:
+    at, expression = 0, _expression(token)
     while found := expression.search(text, at):
         start, at = found.start() - token.before, found.end()
         if token.kind == "private key":
