@@ -1,22 +1,34 @@
-"""hublog streams the logs of Flask and Django applications to Azure Event Hubs, shaped for ADX."""
+"""hublog streams the logs of Flask and Django applications to Azure Event Hubs, shaped for ADX.
+
+The names are loaded when they are used: pytest loads this package in every run, for its plugin.
+"""
+
+import sys
+from contextlib import nullcontext
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from hublog._version import __version__
-from hublog.capture.console import ConsoleFormatter, ConsoleHandler
-from hublog.capture.context import bind, bound, unbind
-from hublog.capture.json_formatter import JsonFormatter
-from hublog.capture.threads import carry, detached
-from hublog.configure import (
-    EventHubLoggingConfig,
-    FileLoggingConfig,
-    LoggingConfig,
-    prepare_eventhub_logging_config,
-    setup_logging,
-    setup_multi_worker_logging,
-)
-from hublog.delivery.stats import Circuit, Drop, State, Stats
-from hublog.errors import HublogError, SettingsError
-from hublog.handler import EventHubHandler
-from hublog.pipelines import flush, stats
+from hublog.exits import exits
+from hublog.imports import importing
+
+if TYPE_CHECKING:
+    from hublog.capture.console import ConsoleFormatter, ConsoleHandler
+    from hublog.capture.context import bind, bound, unbind
+    from hublog.capture.json_formatter import JsonFormatter
+    from hublog.capture.threads import carry, detached
+    from hublog.configure import (
+        EventHubLoggingConfig,
+        FileLoggingConfig,
+        LoggingConfig,
+        prepare_eventhub_logging_config,
+        setup_logging,
+        setup_multi_worker_logging,
+    )
+    from hublog.delivery.stats import Circuit, Drop, State, Stats
+    from hublog.errors import HublogError, SettingsError
+    from hublog.handler import EventHubHandler
+    from hublog.pipelines import flush, stats
 
 __all__ = [
     "Circuit",
@@ -44,3 +56,44 @@ __all__ = [
     "stats",
     "unbind",
 ]
+
+_MODULES: Final = {
+    "Circuit": "hublog.delivery.stats",
+    "ConsoleFormatter": "hublog.capture.console",
+    "ConsoleHandler": "hublog.capture.console",
+    "Drop": "hublog.delivery.stats",
+    "EventHubHandler": "hublog.handler",
+    "EventHubLoggingConfig": "hublog.configure",
+    "FileLoggingConfig": "hublog.configure",
+    "HublogError": "hublog.errors",
+    "JsonFormatter": "hublog.capture.json_formatter",
+    "LoggingConfig": "hublog.configure",
+    "SettingsError": "hublog.errors",
+    "State": "hublog.delivery.stats",
+    "Stats": "hublog.delivery.stats",
+    "bind": "hublog.capture.context",
+    "bound": "hublog.capture.context",
+    "carry": "hublog.capture.threads",
+    "detached": "hublog.capture.threads",
+    "flush": "hublog.pipelines",
+    "prepare_eventhub_logging_config": "hublog.configure",
+    "setup_logging": "hublog.configure",
+    "setup_multi_worker_logging": "hublog.configure",
+    "stats": "hublog.pipelines",
+    "unbind": "hublog.capture.context",
+}
+exits.register()  # before the hooks of whoever imports this, so that it runs behind them
+
+if not TYPE_CHECKING:  # else every name would be there for the type checker
+
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        home = _MODULES[name]
+        # A fork of another thread waits for an import; what is there already waits for nobody.
+        with nullcontext() if home in sys.modules else importing():
+            found = globals()[name] = getattr(import_module(home), name)
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

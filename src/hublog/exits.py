@@ -30,6 +30,7 @@ class Exits:
         self._vain: dict[int, tuple[float, float]] = {}
         self._finalizers: dict[int, _Finalizer] = {}
         self._hook: Callable[[], object] = lambda: None
+        self._is_registered = False
         self.is_begun = False
 
     @property
@@ -61,7 +62,13 @@ class Exits:
     def install(self, hook: Callable[[], object]) -> None:
         """Have this called at the exit of this process and of those that are forked from it."""
         self._hook = hook
-        atexit.register(hook)
+        self.register()
+
+    def register(self) -> None:
+        """Have the hook called at the exit of this process, even if it is installed later."""
+        if not self._is_registered:
+            self._is_registered = True
+            atexit.register(lambda: self._hook())  # noqa: PLW0108  # the one of then
 
     def follow_multiprocessing(self) -> None:
         """Have the hook called in a child of ``multiprocessing``, which leaves by ``os._exit``.
