@@ -1,6 +1,7 @@
 """A handler that keeps what each record would carry."""
 
 import logging
+import threading
 
 from hublog.capture import context
 
@@ -11,9 +12,17 @@ class Seen(logging.Handler):
     def __init__(self):
         super().__init__()
         self.records = []
+        self._came = threading.Condition()
 
     def emit(self, record):
-        self.records.append((record.name, record.getMessage(), {**context.bound(), **record.__dict__}))
+        with self._came:
+            self.records.append((record.name, record.getMessage(), {**context.bound(), **record.__dict__}))
+            self._came.notify_all()
+
+    def wait_for(self, name, limit_s=10.0):
+        """Wait for a record that a thread of a server makes."""
+        with self._came:
+            assert self._came.wait_for(lambda: self.of(name), limit_s), self.records
 
     def of(self, name):
         return [(message, fields) for found, message, fields in self.records if found == name]

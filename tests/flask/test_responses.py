@@ -257,6 +257,7 @@ def test_a_client_that_hangs_up_on_a_real_server_is_told_once(app, seen):
             assert begun.wait(10)
             client.recv(1_000)
         assert ended.wait(10)
+        seen.wait_for("hublog.request")
     finally:
         server.shutdown()
         thread.join()
