@@ -159,3 +159,10 @@ def test_a_broken_standard_output_does_not_raise(monkeypatch, capsys):
     handler.handle(record("lost"))
     handler.flush()
     assert "ValueError: I/O operation on closed file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("created", [None, "soon", float("nan"), 1e20, -1e20], ids=repr)
+def test_a_record_made_at_no_time_is_shown_all_the_same(created):
+    odd = record("order %d", 7)
+    odd.created = created
+    assert ConsoleFormatter().format(odd).endswith("INFO     shop.orders order 7")

@@ -241,6 +241,24 @@ def test_personal_columns_are_dropped_or_hashed_wherever_they_come_from():
         context.leave(token)
 
 
+def test_the_name_of_the_platforms_sign_in_is_personal_where_it_is_bound():
+    token = context.enter({"user_name": "ada@shop.example", "tenant": "acme"})
+    try:
+        kept, dropped, hashed = (
+            row_of("done", formatter=LineFormatter(ServiceSettings(), redaction=redaction))["extra"]
+            for redaction in (
+                RedactionSettings(),
+                RedactionSettings(personal_data=PersonalData.DROP),
+                RedactionSettings(personal_data=PersonalData.HASH, hash_key="k"),
+            )
+        )
+    finally:
+        context.leave(token)
+    assert kept == {"user_name": "ada@shop.example", "tenant": "acme"}
+    assert dropped == {"tenant": "acme"}
+    assert re.fullmatch("[0-9a-f]{16}", hashed["user_name"])
+
+
 def test_a_session_id_is_a_hash_already_and_stays():
     assert row_of("done", extra={"session_id": "0123abcd"})["session_id"] == "0123abcd"
 

@@ -60,7 +60,7 @@ class ConsoleFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of a record; a message that cannot be made is shown by its template."""
-        head = f"{self.formatTime(record)} {record.levelname:<8} {record.name}"
+        head = f"{_time(self, record)} {record.levelname:<8} {record.name}"
         request_id = context.bound().get("request_id")
         if request_id:
             head = f"{head} [{text_of(request_id)}]"
@@ -121,6 +121,13 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
         stream = self.stream
         if stream is not None and not stream.closed:
             stream.flush()
+
+
+def _time(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    try:
+        return formatter.formatTime(record)
+    except Exception:  # noqa: BLE001  # made by hand, at no time that a calendar has
+        return mark("no time")
 
 
 def _message(record: logging.LogRecord) -> str:

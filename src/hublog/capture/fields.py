@@ -11,7 +11,7 @@ import orjson
 from hublog.capture.columns import BY_NAME, OPEN_COLUMNS, Kind
 from hublog.capture.context import Context
 from hublog.capture.plain import INT64, clean, plain
-from hublog.capture.scrubber import Scrubber
+from hublog.capture.scrubber import PERSONAL, Scrubber
 from hublog.tally import Tally
 
 MAX_COLUMN_TEXT: Final = 2_048
@@ -52,7 +52,10 @@ def encode_context(context: Context, scrubber: Scrubber) -> EncodedContext:
     for name, value in context.fields.items():
         shown = plain(value, cut=scrubber.head)
         if name not in OPEN_COLUMNS:
-            extra[clean(name)] = scrubber.value(shown, name)
+            if name not in PERSONAL:
+                extra[clean(name)] = scrubber.value(shown, name)
+            elif (shown := scrubber.column(name, shown)) is not None:
+                extra[name] = shown
             continue
         shown = scrubber.column(name, shown)
         if not put(columns, name, shown):

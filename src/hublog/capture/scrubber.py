@@ -57,8 +57,8 @@ _CONVERSION: Final = re.compile(
 #: A string in a line of Python from its opening quote on, or a comment; what goes on further ends here.
 _LITERAL: Final = re.compile(r""""(?:[^"\\]++|\\.)*+|'(?:[^'\\]++|\\.)*+|#.*+""")
 _DIGIT: Final = re.compile(r"[0-9]")
-#: The columns that tell a person.
-_PERSONAL: Final = frozenset({"client_ip", "user_id", "http_query", "session_id"})
+#: The columns that tell a person, and the name that App Service's sign-in gives.
+PERSONAL: Final = frozenset({"client_ip", "user_id", "user_name", "http_query", "session_id"})
 #: The column whose text is a query, which begins with no ``?``.
 _QUERY: Final = "http_query"
 
@@ -143,7 +143,7 @@ class Scrubber:
 
         Of columns only those are secret by name that the user named: ``session_id`` is a hash already.
         """
-        if name in _PERSONAL and self._personal is not PersonalData.KEEP and value not in (None, ""):
+        if name in PERSONAL and self._personal is not PersonalData.KEEP and value not in (None, ""):
             return None if self._personal is PersonalData.DROP else self._hash(str(value))
         if not self.is_on:
             return value
