@@ -72,6 +72,9 @@ def test_two_columns_may_change_their_names():
 class Odd:
     """No JSON."""
 
+    def __repr__(self):
+        return "Odd()"
+
 
 @pytest.mark.parametrize(
     ("options", "told"),

@@ -78,16 +78,20 @@ def test_a_level_that_the_user_makes_keeps_its_name(sink, hub):
     assert (row["level"], row["level_number"], row["severity_number"]) == ("AUDIT", 33, 13)
 
 
+def message_alone(record):
+    return "{message}"
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {},
-        {"format": lambda record: "{message}"},
+        {"format": message_alone},
         {"diagnose": False},
         {"backtrace": False, "diagnose": False},
         {"backtrace": False},
     ],
-    ids=str,
+    ids=["as it is", "format", "diagnose", "backtrace and diagnose", "backtrace"],
 )
 def test_the_exception_is_in_its_columns_and_not_in_the_message(options, sink, hub):
     sink(**options)
