@@ -2,9 +2,8 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import isfinite
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -21,8 +20,7 @@ _INT32 = 1 << 31
 _KINDS: Final = {name: column.kind for name, column in BY_NAME.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedContext:
+class EncodedContext(NamedTuple):
     """What the formatter keeps of a context, so that a request's fields are encoded once.
 
     Attributes:
@@ -50,7 +48,9 @@ def encode_context(context: Context, scrubber: Scrubber) -> EncodedContext:
     extra: dict[str, object] = {}
     misfits: list[str] = []
     for name, value in context.fields.items():
-        shown = plain(value, cut=scrubber.head)
+        # Most are short texts, which need no look.
+        is_plain = type(value) is str and len(value) <= MAX_COLUMN_TEXT and value.isascii()
+        shown = value if is_plain else plain(value, cut=scrubber.head)
         if name not in OPEN_COLUMNS:
             if name not in PERSONAL:
                 extra[clean(name)] = scrubber.value(shown, name)
