@@ -51,6 +51,9 @@ _HASH_BYTES: Final = 8
 _WINDOW: Final = 4_096
 _OVERLAP: Final = 512
 _SOURCES_MAX: Final = 4_096
+#: So many short texts without a secret are known again, and how long they may be.
+_KNOWN_MAX: Final = 4_096
+_KNOWN_LONGEST: Final = 64
 _CONVERSION: Final = re.compile(
     r"%(?:\([^()]{0,64}+\))?[-#0 +]{0,5}+[0-9*]{0,5}+(?:\.[0-9*]{1,5}+)?[hlL]?[a-zA-Z%]"
 )
@@ -79,18 +82,30 @@ class Scrubber:
         self._is_hashing = redaction.mode is Mask.HASH and bool(redaction.hash_key)
         self._personal = redaction.personal_data
         self._sources: dict[str, str] = {}
+        self._known: set[str] = set()
 
     def text(self, text: str) -> str:
         """Return a text without its secrets: itself where it holds none."""
         if not self.is_on:
             return text
         try:
+            is_short = type(text) is str and len(text) <= _KNOWN_LONGEST
+            if is_short and text in self._known:
+                return text
             if self.is_quiet(text):
+                if is_short:
+                    self._remember(text)
                 return text
             spans = list(self.find(text))
             return replaced(text, spans, self._mark) if spans else text
         except Exception:  # noqa: BLE001  # never the secret
             return MARK
+
+    def _remember(self, text: str) -> None:
+        """Remember that a text is quiet: names, states and paths come again and again."""
+        if len(self._known) >= _KNOWN_MAX:
+            self._known = set()
+        self._known.add(text)
 
     def is_quiet(self, text: str) -> bool:
         """Return whether a text has no part that each secret has one of; a tenth of the cost of a search."""
