@@ -144,8 +144,9 @@ def test_pipelines_that_go_while_a_request_begins_keep_no_other_from_being_told(
 
 def _dropping(begin_request, gone):
     def begin_and_drop(pipeline, scope):
-        gone.clear()
-        gc.collect()
+        if gone:
+            gone.clear()
+            gc.collect()
         begin_request(pipeline, scope)
 
     return begin_and_drop

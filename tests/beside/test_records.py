@@ -135,7 +135,8 @@ def test_stacklevel_names_the_caller(alone, hub):
 @pytest.mark.parametrize(
     ("number", "severity"), [(1, 1), (5, 1), (15, 5), (25, 9), (35, 13), (45, 17), (60, 21)]
 )
-def test_levels_with_and_without_a_name_arrive(number, severity, alone, hub):
+def test_levels_with_and_without_a_name_arrive(number, severity, alone, hub, monkeypatch):
+    monkeypatch.delitem(logging._levelToName, number, raising=False)  # other tests name some of them
     alone.log(number, "first")
     logging.addLevelName(number, f"OWN{number}")
     try:
