@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -495,6 +496,46 @@ def test_the_exit_of_a_process_ships_what_is_kept_and_counted(tmp_path):
         ("kept", None),
         ("again", 2),
     ]
+
+
+KILLED = """
+import logging, os, signal, sys
+from pathlib import Path
+from tests.test_volume import begin, make_settings
+from hublog import pipelines
+from hublog.handler import EventHubHandler
+from hublog.settings import SpoolMode
+from hublog.testing import MemorySender
+
+settings = make_settings(
+    tail_verbosity=True, collapse_seconds=3600.0, batch_timeout_seconds=3600.0, spool=SpoolMode.ALWAYS,
+    spool_dir=Path("spool").absolute(),
+)
+pipelines.get_pipeline(settings, make_sender=lambda settings: MemorySender())
+logger = logging.getLogger("shop")
+logger.setLevel(logging.INFO)
+logger.addHandler(EventHubHandler(settings=settings))
+scope = begin()
+logger.info("kept aside")
+for number in range(3):
+    logger.warning("sent at once")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_that_is_killed_loses_what_it_kept_and_counted_and_nothing_else(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED],
+        timeout=60,
+        check=False,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(__file__).parent.parent)},
+    )
+    assert done.returncode == -signal.SIGKILL
+    written = b"".join(path.read_bytes() for path in (tmp_path / "spool").rglob("*") if path.is_file())
+    assert written.count(b'"message":"sent at once"') == 1
+    assert b"kept aside" not in written
+    assert b"repeat_count" not in written
 
 
 GREENLETS = """

@@ -15,10 +15,10 @@ ORDER = [
     "X-Trace-Key",
     "X-Request-ID",
     "X-Correlation-ID",
-    "Request-Id",
-    "x-ms-client-request-id",
     "X-Azure-Ref",
     "X-ARR-LOG-ID",
+    "Request-Id",
+    "x-ms-client-request-id",
 ]
 SIGNED_IN = {
     "X-MS-CLIENT-PRINCIPAL-ID": "6f1c9f5e",

@@ -24,10 +24,10 @@ _INT64_DIGITS: Final = 18
 _ID_HEADERS: Final = (
     "X-Request-ID",
     "X-Correlation-ID",
-    "Request-Id",
-    "x-ms-client-request-id",
     "X-Azure-Ref",
     "X-ARR-LOG-ID",
+    "Request-Id",
+    "x-ms-client-request-id",
 )
 #: What Azure's edge (Front Door, App Service) calls a request: kept beside an id of another kind.
 _EDGE_HEADERS: Final = (("X-Azure-Ref", "azure_ref"), ("X-ARR-LOG-ID", "arr_log_id"))
