@@ -430,7 +430,8 @@ def test_the_bytes_that_are_counted_are_those_that_are_taken():
         kit.log("record %d", number)
     taken = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
-    assert taken <= kit.volume.tail._size - counted <= 1.2 * taken
+    # Threads that other tests have left, and what measures coverage, take a little too.
+    assert 0.95 * taken <= kit.volume.tail._size - counted <= 1.2 * taken
     end(kit, scope)
 
 
