@@ -98,38 +98,43 @@ SAMPLES = {
 }
 
 
+def beside(setting):
+    """Return what the environment must hold for the setting to be valid."""
+    return {"LOG_REDACTION_HASH_KEY": "k3y"} if setting.path == "redaction.mode" else {}
+
+
 def nested(setting, value):
     return {setting.section: {setting.field: value}} if setting.section else {setting.field: value}
 
 
 def from_argument(setting, value, tmp_path):
-    return read_settings(nested(setting, value), environ={})
+    return read_settings(nested(setting, value), environ=beside(setting))
 
 
 def from_framework(setting, value, tmp_path):
-    return read_settings(framework={setting.name: value}.get, environ={})
+    return read_settings(framework={setting.name: value}.get, environ=beside(setting))
 
 
 def from_environment(setting, value, tmp_path):
-    return read_settings(environ={setting.name: value})
+    return read_settings(environ={**beside(setting), setting.name: value})
 
 
 def from_yaml(setting, value, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump({"logging": nested(setting, value)}), encoding="utf-8")
-    return read_settings(environ={}, document=path)
+    return read_settings(environ=beside(setting), document=path)
 
 
 def from_yaml_variable(setting, value, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump({"logging": nested(setting, "${OTHER_NAME:-}")}), encoding="utf-8")
-    return read_settings(environ={"OTHER_NAME": value}, document=str(path))
+    return read_settings(environ={**beside(setting), "OTHER_NAME": value}, document=str(path))
 
 
 def from_yaml_default(setting, value, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump({"logging": nested(setting, f"${{NOT_SET:-{value}}}")}), encoding="utf-8")
-    return read_settings(environ={}, document=path)
+    return read_settings(environ=beside(setting), document=path)
 
 
 SOURCES = (
@@ -228,7 +233,8 @@ def test_django_settings_are_read():
 @pytest.mark.parametrize("empty", ["", "  ", None], ids=["empty", "blank", "none"])
 @pytest.mark.parametrize("source", [from_argument, from_framework, from_environment, from_yaml])
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def test_an_empty_value_is_not_set(setting, source, empty, tmp_path):
+def test_an_empty_value_is_not_set(setting, source, empty, monkeypatch, tmp_path):
+    monkeypatch.setitem(globals(), "beside", lambda setting: {})
     reading = source(setting, empty, tmp_path)
     assert reading.problems == ()
     assert reading.settings == Settings()
@@ -407,6 +413,22 @@ def test_a_wrong_hash_key_is_told_and_not_shown():
     assert len(reading.problems) == 1
     assert reading.problems[0].startswith("LOG_REDACTION_HASH_KEY is a str that is not shown")
     assert "k3y" not in reading.problems[0]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.__name__)
+def test_hashes_without_a_key_are_told_and_secrets_are_masked(source, monkeypatch, tmp_path):
+    monkeypatch.setitem(globals(), "beside", lambda setting: {})
+    [setting] = [setting for setting in SETTINGS if setting.path == "redaction.mode"]
+    reading = source(setting, "hash", tmp_path)
+    assert (reading.settings.redaction.mode, reading.invalid) == (Mask.MASK, {"redaction.mode"})
+    [problem] = reading.problems
+    assert problem.endswith(" is hash, but LOG_REDACTION_HASH_KEY is not set; secrets are masked.")
+    assert "LOG_REDACTION_MODE" in problem or "redaction.mode" in problem
+
+
+def test_hashes_without_a_key_are_no_mistake_where_nothing_is_redacted():
+    reading = read_settings(environ={"LOG_REDACTION_MODE": "hash", "LOG_REDACTION": "false"})
+    assert (reading.settings.redaction.mode, reading.problems) == (Mask.HASH, ())
 
 
 def test_no_repr_shows_the_hash_key():

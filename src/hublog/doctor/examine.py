@@ -21,7 +21,7 @@ from hublog.doctor.target import Target, secrets_of, target_of
 from hublog.doctor.words import destinations_text, has_destination, target_text
 from hublog.errors import HublogError
 from hublog.servers import advice
-from hublog.settings import Mask, Reading, Settings, SpoolMode
+from hublog.settings import Reading, Settings, SpoolMode
 
 _PACKAGES: Final = {"": (), "django": ("Django",), "flask": ("Flask",)}
 _NOT_CONFIGURED: Final = (
@@ -114,14 +114,10 @@ def _version_of(name: str) -> str:
 
 
 def _settings(reading: Reading) -> Iterator[Result]:
-    redaction = reading.settings.redaction
-    is_keyless = redaction.enabled and redaction.mode is Mask.HASH and not redaction.hash_key
-    if not reading.problems and not is_keyless:
+    if not reading.problems:
         yield ok("settings", "all are valid")
     for problem in reading.problems:
         yield fail("settings", problem, "Until then its default is in force.")
-    if is_keyless:
-        yield fail("settings", "LOG_REDACTION_MODE is hash without a key", "Set LOG_REDACTION_HASH_KEY.")
 
 
 def _misspelt(patient: Patient) -> Iterator[Result]:

@@ -13,10 +13,11 @@ from hublog.settings.model import (
     SpoolMode,
     SyncPolicy,
 )
-from hublog.settings.reader import Reading, read_settings
+from hublog.settings.reader import NO_HASH_KEY, Reading, read_settings
 from hublog.settings.table import SETTINGS, Setting, settings_table
 
 __all__ = [
+    "NO_HASH_KEY",
     "SETTINGS",
     "EventHubSettings",
     "FileSettings",

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from hublog.errors import SettingsError
 from hublog.settings.connection_string import entity_path
 from hublog.settings.document import ROOT, Document, expand, load, unknown_keys
-from hublog.settings.model import Settings
+from hublog.settings.model import Mask, Settings
 from hublog.settings.patterns import problem_of
 from hublog.settings.table import SECTIONS, SETTINGS, Setting
 from hublog.settings.values import NotAllowedError, is_empty, shown
@@ -19,6 +19,9 @@ Lookup: TypeAlias = Callable[[str], object | None]
 
 _HUB_NAME: Final = "eventhub_logging.eventhub_name"
 _PATTERNS: Final = "redaction.patterns"
+_MODE: Final = "redaction.mode"
+#: How the problem ends that the mode ``hash`` is set and no key.
+NO_HASH_KEY: Final = "is hash, but LOG_REDACTION_HASH_KEY is not set; secrets are masked."
 _FIELD_OF_SECTION: Final = {"file_logging": "file", "eventhub_logging": "eventhub"}
 
 
@@ -170,6 +173,9 @@ def _read(sources: tuple[_Source, ...], problems: list[str], wrong_arguments: li
     for sentence in _check_patterns(values["redaction"], labels):
         problems.append(sentence)
         invalid.add(_PATTERNS)
+    for sentence in _check_hashes(values["redaction"], labels):
+        problems.append(sentence)
+        invalid.add(_MODE)
     sections = {name: kind(**values[name]) for name, kind in SECTIONS.items() if name}
     named = {_FIELD_OF_SECTION.get(name, name): section for name, section in sections.items()}
     settings = Settings(**values[""], **named)
@@ -219,6 +225,14 @@ def _check_patterns(redaction: dict[str, Any], labels: Mapping[str, str]) -> Ite
             yield f"{labels[_PATTERNS]} has {shown(pattern)}, which {problem}; it is left out."
     if patterns:
         redaction["patterns"] = tuple(pattern for pattern in patterns if not problems[pattern])
+
+
+def _check_hashes(redaction: dict[str, Any], labels: Mapping[str, str]) -> Iterator[str]:
+    """Have a fixed mark stand for secrets where hashes are wanted and there is no key."""
+    is_hashing = redaction.get("enabled", True) and redaction.get("mode") is Mask.HASH
+    if is_hashing and not redaction.get("hash_key"):
+        del redaction["mode"]
+        yield f"{labels[_MODE]} {NO_HASH_KEY}"
 
 
 def _sentence(text: str) -> str:

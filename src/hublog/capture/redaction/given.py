@@ -58,9 +58,9 @@ def redaction_of(given: object, problems: list[str] | None = None) -> RedactionS
             for name in items
             if name not in _FIELDS
         ]
+    key = str(key) or read_settings().settings.redaction.hash_key
     stated = {name: value for name, value in items.items() if name in _FIELDS}
-    reading = read_settings({"redaction": stated}, environ={})
+    reading = read_settings({"redaction": {**stated, _KEY: key}}, environ={})
     if problems is not None:
         problems += reading.problems
-    found = reading.settings.redaction
-    return replace(found, hash_key=str(key) or read_settings().settings.redaction.hash_key)
+    return replace(reading.settings.redaction, hash_key=key)

@@ -14,7 +14,7 @@ from hublog.django.checks.table import message
 from hublog.django.logging_dict import read_logging
 from hublog.django.project import lookup, project_names, read_project
 from hublog.doctor.names import misspelt
-from hublog.settings import Mask
+from hublog.settings import NO_HASH_KEY
 
 MIDDLEWARE: Final = "hublog.django.middleware.RequestContextMiddleware"
 
@@ -27,7 +27,7 @@ _SOURCE_MAX_BYTES: Final = 1 << 20
 def find_invalid_settings() -> Iterator[CheckMessage]:
     """Find what is set to something that is not allowed."""
     for problem in read_project().problems:
-        yield message("E001", problem)
+        yield message("E002" if problem.endswith(NO_HASH_KEY) else "E001", problem)
 
 
 def find_misspelt_settings() -> Iterator[CheckMessage]:
@@ -77,14 +77,10 @@ def _has_identity() -> bool:
         return False
 
 
-def find_redaction_trouble() -> Iterator[CheckMessage]:
-    """Find redaction that is off in production, or hashes without a key."""
-    redaction = read_project().settings.redaction
-    if not redaction.enabled:
-        if not settings.DEBUG:
-            yield message("W013")
-    elif redaction.mode is Mask.HASH and not redaction.hash_key:
-        yield message("E002")
+def find_open_secrets() -> Iterator[CheckMessage]:
+    """Find redaction that is off in production."""
+    if not read_project().settings.redaction.enabled and not settings.DEBUG:
+        yield message("W013")
 
 
 def find_secrets_in_settings() -> Iterator[CheckMessage]:

@@ -42,7 +42,7 @@ CHECKS: Final[tuple[tuple[Check, tuple[str, ...]], ...]] = tuple(
         (project_checks.find_middleware_trouble, ()),
         (project_checks.find_missing_connection, ()),
         (project_checks.find_missing_identity, ()),
-        (project_checks.find_redaction_trouble, (Tags.security,)),
+        (project_checks.find_open_secrets, (Tags.security,)),
         (project_checks.find_secrets_in_settings, (Tags.security,)),
         (logging_checks.find_missing_handler, ()),
         (logging_checks.find_handlers_met_twice, ()),
