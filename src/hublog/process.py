@@ -35,6 +35,8 @@ from hublog.settings import EventHubSettings, Settings, SpoolMode
 from hublog.tally import Tally
 
 _SECURE_WAIT_S: Final = 1.0
+#: At the exit what came meanwhile is written, too, so many times.
+_SECURE_MAX: Final = 5
 
 
 class Process:
@@ -225,7 +227,10 @@ class Process:
 
     def end(self) -> None:
         """Count what is lost, and leave what is on disk to others; for the exit."""
-        if self.stores.memory_lines and self.stores.spooler is not None:
+        for _ in range(_SECURE_MAX):
+            # Threads of a server that does not wait for them log while this is written.
+            if not self.stores.memory_lines or self.stores.spooler is None:
+                break
             self.shipper.secure()
         lost = self.shipper.drop_held(Drop.EXIT)
         if lost:
