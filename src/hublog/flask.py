@@ -108,10 +108,10 @@ class _Middleware:
             self._settings,
             lambda name: environ.get(environ_name(name)),
             method=str(environ.get("REQUEST_METHOD", "")),
-            path=utf8_text(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")),
-            host=utf8_text(environ.get("HTTP_HOST", "")),
-            remote_address=str(environ.get("REMOTE_ADDR", "")),
-            query=utf8_text(environ.get("QUERY_STRING", "")),
+            path=_text(environ, "SCRIPT_NAME") + _text(environ, "PATH_INFO"),
+            host=_text(environ, "HTTP_HOST"),
+            remote_address=_text(environ, "REMOTE_ADDR"),
+            query=_text(environ, "QUERY_STRING"),
         )
         reply = environ[_REPLY] = _Reply(scope, start_response, has_session=self._settings.session)
         scope.enter()
@@ -121,8 +121,15 @@ class _Middleware:
             reply.fail(error)
             raise
         if not reply.is_streamed:
-            del environ[_REPLY]  # which has the server's ``start_response``, and that perhaps the environment
+            # It has the server's ``start_response``, and that perhaps the environment.
+            environ.pop(_REPLY, None)
         return reply.follow(body, environ.get("wsgi.file_wrapper"))
+
+
+def _text(environ: "WSGIEnvironment", name: str) -> str:
+    """Return a text of the environment, empty where a server or a caller has put something else there."""
+    value: object = environ.get(name)
+    return utf8_text(value) if isinstance(value, str) else ""
 
 
 class _Reply:

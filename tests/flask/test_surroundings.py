@@ -9,6 +9,7 @@ from flask import Flask
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
+from werkzeug.test import EnvironBuilder
 
 from hublog.capture import context
 from hublog.flask import HubLog
@@ -161,3 +162,13 @@ def test_instrumentation_gives_the_request_its_ids_on_either_side(seen, is_outsi
     [(_, request)] = seen.of("hublog.request")
     assert of(request) == ids(server)
     assert request["http_route"] == "/"
+
+
+@pytest.mark.parametrize("name", ["HTTP_HOST", "REMOTE_ADDR", "SCRIPT_NAME", "CONTENT_LENGTH"])
+def test_a_server_that_says_none_is_served_as_without_us(make, seen, name):
+    app = make()
+    environ = {**EnvironBuilder("/").get_environ(), name: None}
+    answers = []
+    app.wsgi_app(environ, lambda status, headers, exc_info=None: answers.append(status))
+    assert answers == ["404 NOT FOUND"]
+    assert seen.one("hublog.request")["http_status_code"] == 404

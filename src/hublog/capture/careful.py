@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, TypeVar
 import orjson
 
 from hublog.capture import context
+from hublog.capture.arguments import arguments, unfit
 from hublog.capture.columns import OPEN_COLUMNS
 from hublog.capture.cutting import cut_middle
 from hublog.capture.exceptions import MAX_STACKTRACE, from_exc_info
@@ -222,9 +223,9 @@ def _message(record: logging.LogRecord, scrubber: Scrubber) -> str:
     try:
         if has_own_message(record):
             return clean(str(record.getMessage()))
-        return clean(str(template % record.args)) if record.args else template
+        return clean(str(template % arguments(record.args, scrubber))) if record.args else template
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a log call never raises
-        shown = orjson.dumps(plain(record.args, cut=scrubber.head)).decode()
+        shown = orjson.dumps(unfit(template, record.args, scrubber)).decode()
         return f"{template} {mark(f'arguments {shown} do not fit: {type(error).__name__}')}"
 
 

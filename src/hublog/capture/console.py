@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from typing import Final, TextIO
 
 from hublog.capture import context
+from hublog.capture.arguments import arguments
+from hublog.capture.careful import has_own_message
 from hublog.capture.foreign import read
 from hublog.capture.plain import mark, plain, text_of, whole_text_of
 from hublog.capture.redaction.given import redaction_of
-from hublog.capture.scrubber import scrubber_for
+from hublog.capture.scrubber import Scrubber, scrubber_for
 from hublog.errors import SettingsError
 from hublog.settings import RedactionSettings
 
@@ -64,10 +66,10 @@ class ConsoleFormatter(logging.Formatter):
         request_id = context.bound().get("request_id")
         if request_id:
             head = f"{head} [{text_of(request_id)}]"
-        message = _message(record)
+        message = _message(record, self._scrubber)
         said: object = record.msg
         if isinstance(said, dict):
-            record, message = _event(record, message)
+            record, message = _event(record, message, self._scrubber)
         text = _escape(f"{head} {self._scrub(message)}").replace("\n", f"\n{_INDENT}")
         details = record.exc_text or (self.formatException(record.exc_info) if record.exc_info else "")
         for part in (details, self.formatStack(record.stack_info) if record.stack_info else ""):
@@ -130,14 +132,16 @@ def _time(formatter: logging.Formatter, record: logging.LogRecord) -> str:
         return mark("no time")
 
 
-def _message(record: logging.LogRecord) -> str:
+def _message(record: logging.LogRecord, scrubber: Scrubber) -> str:
     try:
-        return record.getMessage()
+        if not isinstance(record.args, Mapping) or has_own_message(record):
+            return record.getMessage()
+        return str(str(record.msg) % arguments(record.args, scrubber))
     except Exception as error:  # noqa: BLE001  # a log call never raises
         return f"{whole_text_of(record.msg)} {mark(f'arguments do not fit: {type(error).__name__}')}"
 
 
-def _event(record: logging.LogRecord, message: str) -> tuple[logging.LogRecord, str]:
+def _event(record: logging.LogRecord, message: str, scrubber: Scrubber) -> tuple[logging.LogRecord, str]:
     """Return what a message that is a mapping means: its text, and its other items as ``name=value``."""
     meant = read(record)
     said: object = meant.record.msg if meant is not None else None
@@ -145,7 +149,7 @@ def _event(record: logging.LogRecord, message: str) -> tuple[logging.LogRecord, 
         return record, message
     added = {name: value for name, value in meant.record.__dict__.items() if name not in record.__dict__}
     items = [f"{name}={text_of(plain(value))}" for name, value in {**added, **meant.fields}.items()]
-    return meant.record, " ".join([_message(meant.record), *items])
+    return meant.record, " ".join([_message(meant.record, scrubber), *items])
 
 
 def _escape(text: str) -> str:

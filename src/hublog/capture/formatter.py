@@ -14,6 +14,7 @@ from typing import Any, Final
 import orjson
 
 from hublog.capture import context
+from hublog.capture.arguments import arguments
 from hublog.capture.careful import careful_row, fit, has_own_message, timestamp_of
 from hublog.capture.columns import OPEN_COLUMNS
 from hublog.capture.exceptions import from_exc_info
@@ -131,8 +132,10 @@ class LineFormatter:
                 message = str(message)
             template_json, slack = _dumps(self._text(message)), 0
         is_own = type(record) is not _LogRecord and has_own_message(record)
-        if is_own or record.args:
-            message = str(record.getMessage()) if is_own else message % record.args
+        args = record.args
+        if is_own or args:
+            is_plain = type(args) is tuple and not is_own
+            message = message % args if is_plain else self._rendered(record, message, is_own=is_own)
             if is_own or len(message) > slack or "=" in message or ":" in message:
                 message = self._text(message)
             message_json = _dumps(message)
@@ -170,6 +173,10 @@ class LineFormatter:
                 self._tail,
             )
         ), misfits
+
+    def _rendered(self, record: logging.LogRecord, template: str, *, is_own: bool) -> str:
+        """Return the message of a record that makes it in its own way, or of arguments by name."""
+        return str(record.getMessage() if is_own else template % arguments(record.args, self._scrubber))
 
     def _added(
         self, record: logging.LogRecord, bound: EncodedContext, record_type: str

@@ -1,0 +1,59 @@
+"""The arguments of a message, where their names or its template say that they are secret.
+
+``%`` drops the name of ``%(password)s``, and arguments that do not fit stand without their template; so both
+are looked at before.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from hublog.capture.plain import plain
+from hublog.capture.redaction.names import Secrecy
+from hublog.capture.scrubber import Scrubber
+
+_WORD: Final = re.compile(r"[\w-]{1,96}+")
+#: A longer argument is no name.
+_NAME_LONGEST: Final = 96
+#: Arguments that do not fit are looked at up to this number; then all of them count as secret.
+_NAMES_MAX: Final = 100
+
+
+class _Named:
+    """Arguments by name, as ``%`` takes them: one with a secret name is given as its mark."""
+
+    __slots__ = ("_args", "_scrubber")
+
+    def __init__(self, args: Mapping[object, object], scrubber: Scrubber) -> None:
+        self._args = args
+        self._scrubber = scrubber
+
+    def __getitem__(self, name: str) -> object:
+        value = self._args[name]
+        secrecy = self._scrubber.secrecy(name)
+        return self._scrubber.hidden(plain(value), secrecy) if secrecy else value
+
+    def __str__(self) -> str:
+        return str(self._args)  # a mapping may be the one argument of "%s"
+
+    def __repr__(self) -> str:
+        return repr(self._args)
+
+
+def arguments(args: object, scrubber: Scrubber) -> object:
+    """Return what ``%`` is to be given in place of a record's arguments, which stay as they are."""
+    return _Named(args, scrubber) if isinstance(args, Mapping) else args
+
+
+def unfit(template: str, args: object, scrubber: Scrubber) -> object:
+    """Return arguments that do not fit their template as plain data.
+
+    Where the template or an argument names a secret, each text among them counts as one.
+    """
+    shown = plain(args, cut=scrubber.head)
+    listed = shown if isinstance(shown, list) else [shown]
+    texts = [item for item in listed if isinstance(item, str) and len(item) <= _NAME_LONGEST]
+    names = {found[0] for text in (template[: _NAME_LONGEST * 10], *texts) for found in _WORD.finditer(text)}
+    if len(names) > _NAMES_MAX or any(map(scrubber.secrecy, names)):
+        return scrubber.hidden(shown, Secrecy.TEXT) if scrubber.is_on else shown
+    return scrubber.value(shown)
