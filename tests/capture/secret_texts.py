@@ -93,6 +93,56 @@ SECRETS = {
     "card, Mastercard": "cards «5555555555554444», «2223003122003222»",
     "card, Diners": "card «30569309025904»",
     "card, 19 digits": "card «6212345678900000003»",
+    "after an escaped line break": (
+        r"'a\napi_key=«abcd»\r\nsession_id: «abcd»\nauthorization: "
+        r"«abcd»\nsig=«ab\ncd»'"
+    ),
+    "after an escaped sign": "/x?next=%2Fy%3Fapi_key%3D«abcd1234%26access_key%3Dabcd»&x=1",
+    "JSON, escaped for a query": (
+        "q=%7B%22password%22%3A%22«hunter2»%22%2C%22a%22%3A%22b%22%7D&"
+        "n=%22token%22:%20%22«ab%5C%22cd»%22"
+    ),
+    "JSON, value on the next line": '{"password":\n    "«hunter2»",\n "user": "bob"}',
+    "YAML, value on the next line": "db:\n  password:\n    «hunter2»\n  user: bob",
+    "YAML, block": "password: |-\n  «first line\n  second line»\nuser: bob",
+    "YAML, folded block": "  password: >\n      «first\n      second\n\n      third»\n  user: bob",
+    "text broken into lines": (
+        "{'password': '«one '\n             'two '\n             'three»',\n 'user': "
+        "'bob'}"
+    ),
+    "formatted string": """connect(password=f"«hunter2{x}»", user='bob')""",
+    "item of an environment": "[{'name': 'DB_PASSWORD', 'value': '«hunter2»'}, {'name': 'A', 'value': 'b'}]",
+    "item of an environment, JSON": (
+        r'{"Key": "Token", "Value": "«abc»"} {\"name\":\"x-api-key\",'
+        r'\"value\":\"«abc»\"}'
+    ),
+    "field of HTML": '<input name="password" value="«hunter2»"> <add key="Password" value="«hunter2»"/>',
+    "part of a form": 'Content-Disposition: form-data; name="password"\r\n\r\n«hunter2»\r\n--x\r\n',
+    "XML with attributes": '<w:Password Type="x#PasswordText">«hunter2»</w:Password> <key id="1">a</key>',
+    "two words": "pass phrase: «hunter2» pass-phrase=«hunter2» PASS_PHRASE=«hunter2» security code: «123»",
+    "short names": "dbpass=«abc» pw: «hunter2» ROOTPW=«abc» REDISCLI_AUTH=«abc» 2fa_code=«123456»",
+    "URL with a question mark in the password": "postgres://bob:«p?w»@db/x connect",
+    "URL, escaped": "/login?next=https%3A%2F%2Fbob%3A«hunt%21er2»%40host%2Fx",
+    "JSON web token, escaped": f"/x?next=%22«{JWT}»%22 t%3D«{JWT}» r'\\n«{JWT}»'",
+    "session of Flask": "got «eyJ1c2VyIjoxfQ.aSaBcQ.abcdefghijklmnopqrstuvwxyz1» here",
+    "private key, after a certificate": (
+        f"-----END CERTIFICATE-----\\n«-----BEGIN PRIVATE KEY-----\\n{KEY}\\n-----END PRIVATE "
+        f"KEY-----»"
+    ),
+    "Telegram": (
+        "POST https://«api.telegram.org/bot123456789:AAabcdefghijklmnopqrstuvwxyz01234567»"
+        "/sendMessage"
+    ),
+    "Discord": (
+        "POST https://discord.com/«api/webhooks/123456789012345678/abcdefghijklmnopqrstuvw"
+        "xyzABCDEFGHIJKL-_01»"
+    ),
+    "card, other gaps": (
+        "«4111.1111.1111.1111», «4111  1111  1111  1111» «4111\u00a01111\u00a01111\u00a01111» "
+        "«4111_1111_1111_1111»"
+    ),
+    "card, American Express, other gaps": "«3782.822463.10005» «3782\u00a0822463\u00a010005».",
+    "card, escaped": r"'\n«4111111111111111»' card%3D«4111111111111111»",
     "card in JSON": '{"pan":"«4111111111111111»"}',
 }  # fmt: skip
 
@@ -134,5 +184,16 @@ HARMLESS = (
     "connection: keep-alive, connections=5",
     "-----BEGIN CERTIFICATE----- and -----BEGIN PUBLIC KEY-----",
     "sha512-abcdefabcdefabcdefabcdef== risk-assessment-of-the-whole-thing-in-question-here",
+    "WHERE token = $1 AND password = $2::VARCHAR OR token = :token",
+    "WHERE a.password=:password_1::text AND token = :param_1",
+    "auth=%(auth_1)s::VARCHAR",
+    "password: str, token: str | None, password_hasher=argon2, otp: sent, credentials: provided, cookies: 3",
+    "token:\n  - a\nsecrets:\n  name: x\npassword:\n    This field is required.",
+    "{'name': 'password', 'type': 'string'} {'name': 'SHOP_NAME', 'value': 'corner'}",
+    "<input name='q' value='shoes'>",
+    "{'name': 'DB_PASSWORD', 'value': None} name=\"file\"\r\n\r\nabc <label class='token'>Token</label>",
+    "upward: 7, shipwreck=x, 4111.1111.1111.1112, 192.168.100.100, 4111.1111.1111.1111.1111",
+    "http://host:8080?to=a@b http://host?to=a@b:c http://[::1]?x=a@b see%20a%40b.c",
+    "C:\\new\\report: ok \\n\\nname: x",
     "ghost_writer highlight kasia_x through_put AKIA ASIAN asia",
 )

@@ -16,7 +16,13 @@ from typing import Final
 from hublog.capture.redaction.cards import find_cards, is_card, may_hold_card
 from hublog.capture.redaction.keyed import find_keyed, is_no_value, may_name_secret
 from hublog.capture.redaction.names import Names, Secrecy
-from hublog.capture.redaction.shapes import find_sign_ins, find_tokens, holds_lead, may_hold_token
+from hublog.capture.redaction.shapes import (
+    find_sign_ins,
+    find_tokens,
+    holds_lead,
+    may_hold_sign_in,
+    may_hold_token,
+)
 from hublog.capture.redaction.spans import MARK, Span, is_mark, merged, replaced
 from hublog.capture.redaction.windows import ends, head
 from hublog.reports import report
@@ -60,6 +66,8 @@ _CONVERSION: Final = re.compile(
 #: A string in a line of Python from its opening quote on, or a comment; what goes on further ends here.
 _LITERAL: Final = re.compile(r""""(?:[^"\\]++|\\.)*+|'(?:[^'\\]++|\\.)*+|#.*+""")
 _DIGIT: Final = re.compile(r"[0-9]")
+_NAMED: Final = ("name", "key", "Name", "Key")
+_VALUES: Final = frozenset({"value", "Value"})
 #: The columns that tell a person, and the name that App Service's sign-in gives.
 PERSONAL: Final = frozenset({"client_ip", "user_id", "user_name", "http_query", "session_id"})
 #: The column whose text is a query, which begins with no ``?``.
@@ -113,7 +121,7 @@ class Scrubber:
             may_name_secret(text)
             or may_hold_token(text)
             or may_hold_card(text)
-            or ("@" in text and "://" in text)
+            or may_hold_sign_in(text)
             or self._patterns
             or (self._stems and self._may_name(text))
         )
@@ -258,15 +266,21 @@ class Scrubber:
 
     def _mapping(self, value: dict[str, object]) -> dict[str, object]:
         found: dict[str, object] = {}
-        named = value.get("name", value.get("key"))
-        pair = self._names.secrecy(named) if type(named) is str and "value" in value else Secrecy.NONE
+        pair = self._pair_of(value)
         for key, item in value.items():
-            secrecy = self._names.secrecy(key) or (pair if key == "value" else Secrecy.NONE)
+            secrecy = self._names.secrecy(key) or (pair if key in _VALUES else Secrecy.NONE)
             shown = self.text(key) if len(key) >= SHORTEST else key
             while shown in found:  # two keys that were secrets are two marks
                 shown += "_"
             found[shown] = self._hide(item, secrecy) if secrecy else self._tree(item, key)
         return found
+
+    def _pair_of(self, value: dict[str, object]) -> Secrecy:
+        """Return how secret the value of an item is that says its name itself, as environments have them."""
+        if _VALUES.isdisjoint(value):
+            return Secrecy.NONE
+        named = next((value[key] for key in _NAMED if key in value), None)
+        return self._names.secrecy(named) if type(named) is str else Secrecy.NONE
 
     def _list(self, value: list[object]) -> list[object]:
         return [self._pair(item) if type(item) is list else self._tree(item, "") for item in value]
@@ -347,7 +361,7 @@ _NAMES: Final = Names()
 
 
 def _find_by_shape(text: str) -> Iterator[Span]:
-    if "@" in text and "://" in text:
+    if may_hold_sign_in(text):
         yield from find_sign_ins(text)
     if may_hold_token(text):
         yield from find_tokens(text)

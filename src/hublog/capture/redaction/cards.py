@@ -5,14 +5,24 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
-from hublog.capture.redaction.spans import Span
+from hublog.capture.redaction.spans import Span, is_in_word
 
 #: A run of digits with single blanks or dashes between them, 13 digits or more.
 _RUN: Final = re.compile(r"[0-9](?:[ -]?[0-9]){12,}+")
 _NO_DIGITS: Final = bytes(set(range(256)) - set(b"0123456789"))
 _SHORTEST: Final = 13
+#: What people and forms write between the groups beside one blank or dash.
+_OTHER_GAPS: Final = r"[._/\u00a0\u00b7\u2009\u202f\u2010-\u2014]|[ ]{2,4}"
+#: Groups with such a gap, the same throughout.
+_SPREAD: Final = re.compile(
+    rf"(?<![\w.])(?:[2-6][0-9]{{3}}({_OTHER_GAPS})[0-9]{{4}}\1[0-9]{{4}}\1[0-9]{{4}}"
+    rf"|3[47][0-9]{{2}}({_OTHER_GAPS})[0-9]{{6}}\2[0-9]{{5}})(?!\w|[./-][0-9])"
+)
 #: Every way to write a card number begins so.
-_START: Final = re.compile(r"[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{1,4}[ -]?[0-9]")
+_START: Final = re.compile(
+    rf"[0-9]{{4}}(?:[ -]|{_OTHER_GAPS})?[0-9]{{4}}(?:[ -]|{_OTHER_GAPS})?[0-9]{{1,4}}"
+    rf"(?:[ -]|{_OTHER_GAPS})?[0-9]"
+)
 #: What stands before a number in one piece that says that it is another one.
 _OTHER: Final = r"""(?:[_-]id|[a-z]Id|\bid
     |(?i:order|invoice|ticket|tracking|parcel|shipment|reference|ref|trace|span|request|message|batch|job|task|build
@@ -66,6 +76,9 @@ def find_cards(text: str) -> Iterator[Span]:
             if taken and not (taken == 1 and _is_other(text, groups[at][0])):
                 yield Span(groups[at][0], groups[at + taken - 1][1], "card number")
             at += taken or 1
+    for spread in _SPREAD.finditer(text):
+        if is_card("".join(_GROUP.findall(spread[0]))):
+            yield Span(*spread.span(), "card number")
 
 
 def is_card(digits: str) -> bool:
@@ -112,7 +125,7 @@ def _touches(text: str, start: int, end: int) -> bool:
     """Return whether the digits are a part of something else: a word, an id, a decimal fraction."""
     before, after = text[start - 1 : start], text[end : end + 2]
     return (
-        before.isalnum()
+        is_in_word(text, start)
         or before in ("_", ".", "%")
         or after[:1].isalnum()
         or after[:1] == "_"

@@ -9,20 +9,38 @@ from hublog.capture.redaction.spans import MARKED, Span, is_mark
 
 #: A name, what closes it, and what stands between it and its value.
 _NAMED: Final = re.compile(
-    r"""(?<![\w.$-])([\w.$-]++)[\\"'\])]{0,6}+"""
+    r"""(?<![\w.$-])([\w.$-]++)(?:[\\"'\])]|%2[27]){0,6}+"""
     r"""(?:[ \t]{0,8}+(=>|:=|==|=|:|%3[DdAa]|>|,(?=[ ]?[bBuU]?\\{0,7}["']))|(?=[ \t]))[ \t]{0,8}+"""
 )
 #: What may follow in quotes; one that is not closed goes to the end of the line.
 _QUOTED: Final = re.compile(
-    r"""[bBuUrR]{0,2}+(?:"((?:[^"\\]++|\\.)*+)"|'((?:[^'\\]++|\\.)*+)'|["'`]([^\n]*+))""", re.DOTALL
+    r"""[bBuUrRfF]{0,2}+(?:"((?:[^"\\]++|\\.)*+)"|'((?:[^'\\]++|\\.)*+)'|["'`]([^\n]*+))""", re.DOTALL
+)
+#: Further parts of one that is broken into lines, as ``pprint`` does.
+_CONTINUED: Final = re.compile(
+    r"""["'][ \t]{0,8}+\r?\n[ \t]*+[bBuU]?(?:"(?:[^"\\]++|\\.)*+"|'(?:[^'\\]++|\\.)*+')(?![ \t]{0,8}+[:=])""",
+    re.DOTALL,
 )
 #: And with backslashes before each quote, as JSON inside a text has it.
-_ESCAPED: Final = re.compile(r"""[bBuUrR]{0,2}+(\\{1,15}+)(["'])""")
+_ESCAPED: Final = re.compile(r"""[bBuUrRfF]{0,2}+(\\{1,15}+)(["'])""")
 _QUOTE: Final = re.compile(r"""(\\*+)(["'])""")
-_MARKED: Final = re.compile(r"""[bBuUrR]{0,2}+\\{0,7}+["'`]?""" + MARKED.pattern)
-#: Without quotes: to a blank, a quote, ``&`` or ``;``; a comma or bracket belongs to it inside a word only.
+#: And with each quote escaped for a query.
+_PERCENT: Final = re.compile(r"""(?:%20|\+){0,4}+%22((?:%5[Cc]%22|(?!%22)[^\s"'&])*+)""")
+#: On the lines that follow: one value, or a block of YAML.
+_BREAK: Final = r"(?:\r?\n|(?:\\{1,7}+r)?\\{1,7}+n)"  # in a repr or in JSON, too
+_NEXT_LINE: Final = re.compile(
+    rf"{_BREAK}[ \t]++(?![-*][ ]|[\w.-]{{1,96}}+[ ]?:(?:\s|\\|\Z))(?=[^\s\\]|\\++[\"'])"
+)
+_BLOCK: Final = re.compile(
+    rf"[|>][0-9+-]{{0,2}}+[ \t]*+{_BREAK}([ \t]++)((?:(?!{_BREAK})[^\n])++"
+    rf"(?:{_BREAK}\1(?:(?!{_BREAK})[^\n])*+|{_BREAK}(?={_BREAK}))*+)"
+)
+_MARKED: Final = re.compile(r"""[bBuUrRfF]{0,2}+\\{0,7}+["'`]?""" + MARKED.pattern)
+#: Without quotes: to a blank, a quote, ``&``, ``;`` or an escaped line break and a name; a comma or bracket
+#: belongs to it inside a word only.
 _BARE: Final = re.compile(
-    r"""(?:[^\s"'`,;&)\]}<>\\]++|\\(?!["'])|[)\]}]++(?=[\w&#!$%*+/?@^~|-]|[:.=][^\s"'])"""
+    r"""(?:[^\s"'`,;&)\]}<>\\]++|\\(?!["']|(?:r\\{1,7}+)?n[ \t]{0,8}+[\w.-]{1,40}+["']?[ ]?[=:])"""
+    r"""|[)\]}]++(?=[\w&#!$%*+/?@^~|-]|[:.=][^\s"'])"""
     r"""|>(?=[A-Za-z0-9])|(?<![(\[{=])["'`](?=[\w#!$%*+/?@^~|-])|<(?!/)|,(?![\s"']|\Z|[\w.-]{1,40}+["']?[=:])"""
     r"""|&(?!\#|[\w.%-]{1,40}+(?:\[[^\]\s]{0,40}+\])?[=;]|[\s"']|\Z)|;(?![\s"']|\Z|[\w.][\w .-]{0,40}+=))++"""
 )
@@ -40,12 +58,24 @@ _BEARER: Final = re.compile(r"(?:Bearer|Basic)(?:[ ]{1,4}+|%20|\+)", re.IGNORECA
 _ANNOTATED: Final = re.compile(r"[ ]{0,4}+=(?!=)[ ]{0,4}+")
 _BRACKETS: Final = re.compile(r"[\[\](){}]")
 _OPENS: Final = frozenset("[({")
+#: What a value may begin with that is read in its own way.
+_ODD: Final = frozenset("%+|>\\\r\n")
+_HEX: Final = re.compile(r"[0-9A-Fa-f]{2}")
 _BEFORE: Final = re.compile(r"(\w+)[ -]\Z")
 #: Before a name and its value in turn in a list of such: ``[("password", "...")``.
 _PAIR: Final = re.compile(r"""[\[(,][ ]?[\[(][bBuU]?\\{0,7}["']\Z""")
 _PAIR_LONGEST: Final = 12
+_TAG_LONGEST: Final = 48
 #: Names of two words with a blank between them end in one of these.
-_SECOND: Final = words("key keys string id code codes")
+_SECOND: Final = words("key keys string id code codes phrase")
+#: A name and its value as two items: in a list of such, an element of HTML or a part of a form.
+_ITEM: Final = re.compile(
+    r"""(?<![a-zA-Z])(?:name|key|Name|Key)\\{0,7}+["']?[ ]?[=:][ ]?\\{0,7}+["']([\w.-]{2,96}+)\\{0,7}+["']"""
+    r"""(?:[ ]?,?\s{0,8}+\\{0,7}+["']?[vV]alue\\{0,7}+["']?[ ]?[=:][ ]?"""
+    r"""|\r?\n(?:[\w-]{1,40}+:[^\n]*+\n)?\r?\n)"""
+)
+#: An element of XML that has attributes.
+_ELEMENT: Final = re.compile(r"<(?:[\w.-]{1,40}+:)?([\w.-]{2,96}+)[ ][^<>]{0,400}+(?<!/)>[ ]?")
 _BEFORE_LONGEST: Final = 24
 #: What stands where a secret would, and is none.
 _NO_VALUES: Final = words(
@@ -60,14 +90,14 @@ _PROSE: Final = words(
     not no at to in on of for from by with without and or but if has have had does do did please your our must
     required missing invalid incorrect wrong expected unexpected too field fields value values header
     reset changed updated rejected accepted granted denied ok failed success successful succeeded found
-    enabled disabled
+    enabled disabled provided sent str string int bytes bool optional
     """
 )
 #: Conversions, fields and variables of templates; asterisks and the like; marks in angle brackets.
 _PLACEHOLDER: Final = re.compile(
     r"(?:%(?:\(\w{1,64}+\))?[-#0 +]{0,3}+[0-9*]{0,3}+(?:\.[0-9]{1,3}+)?[sdrfiax]"
-    r"|\{(?:[A-Za-z_][\w.]{0,63}+)?(?:![rsa])?(?::[^{}\s]{0,16}+)?\}|\$(?:\{\w{1,64}+\}|[A-Z_]{2,64}+)"
-    r"|[*•.xX]{3,}+|<[A-Za-z][\w .:,=-]{2,200}+>|[*]{1,2}+)(?=[\s\"'`,;&)\]}<]|\.?(?:\s|\Z))"
+    r"|\{(?:[A-Za-z_][\w.]{0,63}+)?(?:![rsa])?(?::[^{}\s]{0,16}+)?\}|\$(?:\{\w{1,64}+\}|[A-Z_]{2,64}+|[0-9]{1,3}+)"
+    r"|[*•.xX]{3,}+|<[A-Za-z][\w .:,=-]{2,200}+>|[*]{1,2}+)(?=[\s\"'`,;&)\]}<]|::|\.?(?:\s|\Z))"
 )
 _SMALL_DIGITS: Final = 4
 #: ``code`` and ``key`` in a query are secret from this length on: sign-in codes are long, status codes short.
@@ -98,6 +128,24 @@ def find_keyed(text: str, names: Names, *, is_code: bool = False) -> Iterator[Sp
                 at = max(at, end)
                 if is_secret:
                     yield Span(start, end, f"value of {name[-32:]}")
+    if not is_code:
+        yield from _find_items(text, names)
+
+
+def _find_items(text: str, names: Names) -> Iterator[Span]:
+    """Find the values of secret names that stand in an item or an element of their own."""
+    is_list = "alue" in text or "form-data" in text
+    for expression in ((_ITEM,) if is_list else ()) + ((_ELEMENT,) if "</" in text else ()):
+        for found in expression.finditer(text):
+            name = found[1]
+            secrecy = names.secrecy(name)
+            place = (
+                _Value(text, name, secrecy, is_code=False, is_prose=False).read(found.end())
+                if secrecy
+                else None
+            )
+            if place is not None and place[2]:
+                yield Span(place[0], place[1], f"value of {name[-32:]}")
 
 
 def may_name_secret(text: str) -> bool:
@@ -125,7 +173,7 @@ def may_name_secret(text: str) -> bool:
         or "code" in low
         or "cred" in low
         or "conn" in low
-        or "pwd" in low
+        or "pw" in low
         or "sid" in low
         or "jwt" in low
         or "sas" in low
@@ -140,7 +188,7 @@ def may_name_secret(text: str) -> bool:
 def _secrecy(text: str, start: int, name: str, separator: str | None, names: Names) -> Secrecy:
     if not _is_separated(text, start, name, separator):
         return Secrecy.NONE
-    found = names.secrecy(name)
+    found = names.secrecy(name) or names.secrecy(name[_escaped(text, start, name) :])
     if found:
         # A parser tells of the token that it did not expect.
         is_parsed = separator == ":" and text.endswith("xpected ", max(start - 8, 0), start)
@@ -160,10 +208,19 @@ def _is_separated(text: str, start: int, name: str, separator: str | None) -> bo
         case None:
             return name.startswith("--")
         case ">":
-            return text[start - 1 : start] in ("<", ":")
+            opened = text.rfind("<", max(start - _TAG_LONGEST, 0), start)
+            return opened >= 0 and text[start - 1] in "<:" and text[opened + 1] != "/"
         case ",":
             return _PAIR.search(text, max(start - _PAIR_LONGEST, 0), start) is not None
     return True
+
+
+def _escaped(text: str, start: int, name: str) -> int:
+    """Return how much of what looks like a name ends an escape: of a line break, or ``%3F`` in a query."""
+    before = text[start - 1 : start]
+    if before == "\\":
+        return 1 if name[0] in "nrt" else 0
+    return 2 if before == "%" and _HEX.match(name) else 0
 
 
 def _bare(text: str, start: int) -> str:
@@ -194,18 +251,39 @@ class _Value(NamedTuple):
         if escaped:
             end = _escaped_end(self.text, escaped.end(), len(escaped[1]), escaped[2])
             return escaped.end(), end, not is_no_value(self.text[escaped.end() : end])
-        quoted = _QUOTED.match(self.text, at)
-        if quoted:
-            start, end = quoted.span(quoted.lastindex or 0)
-            return start, end, not is_no_value(self.text[start:end])
+        found = self._quoted(at) or (self._odd(at) if self.text[at : at + 1] in _ODD else None)
+        if found:
+            return found
         if self.text[at : at + 1] in _OPENS:
             return self._bracketed(at, at)
         last = (split(self.name) or [""])[-1]
         to_end = _COOKIES if last.startswith("cookie") else _LONG if last.startswith("authori") else None
-        found = to_end.match(self.text, at) if to_end and not self.is_code else None
-        if found:
-            return at, found.end(), not is_no_value(found[0].strip())
+        long = to_end.match(self.text, at) if to_end and not self.is_code else None
+        if long:
+            return at, long.end(), not self._is_none(long[0].strip())
         return self._bare(at)
+
+    def _quoted(self, at: int) -> _Place | None:
+        quoted = _QUOTED.match(self.text, at)
+        if not quoted:
+            return None
+        start, end = quoted.span(quoted.lastindex or 0)
+        while more := _CONTINUED.match(self.text, end):
+            end = more.end() - 1
+        return start, end, not is_no_value(self.text[start:end])
+
+    def _odd(self, at: int) -> _Place | None:
+        """Return a value whose quotes are escaped for a query, or one on the lines that follow."""
+        percent = _PERCENT.match(self.text, at)
+        if percent:
+            return *percent.span(1), not is_no_value(percent[1])
+        if not self.is_prose or self.is_code:
+            return None
+        block = _BLOCK.match(self.text, at)
+        if block:
+            return *block.span(2), not is_no_value(block[2])
+        line = _NEXT_LINE.match(self.text, at)
+        return self.read(line.end()) if line else None
 
     def _bracketed(self, start: int, bracket: int) -> _Place:
         end = _closing(self.text, bracket)
@@ -274,8 +352,11 @@ def is_no_value(text: str) -> bool:
 
 
 def _is_itself(value: str, name: str) -> bool:
-    """Return whether code is quoted that passes a secret on: ``password=self.password``."""
-    return value.rpartition(".")[2] == name.rpartition(".")[2] and value.replace(".", "_").isidentifier()
+    """Return whether code is quoted that passes a secret on: ``password=self.password``, ``:password_1``."""
+    own = name.rpartition(".")[2]
+    if value.startswith(":"):
+        return value[1:].partition("::")[0].rstrip("0123456789").rstrip("_") in (own, "param")
+    return value.rpartition(".")[2] == own and value.replace(".", "_").isidentifier()
 
 
 def _closing(text: str, start: int) -> int:

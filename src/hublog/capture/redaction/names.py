@@ -36,7 +36,7 @@ def words(text: str) -> frozenset[str]:
 _PASSWORDS: Final = words(
     """
     password passwords passwd passwds passphrase passphrases passcode pwd passwort secret otp totp cvv cvc
-    cvv2 cvc2
+    cvv2 cvc2 pw psw passw dbpass userpass mypass sshpass smtppass ftppass
     """
 )
 _SECRETS: Final = words(
@@ -47,7 +47,7 @@ _SECRETS: Final = words(
     connectionstring connstr dsn auth
     """
 )
-_ENDS_ALL: Final = ("password", "passwd", "passphrase", "pwd", "secret")
+_ENDS_ALL: Final = ("password", "passwd", "passphrase", "pwd", "pw", "secret")
 _ENDS: Final = (
     "token", "secret", "cookie", "apikey", "secretkey", "privatekey", "accesskey", "accountkey",
     "credential", "credentials", "sessionid", "sessid", "sharedaccesssignature", "connectionstring",
@@ -68,10 +68,12 @@ _PASSES: Final = words(
     """
 )
 #: Before ``code``: what lets someone in once.
-_CODES: Final = words("auth authorization verification recovery backup otp mfa security oauth")
+_CODES: Final = words("auth authorization verification recovery backup otp mfa fa security oauth")
 _SESSIONS: Final = words("session user django flask php http login auth asp net web x connect")
+#: As secret as a password, however short.
+_TWO_WORDS: Final = frozenset({("pass", "phrase"), ("pass", "word"), ("security", "code")})
 #: Before ``auth``, which else names a way or a server.
-_AUTHS: Final = frozenset({"", "basic", "http", "proxy", "x"})
+_AUTHS: Final = frozenset({"", "basic", "http", "proxy", "x", "rediscli", "zumo"})
 #: Before ``signature``: no seal, but how something is called.
 _CALLED: Final = words("function method type call")
 #: Behind the secret's own word: about it, not it.
@@ -79,14 +81,14 @@ _ABOUT: Final = words(
     """
     accepted age algorithm at attempt attempts audience backend bucket budget cached changed check checked
     class consent cost count counter counts created date days deleted dir disabled domain duration elapsed
-    enabled endpoint error errors exists expired expires expiration expiry failed failures field fields file
-    filename fingerprint form format found generator hint hours id ids index invalid is issued issuer kind
-    label latency left len length level limit limiter limits lifetime location manager max min minutes
-    missing mismatch mode ms name names ns offset on ok page path policy policies position present price
-    prompt provider rate received refreshed rejected remaining required requested reset retries revoked
-    rotated rotation rules scope scopes score seconds sent service set size source state status store
-    strength time tries ttl type types updated uri url usage used valid validator validators validity
-    verified version view
+    enabled endpoint error errors exists expired expires expiration expiry failed failures field fields
+    file filename fingerprint form format found generator hasher hashers hint hours id ids index invalid
+    is issued issuer kind label latency left len length level limit limiter limits lifetime location
+    manager max min minutes missing mismatch mode ms name names ns offset on ok page path policy policies
+    position present price prompt provider rate received refreshed rejected remaining required requested
+    reset retries revoked rotated rotation rules scope scopes score seconds sent service set size source
+    state status store strength time tries ttl type types updated uri url usage used valid validator
+    validators validity verified version view
     """
 )
 
@@ -138,6 +140,8 @@ class Names:
         word = parts[end - 1]
         before = parts[end - 2] if end > 1 else ""
         if word in _PASSWORDS or word.endswith(_ENDS_ALL):
+            return Secrecy.ALL
+        if (before, word) in _TWO_WORDS:
             return Secrecy.ALL
         if word == "pass":
             is_secret = (not before or before in _PASSES) and end == len(parts)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Final, NamedTuple
 
-from hublog.capture.redaction.spans import Span, is_mark
+from hublog.capture.redaction.spans import Span, is_in_word, is_mark
 
 
 class _Token(NamedTuple):
@@ -42,6 +42,8 @@ _TOKENS: Final = (
     _Token("Slack token", "xox", r"[abceoprs]-[A-Za-z0-9-]{10,}+"),
     _Token("Slack token", "xapp-", r"[A-Za-z0-9-]{10,}+"),
     _Token("Slack webhook", "hooks.slack.com/", r"(?:services|workflows|triggers)/[A-Za-z0-9/_-]{10,}+"),
+    _Token("Telegram token", "api.telegram.org/", r"(?:file/)?bot[0-9]{5,12}:[A-Za-z0-9_-]{30,}+"),
+    _Token("Discord webhook", "api/webhooks/", r"[0-9]{10,24}/[A-Za-z0-9_-]{40,}+"),
     _Token("Stripe key", "k_live_", r"(?<=[sr]k_live_)[A-Za-z0-9]{10,}+", 1),
     _Token("Stripe key", "k_test_", r"(?<=[sr]k_test_)[A-Za-z0-9]{10,}+", 1),
     _Token("Stripe key", "whsec_", r"[A-Za-z0-9+/=]{10,}+"),
@@ -67,12 +69,19 @@ _KEY_END: Final = re.compile(r"-----END[A-Z0-9 ]{1,40}PRIVATE KEY(?: BLOCK)?----
 _SCHEME_END: Final = re.compile(r"(?:[ +]|%20)++")
 _SCHEMES: Final = frozenset({"bearer token", "basic sign-in"})
 _URL: Final = re.compile(r"://[^\s\"'<>`]*+")
+#: One that is itself the value of a query.
+_ESCAPED_URL: Final = re.compile(r"%3[Aa]%2[Ff]%2[Ff][^%\s]{0,128}+%3[Aa]((?:[^%\s\"'&]|%(?!40|2[Ff]))++)%40")
 _PORT: Final = re.compile(r"[0-9]{1,5}(?:[/?#]|$)")
+#: What stands before a question mark that is part of a password: a user, and no port.
+_ODD_PASSWORD: Final = re.compile(r"[^/\[\]@#:]{0,128}:(?![0-9]{0,5}\Z)[^/#]*+")
 _USER: Final = re.compile(r"[^/\[\]@#]{0,128}")
 #: A user name that is longer is no name: services take tokens there.
 _USER_LONGEST: Final = 24
 #: Parts of an encrypted token, whose second one is no JSON. Source: RFC 7516, section 3.
 _ENCRYPTED_PARTS: Final = 5
+_SIGNED_PARTS: Final = 3
+#: SHA-1 in base64, as itsdangerous signs.
+_SIGNATURE_SHORTEST: Final = 27
 #: Letters alone that follow "Bearer" are a word of a sentence, unless there are so many.
 _WORD_LONGEST: Final = 24
 _BEARER_SHORTEST: Final = 8
@@ -105,7 +114,9 @@ def may_hold_token(text: str) -> bool:
         or "pypi-" in text
     ):
         return True
-    if "." in text and ("eyJ" in text or "SG." in text or "ya29." in text or "hooks." in text):
+    if "." in text and (
+        "eyJ" in text or "SG." in text or "ya29." in text or "hooks" in text or "m.org/" in text
+    ):
         return True
     return (
         "earer" in text
@@ -144,7 +155,7 @@ def _find(text: str, token: _Token) -> Iterator[Span]:
         if token.kind == "private key":
             end = _KEY_END.search(text, at)
             at = end.end() if end else len(text)
-        if text[start - 1 : start].isalnum():
+        if is_in_word(text, start):
             continue
         if token.kind in _SCHEMES:
             scheme = _SCHEME_END.search(text, start, at)
@@ -156,6 +167,8 @@ def _find(text: str, token: _Token) -> Iterator[Span]:
 def _is_secret(kind: str, secret: str) -> bool:
     if kind == "JSON web token":
         parts = secret.split(".")
+        if len(parts) == _SIGNED_PARTS and len(parts[-1]) >= _SIGNATURE_SHORTEST:
+            return True  # also a session of Flask, whose second part is a time
         return len(parts) > 1 and (parts[1].startswith("eyJ") or len(parts) == _ENCRYPTED_PARTS)
     if kind == "bearer token":
         return len(secret) >= _BEARER_SHORTEST and (not secret.isalpha() or len(secret) > _WORD_LONGEST)
@@ -177,8 +190,16 @@ def _padded(rest: str) -> str:
     return rest + "=" * (-len(rest) % 4) if len(rest) > 1 else ""
 
 
+def may_hold_sign_in(text: str) -> bool:
+    """Return whether ``find_sign_ins`` could find anything."""
+    return ("@" in text and "://" in text) or "%40" in text
+
+
 def find_sign_ins(text: str) -> Iterator[Span]:
     """Find passwords before the host of a URL, nested ones as well."""
+    for escaped in _ESCAPED_URL.finditer(text):
+        if not is_mark(escaped[1]):
+            yield Span(*escaped.span(1), "password in URL")
     for url in _URL.finditer(text):
         at = url.start()
         while at >= 0:
@@ -191,9 +212,12 @@ def find_sign_ins(text: str) -> Iterator[Span]:
 
 def _sign_in(text: str, start: int, end: int) -> Span | None:
     """Return the password or token between ``://`` and ``@``."""
-    rest = text[start:end].partition("?")[0]
+    whole = text[start:end]
+    rest = whole.partition("?")[0]
     if "@" not in rest:
-        return None
+        if "@" not in whole or not _ODD_PASSWORD.fullmatch(rest):
+            return None
+        rest = whole[: whole.index("@") + 1]
     authority = re.split(r"[/#]", rest, maxsplit=1)[0]
     user, colon, after = rest.partition(":")
     if colon and _USER.fullmatch(user) and not _PORT.match(after):

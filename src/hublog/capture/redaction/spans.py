@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 MARK: Final = "[redacted]"
 MARKED: Final = re.compile(r"\[redacted(?::[0-9a-f]{16})?\]")
 
+_PERCENT: Final = re.compile(r"%[0-9A-Fa-f]{2}")
+
 
 class Span(NamedTuple):
     """A secret in a text, from ``start`` to before ``end``; ``kind`` says what it looks like."""
@@ -20,6 +22,18 @@ class Span(NamedTuple):
 def is_mark(text: str) -> bool:
     """Return whether a text is a mark."""
     return MARKED.fullmatch(text) is not None
+
+
+def is_in_word(text: str, start: int) -> bool:
+    """Return whether a letter or digit stands before ``start``, other than the end of an escape.
+
+    Escapes are those of line breaks in a repr, and ``%3D`` in a query.
+    """
+    before = text[start - 1 : start]
+    if not before.isalnum():
+        return False
+    is_escape = before in "nrt" and text[start - 2 : start - 1] == "\\"
+    return not (is_escape or _PERCENT.fullmatch(text, max(start - 3, 0), start))
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
