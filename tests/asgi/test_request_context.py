@@ -170,6 +170,44 @@ def test_a_client_that_left_before_the_end_is_told_once(seen):
     assert seen.one("hublog.request")["http_response_size"] == 3
 
 
+@pytest.mark.parametrize("answer", ["raises", "raises another error", "returns"])
+@pytest.mark.parametrize(
+    ("kind", "says", "expected"),
+    [
+        ("http", {"type": "http.response.body", "body": b"more"}, (499, "WARNING", "request.cancelled")),
+        ("websocket", {"type": "websocket.send", "text": "more"}, (101, "WARNING", "websocket.closed")),
+    ],
+)
+def test_a_client_that_the_server_cannot_reach_is_no_error(seen, kind, says, expected, answer):
+    async def app(scope, receive, send):
+        start = {"type": "http.response.start", "status": 200, "headers": []}
+        await send(start if kind == "http" else ACCEPT)
+        try:
+            await send(says)
+        except OSError as error:
+            if answer == "raises":
+                raise
+            if answer != "returns":
+                raise LookupError("client is gone") from error
+
+    async def main():
+        client = Client(request_context(app), kind)
+
+        async def send(message):
+            if message is says:
+                raise ConnectionResetError
+
+        client.send = send
+        await client.run()
+
+    if answer == "returns":
+        asyncio.run(main())
+    else:
+        with pytest.raises((ConnectionResetError, LookupError)):
+            asyncio.run(main())
+    assert told(seen) == expected
+
+
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [("http", (499, "WARNING", "request.cancelled")), ("websocket", (101, "WARNING", "websocket.closed"))],

@@ -71,6 +71,8 @@ class _Follower:
         self._receive = receive
         self._send = send
         self._status = 0
+        #: Whether the server could not send: the client is gone, whatever the application makes of that.
+        self._is_lost = False
 
     async def receive(self) -> Message:
         """Pass on what the server says."""
@@ -83,7 +85,11 @@ class _Follower:
         """Pass on what the application says."""
         with contextlib.suppress(Exception):  # a message that is odd is the server's to refuse
             message = self.note_sent(message)
-        await self._send(message)
+        try:
+            await self._send(message)
+        except OSError:  # how a server says so: ASGI's specification of HTTP and websockets, 2.4
+            self._is_lost = True
+            raise
         with contextlib.suppress(Exception):
             self.note_gone(message)
 
@@ -144,7 +150,7 @@ class _Http(_Follower):
         self._request.take_bound()
         self._request.leave()  # what a framework inside has added in a task of its own is not bound here
         is_cancelled = error is not None and is_cancellation(error)
-        if is_cancelled or (error is None and self._has_left):
+        if is_cancelled or self._is_lost or (error is None and self._has_left):
             self._request.cancel(size=self._size if self._status else None)
         else:
             # An application that returns without a response has the server answer 500 for it.
@@ -181,7 +187,7 @@ class _Websocket(_Follower):
         """Write the record."""
         self._request.take_bound()
         self._request.leave()
-        has_failed = error is not None and not is_cancellation(error)
+        has_failed = error is not None and not self._is_lost and not is_cancellation(error)
         lost = _INTERNAL_ERROR if has_failed else _LOST
         is_lost = self._code is None and self._status in (0, _SWITCHING)
         self._request.finish(
