@@ -155,7 +155,8 @@ def advice(settings: EventHubSettings, around: Surroundings = HERE) -> list[str]
         return []
     found = [_thread_advice(settings, around)]
     if settings.spool is not SpoolMode.ALWAYS:
-        found += [_uwsgi_advice(around), _celery_advice(around)]
+        options = _options(around.modules.get("uwsgi"))
+        found += [_uwsgi_exit_advice(options), _celery_advice(around)]
         if not settings.term_hook and Way.HOOK not in around.ways:
             found += [_uvicorn_advice(around), _waitress_advice(around)]
     if settings.spool is SpoolMode.MEMORY:  # else the disk has them before the exit is cut short
@@ -232,12 +233,27 @@ def _options(uwsgi: object) -> _Options:
     return _Options(found if isinstance(found, Mapping) else {})
 
 
-def _uwsgi_advice(around: Surroundings) -> str:
+def uwsgi_advice(written: Mapping[str, object], settings: EventHubSettings) -> list[str]:
+    """Return what options of uWSGI cost records, one line each, before it runs.
+
+    Args:
+        written: the options by their names, with dashes, as they stand in its configuration.
+        settings: the mode of the spool.
+    """
+    options = _Options(written)
+    found = []
+    if "enable-threads" in written and not options.is_on("enable-threads") and not options.number("threads"):
+        found.append("uWSGI runs no threads with enable-threads = false, so records wait until the exit.")
+    if settings.spool is not SpoolMode.ALWAYS:
+        found.append(_uwsgi_exit_advice(options))
+    return [line for line in found if line]
+
+
+def _uwsgi_exit_advice(options: _Options) -> str:
     """Exit hooks; ``max-requests`` and its like run them, and a fork without hooks is noticed elsewhere.
 
     Source: ``uwsgi_python_atexit`` and ``end_me`` of uWSGI 2.0.30, and runs of it.
     """
-    options = _options(around.modules.get("uwsgi"))
     guilty = [name for name in ("skip-atexit", "skip-atexit-teardown") if options.is_on(name)]
     guilty += [name for name in ("async", "gevent", "asyncio", "tornado") if options.number(name) > 1]
     if not guilty:

@@ -206,3 +206,49 @@ def test_what_the_server_does_to_records_is_told(environ):
     assert [message.id for message in messages] == ["hublog.W009", "hublog.W009"]
     assert "enable-threads" in messages[0].msg + messages[1].msg
     assert "skip-atexit" in messages[0].msg + messages[1].msg
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("[uwsgi]\nskip-atexit = true\nmodule = shop.wsgi\n", ["skip-atexit"]),
+        ("[uwsgi]\nskip-atexit\n", ["skip-atexit"]),
+        ("[uwsgi]\nskip-atexit = true\nskip-atexit = false\n", []),
+        ("[uwsgi]\nenable-threads = false\ngevent = 100\n", ["enable-threads", "gevent"]),
+        ("[uwsgi]\nenable-threads = false\nthreads = 4\n", []),
+        ("[uwsgi]\nenable-threads = true\nvacuum = %(vac\n", []),
+        ("[other]\nskip-atexit = true\n", []),
+        ("skip-atexit = true\n", []),
+        ("[uwsgi\n\0", []),
+    ],
+    ids=[
+        "switch",
+        "name alone",
+        "given again",
+        "threads and loop",
+        "threads",
+        "good",
+        "other",
+        "none",
+        "broken",
+    ],
+)
+def test_options_in_the_file_of_uwsgi_are_told_before_it_runs(tmp_path, written, told):
+    (tmp_path / "uwsgi.ini").write_text(written)
+    messages = found(**GOOD, BASE_DIR=tmp_path)
+    assert [message.id for message in messages] == ["hublog.W016"] * len(told)
+    text = " ".join(message.msg for message in messages)
+    assert all(name in text for name in told)
+
+
+def test_a_variable_of_uwsgi_goes_before_its_file(environ, tmp_path):
+    (tmp_path / "uwsgi.ini").write_text("[uwsgi]\nskip-atexit = true\n")
+    environ.setenv("UWSGI_SKIP_ATEXIT", "false")
+    assert ids(**GOOD, BASE_DIR=str(tmp_path)) == []
+    environ.setenv("UWSGI_SKIP_ATEXIT_TEARDOWN", "1")
+    assert ids(**GOOD, BASE_DIR=str(tmp_path)) == ["W016"]
+
+
+def test_exit_hooks_are_not_missed_where_each_record_is_on_disk(tmp_path):
+    (tmp_path / "uwsgi.ini").write_text("[uwsgi]\nskip-atexit = true\n")
+    assert ids(**GOOD, BASE_DIR=tmp_path, EVENTHUB_LOG_SPOOL="always") == []

@@ -52,6 +52,7 @@ CHECKS: Final[tuple[tuple[Check, tuple[str, ...]], ...]] = tuple(
         (place_checks.find_unusable_spool, (Tags.files,)),
         (place_checks.find_unwritable_files, (Tags.files,)),
         (place_checks.find_server_trouble, ()),
+        (place_checks.find_uwsgi_trouble, ()),
     )
 )
 

@@ -126,6 +126,11 @@ TABLE: Final = (
         "See what the message names; all other checks were made.",
     ),
     Row(
+        "W016",
+        "An option in the configuration of uWSGI costs records.",
+        "Change what the message names in `uwsgi.ini` or in the environment.",
+    ),
+    Row(
         "I001",
         "A plain rotating file handler: with more than one worker lines are lost.",
         "Use the file of `hublog.django.logging_config`, or silence this check where one process serves.",
