@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from demo.processes import DemoError, Processes, Server
-from demo.visits import DJANGO_SHOP, FLASK_SHOP, HEALTH, Shop
+from demo.visits import DJANGO_SHOP, FLASK_SHOP, Shop
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _START_LIMIT_S: Final = 60.0
 _POLL_S: Final = 0.1
+_FIRST_LOOKS: Final = 4
 #: The port that the system chose, in the first lines of gunicorn and uvicorn.
 _LISTENING: Final = r"(?:Listening at:|running on) http://127\.0\.0\.1:(\d+)"
 #: What is set on this machine for other programs must not change the demo.
@@ -155,7 +156,10 @@ class Stage:
         """Return when it answers."""
         found = server.wait_for_output(_LISTENING, limit_s=_START_LIMIT_S)
         port = int(found[1])
-        _wait(lambda: _answers(port, HEALTH), server, "answer")
+        # A page that is logged, as whoever deploys would open one, so often that it meets each worker: its
+        # records open the connection.
+        for _ in range(_FIRST_LOOKS):
+            _wait(lambda: _answers(port, application.shop.report), server, "answer")
         return Running(application, server, port)
 
     def _environ_of(self, application: Application) -> dict[str, str]:

@@ -12,8 +12,6 @@ FAILING_CARD: Final = "4000000000000119"
 
 TENANTS: Final = ("acme", "globex", "initech")
 CUSTOMER: Final = "ada"
-#: The address that only tells that a shop serves.
-HEALTH: Final = "/healthz"
 
 
 @dataclass(frozen=True, slots=True)
