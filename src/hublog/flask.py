@@ -9,12 +9,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from hublog.capture.bodies import Body
-from hublog.capture.headers import environ_name, utf8_text
+from hublog.capture.headers import environ_name, length_of, utf8_text
 from hublog.capture.request import (
     EXPOSE,
     RequestScope,
     current_scope,
-    is_cancellation,
     session_hash,
     user_fields,
 )
@@ -150,8 +149,7 @@ class _Reply:
         with contextlib.suppress(Exception):  # a response that is odd is the server's to refuse
             self._status = int(status[:3])
             found = Headers(headers)
-            length = found.get("Content-Length", "")
-            self._length = int(length) if length.isdecimal() else None
+            self._length = length_of(found.get("Content-Length"))
             exposed = ", ".join(found.getlist(EXPOSE))
             for name, value in self.scope.response_headers({EXPOSE: exposed}).items():
                 found.set(name, value)
@@ -170,10 +168,7 @@ class _Reply:
 
     def fail(self, error: BaseException) -> None:
         """End a request whose app has raised."""
-        if is_cancellation(error):
-            self.scope.cancel()
-        else:
-            self.scope.finish(HTTPStatus.INTERNAL_SERVER_ERROR)
+        self.scope.fail(error)
         self.scope.leave()
 
 

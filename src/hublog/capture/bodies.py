@@ -65,8 +65,11 @@ class _Body:
         self._before_end()
         self._scope.finish(status, size=self._size if self._is_begun else self._length)
 
-    def _fail(self, error: BaseException) -> None:
-        if is_cancellation(error):
+    def _stop(self, error: BaseException, whole: type[Exception]) -> None:
+        """End the request after what ended the parts; ``whole`` is how their maker says that all are made."""
+        if isinstance(error, whole):
+            self._finish(self._status)
+        elif is_cancellation(error):
             self.end()
         else:
             self._finish(_FAILED)
@@ -92,11 +95,8 @@ class Body(_Body):
         with self._scope.resumed():
             try:
                 part = next(self._parts)
-            except StopIteration:
-                self._finish(self._status)
-                raise
             except BaseException as error:
-                self._fail(error)
+                self._stop(error, StopIteration)
                 raise
         self._note(part)
         return part
@@ -118,11 +118,8 @@ class AsyncBody(_Body):
         with self._scope.resumed():
             try:
                 part = await anext(self._parts)
-            except StopAsyncIteration:
-                self._finish(self._status)
-                raise
             except BaseException as error:
-                self._fail(error)
+                self._stop(error, StopAsyncIteration)
                 raise
         self._note(part)
         return part

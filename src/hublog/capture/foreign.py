@@ -38,7 +38,6 @@ _NO_EXCEPTION: Final = (None, None, None)
 _TAKEN: Final = frozenset(
     {*dir(logging.LogRecord("", 0, "", 0, None, None, None)), "message", "asctime", "taskName"}
 )
-_OPENTELEMETRY: Final = "opentelemetry.trace"
 
 _T = TypeVar("_T")
 
@@ -75,7 +74,7 @@ def take(meant: Meant, by: Callable[[logging.LogRecord], _T]) -> _T:
 
 def read(record: logging.LogRecord) -> Meant | None:
     """Return what a record means, or None where it says all by itself; never raises, never changes it."""
-    if context.current is context.stored and _OPENTELEMETRY in sys.modules:
+    if context.current is context.stored and spans.MODULE in sys.modules:
         spans.active_fields()  # from now on each record asks for its span, in programs without requests too
     try:
         message = record.msg

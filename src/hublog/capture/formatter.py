@@ -40,9 +40,10 @@ _LogRecord = logging.LogRecord
 
 #: What every LogRecord has, in the order in which its constructor sets it; what follows is ``extra``.
 _STANDARD: Final = tuple(logging.LogRecord("", 0, "", 0, None, None, None).__dict__)
-_STANDARD_LENGTH: Final = len(_STANDARD)
-#: Set by other formatters on the record they share with us.
-_NOT_ADDED: Final = frozenset({*_STANDARD, "message", "asctime"})
+#: How many these are: a record with as many attributes has nothing added.
+STANDARD_LENGTH: Final = len(_STANDARD)
+#: These, and what other formatters set on the record they share with us.
+NOT_ADDED: Final = frozenset({*_STANDARD, "message", "asctime"})
 
 #: What orjson writes as it is. It writes ints up to 64 bits without a sign, one more than ADX holds.
 _SAFE: Final = frozenset({bool, type(None)})
@@ -84,6 +85,7 @@ class LineFormatter:
         redaction: RedactionSettings = RedactionSettings(),  # noqa: B008  # it is frozen
     ) -> None:
         self._scrubber = scrubber_for(redaction)
+        self._texts = _Texts(self._scrubber, max_record_bytes)
         self._max_bytes = max_record_bytes
         self._ids = ids
         self._misfits = misfits or Misfits()
@@ -130,14 +132,14 @@ class LineFormatter:
         if message is not cached_template:
             if type(message) is not str:
                 message = str(message)
-            template_json, slack = _dumps(self._text(message)), 0
+            template_json, slack = _dumps(self._texts.scrubbed(message)), 0
         is_own = type(record) is not _LogRecord and has_own_message(record)
         args = record.args
         if is_own or args:
             is_plain = type(args) is tuple and not is_own
             message = message % args if is_plain else self._rendered(record, message, is_own=is_own)
             if is_own or len(message) > slack or "=" in message or ":" in message:
-                message = self._text(message)
+                message = self._texts.scrubbed(message)
             message_json = _dumps(message)
         else:
             message_json = template_json
@@ -150,7 +152,7 @@ class LineFormatter:
         if record.exc_info:
             record_type, exception = _exception(record, bound, self._scrubber)
         misfits = bound.misfits
-        if len(record.__dict__) == _STANDARD_LENGTH:
+        if len(record.__dict__) == STANDARD_LENGTH:
             added = bound.fragment
         else:
             added, record_type, misfits = self._added(record, bound, record_type)
@@ -186,7 +188,7 @@ class LineFormatter:
         key = tuple(attributes)
         plan = self._plans.get(key)
         if plan is None:
-            plan = _Plan(key, self._scrubber, self._max_bytes)
+            plan = _Plan(key, self._scrubber, self._texts)
             if len(self._plans) >= _CACHE_MAX:
                 self._plans = {}
             if len(key) <= _PLAN_MAX:
@@ -202,16 +204,6 @@ class LineFormatter:
             misfits = (*bound.misfits, *misfits)
         return (b'%b"extra":%b,' % (fragment, _dumps(extra)) if extra else fragment), record_type, misfits
 
-    def _text(self, text: str) -> str:
-        """Return a text without its secrets.
-
-        Raises:
-            ValueError: it is too long for the line; the slow way cuts it.
-        """
-        if len(text) > self._max_bytes:
-            raise ValueError(len(text))
-        return self._scrubber.text(text)
-
     def _site(self, record: logging.LogRecord) -> tuple[bytes, str, bytes, int]:
         """Return the encoded place, and the template that stood there first with its encoded form.
 
@@ -221,7 +213,7 @@ class LineFormatter:
         found = self._sites.get(key)
         if found is None:
             template = record.msg if type(record.msg) is str else ""
-            shown = _dumps(self._text(template))
+            shown = _dumps(self._texts.scrubbed(template))
             found = (encoded_call_site(record), template, shown, self._scrubber.slack(template))
             if len(self._sites) >= _CACHE_MAX:
                 self._sites = {}
@@ -244,7 +236,7 @@ class LineFormatter:
     def _slow(
         self, record: logging.LogRecord, prefix: bytes, sequence: int, created: float, length: int = 0
     ) -> bytes:
-        added = [name for name in tuple(record.__dict__) if name not in _NOT_ADDED]
+        added = [name for name in tuple(record.__dict__) if name not in NOT_ADDED]
         ids = _IDS % (prefix, sequence & 0xFFFF_FFFF, sequence) if prefix else b""
         row, misfits, left_out = careful_row(
             record,
@@ -282,6 +274,27 @@ def _usable(created: object) -> float:
     return time.time()
 
 
+class _Texts:
+    """Takes the secrets out of texts that alone fit into a line.
+
+    Raises:
+        ValueError: a text is too long; the slow way cuts it.
+    """
+
+    __slots__ = ("_max_length", "_scrubber")
+
+    def __init__(self, scrubber: Scrubber, max_length: int) -> None:
+        self._scrubber, self._max_length = scrubber, max_length
+
+    def scrubbed(self, text: str) -> str:
+        self.check(text)
+        return self._scrubber.text(text)
+
+    def check(self, text: str) -> None:
+        if len(text) > self._max_length:
+            raise ValueError(len(text))
+
+
 class _Plan:
     """How to read what was added to a record with just these attributes.
 
@@ -290,16 +303,16 @@ class _Plan:
     own in front.
     """
 
-    __slots__ = ("_all_free", "_columns", "_max_bytes", "_names", "_scrubber", "_secret")
+    __slots__ = ("_all_free", "_columns", "_names", "_scrubber", "_secret", "_texts")
 
-    def __init__(self, attributes: tuple[str, ...], scrubber: Scrubber, max_bytes: int) -> None:
-        names = tuple(name for name in attributes if name not in _NOT_ADDED)
+    def __init__(self, attributes: tuple[str, ...], scrubber: Scrubber, texts: _Texts) -> None:
+        names = tuple(name for name in attributes if name not in NOT_ADDED)
         self._columns = tuple(name for name in names if name in OPEN_COLUMNS)
         free = [(name, scrubber.secrecy(name)) for name in names if name not in OPEN_COLUMNS]
         self._secret = tuple((name, secrecy) for name, secrecy in free if secrecy)
         self._names = tuple(name for name, secrecy in free if not secrecy)
         self._all_free = not (self._columns or self._secret)
-        self._scrubber, self._max_bytes = scrubber, max_bytes
+        self._scrubber, self._texts = scrubber, texts
 
     def read(self, attributes: dict[str, Any]) -> tuple[dict[str, object], dict[str, object], Sequence[str]]:
         """Return the free names and the columns as plain data, and the columns whose value did not fit."""
@@ -309,7 +322,7 @@ class _Plan:
             kind = type(value)
             if kind is str:
                 if len(value) >= SHORTEST:
-                    value = self._text(value)
+                    value = self._texts.scrubbed(value)
             elif kind not in _SAFE and not (
                 (kind is int and -INT64 <= value < CARD_FROM) or (kind is float and isfinite(value))
             ):
@@ -331,20 +344,12 @@ class _Plan:
         for name in self._columns:
             value = attributes[name]
             if type(value) is str:
-                self._check(value)
+                self._texts.check(value)
             value = scrubber.column(name, plain(value, cut=scrubber.head))
             if not put(columns, name, value):
                 extra[name] = as_text(value)
                 misfits.append(name)
         return columns, misfits
-
-    def _text(self, value: str) -> str:
-        self._check(value)
-        return self._scrubber.text(value)
-
-    def _check(self, value: str) -> None:
-        if len(value) > self._max_bytes:
-            raise ValueError(len(value))  # the slow way cuts it
 
 
 def _exception(record: logging.LogRecord, bound: EncodedContext, scrubber: Scrubber) -> tuple[str, bytes]:

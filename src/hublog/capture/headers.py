@@ -104,9 +104,15 @@ def client_address(forwarded: str | None, remote_address: str, *, trusted_proxie
 
 
 def size_field(name: str, value: object) -> dict[str, object]:
-    """Return a size as a column, nothing if it is no whole number of at most 18 digits."""
+    """Return a size as a column, nothing if it is none."""
+    length = length_of(value)
+    return {} if length is None else {name: length}
+
+
+def length_of(value: object) -> int | None:
+    """Return a length in bytes as a header says it; None if it is no whole number of up to 18 digits."""
     text = str(value).strip() if value is not None else ""
-    return {name: int(text)} if text.isascii() and text.isdigit() and len(text) <= _INT64_DIGITS else {}
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _INT64_DIGITS else None
 
 
 def exposing(name: str, value: str, exposed: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ from hublog.capture.columns import OPEN_COLUMNS
 from hublog.capture.exceptions import from_exc_info
 from hublog.capture.fields import END_OF_TIME
 from hublog.capture.foreign import said
-from hublog.capture.formatter import one_line
+from hublog.capture.formatter import NOT_ADDED, STANDARD_LENGTH, one_line
 from hublog.capture.plain import plain
 from hublog.capture.record_ids import RecordIds
 from hublog.capture.shorten import shortened
@@ -36,9 +36,7 @@ _TEXT_MAX: Final = 200
 #: Room for what a summary adds to a line.
 _ADDED_BYTES: Final = 256
 
-_STANDARD: Final = frozenset(logging.LogRecord("", 0, "", 0, None, None, None).__dict__)
-_STANDARD_LENGTH: Final = len(_STANDARD)
-_NOT_ADDED: Final = _STANDARD | {"message", "asctime", "taskName"}
+_NOT_ADDED: Final = NOT_ADDED | {"taskName"}
 #: What may differ between the records that a summary stands for, beside what was bound.
 _THREAD: Final = frozenset({"thread_id", "thread_name", "async_task_name"})
 #: What ``careful.fit`` notes in ``extra``.
@@ -293,7 +291,7 @@ def _key(record: logging.LogRecord) -> Hashable | None:
         if error is not None:
             found += [error.fingerprint, _short(f"{error.message}\n{error.stacktrace}")]
     attributes, fields = record.__dict__, said()
-    if fields or len(attributes) != _STANDARD_LENGTH:
+    if fields or len(attributes) != STANDARD_LENGTH:
         added = {name: _shown(attributes[name]) for name in tuple(attributes) if name not in _NOT_ADDED}
         also = {name: _shown(value) for name, value in fields.items()}
         found.append(_short(orjson.dumps((added, also)).decode()))

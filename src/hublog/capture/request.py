@@ -215,6 +215,13 @@ class RequestScope:
         """Write the request record of a request whose client went away, unless it has ended."""
         self.finish(CANCELLED, size=size, event_name="request.cancelled")
 
+    def fail(self, error: BaseException) -> None:
+        """Write the request record of a request that has raised instead of answering, unless it has ended."""
+        if is_cancellation(error):
+            self.cancel()
+        else:
+            self.finish(_SERVER_ERROR)
+
     def leave(self) -> None:
         """Take the fields away again."""
         tokens, self._tokens = self._tokens, None

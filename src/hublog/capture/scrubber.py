@@ -123,7 +123,7 @@ class Scrubber:
             or may_hold_card(text)
             or may_hold_sign_in(text)
             or self._patterns
-            or (self._stems and self._may_name(text))
+            or self._holds_stem(text)
         )
 
     def bounded(self, text: str, longest: int, limit: int) -> str:
@@ -226,8 +226,10 @@ class Scrubber:
             yield from _find_pattern(pattern, text)
 
     def _may_name(self, text: str) -> bool:
-        if may_name_secret(text):
-            return True
+        return may_name_secret(text) or self._holds_stem(text)
+
+    def _holds_stem(self, text: str) -> bool:
+        """Return whether a name that the user gave may stand in a text."""
         if not self._stems:
             return False
         low = text.lower()

@@ -12,7 +12,8 @@ from typing import Any, Final
 from hublog.capture import context
 from hublog.capture.context import Context
 
-_MODULE: Final = "opentelemetry.trace"
+#: Where the active span is asked for.
+MODULE: Final = "opentelemetry.trace"
 #: What belongs to a span and not to the request as a whole.
 _OF_SPAN: Final = frozenset({"trace_id", "span_id", "parent_span_id", "trace_sampled", "tracestate"})
 
@@ -41,7 +42,7 @@ def merged(fields: Mapping[str, object], span: Mapping[str, object]) -> dict[str
 
 
 def _get_span() -> Callable[[], Any] | None:
-    module = sys.modules.get(_MODULE)
+    module = sys.modules.get(MODULE)
     # While the module is being imported, it has not all its names.
     return None if module is None else getattr(module, "get_current_span", None)
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from hublog.capture import context
 from hublog.capture.plain import INT64
 from hublog.capture.spans import active_fields
-from hublog.capture.tracing import new_id, parse_traceparent, trace_fields, valid_id
+from hublog.capture.tracing import new_id, read_traceparent, trace_fields, valid_id
 
 #: Logger of the one record for each task.
 LOGGER_NAME: Final = "hublog.task"
@@ -65,9 +65,9 @@ def accepted(value: object) -> dict[str, object]:
     flags = {name: flag for name in _FLAGS if type(flag := value.get(name)) is bool}
     fields: dict[str, object] = {name: valid for name in _IDS if (valid := valid_id(texts.get(name)))}
     fields |= {name: texts[name] for name in _NAMES if _is_name(texts.get(name, ""))}
-    trace = parse_traceparent(f"00-{texts.get('trace_id')}-{texts.get('parent_span_id')}-01")
+    trace = read_traceparent(f"00-{texts.get('trace_id')}-{texts.get('parent_span_id')}-01")
     if trace is not None:
-        fields |= {"trace_id": trace[0], "parent_span_id": trace[1]}
+        fields |= {"trace_id": trace.trace_id, "parent_span_id": trace.parent_span_id}
     else:
         flags.pop("trace_sampled", None)
     return {**fields, **flags}

@@ -69,12 +69,6 @@ def trace_fields(
     return fields
 
 
-def parse_traceparent(header: str | None) -> tuple[str, str] | None:
-    """Return trace id and parent span id of a header, or None if it is not valid."""
-    parent = read_traceparent(header)
-    return None if parent is None else (parent.trace_id, parent.parent_span_id)
-
-
 def read_traceparent(header: str | None) -> TraceParent | None:
     """Return what a header says, or None if it is not valid."""
     if not header or len(header) > _TRACEPARENT_MAX:

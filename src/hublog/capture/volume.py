@@ -103,16 +103,15 @@ class Volume:
         """
         if self.is_tail_on and self.tail.keeps(record):
             return
-        if is_own(record.name):
-            self._ship(line_of(record, self._encode(record)), is_deep)
-            return
-        repeats = self._repeats
+        is_free = is_own(record.name)
+        repeats = None if is_free else self._repeats
         key = key_of(record) if repeats is not None else None
-        if repeats is None or key is None:
-            if not self._is_over(record.levelno, record.levelname, record.name):
-                self._ship(line_of(record, self._encode(record)), is_deep)
+        if repeats is not None and key is not None and repeats.counts(key, record):
             return
-        if repeats.counts(key, record) or self._is_over(record.levelno, record.levelname, record.name):
+        if not is_free and self._is_over(record.levelno, record.levelname, record.name):
+            return
+        if repeats is None or key is None:
+            self._ship(line_of(record, self._encode(record)), is_deep)
             return
         window = repeats.open(key, record)
         if window is None:

@@ -11,19 +11,17 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.functional import LazyObject, empty
 
 from hublog.capture.bodies import AsyncBody, Body
-from hublog.capture.headers import environ_name, utf8_text
+from hublog.capture.headers import environ_name, length_of, utf8_text
 from hublog.capture.request import (
     EXPOSE,
     SCOPE_KEY,
     RequestScope,
-    is_cancellation,
     session_hash,
     user_fields,
 )
 from hublog.settings import RequestSettings
 
 _KEY: Final = "_hublog_visit"
-_FAILED: Final = 500
 
 
 class Visit:
@@ -71,10 +69,7 @@ class Visit:
         if self.is_inner:
             self._scope.take_bound()
             return
-        if is_cancellation(error):
-            self._scope.cancel()
-        else:
-            self._scope.finish(_FAILED)
+        self._scope.fail(error)
         self._scope.leave()
 
     def end(self, response: HttpResponseBase) -> None:
@@ -101,8 +96,8 @@ class Visit:
         """End the request when the body ends, or when the server closes the response."""
         scope = self._scope
         kind = AsyncBody if response.is_async else Body
-        length = response.get("Content-Length", "")
-        body = kind(scope, response.status_code, int(length) if length.isdecimal() else None, self.note_user)
+        length = length_of(response.get("Content-Length"))
+        body = kind(scope, response.status_code, length, self.note_user)
         # A file is left alone: the server sends it by itself where it can.
         if getattr(response, "file_to_stream", None) is None:
             with contextlib.suppress(Exception):  # a response of the application's own may not take it

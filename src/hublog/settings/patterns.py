@@ -7,6 +7,7 @@ one, or with itself from inside, the ways multiply, and one hostile text holds u
 import re
 import warnings
 from collections.abc import Iterable
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ _LONGEST: Final = 1_000
 _REPEATS: Final = (ops.MAX_REPEAT, ops.MIN_REPEAT)
 
 
+@lru_cache(maxsize=256)
 def problem_of(pattern: str) -> str:
     """Return what is wrong with a regular expression, as the rest of a sentence; empty if nothing is."""
     if len(pattern) > _LONGEST:

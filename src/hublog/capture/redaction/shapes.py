@@ -65,7 +65,8 @@ _TOKENS: Final = (
     _Token("bearer token", "earer", r"(?<=[Bb]earer)(?:[ +]|%20)[ ]{0,3}+[A-Za-z0-9._~+/=-]++", 1),
     _Token("basic sign-in", "asic", r"(?<=[Bb]asic)(?:[ +]|%20)[ ]{0,3}+[A-Za-z0-9+/_-]++={0,2}+", 1),
 )
-_KEY_END: Final = re.compile(r"-----END[A-Z0-9 ]{1,40}PRIVATE KEY(?: BLOCK)?-----")
+#: What a private key ends with.
+KEY_END: Final = re.compile(r"-----END[A-Z0-9 ]{1,40}PRIVATE KEY(?: BLOCK)?-----")
 _SCHEME_END: Final = re.compile(r"(?:[ +]|%20)++")
 _SCHEMES: Final = frozenset({"bearer token", "basic sign-in"})
 _URL: Final = re.compile(r"://[^\s\"'<>`]*+")
@@ -153,7 +154,7 @@ def _find(text: str, token: _Token) -> Iterator[Span]:
     while found := expression.search(text, at):
         start, at = found.start() - token.before, found.end()
         if token.kind == "private key":
-            end = _KEY_END.search(text, at)
+            end = KEY_END.search(text, at)
             at = end.end() if end else len(text)
         if is_in_word(text, start):
             continue

@@ -1,15 +1,14 @@
 """A text too long to be looked at whole: its ends without secrets, and none cut in two."""
 
-import re
 from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
 from hublog.capture.cutting import cut_middle, left_out
+from hublog.capture.redaction.shapes import KEY_END
 from hublog.capture.redaction.spans import Span, merged, replaced
 
 #: How far beyond a cut the text is looked at: the longest private keys in use have 13,000 characters.
 MARGIN: Final = 16_384
-_KEY_END: Final = re.compile(r"-----END[A-Z0-9 ]{1,40}PRIVATE KEY(?: BLOCK)?-----")
 
 Find: TypeAlias = Callable[[str], Iterable[Span]]
 Mark: TypeAlias = Callable[[str], str]
@@ -42,6 +41,6 @@ def ends(text: str, limit: int, find: Find, mark: Mark) -> str:
 
 def _begun_before(window: str) -> Iterable[Span]:
     """Return what belongs to a secret whose beginning is not in the window."""
-    key = _KEY_END.search(window)
+    key = KEY_END.search(window)
     if key and "-----BEGIN" not in window[: key.start()]:
         yield Span(0, key.end(), "private key")
