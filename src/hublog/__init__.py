@@ -3,14 +3,11 @@
 The names are loaded when they are used: pytest loads this package in every run, for its plugin.
 """
 
-import sys
-from contextlib import nullcontext
-from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from hublog._version import __version__
 from hublog.exits import exits
-from hublog.imports import importing
+from hublog.imports import loader
 
 if TYPE_CHECKING:
     from hublog.capture.console import ConsoleFormatter, ConsoleHandler
@@ -85,15 +82,7 @@ _MODULES: Final = {
 exits.register()  # before the hooks of whoever imports this, so that it runs behind them
 
 if not TYPE_CHECKING:  # else every name would be there for the type checker
-
-    def __getattr__(name: str) -> object:
-        if name not in _MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        home = _MODULES[name]
-        # A fork of another thread waits for an import; what is there already waits for nobody.
-        with nullcontext() if home in sys.modules else importing():
-            found = globals()[name] = getattr(import_module(home), name)
-        return found
+    __getattr__ = loader(__name__, _MODULES)
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__})

@@ -7,9 +7,11 @@ and a fork waits for it: about 0.1 s, once in the life of a process.
 """
 
 import contextlib
+import importlib
 import os
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 #: A fork never waits longer than this.
@@ -56,6 +58,27 @@ if hasattr(os, "register_at_fork"):
         after_in_parent=_loading.after_fork,
         after_in_child=_loading.after_fork_in_child,
     )
+
+
+def loader(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
+    """Return the ``__getattr__`` of a package whose names are loaded when they are used.
+
+    Args:
+        package: name of the package.
+        homes: the modules of the names.
+    """
+
+    def load(name: str) -> object:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        home = homes[name]
+        # A fork of another thread waits for an import; what is there already waits for nobody.
+        with contextlib.nullcontext() if home in sys.modules else importing():
+            found = getattr(importlib.import_module(home), name)
+        setattr(sys.modules[package], name, found)
+        return found
+
+    return load
 
 
 def importing() -> contextlib.AbstractContextManager[None]:

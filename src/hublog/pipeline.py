@@ -248,11 +248,13 @@ class Pipeline:
         process = self.process
         if process is None:
             return Stats()
-        refused = {Drop.NOT_CONFIGURED: process.unconfigured.read(), Drop.ERROR: self._errors.read()}
-        kept = 0
-        if process.reduction is not None:
-            kept = process.reduction.tail.kept
-            refused |= process.left_out()
+        reduction = process.reduction
+        kept = 0 if reduction is None else reduction.tail.kept
+        refused = {
+            Drop.NOT_CONFIGURED: process.unconfigured.read(),
+            Drop.ERROR: self._errors.read(),
+            **process.left_out(),
+        }
         stats = process.shipper.stats().with_refused(refused)
         return replace(
             stats,

@@ -18,7 +18,8 @@ _REACH: Final = (
     " portal."
 )
 _REPAIR: Final = "Somebody has to change something; it goes on within minutes after, at once after a restart."
-_THROTTLED: Final = "The namespace throttles: add throughput units, or send less (EVENTHUB_LOG_PACKING=gzip)."
+#: What to do about a hub that is busy.
+THROTTLED: Final = "The namespace throttles: add throughput units, or send less (EVENTHUB_LOG_PACKING=gzip)."
 
 
 class Wording:
@@ -135,7 +136,7 @@ def _advice(error: SendError | None) -> str:
     if isinstance(error, PermanentSendError):
         return _REPAIR
     if isinstance(error, TransientSendError) and error.retry_after_s > 0:
-        return _THROTTLED
+        return THROTTLED
     return _REACH
 
 

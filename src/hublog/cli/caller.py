@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from hublog.doctor import Result
+from hublog.doctor.places import log_files
 from hublog.settings import Reading, Settings, read_settings
 from hublog.surroundings import Lookup
 
@@ -14,10 +15,6 @@ OK: Final = 0
 FAILURE: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130
-
-
-def _no_results() -> Sequence[Result]:
-    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +29,7 @@ class Caller:
         framework: ``django``, ``flask`` or empty.
         find_names: returns what the framework's configuration holds, by name.
         find_results: returns what the framework itself has found, for ``doctor``.
-        find_log_files: returns the log files that are written with these settings; None takes the one
-            of the settings.
+        find_log_files: returns the log files that are written with these settings.
     """
 
     out: TextIO = field(default_factory=lambda: sys.stdout)
@@ -41,8 +37,8 @@ class Caller:
     lookup: Lookup | None = None
     framework: str = ""
     find_names: Callable[[], Mapping[str, object]] = dict
-    find_results: Callable[[], Sequence[Result]] = _no_results
-    find_log_files: Callable[[Settings], Sequence[Path]] | None = None
+    find_results: Callable[[], Sequence[Result]] = tuple
+    find_log_files: Callable[[Settings], Sequence[Path]] = log_files
 
     def tell(self, text: str) -> None:
         """Tell the operator something, in one line."""

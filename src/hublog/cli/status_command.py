@@ -5,13 +5,12 @@ import json
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hublog.cli.caller import FAILURE, OK, Caller
 from hublog.cli.kinds import add_config
 from hublog.errors import HublogError
-from hublog.settings import Settings, SpoolMode
+from hublog.settings import SpoolMode
 
 if TYPE_CHECKING:
     from hublog.cli.status_report import Status
@@ -69,14 +68,6 @@ def _look(options: argparse.Namespace, caller: Caller, pause: Callable[[float], 
         spool_dir=root,
         is_spooled=hub.enabled and hub.spool is not SpoolMode.MEMORY,
         waiting=waiting,
-        log_files=tuple(LogFile.at(path) for path in _log_files(caller, settings)),
+        log_files=tuple(LogFile.at(path) for path in caller.find_log_files(settings)),
         problems=tuple(told),
     )
-
-
-def _log_files(caller: Caller, settings: Settings) -> list[Path]:
-    from hublog.configure.handlers import file_name  # noqa: PLC0415  # for this command only
-
-    if caller.find_log_files is not None:
-        return list(caller.find_log_files(settings))
-    return [(settings.log_dir / file_name()).absolute()] if settings.file.enabled else []

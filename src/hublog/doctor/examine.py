@@ -3,19 +3,19 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
 from hublog._version import __version__
-from hublog.configure.handlers import file_name
 from hublog.doctor.disk import LookAtSpool, look_at_files, look_at_spool
 from hublog.doctor.hub import look_at_hub
 from hublog.doctor.limits import Budget, TookTooLongError, within
 from hublog.doctor.names import misspelt
 from hublog.doctor.network import look_at_network
+from hublog.doctor.places import log_files
 from hublog.doctor.result import Result, Status, fail, ok, warn
 from hublog.doctor.target import Target, secrets_of, target_of
 from hublog.doctor.words import destinations_text, has_destination, target_text
@@ -40,7 +40,7 @@ class Patient:
         framework: ``django``, ``flask`` or empty.
         names: what the framework's configuration holds, by name.
         find_results: returns what the framework itself has found.
-        find_log_files: returns the log files; None takes the one of the settings.
+        find_log_files: returns the log files; by default the one of the settings.
         look_at_spool: tells what waits there.
         is_sent: whether to send one record.
         client_options: more keywords for the client, such as the certificates that it trusts.
@@ -51,7 +51,7 @@ class Patient:
     framework: str = ""
     names: Mapping[str, object] = field(default_factory=dict)
     find_results: Callable[[], Sequence[Result]] = tuple
-    find_log_files: Callable[[Settings], Sequence[Path]] | None = None
+    find_log_files: Callable[[Settings], Sequence[Path]] = log_files
     look_at_spool: LookAtSpool
     is_sent: bool = False
     client_options: Mapping[str, object] = field(default_factory=dict)
@@ -180,11 +180,7 @@ def _places(patient: Patient, settings: Settings) -> Iterator[Result]:
     hub = settings.eventhub
     if hub.enabled and hub.spool is not SpoolMode.MEMORY:
         yield look_at_spool(settings.spool_dir, patient.look_at_spool, patient.budget)
-    if patient.find_log_files is not None:
-        paths = list(patient.find_log_files(settings))
-    else:
-        paths = [settings.log_dir / file_name()] if settings.file.enabled else []
-    yield from look_at_files(paths, patient.budget)
+    yield from look_at_files(patient.find_log_files(settings), patient.budget)
 
 
 def _server(settings: Settings) -> Iterator[Result]:
@@ -200,4 +196,4 @@ def _without(secrets: Sequence[str], result: Result) -> Result:
     detail, hint = result.detail, result.hint
     for secret in secrets:
         detail, hint = detail.replace(secret, _HIDDEN), hint.replace(secret, _HIDDEN)
-    return Result(status=result.status, what=result.what, detail=detail, hint=hint, seconds=result.seconds)
+    return replace(result, detail=detail, hint=hint)

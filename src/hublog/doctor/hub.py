@@ -18,6 +18,7 @@ from hublog.senders.client_errors import translate
 from hublog.senders.connections import Connections
 from hublog.senders.event_hub import EventHubSender, connect_producer
 from hublog.settings import EventHubSettings, Settings
+from hublog.wording import THROTTLED
 
 if TYPE_CHECKING:
     from azure.eventhub import EventHubProducerClient
@@ -32,7 +33,6 @@ _CHATTY: Final = ("azure", "msal")
 
 _REACH_HINT: Final = "Check firewall and proxy for AMQP, and the state of the namespace in the portal."
 _EMULATOR_HINT: Final = "See that the emulator runs, and what else listens on this port."
-_BUSY_HINT: Final = "The namespace throttles: add throughput units, or send less (EVENTHUB_LOG_PACKING=gzip)."
 _SIGN_IN_HINT: Final = (
     "Sign in (az login), or give this machine a managed identity with the role Azure Event Hubs Data Sender."
 )
@@ -128,7 +128,7 @@ def _failed(
     if isinstance(found, PermanentSendError | ImportError):
         hint = f"{advice[:1].upper()}{advice[1:]}." if advice else "Change what it says, and try again."
     elif isinstance(found, TransientSendError) and found.retry_after_s > 0:
-        hint = _BUSY_HINT
+        hint = THROTTLED
     else:
         detail, hint = f"{settings.eventhub_name!r} was not {verb}: {found}", _reach_hint(settings)
     return fail(what, detail, hint, seconds=seconds)

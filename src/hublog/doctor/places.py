@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from hublog.errors import HublogError
+from hublog.settings import Settings
 
 _TRY: Final = ".hublog-try-"
 
@@ -39,6 +40,13 @@ def why_no_spool(root: Path) -> str:
     except HublogError as error:
         return _why(error.__cause__) if isinstance(error.__cause__, OSError) else str(error)
     return ""
+
+
+def log_files(settings: Settings) -> list[Path]:
+    """Return the log files that these settings have written, their paths whole."""
+    from hublog.configure.handlers import file_name  # noqa: PLC0415  # the handlers, for who asks only
+
+    return [(settings.log_dir / file_name()).absolute()] if settings.file.enabled else []
 
 
 def why_no_log_file(path: Path) -> str:

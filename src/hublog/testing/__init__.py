@@ -3,8 +3,9 @@
 The names are loaded when they are used, since every run of pytest loads this package for its plugin.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Final
+
+from hublog.imports import loader
 
 if TYPE_CHECKING:
     from hublog.testing.capturing import capture_records
@@ -15,17 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["FakeClock", "MemorySender", "RecordedLogs", "Row", "capture_records"]
 
 _MODULES: Final = {
-    "FakeClock": "fakes",
-    "MemorySender": "fakes",
-    "RecordedLogs": "recorded",
-    "Row": "matching",
-    "capture_records": "capturing",
+    "FakeClock": "hublog.testing.fakes",
+    "MemorySender": "hublog.testing.fakes",
+    "RecordedLogs": "hublog.testing.recorded",
+    "Row": "hublog.testing.matching",
+    "capture_records": "hublog.testing.capturing",
 }
 
 
 if not TYPE_CHECKING:  # else every name would be there for the type checker
-
-    def __getattr__(name: str) -> object:
-        if name not in _MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    __getattr__ = loader(__name__, _MODULES)
