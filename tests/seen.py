@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from contextlib import contextmanager
 
 from hublog.capture import context
 
@@ -30,3 +31,17 @@ class Seen(logging.Handler):
     def one(self, name):
         [(_, fields)] = self.of(name)
         return fields
+
+
+@contextmanager
+def watching(level=None):
+    """Let one stand on the root logger, which gets a level if one is given; nothing is bound at first."""
+    handler, root = Seen(), logging.getLogger()
+    before, token = root.level, context.enter({})
+    root.addHandler(handler)
+    if level is not None:
+        root.setLevel(level)
+    yield handler
+    context.leave(token)
+    root.removeHandler(handler)
+    root.setLevel(before)

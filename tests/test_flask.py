@@ -3,7 +3,7 @@ import threading
 
 import pytest
 from flask import Blueprint, Flask, Response, abort, current_app, g
-from tests.seen import Seen
+from tests.seen import watching
 
 from hublog.capture import context
 from hublog.errors import SettingsError
@@ -23,13 +23,8 @@ def clean():
 
 @pytest.fixture
 def seen():
-    handler = Seen()
-    root = logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    yield handler
-    root.removeHandler(handler)
-    root.setLevel(level)
+    with watching() as handler:
+        yield handler
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 import uvicorn
-from tests.seen import Seen
+from tests.seen import watching
 
 import hublog
 from hublog.asgi import lifespan, request_context
@@ -21,14 +21,8 @@ LOGGER = logging.getLogger("shop.views")
 
 @pytest.fixture
 def seen():
-    handler, root = Seen(), logging.getLogger()
-    level, token = root.level, context.enter({})
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    yield handler
-    context.leave(token)
-    root.removeHandler(handler)
-    root.setLevel(level)
+    with watching(logging.INFO) as handler:
+        yield handler
 
 
 class Client:

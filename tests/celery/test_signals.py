@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 
 import pytest
-from tests.seen import Seen
+from tests.seen import watching
 
 pytest.importorskip("celery")
 
@@ -33,13 +33,8 @@ def clean():
 
 @pytest.fixture
 def seen():
-    handler, root = Seen(), logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    yield handler
-    root.removeHandler(handler)
-    root.setLevel(level)
+    with watching(logging.INFO) as handler:
+        yield handler
 
 
 @pytest.fixture

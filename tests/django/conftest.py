@@ -7,7 +7,7 @@ import warnings
 import django
 import pytest
 from django.conf import settings
-from tests.seen import Seen
+from tests.seen import watching
 
 #: Tasks came with Django 6.0; what holds without them stands in ``test_tasks``.
 collect_ignore = [] if django.VERSION >= (6,) else ["test_running_tasks.py"]
@@ -53,16 +53,8 @@ def leaky_client():
 
 @pytest.fixture
 def seen():
-    from hublog.capture import context
-
-    handler, root = Seen(), logging.getLogger()
-    level, token = root.level, context.enter({})
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    yield handler
-    context.leave(token)
-    root.removeHandler(handler)
-    root.setLevel(level)
+    with watching(logging.INFO) as handler:
+        yield handler
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from tests.faults.children import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 60
@@ -105,18 +105,18 @@ def test_a_receipt_is_sent_by_a_worker_that_logs_with_the_fields_of_the_request(
         lines = (tmp_path / "logs/application.log").read_text().splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
+    def ended():
+        return [row for row in logged() if row.get("record_type") == "task"]
+
     run(*prepare)
     (request_id,) = run("-c", buy)
     options = ("--concurrency", "1", "--without-gossip", "--without-mingle", "--without-heartbeat")
     command = (sys.executable, "-m", "celery", "--app", worker, "worker", *options)
     output = tmp_path / "worker.out"
     with running(command, cwd=ROOT / folder, environ=environ, output=output) as process:
-        end = time.monotonic() + LIMIT_S
-        while not (tasks := [row for row in logged() if row.get("record_type") == "task"]):
-            assert process.poll() is None, output.read_text()
-            assert time.monotonic() < end, output.read_text()
-            time.sleep(0.05)
-    (task,) = tasks
+        assert wait_until(lambda: ended() or process.poll() is not None, LIMIT_S), output.read_text()
+        assert process.poll() is None, output.read_text()
+    (task,) = ended()
     (sent,) = [row for row in logged() if row.get("event_name") == "receipt.sent"]
     assert task["task_name"].endswith(".tasks.send_receipt")
     for row in (sent, task):

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 from flask import Flask
-from tests.seen import Seen
+from tests.seen import watching
 
 from hublog.capture import context
 from hublog.flask import HubLog
@@ -20,13 +20,8 @@ def clean():
 
 @pytest.fixture
 def seen():
-    handler = Seen()
-    root = logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    yield handler
-    root.removeHandler(handler)
-    root.setLevel(level)
+    with watching() as handler:
+        yield handler
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import StaticPool
-from tests.seen import Seen
+from tests.seen import watching
 
 from hublog.capture import context, engine_events, queries
 from hublog.capture.queries import QueryCounter
@@ -65,12 +65,8 @@ def counter():
 
 @pytest.fixture
 def seen():
-    handler, root = Seen(), logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    yield handler
-    root.removeHandler(handler)
-    root.setLevel(level)
+    with watching() as handler:
+        yield handler
 
 
 def select(engine, times=1):
