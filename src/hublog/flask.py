@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from hublog.capture.bodies import Body
-from hublog.capture.headers import environ_name, length_of, utf8_text
+from hublog.capture.headers import HOST_MAX, PATH_MAX, QUERY_MAX, environ_name, length_of, utf8_text
 from hublog.capture.request import (
     EXPOSE,
     RequestScope,
@@ -107,10 +107,10 @@ class _Middleware:
             self._settings,
             lambda name: environ.get(environ_name(name)),
             method=str(environ.get("REQUEST_METHOD", "")),
-            path=_text(environ, "SCRIPT_NAME") + _text(environ, "PATH_INFO"),
-            host=_text(environ, "HTTP_HOST"),
-            remote_address=_text(environ, "REMOTE_ADDR"),
-            query=_text(environ, "QUERY_STRING"),
+            path=_text(environ, "SCRIPT_NAME", PATH_MAX) + _text(environ, "PATH_INFO", PATH_MAX),
+            host=_text(environ, "HTTP_HOST", HOST_MAX),
+            remote_address=_text(environ, "REMOTE_ADDR", HOST_MAX),
+            query=_text(environ, "QUERY_STRING", QUERY_MAX),
         )
         reply = environ[_REPLY] = _Reply(scope, start_response, has_session=self._settings.session)
         scope.enter()
@@ -125,10 +125,10 @@ class _Middleware:
         return reply.follow(body, environ.get("wsgi.file_wrapper"))
 
 
-def _text(environ: "WSGIEnvironment", name: str) -> str:
+def _text(environ: "WSGIEnvironment", name: str, limit: int) -> str:
     """Return a text of the environment, empty where a server or a caller has put something else there."""
     value: object = environ.get(name)
-    return utf8_text(value) if isinstance(value, str) else ""
+    return utf8_text(value, limit) if isinstance(value, str) else ""
 
 
 class _Reply:

@@ -1,6 +1,8 @@
+import itertools
 import json
 import logging
 import re
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,16 @@ from hypothesis import strategies as st
 
 from hublog.capture import context
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.headers import client_address, environ_name, exposing, request_fields, utf8_text
+from hublog.capture.headers import (
+    FIELDS_MAX,
+    AsgiHeaders,
+    client_address,
+    environ_name,
+    exposing,
+    header_text,
+    request_fields,
+    utf8_text,
+)
 from hublog.settings import RequestSettings, ServiceSettings
 
 ORDER = [
@@ -185,7 +196,118 @@ def test_an_environment_has_two_headers_under_their_own_names():
 @given(st.text())
 def test_a_text_survives_the_way_through_latin_1(text):
     sent = text.encode("utf-8", "replace")
-    assert utf8_text(sent.decode("latin-1")) == sent.decode()
+    assert utf8_text(sent.decode("latin-1"), 1_000) == sent.decode()
+
+
+@given(st.text(), st.integers(0, 8))
+def test_a_text_is_cut_between_two_characters(text, limit):
+    sent = text.encode("utf-8", "replace")
+    for read_text in (utf8_text, header_text):
+        assert read_text(sent.decode("latin-1"), limit) == sent.decode()[:limit]
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ("Zoë/1.0".encode(), "Zoë/1.0"),
+        ("日本語 🙂".encode(), "日本語 🙂"),
+        ("Zoë/1.0".encode("latin-1"), "Zoë/1.0"),
+        (b"plain", "plain"),
+        ("Zoë".encode()[:-1], "ZoÃ"),
+    ],
+)
+def test_a_user_agent_is_read_as_utf8_where_it_is_and_else_as_latin_1(sent, expected):
+    assert read({"User-Agent": sent.decode("latin-1")})["http_user_agent"] == expected
+
+
+def test_a_header_that_a_test_client_has_decoded_already_stays_as_it_is():
+    assert header_text("日本語", 256) == "日本語"
+
+
+# What a hostile request costs
+
+
+class Pairs:
+    """The fields of a request, one after the other; counts those that are looked at."""
+
+    def __init__(self, *pairs):
+        self._pairs = iter(itertools.chain(*pairs))
+        self.taken = 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        pair = next(self._pairs)
+        self.taken += 1
+        return pair
+
+
+@pytest.mark.parametrize("number", [10, FIELDS_MAX, 100_000])
+@pytest.mark.parametrize("name", [b"a", b"x-request-id", b"x-forwarded-for", b"user-agent"])
+def test_of_a_request_with_many_fields_a_bounded_number_is_looked_at(name, number):
+    pairs = Pairs(itertools.repeat((name, b"b"), number))
+    headers = AsgiHeaders(pairs, "X-Request-ID")
+    request_fields(EVERYTHING, headers, method="GET", path="/")
+    assert pairs.taken == min(number, FIELDS_MAX + 1)
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "User-Agent", "tracestate", "X-Request-ID"])
+def test_a_long_value_costs_memory_in_proportion_to_its_length(name):
+    value = b", " * 500_000
+    trace = (b"traceparent", b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01")
+    headers = AsgiHeaders([trace, (name.lower().encode(), value)], "X-Request-ID")
+    tracemalloc.start()
+    try:
+        request_fields(EVERYTHING, headers, method="GET", path="/")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * len(value)
+
+
+def test_a_client_cannot_push_what_the_proxy_has_seen_out_of_sight():
+    fields = [
+        (b"x-forwarded-for", b"6.6.6.6"),
+        *[(b"a", b"b")] * FIELDS_MAX,
+        (b"x-forwarded-for", b"1.1.1.1"),
+    ]
+    settings = RequestSettings(trusted_proxies=1)
+    headers = AsgiHeaders(fields, "X-Request-ID")
+    found = request_fields(settings, headers, method="GET", path="/", remote_address="10.0.0.9")
+    assert found["client_ip"] == "10.0.0.9"
+
+
+@pytest.mark.parametrize("filler", ["6.6.6.6, ", ",", " , "])
+def test_the_proxys_address_is_found_behind_a_long_header_of_the_client(filler):
+    forwarded = filler * 50_000 + "1.1.1.1, 10.0.0.1"
+    assert client_address(forwarded, "10.0.0.9", trusted_proxies=2) == "1.1.1.1"
+
+
+def test_an_address_that_the_cut_has_halved_is_none():
+    seen = ", 2.2.2.2".rjust(8_192 - len("1.1.1.1"))
+    assert client_address(f"221.1.1.1{seen}", "10.0.0.9", trusted_proxies=2) == "10.0.0.9"
+    assert client_address(f"221.1.1.1{seen[2:]}", "10.0.0.9", trusted_proxies=2) == "221.1.1.1"
+
+
+NAMES = ["host", "User-Agent", "X-REQUEST-ID", "x-forwarded-for", "tracestate", "cookie", "x-trace-key"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(NAMES), st.binary(max_size=5)), max_size=12))
+def test_headers_of_asgi_are_those_that_were_sent_joined_in_their_order(sent):
+    headers = AsgiHeaders([(name.encode(), value) for name, value in sent], "X-Trace-Key")
+    for asked in ("Host", "user-agent", "X-Request-ID", "X-Forwarded-For", "tracestate", "X-Trace-Key"):
+        values = [value.decode("latin-1") for name, value in sent if name.lower() == asked.lower()]
+        assert headers(asked) == (",".join(values) if values else None)
+
+
+@pytest.mark.parametrize(
+    "odd", [None, (), (b"only",), ("host", b"x"), (b"user-agent", "x"), 7, (b"a", b"b", b"c")]
+)
+def test_a_field_that_is_none_does_not_end_the_request(odd):
+    headers = AsgiHeaders([(b"user-agent", b"tester"), odd], "X-Request-ID")
+    found = request_fields(RequestSettings(), headers, method="GET", path="/orders/7")
+    assert (found["http_user_agent"], found["http_path"]) == ("tester", "/orders/7")
 
 
 ALL = [*ORDER, *SIGNED_IN, "traceparent", "tracestate", "X-Forwarded-For", "User-Agent", "Content-Length"]

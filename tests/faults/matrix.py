@@ -34,6 +34,7 @@ _MODULES: Final = (
         "spool_files",
         "spool_trouble",
         "records",
+        "requests",
         "surroundings",
         "soak",
     ),
@@ -112,7 +113,7 @@ def all_rows() -> Mapping[str, Row]:
     """Return the rows by id, in the order of the matrix."""
     for name in _MODULES:
         importlib.import_module(f"tests.faults.rows.{name}")
-    return dict(sorted(_rows.items(), key=lambda item: ("SPXBDRC".index(item[0][0]), int(item[0][1:]))))
+    return dict(sorted(_rows.items(), key=lambda item: ("SPXBDRCT".index(item[0][0]), int(item[0][1:]))))
 
 
 # Expectations.

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from hublog.capture.headers import utf8_text
+from hublog.capture.headers import HOST_MAX, QUERY_MAX, AsgiHeaders, header_text, utf8_text
 from hublog.capture.request import EXPOSE, SCOPE_KEY, RequestScope, is_cancellation
 from hublog.settings import RequestSettings
 
@@ -199,20 +199,16 @@ class _Websocket(_Follower):
 
 
 def _request(scope: Message, settings: RequestSettings) -> RequestScope:
-    found: dict[str, str] = {}
-    with contextlib.suppress(Exception):
-        for name, value in scope.get("headers") or ():
-            key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-            found[key] = f"{found[key]},{text}" if key in found else text
+    headers = AsgiHeaders(scope.get("headers") or (), settings.id_header)
     client = scope.get("client")
     return RequestScope(
         settings,
-        lambda name: found.get(name.lower()),
+        headers,
         method=str(scope.get("method") or "GET"),
         path=str(scope.get("path") or ""),
-        host=utf8_text(found.get("host", "")),
+        host=header_text(headers("host") or "", HOST_MAX),
         remote_address=str(client[0] or "") if client else "",
-        query=utf8_text((scope.get("query_string") or b"").decode("latin-1")),
+        query=utf8_text((scope.get("query_string") or b"")[: 4 * QUERY_MAX].decode("latin-1"), QUERY_MAX),
         is_long_lived=scope["type"] == WEBSOCKET,
     )
 

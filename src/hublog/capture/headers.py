@@ -1,15 +1,23 @@
-"""What a request says of itself and its caller, from outside and so hostile: ids, address, sign-in."""
+"""What a request says of itself and its caller: ids, address, sign-in.
 
+All of it is untrusted. Each value is cut before it is decoded or split, and of the fields of a request only a
+bounded number is looked at, so that no request costs more than its server's own reading of it.
+"""
+
+import codecs
+import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from ipaddress import ip_address
+from itertools import islice
 from typing import Final
 
 from hublog.capture.tracing import request_id, trace_fields, valid_id
 from hublog.settings import RequestSettings
 
 #: Gives a request header by its name in any case, or None; one that came several times is joined by commas.
+#: Its bytes are read as Latin-1, as WSGI and ASGI hand them over.
 Headers = Callable[[str], str | None]
 
 EXPOSE: Final = "Access-Control-Expose-Headers"
@@ -17,9 +25,17 @@ PATH_MAX: Final = 2_048
 QUERY_MAX: Final = 2_048
 _USER_AGENT_MAX: Final = 256
 _NAME_MAX: Final = 256
-_HOST_MAX: Final = 255
+HOST_MAX: Final = 255
 _METHOD_MAX: Final = 32
 _INT64_DIGITS: Final = 18
+#: Longest content of a header that says a number, blanks included.
+_NUMBER_MAX: Final = 64
+_UTF8_BYTES: Final = 4
+#: Header fields of a request that are looked at. Servers that have a limit allow 100 to 200.
+FIELDS_MAX: Final = 1_000
+#: Of X-Forwarded-For the last characters: room for 100 proxies, the most that can be set.
+_FORWARDED_MAX: Final = 8_192
+_FORWARDED: Final = "X-Forwarded-For"
 #: Where a request id is looked for after the header that is set.
 _ID_HEADERS: Final = (
     "X-Request-ID",
@@ -31,6 +47,19 @@ _ID_HEADERS: Final = (
 )
 #: What Azure's edge (Front Door, App Service) calls a request: kept beside an id of another kind.
 _EDGE_HEADERS: Final = (("X-Azure-Ref", "azure_ref"), ("X-ARR-LOG-ID", "arr_log_id"))
+_PRINCIPAL_ID: Final = "X-MS-CLIENT-PRINCIPAL-ID"
+_PRINCIPAL_HEADERS: Final = (
+    ("X-MS-CLIENT-PRINCIPAL-NAME", "user_name"),
+    ("X-MS-CLIENT-PRINCIPAL-IDP", "identity_provider"),
+)
+#: All that is asked for, beside the header of the request id that is set; ``Host`` is asked for by adapters.
+_READ: Final = frozenset(
+    {
+        *_ID_HEADERS,
+        *(name for name, _ in (*_EDGE_HEADERS, *_PRINCIPAL_HEADERS)),
+        *(_PRINCIPAL_ID, _FORWARDED, "Content-Length", "Host", "User-Agent", "traceparent", "tracestate"),
+    }
+)
 _PORT: Final = re.compile(r":[0-9]{1,5}")
 
 
@@ -61,12 +90,12 @@ def request_fields(
     fields["http_method"] = method[:_METHOD_MAX]
     fields["http_path"] = path[:PATH_MAX]
     if host:
-        fields["http_host"] = host[:_HOST_MAX]
+        fields["http_host"] = host[:HOST_MAX]
     if query and settings.query:
         fields["http_query"] = query[:QUERY_MAX]
     agent = headers("User-Agent")
     if agent:
-        fields["http_user_agent"] = agent[:_USER_AGENT_MAX]
+        fields["http_user_agent"] = header_text(agent, _USER_AGENT_MAX)
     client = _client(settings, headers, remote_address)
     if client:
         fields["client_ip"] = client
@@ -97,7 +126,10 @@ def client_address(forwarded: str | None, remote_address: str, *, trusted_proxie
     """
     if trusted_proxies <= 0 or not forwarded:
         return remote_address
-    hops = [hop for hop in map(str.strip, forwarded.split(",")) if hop]
+    parts = forwarded[-_FORWARDED_MAX:].split(",")
+    if len(forwarded) > _FORWARDED_MAX:
+        del parts[0]  # the cut has left half of it
+    hops = [hop for hop in map(str.strip, parts) if hop]
     if len(hops) < trusted_proxies:
         return remote_address
     return _address(hops[-trusted_proxies]) or remote_address
@@ -111,7 +143,7 @@ def size_field(name: str, value: object) -> dict[str, object]:
 
 def length_of(value: object) -> int | None:
     """Return a length in bytes as a header says it; None if it is no whole number of up to 18 digits."""
-    text = str(value).strip() if value is not None else ""
+    text = str(value)[:_NUMBER_MAX].strip() if value is not None else ""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _INT64_DIGITS else None
 
 
@@ -137,9 +169,71 @@ def environ_name(header: str) -> str:
     return name if name in ("CONTENT_LENGTH", "CONTENT_TYPE") else f"HTTP_{name}"
 
 
-def utf8_text(value: str) -> str:
-    """Undo the reading of bytes as Latin-1, which is how WSGI and ASGI hand them over."""
-    return value if value.isascii() else value.encode("latin-1", "replace").decode("utf-8", "replace")
+def utf8_text(value: str, limit: int) -> str:
+    """Undo the reading of bytes as Latin-1, which is how WSGI and ASGI hand them over.
+
+    Args:
+        value: what was read so.
+        limit: characters that are kept.
+    """
+    cut = value[: _UTF8_BYTES * limit]
+    return (cut if cut.isascii() else cut.encode("latin-1", "replace").decode("utf-8", "replace"))[:limit]
+
+
+def header_text(value: str, limit: int) -> str:
+    """Return the text of a header: UTF-8 where its bytes are that, else Latin-1, which HTTP once had.
+
+    Args:
+        value: its bytes, read as Latin-1; a text that is no such thing stays as it is.
+        limit: characters that are kept.
+    """
+    cut = value[: _UTF8_BYTES * limit]
+    if not cut.isascii():
+        with contextlib.suppress(UnicodeError):
+            # A character that the cut has halved is left out, and lies behind the limit.
+            cut, _ = codecs.utf_8_decode(cut.encode("latin-1"), "strict", len(cut) == len(value))
+    return cut[:limit]
+
+
+class AsgiHeaders:
+    """The few headers of an ASGI request that are asked for; all others cost a look, none a copy.
+
+    Args:
+        pairs: as ASGI has them; what is no pair of bytes ends the reading.
+        id_header: the header of the request id that is set.
+    """
+
+    __slots__ = ("_found", "_is_cut")
+
+    def __init__(self, pairs: Iterable[tuple[bytes, bytes]], id_header: str) -> None:
+        self._found: dict[bytes, list[bytes]] = {}
+        self._is_cut = False
+        with contextlib.suppress(Exception):
+            self._read(iter(pairs), _names(id_header))
+
+    def _read(self, pairs: Iterator[tuple[bytes, bytes]], names: frozenset[bytes]) -> None:
+        found = self._found
+        for name, value in islice(pairs, FIELDS_MAX):
+            key = name.lower()
+            if key in names and isinstance(value, bytes):
+                found.setdefault(key, []).append(value)
+        self._is_cut = next(pairs, None) is not None
+
+    def __call__(self, name: str) -> str | None:
+        """Return a header, several of its name joined by commas, or None.
+
+        X-Forwarded-For is None where there are more fields than are looked at: its end, which the own
+        proxies have written, may be among the others.
+        """
+        if self._is_cut and name == _FORWARDED:
+            return None
+        values = self._found.get(name.lower().encode("latin-1"))
+        return b",".join(values).decode("latin-1") if values else None
+
+
+@lru_cache(maxsize=64)
+def _names(id_header: str) -> frozenset[bytes]:
+    return frozenset(name.lower().encode("latin-1") for name in (*_READ, id_header))
 
 
 def _candidates(settings: RequestSettings, headers: Headers) -> Iterator[str | None]:
@@ -151,7 +245,7 @@ def _candidates(settings: RequestSettings, headers: Headers) -> Iterator[str | N
 
 def _client(settings: RequestSettings, headers: Headers, remote_address: str) -> str:
     proxies = settings.trusted_proxies
-    forwarded = headers("X-Forwarded-For") if proxies else None
+    forwarded = headers(_FORWARDED) if proxies else None
     return client_address(forwarded, remote_address, trusted_proxies=proxies)
 
 
@@ -175,14 +269,11 @@ def _address(hop: str) -> str:
 
 def _signed_in(headers: Headers) -> dict[str, object]:
     """Return whom App Service has signed in; it takes these headers off whatever a client sends."""
-    user = _name(headers("X-MS-CLIENT-PRINCIPAL-ID"))
+    user = _name(headers(_PRINCIPAL_ID))
     if not user:
         return {}
     found: dict[str, object] = {"user_id": user, "user_authenticated": True}
-    for header, name in (
-        ("X-MS-CLIENT-PRINCIPAL-NAME", "user_name"),
-        ("X-MS-CLIENT-PRINCIPAL-IDP", "identity_provider"),
-    ):
+    for header, name in _PRINCIPAL_HEADERS:
         value = _name(headers(header))
         if value:
             found[name] = value
@@ -190,5 +281,5 @@ def _signed_in(headers: Headers) -> dict[str, object]:
 
 
 def _name(value: str | None) -> str:
-    text = utf8_text(value or "").strip()[:_NAME_MAX]
+    text = header_text((value or "").strip(), _NAME_MAX)
     return text if text.isprintable() else ""

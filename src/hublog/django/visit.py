@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.functional import LazyObject, empty
 
 from hublog.capture.bodies import AsyncBody, Body
-from hublog.capture.headers import environ_name, length_of, utf8_text
+from hublog.capture.headers import QUERY_MAX, environ_name, length_of, utf8_text
 from hublog.capture.request import (
     EXPOSE,
     SCOPE_KEY,
@@ -124,7 +124,7 @@ def _scope(request: HttpRequest, settings: RequestSettings) -> RequestScope:
         path=request.path,
         host=_host(request),
         remote_address=str(meta.get("REMOTE_ADDR") or ""),
-        query=utf8_text(str(meta.get("QUERY_STRING") or "")),
+        query=utf8_text(str(meta.get("QUERY_STRING") or ""), QUERY_MAX),
     )
 
 
