@@ -1,8 +1,13 @@
+import base64
 import contextlib
+import hashlib
+import hmac
 import inspect
 import ssl
 import sys
 import threading
+import time
+import urllib.parse
 
 import pytest
 from azure.eventhub import EventHubProducerClient
@@ -16,7 +21,7 @@ from hublog.errors import (
 )
 from hublog.local import BASIC_MESSAGE_BYTES, LocalHub
 from hublog.senders.event_hub import DEFAULT_SEND_BYTES, EventHubSender, connect_producer
-from hublog.settings import EventHubSettings
+from hublog.settings import EventHubSettings, read_settings
 
 LIMIT_S = 20
 NOBODY = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=a2V5;UseDevelopmentEmulator=true"
@@ -231,6 +236,40 @@ def test_a_missing_extra_is_named(monkeypatch):
     sender = EventHubSender(EventHubSettings(fully_qualified_namespace="shop.servicebus.windows.net"))
     with pytest.raises(PermanentSendError, match=r"hublog\[identity\]"):
         sender.send([b"{}"], {})
+
+
+# With a token in place of a key.
+
+
+def signed(hub, key, *, lifetime_s=3600):
+    """A connection string with a token for the namespace, as a generator makes it."""
+    resource = urllib.parse.quote(f"sb://127.0.0.1:{hub.port}", safe="").lower()
+    expiry = int(time.time() + lifetime_s)
+    digest = hmac.new(key.encode(), f"{resource}\n{expiry}".encode(), hashlib.sha256).digest()
+    signature = urllib.parse.quote(base64.b64encode(digest).decode(), safe="")
+    token = f"SharedAccessSignature sr={resource}&sig={signature}&se={expiry}&skn=send"
+    return f"Endpoint=sb://127.0.0.1:{hub.port};UseDevelopmentEmulator=true;SharedAccessSignature={token}"
+
+
+def test_a_token_in_the_connection_string_is_taken_by_a_hub_that_checks_it():
+    with LocalHub({"logs": 1}, keys={"send": "a+key/with=="}) as hub:
+        environ = {
+            "EVENTHUB_NAMESPACE_CONNECTION_STRING": f'"{signed(hub, "a+key/with==")}"',
+            "EVENTHUB_LOGS_NAME": "logs",
+        }
+        sender = EventHubSender(read_settings(environ=environ).strict().eventhub)
+        assert sender.send([b"signed"], {}) == 1
+        assert bodies(hub) == [b"signed"]
+        sender.close()
+
+
+def test_a_token_that_is_signed_with_another_key_is_refused():
+    with LocalHub({"logs": 1}, keys={"send": "a key"}) as hub:
+        settings = EventHubSettings(connection_string=signed(hub, "another"), eventhub_name="logs")
+        sender = EventHubSender(settings)
+        with pytest.raises(PermanentSendError):
+            sender.send([b"signed"], {})
+        sender.close()
 
 
 # Clients that are built otherwise.

@@ -1,4 +1,5 @@
 import logging
+from datetime import UTC, datetime
 
 import pytest
 from azure.eventhub import EventHubProducerClient
@@ -6,10 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hublog.settings import read_settings
+from hublog.settings.connection_string import expiry_of, has_signature
 
 KEY = "S3cretKeyS3cretKeyS3cretKeyS3cretKeyS3cretK="
 ENDPOINT = "Endpoint=sb://shop.servicebus.windows.net/"
 GOOD = f"{ENDPOINT};SharedAccessKeyName=send;SharedAccessKey={KEY}"
+#: As generators write it: the resource and the signature are escaped, the parts come in any order.
+TOKEN = "sr=sb%3a%2f%2fshop.servicebus.windows.net%2forders&sig=c2VjcmV0c2VjcmV0%3D&se=4102444800&skn=send"
+SIGNED = f"{ENDPOINT};SharedAccessSignature=SharedAccessSignature {TOKEN}"
 NAME = "EVENTHUB_NAMESPACE_CONNECTION_STRING"
 
 
@@ -24,7 +29,24 @@ def read(text, **others):
         (f"{GOOD};", GOOD),
         (f"  {GOOD}  \n", GOOD),
         (GOOD.replace(";", " ; "), GOOD),
-        (f"{ENDPOINT};SharedAccessSignature=SharedAccessSignature", None),
+        (SIGNED, None),
+        (f"{SIGNED};EntityPath=orders;", f"{SIGNED};EntityPath=orders"),
+        (SIGNED.replace("Signature sr", "Signature%20sr"), SIGNED),
+        (SIGNED.replace("Signature sr", "Signature+sr"), SIGNED),
+        (SIGNED.replace("SharedAccessSignature sr", "sharedaccesssignature  sr"), SIGNED),
+        (SIGNED.replace("=SharedAccessSignature sr", "=sr"), SIGNED),
+        (SIGNED.replace(";Shared", ";SharedAccessKeyName=send;Shared"), SIGNED),
+        (f"{GOOD};SharedAccessSignature=SharedAccessSignature {TOKEN}", SIGNED),
+        (f'"{GOOD}"', GOOD),
+        (f"'{GOOD};'\n", f"{GOOD};".rstrip(";")),
+        (f'"{SIGNED}"', SIGNED),
+        (f"\N{LEFT DOUBLE QUOTATION MARK}{GOOD}\N{RIGHT DOUBLE QUOTATION MARK}", GOOD),
+        (GOOD.replace(KEY, f'"{KEY}"'), GOOD),
+        (GOOD.replace(";", ";\r\n"), GOOD),
+        (f"\ufeff{GOOD}\r\n", GOOD),
+        (GOOD.upper().replace(KEY.upper(), KEY).replace("SB://", "sb://"), None),
+        (GOOD.replace(KEY, "a+b/c=="), None),
+        ("Endpoint=sb://eventhubs_emulator:5672;SharedAccessKeyName=a;SharedAccessKey=b", None),
         (f"{GOOD};EntityPath=orders", None),
         ("endpoint=SB://127.0.0.1:5672;sharedaccesskeyname=local;sharedaccesskey=local", None),
         ("Endpoint=sb://[::1]:5672;SharedAccessKeyName=local;SharedAccessKey=local", None),
@@ -56,7 +78,24 @@ def test_the_client_honours_the_emulator_however_it_was_written():
         ("nonsense", "has a part that is not Name=value"),
         (KEY, "has a part that is not Name=value"),
         (f"{GOOD};EntityPath=", "has a part that is not Name=value"),
-        (f'"{GOOD}"', "has no Endpoint=sb://<host>/"),
+        (f'"{GOOD}', "has a quotation mark at one end only"),
+        (f"{GOOD}'", "has a quotation mark at one end only"),
+        (f"{ENDPOINT};SharedAccessSignature={KEY}", "has a SharedAccessSignature that is not Shared"),
+        (
+            f"{ENDPOINT};SharedAccessSignature=SharedAccessSignature",
+            "has a SharedAccessSignature that is not",
+        ),
+        (
+            SIGNED.replace("&skn=send", ""),
+            "has a SharedAccessSignature that is not SharedAccessSignature sr=",
+        ),
+        (
+            SIGNED.replace("&sig=", "&xig="),
+            "has a SharedAccessSignature that is not SharedAccessSignature sr=",
+        ),
+        (SIGNED.replace("4102444800", "tomorrow"), "has a SharedAccessSignature whose se= is not a number"),
+        (SIGNED.replace("&se", " &se"), "has white space or control characters inside a part"),
+        (f"{SIGNED};SharedAccessSignature={TOKEN}", "has a part twice"),
         (f"SharedAccessKeyName=send;SharedAccessKey={KEY}", "has no Endpoint=sb://<host>/"),
         (GOOD.replace("sb://", "https://"), "has no Endpoint=sb://<host>/"),
         (GOOD.replace("shop.servicebus.windows.net", "<namespace>"), "has no Endpoint=sb://<host>/"),
@@ -72,8 +111,10 @@ def test_the_client_honours_the_emulator_however_it_was_written():
 def test_a_malformed_connection_string_is_a_problem_that_says_what_is_missing_and_no_more(text, seen):
     reading = read(text)
     assert len(reading.problems) == 1
-    assert reading.problems[0].startswith(f"{NAME} {seen}; it must be Endpoint=sb://<host>/;")
+    assert reading.problems[0].startswith(f"{NAME} {seen}")
+    assert "; it must be Endpoint=sb://<host>/;" in reading.problems[0]
     assert KEY[:12] not in reading.problems[0]
+    assert "c2VjcmV0" not in reading.problems[0]
     assert "shop" not in reading.problems[0]
     assert reading.settings.eventhub.connection_string == ""
     assert not reading.settings.eventhub.is_configured
@@ -167,6 +208,23 @@ def test_without_an_entity_path_the_name_is_what_is_stated():
 )
 def test_a_destination_is_configured_by_either_way(environ, expected):
     assert read_settings(environ=environ).settings.eventhub.is_configured is expected
+
+
+@pytest.mark.parametrize(("text", "is_signed"), [(GOOD, False), (SIGNED, True)], ids=["key", "token"])
+def test_a_connection_string_goes_by_a_key_or_by_a_token_whose_end_is_known(text, is_signed):
+    assert has_signature(text) is is_signed
+    assert expiry_of(text) == (datetime(2100, 1, 1, tzinfo=UTC) if is_signed else None)
+
+
+def test_the_end_of_a_token_that_is_no_moment_is_none():
+    assert expiry_of(SIGNED.replace("4102444800", "999999999999")) is None
+
+
+def test_the_client_offers_the_token_as_it_was_given():
+    hub = read(f"'{SIGNED};EntityPath=orders'").settings.eventhub
+    with EventHubProducerClient.from_connection_string(hub.connection_string) as client:
+        assert client._credential.get_token("any").token == f"SharedAccessSignature {TOKEN}"
+        assert client.eventhub_name == "orders"
 
 
 @given(st.text() | st.text(alphabet=";=Ee&ndpoint:/sbSharedAccessKeyName.", min_size=1))

@@ -2,17 +2,16 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
 from hublog.settings import EventHubSettings
-from hublog.settings.connection_string import parts_of
+from hublog.settings.connection_string import expiry_of, parts_of
 
 #: AMQP over TLS, and the emulator's plain AMQP.
 _TLS_PORT: Final = 5671
 _PLAIN_PORT: Final = 5672
-_EXPIRY: Final = re.compile(r"(?:^|[ &])se=([0-9]{1,12})(?:&|$)")
 #: Shorter texts are no keys, and may stand in any word.
 _SECRET_MIN: Final = 8
 
@@ -54,7 +53,7 @@ def target_of(settings: EventHubSettings) -> Target:
         has_tls=has_tls,
         hub=settings.eventhub_name,
         policy=parts.get("sharedaccesskeyname", ""),
-        expires_at=_expiry_of(parts.get("sharedaccesssignature", "")),
+        expires_at=expiry_of(settings.connection_string),
     )
 
 
@@ -71,11 +70,3 @@ def _port_of(place: str) -> int:
     """Return the port in ``host:port``; 0 if it names none."""
     found = re.search(r":([0-9]{1,5})$", place)
     return int(found[1]) if found else 0
-
-
-def _expiry_of(signature: str) -> datetime | None:
-    found = _EXPIRY.search(signature)
-    try:
-        return datetime.fromtimestamp(int(found[1]), UTC) if found else None
-    except (ValueError, OverflowError, OSError):
-        return None

@@ -6,12 +6,26 @@ part make the part unknown to it, and only ``UseDevelopmentEmulator=true`` in lo
 """
 
 import re
+from datetime import UTC, datetime
 from typing import Final
 
 from hublog.settings.values import HUB_NAME, Kind, NotAllowedError
 
-_ENDPOINT = re.compile(r"(?i)sb://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\])(:[0-9]{1,5})?/*")
+_ENDPOINT = re.compile(r"(?i)sb://([a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:]+\])(:[0-9]{1,5})?/*")
 _EMULATOR: Final = "usedevelopmentemulator"
+_SIGNATURE: Final = "sharedaccesssignature"
+_KEY_NAMES: Final = ("SharedAccessKeyName", "SharedAccessKey")
+#: A file of Windows may begin with it.
+_BYTE_ORDER_MARK: Final = "\ufeff"
+#: Quotation marks that stay around a value where no shell reads it: ``docker --env-file``, a YAML block.
+_QUOTES: Final = {'"': '"', "'": "'", "\N{LEFT DOUBLE QUOTATION MARK}": "\N{RIGHT DOUBLE QUOTATION MARK}"}
+#: How a token begins; some generators leave that out, some escape its blank.
+_FIRST_WORD: Final = "SharedAccessSignature"
+_STARTED = re.compile(rf"(?i){_FIRST_WORD}(?:\s+|\+|%20)(?=[a-z]+=)")
+_FIELDS: Final = frozenset({"sr", "sig", "se", "skn"})
+_FORM: Final = f"{_FIRST_WORD} sr=<resource>&sig=<signature>&se=<expiry>&skn=<policy>"
+#: Digits of an expiry in seconds since 1970; longer ones are no moment.
+_EXPIRY = re.compile(r"[0-9]{1,12}")
 
 
 def parts_of(connection_string: str) -> dict[str, str]:
@@ -25,29 +39,78 @@ def entity_path(connection_string: str) -> str:
     return parts_of(connection_string).get("entitypath", "")
 
 
+def has_signature(connection_string: str) -> bool:
+    """Whether a checked connection string holds a ready token in place of a key."""
+    return _SIGNATURE in parts_of(connection_string)
+
+
+def expiry_of(connection_string: str) -> datetime | None:
+    """Return when the token in a checked connection string expires; None if there is none."""
+    fields = _token_fields(parts_of(connection_string).get(_SIGNATURE, ""))
+    try:
+        return datetime.fromtimestamp(int(fields["se"]), UTC)
+    except (KeyError, ValueError, OverflowError, OSError):
+        return None
+
+
 def _parse(value: object) -> str:
     if not isinstance(value, str):
         raise NotAllowedError(f"is a {type(value).__name__}")
-    parts = [part.strip() for part in value.split(";") if part.strip()]
-    pairs = [(name.strip(), found.strip()) for name, _, found in (part.partition("=") for part in parts)]
+    text = _unquoted(value.strip().removeprefix(_BYTE_ORDER_MARK))
+    parts = [part.strip() for part in text.split(";") if part.strip()]
+    pairs = [(name.strip(), _unquoted(found)) for name, _, found in (part.partition("=") for part in parts)]
+    if any(name[:1] in _QUOTES or found[-1:] in _QUOTES.values() for name, found in pairs):
+        raise NotAllowedError("has a quotation mark at one end only")
     if not all(name and found for name, found in pairs):
         raise NotAllowedError("has a part that is not Name=value")
-    if any(not text.isprintable() or " " in text for pair in pairs for text in pair):
+    pairs = [(name, _token(found) if name.lower() == _SIGNATURE else found) for name, found in pairs]
+    if any(_has_space(name) or _has_space(found.removeprefix(f"{_FIRST_WORD} ")) for name, found in pairs):
         raise NotAllowedError("has white space or control characters inside a part")
     known = {name.lower(): found for name, found in pairs}
     if len(known) != len(pairs):
         raise NotAllowedError("has a part twice")
     _check(known)
+    if _SIGNATURE in known:  # the client would refuse half a key beside it, and not use a whole one
+        pairs = [(name, found) for name, found in pairs if not name.lower().startswith("sharedaccesskey")]
     return ";".join(
         f"{name}={found.lower() if name.lower() == _EMULATOR else found}" for name, found in pairs
     )
 
 
+def _unquoted(text: str) -> str:
+    """Return a text without white space and quotation marks around it."""
+    text = text.strip()
+    if len(text) > 1 and _QUOTES.get(text[0]) == text[-1]:
+        return text[1:-1].strip()
+    return text
+
+
+def _has_space(text: str) -> bool:
+    return not text.isprintable() or " " in text
+
+
+def _token(text: str) -> str:
+    """Return a token as the hub reads it."""
+    started = _STARTED.match(text)
+    rest = text[started.end() :] if started else text
+    fields = _token_fields(rest)
+    if not fields.keys() >= _FIELDS or not all(fields.values()):
+        raise NotAllowedError(f"has a SharedAccessSignature that is not {_FORM}")
+    if not _EXPIRY.fullmatch(fields["se"]):
+        raise NotAllowedError("has a SharedAccessSignature whose se= is not a number of seconds since 1970")
+    return f"{_FIRST_WORD} {rest}"
+
+
+def _token_fields(token: str) -> dict[str, str]:
+    rest = token.removeprefix(f"{_FIRST_WORD} ")
+    return {name: found for name, _, found in (part.partition("=") for part in rest.split("&"))}
+
+
 def _check(known: dict[str, str]) -> None:
     if not _ENDPOINT.fullmatch(known.get("endpoint", "")):
         raise NotAllowedError("has no Endpoint=sb://<host>/")
-    if "sharedaccesssignature" not in known:
-        missing = [name for name in ("SharedAccessKeyName", "SharedAccessKey") if name.lower() not in known]
+    if _SIGNATURE not in known:
+        missing = [name for name in _KEY_NAMES if name.lower() not in known]
         if missing:
             raise NotAllowedError(f"has no {' and no '.join(missing)}")
     if known.get(_EMULATOR, "true").lower() not in {"true", "false"}:

@@ -34,6 +34,17 @@ def test_a_token_of_the_namespace_or_in_another_case_covers_the_hub(checker, res
 
 
 @pytest.mark.parametrize(
+    "written",
+    ["sb%3a%2f%2f127.0.0.1%3a5672%2flogs", "sb%3A%2F%2F127.0.0.1%3A5672%2Flogs", "sb://127.0.0.1:5672/logs"],
+)
+def test_a_resource_is_signed_as_it_is_written_in_the_token(checker, written):
+    digest = hmac.new(b"secret", f"{written}\n2000".encode(), hashlib.sha256).digest()
+    signature = urllib.parse.quote_plus(base64.b64encode(digest).decode())
+    text = f"SharedAccessSignature sig={signature}&se=2000&skn=policy&sr={written}"
+    assert checker.check(SAS, text, AUDIENCE).is_accepted
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
         (token(key="wrong"), "InvalidSignature"),

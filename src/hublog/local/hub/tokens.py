@@ -88,9 +88,9 @@ class TokenChecker:
     def _check_signature(self, token: str, audience: str) -> TokenAnswer:
         word, _, rest = token.partition(" ")
         try:
-            fields = urllib.parse.parse_qs(rest, strict_parsing=True)
-            resource, expiry, name = fields["sr"][0], int(fields["se"][0]), fields["skn"][0]
-            signature = fields["sig"][0]
+            fields = dict(part.split("=", 1) for part in rest.split("&"))
+            written, expiry = fields["sr"], int(fields["se"])
+            name, signature = (urllib.parse.unquote(fields[key]) for key in ("skn", "sig"))
         except (ValueError, KeyError):
             word = ""
         if word != "SharedAccessSignature":
@@ -103,16 +103,16 @@ class TokenChecker:
             )
         if self._keys is not None:
             key = self._keys.get(name)
-            if key is None or not hmac.compare_digest(_sign(key, resource, expiry), signature):
+            if key is None or not hmac.compare_digest(_sign(key, written, expiry), signature.encode()):
                 return TokenAnswer(_UNAUTHORIZED, "InvalidSignature: The token has an invalid signature.")
-            if not _covers(resource, audience):
+            if not _covers(urllib.parse.unquote(written), audience):
                 return TokenAnswer(_UNAUTHORIZED, "InvalidAudience: The token is for another resource.")
         return TokenAnswer(202, "Accepted", expiry)
 
 
-def _sign(key: str, resource: str, expiry: int) -> str:
-    signed = f"{urllib.parse.quote_plus(resource)}\n{expiry}".encode()
-    return base64.b64encode(hmac.new(key.encode(), signed, hashlib.sha256).digest()).decode()
+def _sign(key: str, written: str, expiry: int) -> bytes:
+    """Sign a resource as it is written in the token: generators differ in how they escape it."""
+    return base64.b64encode(hmac.new(key.encode(), f"{written}\n{expiry}".encode(), hashlib.sha256).digest())
 
 
 def _covers(resource: str, audience: str) -> bool:
