@@ -39,7 +39,7 @@ test-newest: .venv/ready
 test-matrix: .venv/ready  ## each supported Python with each supported Django and Flask
 	$(NEWEST)/python noxfile.py
 
-test-faults-first: .venv/ready  ## the forty rows of the fault matrix that each change has to pass
+test-faults-first: .venv/ready  ## the rows of the fault matrix that each change has to pass
 	$(NEWEST)/python -m tests.faults --rows first --modes $(MODES) --jobs 2
 
 test-faults: .venv/ready  ## the fault matrix: real servers, real signals, one ledger a row

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.faults import report
-from tests.faults.expect import Mode, Verdict
-from tests.faults.matrix import FIRST, Row, all_rows
+from tests.faults.expect import Mode, Order, Verdict
+from tests.faults.matrix import Row, all_rows, first_rows
 from tests.faults.run import Run, run_row, runs_of
 
 REPORT: Final = Path("tests/faults/report.json")
@@ -21,15 +21,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the rows that are asked for; returns 1 if one of them failed, 2 if a name is unknown."""
     asked = _parser().parse_args(arguments)
     rows = all_rows()
-    names = list(FIRST) if asked.rows == "first" else asked.rows.split(",") if asked.rows else list(rows)
+    names = (
+        list(first_rows()) if asked.rows == "first" else asked.rows.split(",") if asked.rows else list(rows)
+    )
     letters = {mode.letter: mode for mode in Mode}
     unknown = [name for name in names if name not in rows]
     unknown += [letter for letter in asked.modes.split(",") if letter not in letters]
+    unknown += [order for order in asked.orders.split(",") if order not in tuple(Order)]
     if unknown:
-        print(f"Unknown: {', '.join(unknown)}. Rows: {', '.join(rows)}. Modes: {', '.join(letters)}.")
+        print(
+            f"Unknown: {', '.join(unknown)}. Rows: {', '.join(rows)}. Modes: {', '.join(letters)}."
+            f" Orders: {', '.join(Order)}."
+        )
         return 2
     modes = tuple(letters[letter] for letter in asked.modes.split(","))
-    tasks = [(rows[name], *run) for name in names for run in runs_of(rows[name], modes) * asked.times]
+    orders = tuple(map(Order, asked.orders.split(",")))
+    tasks = [(rows[name], *run) for name in names for run in runs_of(rows[name], modes, orders) * asked.times]
     runs: list[Run] = []
     with ThreadPoolExecutor(asked.jobs) as pool:
         for run, folder in pool.map(lambda task: _run_in_folder(*task, asked), tasks):
@@ -41,9 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(any(run.verdict is Verdict.FAILED for run in runs))
 
 
-def _run_in_folder(row: Row, mode: Mode, variant: str, asked: argparse.Namespace) -> tuple[Run, Path]:
+def _run_in_folder(
+    row: Row, mode: Mode, variant: str, order: Order, asked: argparse.Namespace
+) -> tuple[Run, Path]:
     folder = Path(tempfile.mkdtemp(prefix=f"faults-{row.id}-"))
-    run = run_row(row, mode, variant, folder, is_strict=asked.strict)
+    run = run_row(row, mode, variant, folder, order=order, is_strict=asked.strict)
     if not asked.keep:
         shutil.rmtree(folder, ignore_errors=True)
     return run, folder
@@ -51,8 +60,11 @@ def _run_in_folder(row: Row, mode: Mode, variant: str, asked: argparse.Namespace
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--rows", default="", help="such as S1,S2; first for the first forty; default: all")
+    parser.add_argument("--rows", default="", help="such as S1,S2; first: of the test suite; default: all")
     parser.add_argument("--modes", default="M,O,A", help="of M (memory), O (overflow), A (always)")
+    parser.add_argument(
+        "--orders", default=",".join(Order), help="what is imported first: logging, hublog or both"
+    )
     parser.add_argument("--times", type=int, default=1, help="how often each is run")
     parser.add_argument("--jobs", type=int, default=1, help="how many at the same time")
     parser.add_argument("--report", type=Path, default=REPORT, help="where the table goes as JSON")

@@ -14,6 +14,14 @@ from typing import Final
 
 #: The application dumps its stacks to a file when it gets this signal; see ``apps/probe.py``.
 DUMP_SIGNAL: Final = signal.SIGRTMIN + 5
+#: Replaces itself by a command whose signals do what they do under a terminal: a shell that runs the harness
+#: in the background has its children ignore some. Not ``preexec_fn``: the harness has threads.
+_BEGIN: Final = """
+import os, signal, sys
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 _POLL_S: Final = 0.02
 _DUMP_S: Final = 10.0
 _TAIL_LINES: Final = 40
@@ -61,7 +69,7 @@ class Child:
         self.errors = folder / f"{name}.err"
         with self.output.open("ab") as out, self.errors.open("ab") as err:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]  # options
-                command,
+                [sys.executable, "-I", "-S", "-c", _BEGIN, *command],
                 cwd=folder,
                 env=dict(environ),
                 stdin=subprocess.PIPE,

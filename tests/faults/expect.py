@@ -31,6 +31,13 @@ class Mode(StrEnum):
         return self.name[0]
 
 
+class Order(StrEnum):
+    """What every process imports first; it decides on the order of the hooks of a fork and of the exit."""
+
+    LOGGING = "logging"
+    HUBLOG = "hublog"
+
+
 class Verdict(StrEnum):
     """How a run ended."""
 

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import os
+import pkgutil
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -10,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from tests.faults.expect import Expect, Mode
+from tests.faults.expect import Expect, Mode, Order
 from tests.faults.scene import Scene
 
-#: Each run of the test suite has these.
+#: The letters of the rows, in the order of the matrix.
+SECTIONS: Final = "SPXBDRCT"
+#: Each run of the test suite has these, and all rows of the section T.
 FIRST: Final = (
     *("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S9", "S10", "S12", "S15", "S17", "S18", "S19"),
     *("P1", "P2", "P3", "P4", "P7", "P9"),
@@ -22,24 +25,6 @@ FIRST: Final = (
     *("D1", "D3", "D5", "D7"),
     *("R1", "R2", "R4", "R5", "R6"),
 )
-_MODULES: Final = (
-    *("gunicorn_server", "uwsgi_server", "asgi_servers", "plain_servers", "celery_pools"),
-    *(
-        "forks",
-        "pools",
-        "exits",
-        "signals",
-        "broker_faults",
-        "outages",
-        "spool_files",
-        "spool_trouble",
-        "records",
-        "requests",
-        "surroundings",
-        "soak",
-    ),
-)
-
 #: Returns why something is not here, empty if it is.
 Need: TypeAlias = Callable[[], str]
 #: Returns what is allowed in a mode and variant; None if the row has nothing to say there.
@@ -69,6 +54,11 @@ class Row:
     variants: tuple[str, ...]
     needs: Mapping[str, Need]
     has_control: bool
+
+    @property
+    def orders(self) -> tuple[Order, ...]:
+        """What may be imported first: a server has imported ``logging`` before its application."""
+        return (Order.LOGGING,) if self.id.startswith("S") else tuple(Order)
 
     def why_not(self, variant: str) -> str:
         """Return why this machine cannot run a variant; empty if it can."""
@@ -111,9 +101,15 @@ def row(
 
 def all_rows() -> Mapping[str, Row]:
     """Return the rows by id, in the order of the matrix."""
-    for name in _MODULES:
-        importlib.import_module(f"tests.faults.rows.{name}")
-    return dict(sorted(_rows.items(), key=lambda item: ("SPXBDRCT".index(item[0][0]), int(item[0][1:]))))
+    folder = Path(__file__).with_name("rows")
+    for module in pkgutil.iter_modules([str(folder)]):
+        importlib.import_module(f"tests.faults.rows.{module.name}")
+    return dict(sorted(_rows.items(), key=lambda item: (SECTIONS.index(item[0][0]), int(item[0][1:]))))
+
+
+def first_rows() -> Mapping[str, Row]:
+    """Return the rows that each run of the test suite has."""
+    return {id_: row for id_, row in all_rows().items() if id_ in FIRST or id_.startswith("T")}
 
 
 # Expectations.

@@ -14,7 +14,7 @@ from tests.faults import segments
 from tests.faults.books import Books
 from tests.faults.broker import Broker
 from tests.faults.children import Child, StuckError, wait_until
-from tests.faults.expect import Mode, Seen
+from tests.faults.expect import Mode, Order, Seen
 from tests.faults.load import Load
 from tests.faults.servers import CHOSEN, PORT, answers, free_port
 
@@ -55,6 +55,7 @@ class Scene:
         broker: started by whoever made it.
         mode: where records wait; None is the control run, without the handler.
         variant: of the row.
+        order: what every process imports first.
         limit_s: of the whole run: three times the time of its row.
 
     Attributes:
@@ -66,12 +67,20 @@ class Scene:
     """
 
     def __init__(
-        self, folder: Path, broker: Broker, mode: Mode | None, *, variant: str = "", limit_s: float = 60.0
+        self,
+        folder: Path,
+        broker: Broker,
+        mode: Mode | None,
+        *,
+        variant: str = "",
+        order: Order = Order.LOGGING,
+        limit_s: float = 60.0,
     ) -> None:
         self.folder = folder
         self.broker = broker
         self.mode = mode
         self.variant = variant
+        self.order = order
         self.seen = Seen()
         self.settings: dict[str, str] = {}
         self.spool = folder / "spool"
@@ -158,6 +167,7 @@ class Scene:
             "PYTHONPATH": os.pathsep.join([str(APPS), *known]),
             "PYTHONUNBUFFERED": "1",
             "FAULTS_DIR": str(self.folder),
+            "FAULTS_ORDER": self.order.value,
             "LOG_TO_STDOUT": "false",
             "LOG_ACCESS_RECORDS": "false",
             "FILE_LOGGING_ENABLED": "false",

@@ -31,6 +31,29 @@ def test_the_exit_is_timed_from_the_signal(start):
     assert child.exit_s < 20
 
 
+IGNORING = """
+import os, pathlib, signal, sys
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+from tests.faults.children import Child
+shown = "import signal; print([signal.getsignal(number) is not signal.SIG_IGN for number in (1, 2, 3)])"
+child = Child("inner", [sys.executable, "-c", shown], folder=pathlib.Path(sys.argv[1]), environ=os.environ)
+child.wait(30)
+print(child.text())
+"""
+
+
+def test_signals_of_a_terminal_reach_a_child_although_the_harness_ignores_them(tmp_path):
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", IGNORING, str(tmp_path)]
+    outer = Child("outer", command, folder=tmp_path, environ=environ)
+    try:
+        assert outer.wait(60) == 0, outer.text()
+        assert "[True, True, True]" in outer.text()
+    finally:
+        outer.kill()
+
+
 def test_a_child_that_does_not_end_is_killed_and_its_stacks_are_told(start):
     child = start(SLEEPER)
     child.wait_for_text("up", 30)

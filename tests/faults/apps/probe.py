@@ -105,8 +105,9 @@ def send_ours_alone() -> None:
             handler.addFilter(logging.Filter(log.name))
 
 
-if os.environ.get("FAULTS_BOOK", "yes") == "yes":
-    atexit.register(book)
+HAS_BOOK = os.environ.get("FAULTS_BOOK", "yes") == "yes"
+if HAS_BOOK and not hasattr(sys.modules.get("sitecustomize"), "write_book"):
+    atexit.register(book)  # else it is registered there, before the package was imported
 log.setLevel(logging.DEBUG)
 _stacks = (FOLDER / "stacks.txt").open("a")
 with contextlib.suppress(ImportError):  # an isolated sub-interpreter has none
