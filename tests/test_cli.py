@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hublog import __version__
-from hublog.cli import COMMANDS, add_commands, main
+from hublog.cli import COMMANDS, Caller, add_commands, main
 from hublog.cli import run as run_options
 from hublog.local.store import Store
 from hublog.settings import SETTINGS
@@ -483,3 +483,46 @@ def test_doctor_reads_a_yaml_file(environ, capsys, tmp_path):
     environ.setenv("LOG_DIR", str(tmp_path))
     assert main(["doctor", "--config", str(tmp_path / "config.yaml")]) == 0
     assert "Event Hub off" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        ("7", None, "the environment"),
+        (None, "5", "the YAML file"),
+        (None, None, "default"),
+        ("0", None, "default"),
+    ],
+)
+def test_settings_shows_where_each_value_comes_from(environ, capsys, tmp_path, sample):
+    environment, document, origin = sample
+    path = tmp_path / "config.yaml"
+    path.write_text(f"logging:\n  eventhub_logging:\n    batch_size: {document or ''}\n")
+    if environment:
+        environ.setenv("EVENTHUB_LOG_BATCH_SIZE", environment)
+    main(["settings", "--config", str(path)])
+    row = next(
+        row for row in capsys.readouterr().out.splitlines() if row.startswith("EVENTHUB_LOG_BATCH_SIZE")
+    )
+    assert f"  {origin}  " in row
+
+
+def overridden(name):
+    return {"EVENTHUB_LOGGING_ENABLED": True, "LOG_LEVEL": "ERROR"}.get(name)
+
+
+@pytest.mark.parametrize(
+    "command", [["settings"], ["status"], ["status", "--json"], ["doctor"], ["doctor", "--json"]]
+)
+def test_each_command_shows_what_is_overridden_and_unquoted(environ, capsys, tmp_path, command):
+    environ.chdir(tmp_path)
+    environ.setenv("EVENTHUB_LOGGING_ENABLED", '"false"')
+    environ.setenv("LOG_LEVEL", "DEBUG")
+    main(command, caller=Caller(lookup=overridden, framework="flask"))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert (
+        "EVENTHUB_LOGGING_ENABLED: false in the environment overrides True in the application's configuration"
+        in shown
+    )
+    assert "LOG_LEVEL: ERROR in the application's configuration overrides DEBUG in the environment" in shown
+    assert "Quotation marks around the value of EVENTHUB_LOGGING_ENABLED were removed" in shown

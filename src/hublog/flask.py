@@ -81,7 +81,7 @@ class HubLog:
         settings = reading.strict() if self._strict else reading.settings
         app.extensions[KEY] = State(settings)
         use_lookup(app.config.get, framework="flask")
-        configure(settings, framework="flask", problems=reading.problems)
+        configure(settings, framework="flask", problems=reading.problems, notices=reading.notices)
         app.logger.removeHandler(default_handler)  # else Flask's own and ours write each line twice
         app.wsgi_app = _Middleware(app.wsgi_app, settings)  # type: ignore[method-assign]  # Flask's documented way
         app.before_request(_bind_route)

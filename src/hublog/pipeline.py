@@ -30,7 +30,7 @@ from hublog.process import Process
 from hublog.reports import LOGGER_NAME, report
 from hublog.senders.event_hub import EventHubSender
 from hublog.servers import Adviser, leave_signals
-from hublog.settings import EventHubSettings, Settings, read_settings
+from hublog.settings import ARGUMENT, EventHubSettings, Settings, read_settings
 from hublog.surroundings import followers, surroundings
 from hublog.tally import Tally
 
@@ -198,10 +198,16 @@ class Pipeline:
 
     def _read_surroundings(self) -> Settings:
         reading = read_settings({"eventhub_logging": self._keywords}, framework=surroundings.lookup)
-        # With an adapter it is the adapter that tells what is wrong, for all destinations together.
-        if reading.problems and surroundings.lookup is None and not self._is_told:
+        problems, notices = reading.problems, reading.notices
+        if surroundings.lookup is not None:
+            # The adapter has reported what is wrong, but does not know what this handler was given.
+            ours = [override for override in reading.overrides if override.ignored.place == ARGUMENT]
+            problems, notices = (), tuple(override.text for override in ours if override.is_switch)
+        if not self._is_told and (problems or notices):
             self._is_told = True
-            report(logging.ERROR, " ".join(reading.problems))
+            for level, lines in ((logging.ERROR, [" ".join(problems)]), (logging.WARNING, notices)):
+                for line in filter(None, lines):
+                    report(level, line)
         return reading.settings
 
     def _prepare(self, process: Process, *, is_asked: bool) -> float:

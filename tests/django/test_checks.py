@@ -327,3 +327,23 @@ def test_every_check_is_registered_with_our_tag():
         assert "hublog.W001" in [message.id for message in run_checks(tags=["hublog"])]
     with override_settings(**{**GOOD, "LOG_REDACTION": False}):
         assert "hublog.W013" in [message.id for message in run_checks(tags=[Tags.security])]
+
+
+# What has no effect.
+
+
+def test_a_setting_that_the_environment_contradicts_is_found_and_no_secret_is_shown(environ):
+    environ.setenv("LOG_LEVEL", "DEBUG")
+    environ.setenv("EVENTHUB_LOGGING_ENABLED", "false")
+    environ.setenv("EVENTHUB_NAMESPACE_CONNECTION_STRING", REAL)
+    messages = found(LOG_LEVEL="ERROR", **GOOD)
+    assert [message.id for message in messages] == ["hublog.I002"] * 3
+    shown = " ".join(message.msg for message in messages)
+    assert "LOG_LEVEL: ERROR in the application's configuration overrides DEBUG in the environment" in shown
+    assert "EVENTHUB_LOGGING_ENABLED: false in the environment overrides True" in shown
+    assert KEY not in shown
+
+
+def test_a_setting_that_the_environment_repeats_is_fine(environ):
+    environ.setenv("LOG_LEVEL", "error")
+    assert ids(LOG_LEVEL=40, **GOOD) == []

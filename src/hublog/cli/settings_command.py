@@ -1,14 +1,11 @@
-"""``hublog settings``: all settings with the values in force, secrets hidden."""
+"""``hublog settings``: the effective value of each setting and where it comes from, secrets hidden."""
 
 import argparse
-from typing import Final
 
 from hublog.cli.caller import OK, Caller
 from hublog.doctor.report import printable
 from hublog.errors import SettingsError
 from hublog.settings import SETTINGS, Setting, Settings
-
-_SECRETS: Final = frozenset({"EVENTHUB_NAMESPACE_CONNECTION_STRING", "LOG_REDACTION_HASH_KEY"})
 
 
 def run_settings(options: argparse.Namespace, caller: Caller) -> int:
@@ -18,11 +15,14 @@ def run_settings(options: argparse.Namespace, caller: Caller) -> int:
         SettingsError: one is invalid; the rows are printed nevertheless.
     """
     reading = caller.read(options.config)
-    rows = [(setting.name, _shown(setting, reading.settings), setting.meaning) for setting in SETTINGS]
-    name_width, value_width = (max(len(row[column]) for row in rows) for column in (0, 1))
-    for name, value, meaning in rows:
-        line = f"{name:<{name_width}}  {value:<{value_width}}  {meaning}\n"
-        caller.out.write(printable(line, caller.out))
+    rows = [
+        (setting.name, _shown(setting, reading.settings), reading.origin_of(setting), setting.meaning)
+        for setting in SETTINGS
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = ["  ".join([*(f"{row[n]:<{width}}" for n, width in enumerate(widths)), row[3]]) for row in rows]
+    for line in [*lines, *(override.text for override in reading.overrides), *reading.quoted_text]:
+        caller.out.write(printable(f"{line}\n", caller.out))
     caller.out.flush()
     if reading.problems:
         raise SettingsError(reading.problems)
@@ -42,6 +42,6 @@ def _shown(setting: Setting, settings: Settings) -> str:
         "redaction": settings.redaction,
     }
     value = getattr(sections[setting.section], setting.field)
-    if setting.name in _SECRETS:
+    if setting.kind.is_secret:
         return "(set, hidden)" if value else "-"
     return setting.kind.show(value) or "-"

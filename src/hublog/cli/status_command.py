@@ -69,5 +69,6 @@ def _look(options: argparse.Namespace, caller: Caller, pause: Callable[[float], 
         is_spooled=hub.enabled and hub.spool is not SpoolMode.MEMORY,
         waiting=waiting,
         log_files=tuple(LogFile.at(path) for path in caller.find_log_files(settings)),
+        overrides=(*(override.text for override in reading.overrides), *reading.quoted_text),
         problems=tuple(told),
     )

@@ -80,6 +80,7 @@ class Status:
         is_spooled: whether records go to disk at all in this mode.
         waiting: what lies there; None if there is no such directory, or it cannot be read.
         log_files: all that are written.
+        overrides: settings that have no effect, a sentence each.
         problems: what somebody has to do, a sentence each.
     """
 
@@ -89,6 +90,7 @@ class Status:
     is_spooled: bool
     waiting: "Waiting | None"
     log_files: tuple[LogFile, ...]
+    overrides: tuple[str, ...]
     problems: tuple[str, ...]
 
 
@@ -102,6 +104,7 @@ def as_text(status: Status) -> str:
         lines.append(_line("event hub", "no connection is configured"))
     lines += _spool_lines(status)
     lines += [_line("log file", file.text) for file in status.log_files]
+    lines += [_line("override", override) for override in status.overrides]
     lines += [_line("problem", problem) for problem in status.problems]
     if not status.problems:
         lines.append("Nothing is wrong here.\n")
@@ -115,6 +118,7 @@ def as_json(status: Status) -> dict[str, object]:
     return {
         "ok": not status.problems,
         "problems": list(status.problems),
+        "overrides": list(status.overrides),
         "framework": status.framework or None,
         "console": status.settings.log_to_stdout,
         "file": status.settings.file.enabled,

@@ -41,6 +41,7 @@ class _Plan:
     settings: Settings
     framework: str
     problems: tuple[str, ...]
+    notices: tuple[str, ...]
     workers: tuple[str, ...]
 
 
@@ -63,7 +64,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def configure(
-    settings: Settings, *, framework: str = "", problems: Sequence[str] = (), workers: Sequence[str] = ()
+    settings: Settings,
+    *,
+    framework: str = "",
+    problems: Sequence[str] = (),
+    notices: Sequence[str] = (),
+    workers: Sequence[str] = (),
 ) -> logging.Logger:
     """Put console, file and Event Hub on the root logger, whose level becomes the lowest of theirs.
 
@@ -75,13 +81,14 @@ def configure(
         settings: what to switch on, and how.
         framework: ``django``, ``flask`` or empty.
         problems: what was invalid in the settings; told in one line when the handlers are in place.
+        notices: what the operator should know of the settings, see ``Reading``; a warning each.
         workers: names of loggers that get a file each, see ``setup_multi_worker_logging``.
 
     Returns:
         The root logger.
     """
     threads.follow(settings)
-    plan = _Plan(settings, framework, tuple(problems), tuple(workers))
+    plan = _Plan(settings, framework, tuple(problems), tuple(notices), tuple(workers))
     root = logging.getLogger()
     with _Installed.lock:
         if plan == _Installed.plan and all(handler in at.handlers for at, handler in _Installed.handlers):
@@ -202,6 +209,8 @@ def _tell(
 ) -> None:
     for trouble in troubles:
         report(logging.ERROR, trouble)
+    for notice in plan.notices:
+        report(logging.WARNING, notice)
     is_told = False
     for _, _, handler in made:
         check = getattr(handler, "check", None)

@@ -70,7 +70,7 @@ def setup_logging(
         enable_file_logging=enable_file_logging,
         enable_eventhub_logging=enable_eventhub_logging,
     )
-    return configure(reading.settings, problems=reading.problems)
+    return configure(reading.settings, problems=reading.problems, notices=reading.notices)
 
 
 def setup_multi_worker_logging(
@@ -118,7 +118,7 @@ def setup_multi_worker_logging(
         enable_file_logging=enable_file_logging,
         enable_eventhub_logging=enable_eventhub_logging,
     )
-    configure(reading.settings, problems=reading.problems, workers=names)
+    configure(reading.settings, problems=reading.problems, notices=reading.notices, workers=names)
     return {name: logging.getLogger(name) for name in names}
 
 

@@ -24,6 +24,8 @@ class HublogConfig(AppConfig):
         reading = read_project()
         if reading.problems:
             report(logging.ERROR, f"Invalid settings, each has its default now: {' '.join(reading.problems)}")
+        for notice in reading.notices:
+            report(logging.WARNING, notice)
         use_lookup(lookup, framework="django")
         threads.follow(reading.settings)
         tasks.connect()

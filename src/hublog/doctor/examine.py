@@ -118,6 +118,10 @@ def _settings(reading: Reading) -> Iterator[Result]:
         yield ok("settings", "all are valid")
     for problem in reading.problems:
         yield fail("settings", problem, "Until then its default is in force.")
+    for override in reading.overrides:
+        yield warn("settings", override.text, "Set it in one place, or to the same value in both.")
+    for text in reading.quoted_text:
+        yield warn("settings", text, "docker run --env-file keeps quotation marks, a shell removes them.")
 
 
 def _misspelt(patient: Patient) -> Iterator[Result]:

@@ -13,15 +13,18 @@ from hublog.settings.model import (
     SpoolMode,
     SyncPolicy,
 )
-from hublog.settings.reader import NO_HASH_KEY, Reading, read_settings
+from hublog.settings.reader import NO_HASH_KEY, Override, Reading, read_settings
+from hublog.settings.sources import ARGUMENT
 from hublog.settings.table import SETTINGS, Setting, settings_table
 
 __all__ = [
+    "ARGUMENT",
     "NO_HASH_KEY",
     "SETTINGS",
     "EventHubSettings",
     "FileSettings",
     "Mask",
+    "Override",
     "Packing",
     "PersonalData",
     "Reading",

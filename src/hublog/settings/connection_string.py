@@ -126,4 +126,5 @@ CONNECTION_STRING: Final = Kind(
     "Endpoint=sb://<host>/;SharedAccessKeyName=<policy>;SharedAccessKey=<key>, or SharedAccessSignature="
     "<token> in place of policy and key, as the portal shows it under shared access policies",
     _parse,
+    is_secret=True,
 )

@@ -1,28 +1,74 @@
-"""The one reader of settings: argument > framework > environment > YAML > default."""
+"""The one reader of settings: argument > framework > environment > YAML > default.
+
+One name is an exception: ``EVENTHUB_LOGGING_ENABLED=false`` in the environment wins over everything, since
+it is the rollback.
+"""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
-from urllib.parse import unquote
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from hublog.errors import SettingsError
 from hublog.settings.connection_string import entity_path
-from hublog.settings.document import ROOT, Document, expand, load, unknown_keys
+from hublog.settings.document import ROOT, Document, load
 from hublog.settings.model import Mask, Settings
 from hublog.settings.patterns import problem_of
+from hublog.settings.sources import (
+    APPLICATION,
+    ARGUMENT,
+    DEFAULT,
+    ENVIRONMENT,
+    PLATFORM,
+    YAML,
+    Found,
+    Lookup,
+    Source,
+    sources_of,
+)
 from hublog.settings.table import SECTIONS, SETTINGS, Setting
-from hublog.settings.values import NotAllowedError, is_empty, shown
+from hublog.settings.values import BOOLEAN, Kind, NotAllowedError, shown
 
-#: Looks a setting up by its name outside; None means not set.
-Lookup: TypeAlias = Callable[[str], object | None]
-
+#: The setting by which the environment switches the Event Hub off, whatever else says otherwise.
+SWITCH: Final = "eventhub_logging.enabled"
+_PLACES: Final = (ARGUMENT, APPLICATION, ENVIRONMENT, YAML, PLATFORM)
 _HUB_NAME: Final = "eventhub_logging.eventhub_name"
 _PATTERNS: Final = "redaction.patterns"
 _MODE: Final = "redaction.mode"
 #: How the problem ends that the mode ``hash`` is set and no key.
 NO_HASH_KEY: Final = "is hash, but LOG_REDACTION_HASH_KEY is not set; secrets are masked."
 _FIELD_OF_SECTION: Final = {"file_logging": "file", "eventhub_logging": "eventhub"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """A value that has no effect, since a stronger source has another.
+
+    Attributes:
+        setting: whose it is.
+        used: what is in effect.
+        ignored: what is not.
+    """
+
+    setting: Setting
+    used: Found
+    ignored: Found
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it is the environment that switches the Event Hub off."""
+        return self.setting.path == SWITCH and self.used.place == ENVIRONMENT
+
+    @property
+    def text(self) -> str:
+        """Both values and their sources as a sentence, without a secret."""
+        used, ignored = (self._shown(found) for found in (self.used, self.ignored))
+        reason = "; false in the environment always wins" if self.is_switch else ""
+        return f"{self.setting.name}: {used} overrides {ignored}{reason}."
+
+    def _shown(self, found: Found) -> str:
+        value = "the value" if self.setting.kind.is_secret else shown(found.value)
+        return f"{value} in {found.place}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +80,39 @@ class Reading:
         problems: one sentence for each invalid setting: what was seen, what is allowed, the name to change.
         wrong_arguments: those of the problems that stand in code, not in configuration.
         invalid: paths of the settings whose stated value is not used.
+        origins: where the value of a setting comes from, by its path; defaults are not in it.
+        overrides: values that have no effect.
+        quoted: names of the values around which quotation marks were removed.
     """
 
     settings: Settings
     problems: tuple[str, ...] = ()
     wrong_arguments: tuple[str, ...] = ()
     invalid: frozenset[str] = frozenset()
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
+    overrides: tuple[Override, ...] = ()
+    quoted: tuple[str, ...] = ()
+
+    @property
+    def quoted_text(self) -> tuple[str, ...]:
+        """What is to be said of removed quotation marks: a sentence or nothing."""
+        if not self.quoted:
+            return ()
+        return (
+            f"Quotation marks around the value of {', '.join(self.quoted)} were removed; leave them out.",
+        )
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the operator should know although it is no mistake, a sentence each."""
+        return (
+            *(override.text for override in self.overrides if override.is_switch),
+            *self.quoted_text,
+        )
+
+    def origin_of(self, setting: Setting) -> str:
+        """Return where the value of a setting comes from."""
+        return DEFAULT if setting.path in self.invalid else self.origins.get(setting.path, DEFAULT)
 
     def strict(self) -> Settings:
         """Return the settings.
@@ -81,117 +154,82 @@ def read_settings(
     problems: list[str] = []
     wrong_arguments: list[str] = []
     section = load(document, problems) if document is not None else {}
-    sources = (
-        _Nested("the argument ", arguments or {}, wrong_arguments),
-        _Named(framework or (lambda _: None), " in the application's configuration"),
-        _Named(environ.get, ""),
-        _Nested(f"{ROOT}.", section, problems, environ),
-        _Elsewhere(environ),
+    sources = sources_of(
+        arguments or {}, framework, environ, section, problems=problems, wrong_arguments=wrong_arguments
     )
-    return _read(sources, problems, wrong_arguments)
+    return _read(list(sources), problems, wrong_arguments)
 
 
-class _Named:
-    """A source that knows a setting by its environment name."""
-
-    def __init__(self, lookup: Lookup, where: str) -> None:
-        self._lookup, self._where = lookup, where
-
-    def find(self, setting: Setting) -> Iterator[tuple[str, object]]:
-        yield f"{setting.name}{self._where}", self._lookup(setting.name)
-
-
-class _Nested:
-    """A source in the shape of the YAML section; what no setting has is a problem."""
-
-    def __init__(
-        self,
-        label: str,
-        content: Mapping[Any, object],
-        problems: list[str],
-        environ: Mapping[str, str] | None = None,
-    ) -> None:
-        self.problems, self._label, self._environ = problems, label, environ
-        self._sections: dict[str, Mapping[Any, object]] = {"": content}
-        problems += unknown_keys(content, "", label)
-        for name in filter(None, SECTIONS):
-            section = content.get(name)
-            if isinstance(section, Mapping):
-                self._sections[name] = section
-                problems += unknown_keys(section, name, f"{label}{name}.")
-            elif section is not None:
-                problems.append(f"{label}{name} is {shown(section)}; it must be a mapping.")
-
-    def find(self, setting: Setting) -> Iterator[tuple[str, object]]:
-        value = self._sections.get(setting.section, {}).get(setting.field)
-        if isinstance(value, str) and self._environ is not None:
-            try:
-                value = expand(value, self._environ)
-            except NotAllowedError as error:
-                self.problems.append(
-                    f"{self._label}{setting.path} {error}; it must be like ${{NAME:-default}}."
-                )
-                value = None
-        yield f"{self._label}{setting.path}", value
-
-
-class _Elsewhere:
-    """What OpenTelemetry and the platform are told about the service; malformed pairs are left out."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        pairs = (pair.partition("=") for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","))
-        self._attributes = {name.strip(): unquote(value.strip()) for name, _, value in pairs}
-        self._environ = environ
-
-    def find(self, setting: Setting) -> Iterator[tuple[str, object]]:
-        for name in setting.fallback:
-            yield name, (self._attributes if "." in name else self._environ).get(name)
-
-
-_Source: TypeAlias = _Named | _Nested | _Elsewhere
-
-
-def _read(sources: tuple[_Source, ...], problems: list[str], wrong_arguments: list[str]) -> Reading:
+def _read(sources: Sequence[Source], problems: list[str], wrong_arguments: list[str]) -> Reading:
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    labels: dict[str, str] = {}
+    used: dict[str, Found] = {}
+    overrides: list[Override] = []
     invalid: set[str] = set()
+    quoted: list[str] = []
     for setting in SETTINGS:
-        found = _first(sources, setting)
+        found, ignored = _choose(sources, setting)
         if found is None:
             continue
-        source, label, value = found
+        quoted += [each.label for each in (found, *ignored) if each.was_quoted]
+        overrides += [Override(setting=setting, used=found, ignored=each) for each in ignored]
+        used[setting.path] = found
         try:
-            values[setting.section][setting.field] = setting.kind.parse(value)
-            labels[setting.path] = label
+            values[setting.section][setting.field] = setting.kind.parse(found.value)
         except NotAllowedError as error:
-            sentence = f"{label} {str(error) or f'is {shown(value)}'}; it must be {setting.kind.allowed}."
-            (wrong_arguments if source is sources[0] else problems).append(sentence)
+            seen = str(error) or f"is {shown(found.value)}"
+            sentence = f"{found.label} {seen}; it must be {setting.kind.allowed}."
+            (wrong_arguments if found.place == ARGUMENT else problems).append(sentence)
             invalid.add(setting.path)
-    for sentence in _name_the_hub(values["eventhub_logging"], labels):
-        problems.append(sentence)
-        invalid.add(_HUB_NAME)
-    for sentence in _check_patterns(values["redaction"], labels):
-        problems.append(sentence)
-        invalid.add(_PATTERNS)
-    for sentence in _check_hashes(values["redaction"], labels):
-        problems.append(sentence)
-        invalid.add(_MODE)
+    labels = {path: found.label for path, found in used.items() if path not in invalid}
+    for check, path in ((_name_the_hub, _HUB_NAME), (_check_patterns, _PATTERNS), (_check_hashes, _MODE)):
+        for sentence in check(values[path.partition(".")[0]], labels):
+            problems.append(sentence)
+            invalid.add(path)
     sections = {name: kind(**values[name]) for name, kind in SECTIONS.items() if name}
     named = {_FIELD_OF_SECTION.get(name, name): section for name, section in sections.items()}
-    settings = Settings(**values[""], **named)
     wrong = tuple(_sentence(text) for text in wrong_arguments)
-    told = tuple(_sentence(text) for text in problems)
     return Reading(
-        settings=settings, problems=wrong + told, wrong_arguments=wrong, invalid=frozenset(invalid)
+        settings=Settings(**values[""], **named),
+        problems=wrong + tuple(_sentence(text) for text in problems),
+        wrong_arguments=wrong,
+        invalid=frozenset(invalid),
+        origins={path: found.place for path, found in used.items()},
+        overrides=tuple(overrides),
+        quoted=tuple(quoted),
     )
 
 
-def _first(sources: tuple[_Source, ...], setting: Setting) -> tuple[_Source, str, object] | None:
+def _choose(sources: Sequence[Source], setting: Setting) -> tuple[Found | None, list[Found]]:
+    """Return the value to use, and what says otherwise up to the environment and has no effect.
+
+    What stands below the environment is a default for it by design, and is not looked at.
+    """
+    there: list[Found] = []
     for source in sources:
-        for label, value in source.find(setting):
-            if not is_empty(value):
-                return source, label, value
-    return None
+        if there and _PLACES.index(source.place) > _PLACES.index(ENVIRONMENT):
+            break
+        found = source.find(setting)
+        if found is not None:
+            there.append(found)
+    switch = next((found for found in there if setting.path == SWITCH and _switches_off(found)), None)
+    used = switch or next(iter(there), None)
+    return used, [found for found in there if used is not None and _differs(setting, found, used)]
+
+
+def _switches_off(found: Found) -> bool:
+    return found.place == ENVIRONMENT and _parsed(BOOLEAN, found.value) is False
+
+
+def _differs(setting: Setting, found: Found, used: Found) -> bool:
+    return found is not used and _parsed(setting.kind, found.value) != _parsed(setting.kind, used.value)
+
+
+def _parsed(kind: Kind, value: object) -> object:
+    """Return a value as it would be used; what is not allowed is returned as it is."""
+    try:
+        return kind.parse(value)
+    except NotAllowedError:
+        return value
 
 
 def _name_the_hub(eventhub: dict[str, Any], labels: Mapping[str, str]) -> Iterator[str]:

@@ -23,6 +23,7 @@ _MAX_BYTES: Final = 1 << 40
 #: One day: waits of threads overflow somewhere above, and no sane setting comes near.
 _MAX_SECONDS: Final = 86_400
 
+_QUOTES: Final = ("'", '"')
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off"})
 _UNITS: Final = {
@@ -59,11 +60,13 @@ class Kind:
         allowed: completes the sentence "it must be ...".
         parse: returns the value to use, or raises ``NotAllowedError``.
         show: the text of a default in the documentation.
+        is_secret: whether a value may be shown nowhere.
     """
 
     allowed: str
     parse: Callable[[object], object]
     show: Callable[[object], str] = str
+    is_secret: bool = False
 
 
 def shown(value: object) -> str:
@@ -84,6 +87,19 @@ def shown(value: object) -> str:
 def is_empty(value: object) -> bool:
     """Tell whether a value counts as not set."""
     return value is None or (isinstance(value, str) and not value.strip())
+
+
+def unquoted(value: object) -> object:
+    """Return a text without quotation marks around it, as ``docker run --env-file`` keeps them.
+
+    A mark that is found inside, too, belongs to the text: a regular expression, or a list of quoted words.
+    """
+    while isinstance(value, str):
+        text = value.strip()
+        if len(text) < 2 or text[0] not in _QUOTES or text[-1] != text[0] or text[0] in text[1:-1]:  # noqa: PLR2004  # one at each end
+            break
+        value = text[1:-1]
+    return value
 
 
 def _text(value: object) -> str:
@@ -274,7 +290,7 @@ PATH: Final = Kind("the path of a directory", _path)
 TEXT: Final = Kind(
     f"a text on one line of at most {_MAX_TEXT} characters; a number with a point needs quotes", _name
 )
-SECRET: Final = Kind(f"a text on one line of at most {_MAX_TEXT} characters", _secret)
+SECRET: Final = Kind(f"a text on one line of at most {_MAX_TEXT} characters", _secret, is_secret=True)
 HUB_NAME: Final = _matching(
     _HUB_NAME,
     "the name of an event hub: at most 256 letters, digits, '.', '-' and '_', a letter or digit at both ends",

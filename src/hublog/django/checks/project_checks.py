@@ -30,6 +30,12 @@ def find_invalid_settings() -> Iterator[CheckMessage]:
         yield message("E002" if problem.endswith(NO_HASH_KEY) else "E001", problem)
 
 
+def find_overridden_settings() -> Iterator[CheckMessage]:
+    """Find what has no effect, since a stronger source says otherwise."""
+    for override in read_project().overrides:
+        yield message("I002", override.text)
+
+
 def find_misspelt_settings() -> Iterator[CheckMessage]:
     """Find names that are almost ours."""
     for place, names in (("setting", project_names()), ("environment variable", dict(os.environ))):

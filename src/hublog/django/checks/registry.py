@@ -38,6 +38,7 @@ CHECKS: Final[tuple[tuple[Check, tuple[str, ...]], ...]] = tuple(
     (_check(find), (TAG, *tags))
     for find, tags in (
         (project_checks.find_invalid_settings, ()),
+        (project_checks.find_overridden_settings, ()),
         (project_checks.find_misspelt_settings, ()),
         (project_checks.find_middleware_trouble, ()),
         (project_checks.find_missing_connection, ()),

@@ -135,6 +135,11 @@ TABLE: Final = (
         "A plain rotating file handler: with more than one worker lines are lost.",
         "Use the file of `hublog.django.logging_config`, or silence this check where one process serves.",
     ),
+    Row(
+        "I002",
+        "A setting and the environment say different things, and one of them has no effect.",
+        "Set it in one place, or to the same value in both.",
+    ),
 )
 _ROWS: Final = {row.number: row for row in TABLE}
 
