@@ -34,8 +34,8 @@ def test_its_exception_follows(log, capsys):
     except LookupError:
         log.error("failed", exc_info=True)
     shown = capsys.readouterr().out
-    assert " failed\nTraceback (most recent call last):" in shown
-    assert shown.endswith("LookupError: no such order\n")
+    assert " failed\n    Traceback (most recent call last):" in shown
+    assert shown.endswith("\n    LookupError: no such order\n")
 
 
 def test_an_event_cannot_forge_a_record(log, capsys):

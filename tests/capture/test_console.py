@@ -7,6 +7,7 @@ import pytest
 
 from hublog.capture import context
 from hublog.capture.console import ConsoleFormatter, ConsoleHandler
+from hublog.terminal import harmless
 
 HEAD = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ")
 
@@ -27,8 +28,11 @@ def failure(message):
 
 
 class Hostile:
+    def __init__(self, error=RuntimeError):
+        self.error = error
+
     def __str__(self):
-        raise RuntimeError
+        raise self.error
 
 
 def test_a_record_is_one_line_with_time_level_logger_and_message():
@@ -57,28 +61,47 @@ def test_inside_a_request_its_id_stands_in_brackets():
         ("a\x1b]0;title\x07b", r"a\x1b]0;title\x07b"),
         ("a\x85b\u2028c\u2029d\x0be\x0cf", r"a\x85b\u2028c\u2029d\x0be\x0cf"),
         ("a\tb", "a\tb"),
-        ("\x1b[32mGET / 304\x1b[0m", "\x1b[32mGET / 304\x1b[0m"),
+        ("\x1b[32mGET / 304\x1b[0m\x1b[8m", "GET / 304"),
+        ("a\u202eb\u200bc\xad", r"a\u202eb\u200bc\xad"),
         ("Größe", "Größe"),
     ],
-    ids=["line feed", "carriage return", "terminal title", "separators", "tab", "colour", "umlauts"],
+    ids=["line feed", "carriage return", "terminal title", "separators", "tab", "colour", "direction", "umlauts"],
 )
 def test_a_message_cannot_look_like_another_record(message, expected):
     assert formatted(message)[24:] == f"INFO     shop.orders {expected}"
 
 
-def test_no_line_of_an_exception_can_look_like_a_record():
-    text = formatted("failed", exc_info=failure("bad\n2026-11-23 13:10:31,123 INFO     shop forged\rx"))
-    head, *lines = text.splitlines()
+@pytest.mark.parametrize("before", ["", "\x1b[m", "\u200b", "\ufeff", "\u200f", "\u2066", "\u2060", "\xad", "\x1b[8m"])
+def test_no_line_of_an_exception_can_look_like_a_record(before):
+    text = formatted("failed", exc_info=failure(f"bad\n{before}2026-11-23 13:10:31,123 INFO     shop forged\rx"))
+    head, *lines = text.split("\n")
     assert head.endswith("failed")
-    assert lines[0] == "Traceback (most recent call last):"
-    assert lines[-2:] == ["ValueError: bad", "    2026-11-23 13:10:31,123 INFO     shop forged\\rx"]
-    assert not any(HEAD.match(line) for line in lines)
+    assert lines[0] == "    Traceback (most recent call last):"
+    assert lines[-2] == "    ValueError: bad"
+    assert lines[-1].endswith("2026-11-23 13:10:31,123 INFO     shop forged\\rx")
+    assert all(line.startswith("    ") and harmless(line) == line for line in lines)
+
+
+def test_the_colours_of_werkzeug_are_its_own_and_not_those_of_a_client():
+    template = '127.0.0.1 - - [23/Nov/2026 13:10:31] "%s" %s %s'
+    args = ("\x1b[33mGET /a\x1b[8m HTTP/1.1\x1b[0m", "404", "-")
+    shown = formatted(template, *args, name="werkzeug")
+    assert shown.endswith('"\x1b[33mGET /a\\x1b[8m HTTP/1.1\x1b[0m" 404 -')
+    assert formatted(template, *args).endswith('"GET /a HTTP/1.1" 404 -')
+
+
+def test_neither_the_name_of_a_logger_nor_a_request_id_can_start_a_line():
+    token = context.enter({"request_id": "r\n2026\x1b[8m"})
+    try:
+        assert formatted("paid", name="a\n2026\u202e")[24:] == "INFO     a\n    2026\\u202e [r\n    2026] paid"
+    finally:
+        context.leave(token)
 
 
 def test_the_stack_that_was_asked_for_follows_the_message():
     made = record("here")
     made.stack_info = "Stack (most recent call last):\n  File"
-    assert ConsoleFormatter().format(made).endswith("here\nStack (most recent call last):\n  File")
+    assert ConsoleFormatter().format(made).endswith("here\n    Stack (most recent call last):\n      File")
 
 
 def test_the_traceback_that_another_handler_made_is_used_and_none_is_left_behind():
@@ -86,7 +109,7 @@ def test_the_traceback_that_another_handler_made_is_used_and_none_is_left_behind
     ConsoleFormatter().format(made)
     assert made.exc_text is None
     made.exc_text = "made before"
-    assert ConsoleFormatter().format(made).endswith("failed\nmade before")
+    assert ConsoleFormatter().format(made).endswith("failed\n    made before")
 
 
 @pytest.mark.parametrize(
@@ -94,9 +117,10 @@ def test_the_traceback_that_another_handler_made_is_used_and_none_is_left_behind
     [
         ("%d orders", ("many",), "%d orders <arguments do not fit: TypeError>"),
         ("%s", (Hostile(),), "%s <arguments do not fit: RuntimeError>"),
+        ("%s", (Hostile(SystemExit),), "%s <arguments do not fit: SystemExit>"),
         (Hostile(), (), "<Hostile that cannot be shown: RuntimeError> <arguments do not fit: RuntimeError>"),
     ],
-    ids=["type", "str raises", "message raises"],
+    ids=["type", "str raises", "str exits", "message raises"],
 )
 def test_a_message_that_cannot_be_made_is_shown_by_its_template(message, args, expected):
     assert formatted(message, *args)[24:] == f"INFO     shop.orders {expected}"

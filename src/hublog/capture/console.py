@@ -2,7 +2,6 @@
 
 import io
 import logging
-import re
 import sys
 from collections.abc import Mapping
 from typing import Final, TextIO
@@ -16,23 +15,22 @@ from hublog.capture.redaction.given import redaction_of
 from hublog.capture.scrubber import Scrubber, scrubber_for
 from hublog.errors import SettingsError
 from hublog.settings import RedactionSettings
+from hublog.terminal import WERKZEUG, harmless_lines, of_werkzeug
 
-#: Control characters and line separators, except tab, line feed and the colours that Werkzeug's log has.
-_CONTROL: Final = re.compile(r"(?!\x1b\[[0-9;]*m)[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 #: A longer text that may hold secrets is shown by its ends of together ``MAX_SHOWN`` characters.
 MAX_WHOLE: Final = 65_536
 MAX_SHOWN: Final = 32_768
-_INDENT: Final = "    "
+_INDENT: Final = "\n    "
 
 
 class ConsoleFormatter(logging.Formatter):
     """Formats a record as ``2026-11-23 13:10:31,123 INFO     shop.orders [request id] message``.
 
-    No text of the application can look like a record of its own: further lines of a message are
-    indented, and so are lines of a traceback that begin with a digit, as a time does; control
-    characters are shown escaped. The request id is there inside a request only. Secrets are taken out
-    of message and traceback; of a text that is longer than ``MAX_WHOLE`` characters and may hold some,
-    the ends are shown.
+    No text of the application can look like a record of its own, hide what follows or move the cursor:
+    further lines of a message and all lines of a traceback are indented, and what a terminal obeys instead
+    of showing it is written out. Colours are left out but for those of Werkzeug's own log. The request id
+    is there inside a request only. Secrets are taken out of message and traceback; of a text that is longer
+    than ``MAX_WHOLE`` characters and may hold some, the ends are shown.
 
     Args:
         redaction: what is taken out, as settings or as a mapping of their fields; None for what the
@@ -70,11 +68,12 @@ class ConsoleFormatter(logging.Formatter):
         said: object = record.msg
         if isinstance(said, dict):
             record, message = _event(record, message, self._scrubber)
-        text = _escape(f"{head} {self._scrub(message)}").replace("\n", f"\n{_INDENT}")
+        show = of_werkzeug if record.name == WERKZEUG else harmless_lines
+        text = f"{harmless_lines(head)} {show(self._scrub(message))}"
         details = record.exc_text or (self.formatException(record.exc_info) if record.exc_info else "")
         for part in (details, self.formatStack(record.stack_info) if record.stack_info else ""):
             if part:
-                text = f"{text}\n{_no_record(_escape(self._scrub(part)))}"
+                text = f"{text}{_INDENT}{harmless_lines(self._scrub(part))}"
         return text
 
     def _scrub(self, text: str) -> str:
@@ -137,7 +136,7 @@ def _message(record: logging.LogRecord, scrubber: Scrubber) -> str:
         if not isinstance(record.args, Mapping) or has_own_message(record):
             return record.getMessage()
         return str(str(record.msg) % arguments(record.args, scrubber))
-    except Exception as error:  # noqa: BLE001  # a log call never raises
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # a log call never raises
         return f"{whole_text_of(record.msg)} {mark(f'arguments do not fit: {type(error).__name__}')}"
 
 
@@ -150,11 +149,3 @@ def _event(record: logging.LogRecord, message: str, scrubber: Scrubber) -> tuple
     added = {name: value for name, value in meant.record.__dict__.items() if name not in record.__dict__}
     items = [f"{name}={text_of(plain(value))}" for name, value in {**added, **meant.fields}.items()]
     return meant.record, " ".join([_message(meant.record, scrubber), *items])
-
-
-def _escape(text: str) -> str:
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
-
-
-def _no_record(text: str) -> str:
-    return re.sub(r"(?m)^(?=[0-9])", _INDENT, text)

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from hublog.capture import context, spans
 from hublog.capture.plain import MAX_KEY, clean, text_of
+from hublog.terminal import WERKZEUG, without_colours
 
 #: Under these a message that is a mapping has its text: structlog's name, then python-json-logger's.
 _TEXTS: Final = ("event", "message")
@@ -82,7 +83,7 @@ def read(record: logging.LogRecord) -> Meant | None:
             added = record.__dict__
             if "extra" in added or "server_time" in added or "color_message" in added:
                 return _from_added(record)
-            return None
+            return _from_werkzeug(record) if record.name == WERKZEUG else None
         return _from_mapping(record, message) if isinstance(message, dict) and not record.args else None
     except (Exception, SystemExit):  # noqa: BLE001  # a log call never raises; the record is read as it stands
         return None
@@ -136,6 +137,18 @@ def _from_added(record: logging.LogRecord) -> Meant | None:
         if name in attributes and record.name.startswith(logger):
             return Meant(_copy(record, without=(name,)), {})
     return None
+
+
+def _from_werkzeug(record: logging.LogRecord) -> Meant | None:
+    """Read a record of Werkzeug's log without the colours that it puts around the request line and its hints."""
+    args = record.args if isinstance(record.args, tuple) else ()
+    if not any(isinstance(text, str) and "\x1b" in text for text in (record.msg, *args)):
+        return None
+    copy = _copy(record)
+    copy.msg = without_colours(record.msg)
+    if args:
+        copy.args = tuple(without_colours(text) if type(text) is str else text for text in args)
+    return Meant(copy, {})
 
 
 def _copy(record: logging.LogRecord, *, without: Iterable[str] = ()) -> logging.LogRecord:

@@ -11,7 +11,8 @@ import orjson
 from hublog.local.conform import utc_text
 from hublog.local.extra import need_extra
 from hublog.local.kql import Result
-from hublog.local.paint import harmless, harmless_json, make_console
+from hublog.local.paint import make_console
+from hublog.terminal import harmless, harmless_json
 
 #: With more columns each row is printed as a list of what it has.
 _MAX_COLUMNS: Final = 12

@@ -1,36 +1,18 @@
 """A row as a person reads it in a terminal: one record, coloured by level, harmless."""
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, TextIO
+
+from hublog.terminal import harmless
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-#: Characters that a terminal obeys instead of showing them: C0 and C1 controls, marks that turn the
-#: direction of writing, separators of lines and of paragraphs, the invisible ones, lone surrogates.
-_HOSTILE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
-)
-#: Of these, what JSON text as orjson writes it can hold.
-_HOSTILE_BYTES = re.compile(
-    b"\x7f|\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8b-\x8f\xa8-\xae]|\xe2\x81[\xa0-\xaf]|\xef\xbb\xbf|\xef\xbf[\xb9-\xbb]"
-)
 _INDENT: Final = "    "
 _LEVEL_WIDTH: Final = 8
 #: Lowest level number and its style.
 _STYLES: Final = ((50, "bold white on red"), (40, "bold red"), (30, "yellow"), (20, "green"), (0, "dim"))
-
-
-def harmless(text: str) -> str:
-    r"""Return a text with what a terminal would obey written out, like ``\x1b``; also line breaks."""
-    return _HOSTILE.sub(_written_out, text)
-
-
-def harmless_json(line: bytes) -> bytes:
-    """Return a line of JSON with the same meaning that a terminal does not obey."""
-    return _HOSTILE_BYTES.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), line)
 
 
 def make_console(out: TextIO, *, width: int | None = None) -> "Console":
@@ -91,10 +73,3 @@ def _exception(row: Mapping[str, object]) -> str:
 def _style(level_number: object) -> str:
     number = level_number if isinstance(level_number, int) else 0
     return next((style for lowest, style in _STYLES if number >= lowest), "")
-
-
-def _written_out(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(found[0]) or (
-        f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
-    )

@@ -12,8 +12,9 @@ import orjson
 from hublog.capture.columns import TABLE
 from hublog.errors import LocalHubError
 from hublog.local.extra import need_extra
-from hublog.local.paint import harmless_json, make_console, painted
+from hublog.local.paint import make_console, painted
 from hublog.local.store import active_file, end_of_last_line, table_files
+from hublog.terminal import harmless_json
 
 Row: TypeAlias = dict[str, Any]  # JSON as it was stored
 Found: TypeAlias = tuple[bytes, Row]
