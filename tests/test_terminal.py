@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from hublog.terminal import harmless, harmless_json, harmless_lines, of_werkzeug, without_colours
 
-TEXTS = st.text(st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("\n\r\x1b\u202e\u200b[31m")))
+TEXTS = st.text(
+    st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("\n\r\x1b\u202e\u200b[31m"))
+)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,11 @@ def test_colours_are_left_out_and_what_remains_of_them_is_written_out():
             "\x1b[31m\x1b[1mWARNING: development\x1b[0m\n     * Running",
             "WARNING: development\n * Running",
         ),
-        ("\x1b[33mPress CTRL+C to quit\x1b[0m", "\x1b[33mPress CTRL+C to quit\x1b[0m", "Press CTRL+C to quit"),
+        (
+            "\x1b[33mPress CTRL+C to quit\x1b[0m",
+            "\x1b[33mPress CTRL+C to quit\x1b[0m",
+            "Press CTRL+C to quit",
+        ),
         ("GET /\x1b[8m", "GET /", "GET /\x1b[8m"),
     ],
     ids=["request", "colours of a client", "colours behind another quote", "banner", "hint", "not its own"],

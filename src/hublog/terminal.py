@@ -1,13 +1,14 @@
-"""What a terminal obeys instead of showing it, written out: one set for the console and for the local tools."""
+"""What a terminal obeys instead of showing it, written out: one set for console and local tools."""
 
 import re
 from typing import Final
 
 #: The logger whose messages are in colours that Werkzeug has given them.
 WERKZEUG: Final = "werkzeug"
-#: Characters that move the cursor, end a line, turn the direction of writing or are not seen: controls (C0 and
-#: C1) but for tab and line feed, formats (category Cf), separators of lines and paragraphs, fillers, selectors of variants beyond those
-#: of emoji, lone surrogates. Source: Unicode 16, general category and Default_Ignorable_Code_Point.
+#: Characters that move the cursor, end a line, turn the direction of writing or are not seen: controls (C0
+#: and C1) but for tab and line feed, formats (category Cf), separators of lines and paragraphs, fillers,
+#: selectors of variants beyond those of emoji, lone surrogates.
+#: Source: Unicode 16, general category and Default_Ignorable_Code_Point.
 _HOSTILE: Final = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2\u115f-\u1160\u17b4-\u17b5"
     "\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff"
@@ -43,7 +44,7 @@ def harmless_lines(text: str) -> str:
 
 
 def of_werkzeug(text: str) -> str:
-    """Return what ``harmless_lines`` does of a message of Werkzeug's log, in the colours that it has given it.
+    """Return what ``harmless_lines`` does of a message of Werkzeug's log, in the colours it has.
 
     What a client has put into the path has no part in them.
     """
@@ -55,7 +56,7 @@ def of_werkzeug(text: str) -> str:
 
 
 def without_colours(text: str) -> str:
-    """Return a message of Werkzeug's log without the colours that it has given it, and nothing else changed."""
+    """Return a message of Werkzeug's log without the colours it has given it, and nothing else changed."""
     found = _WERKZEUG.fullmatch(text) if "\x1b" in text else None
     return f"{found[1]}{found[3]}{found[4]}" if found else text
 

@@ -1,4 +1,4 @@
-"""Werkzeug colours its log for a terminal: the console keeps that, the hub and the file have the text alone."""
+"""Werkzeug colours its log for a terminal: the console keeps that, hub and file have the text alone."""
 
 import io
 import json
@@ -56,6 +56,8 @@ def test_neither_are_the_colours_of_its_hints(streams, hub):
     logging.getLogger("werkzeug").warning(f"{BOLD_RED}WARNING: for development\x1b[0m\n * Running on x")
     row = hub.row()
     assert row["message"] == row["message_template"] == "WARNING: for development\n * Running on x"
-    assert streams[1].stream.getvalue().endswith(
-        f"{BOLD_RED}WARNING: for development\x1b[0m\n     * Running on x\n"
+    assert (
+        streams[1]
+        .stream.getvalue()
+        .endswith(f"{BOLD_RED}WARNING: for development\x1b[0m\n     * Running on x\n")
     )

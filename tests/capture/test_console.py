@@ -65,15 +65,28 @@ def test_inside_a_request_its_id_stands_in_brackets():
         ("a\u202eb\u200bc\xad", r"a\u202eb\u200bc\xad"),
         ("Größe", "Größe"),
     ],
-    ids=["line feed", "carriage return", "terminal title", "separators", "tab", "colour", "direction", "umlauts"],
+    ids=[
+        "line feed",
+        "carriage return",
+        "terminal title",
+        "separators",
+        "tab",
+        "colour",
+        "direction",
+        "umlauts",
+    ],
 )
 def test_a_message_cannot_look_like_another_record(message, expected):
     assert formatted(message)[24:] == f"INFO     shop.orders {expected}"
 
 
-@pytest.mark.parametrize("before", ["", "\x1b[m", "\u200b", "\ufeff", "\u200f", "\u2066", "\u2060", "\xad", "\x1b[8m"])
+@pytest.mark.parametrize(
+    "before", ["", "\x1b[m", "\u200b", "\ufeff", "\u200f", "\u2066", "\u2060", "\xad", "\x1b[8m"]
+)
 def test_no_line_of_an_exception_can_look_like_a_record(before):
-    text = formatted("failed", exc_info=failure(f"bad\n{before}2026-11-23 13:10:31,123 INFO     shop forged\rx"))
+    text = formatted(
+        "failed", exc_info=failure(f"bad\n{before}2026-11-23 13:10:31,123 INFO     shop forged\rx")
+    )
     head, *lines = text.split("\n")
     assert head.endswith("failed")
     assert lines[0] == "    Traceback (most recent call last):"
@@ -93,7 +106,9 @@ def test_the_colours_of_werkzeug_are_its_own_and_not_those_of_a_client():
 def test_neither_the_name_of_a_logger_nor_a_request_id_can_start_a_line():
     token = context.enter({"request_id": "r\n2026\x1b[8m"})
     try:
-        assert formatted("paid", name="a\n2026\u202e")[24:] == "INFO     a\n    2026\\u202e [r\n    2026] paid"
+        assert (
+            formatted("paid", name="a\n2026\u202e")[24:] == "INFO     a\n    2026\\u202e [r\n    2026] paid"
+        )
     finally:
         context.leave(token)
 

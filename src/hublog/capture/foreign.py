@@ -140,7 +140,7 @@ def _from_added(record: logging.LogRecord) -> Meant | None:
 
 
 def _from_werkzeug(record: logging.LogRecord) -> Meant | None:
-    """Read a record of Werkzeug's log without the colours that it puts around the request line and its hints."""
+    """Read a record of Werkzeug's log without the colours that Werkzeug has given it."""
     args = record.args if isinstance(record.args, tuple) else ()
     if not any(isinstance(text, str) and "\x1b" in text for text in (record.msg, *args)):
         return None
