@@ -254,3 +254,23 @@ def test_what_is_invalid_is_not_prepared_so_that_it_is_told(monkeypatch, reports
     assert "batch_size" not in found
     setup_logging(eventhub_config=found, enable_eventhub_logging=False)
     assert ["EVENTHUB_LOG_BATCH_SIZE is 0" in text for _, text in reports()] == [True]
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [({"batch_size": 5}, "batch_size at its top"), ({"eventhub_logging": {"batchsize": 5}}, "batchsize")],
+    ids=["one level off", "misspelt"],
+)
+def test_what_has_no_effect_in_a_configuration_is_reported_by_each_function(config, named, reports):
+    for function in (prepare_eventhub_logging_config, lambda given: setup_logging({**given})):
+        before = len(reports())
+        function(config)
+        errors = [text for level, text in reports()[before:] if level == "ERROR"]
+        assert len(errors) == 1
+        assert named in errors[0]
+
+
+def test_what_is_invalid_in_the_environment_is_left_to_the_set_up_to_report(monkeypatch, reports):
+    monkeypatch.setenv("EVENTHUB_LOG_BATCH_SIZE", "0")
+    assert "batch_size" not in prepare_eventhub_logging_config()
+    assert reports() == []

@@ -1,4 +1,6 @@
 import builtins
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +112,38 @@ def test_a_file_that_says_nothing_about_logging_gives_the_defaults(text, tmp_pat
 
 def test_the_section_may_stand_at_the_top_of_the_file(tmp_path):
     assert read("level: ERROR\n", tmp_path).settings.level == 40
+
+
+@pytest.mark.parametrize(
+    ("content", "problems"),
+    [
+        ({"batch_size": 5}, ["has batch_size at its top, .* must be logging.eventhub_logging.batch_size."]),
+        (
+            {"batch_size": 5, "enabled": False},
+            [
+                "has batch_size at its top",
+                "has enabled at its top, .* must be logging.eventhub_logging.enabled",
+            ],
+        ),
+        ({"backup_count": 5, "database": {}}, ["must be logging.file_logging.backup_count."]),
+        ({"LOG_LEVEL": "DEBUG"}, ["has LOG_LEVEL at its top, .* must be logging.level."]),
+        ({"app": {"logging": {"level": "DEBUG"}}}, ["has logging below app; it must stand at the top."]),
+        ({"logging": {"batch_size": 5}}, ["logging.batch_size is not known; .* eventhub_logging.batch_size"]),
+        ({"level": 10, "batch_size": 5}, ["logging.batch_size is not known; .* eventhub_logging.batch_size"]),
+        ({"logging": {"logging": {"level": 10}}}, ["logging.logging is not known"]),
+        ({"eventhub_logging": {"eventhub_logging": {}}}, ["eventhub_logging.eventhub_logging is not known"]),
+        ({"name": "shop", "version": 1, "environment": "prod", "app": {"logging": True}}, []),
+    ],
+)
+def test_a_key_on_another_level_is_a_problem_that_says_where_it_belongs(content, problems, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    for document in (content, path):
+        reading = read_settings(environ={}, document=document)
+        assert len(reading.problems) == len(problems)
+        for problem, expected in zip(reading.problems, problems, strict=True):
+            assert re.search(expected, problem)
+        assert reading.settings in (Settings(), Settings(level=10))
 
 
 def test_a_cyclic_file_is_a_problem_and_no_endless_loop(tmp_path):

@@ -13,6 +13,7 @@ from hublog.configure.dict_config import level_text
 from hublog.configure.handlers import configure
 from hublog.configure.shapes import EventHubLoggingConfig, LoggingConfig
 from hublog.errors import SettingsError
+from hublog.reports import report
 from hublog.settings import EventHubSettings, Reading, read_settings
 
 #: A YAML file, or its content.
@@ -126,8 +127,9 @@ def prepare_eventhub_logging_config(config: Config | None = None) -> EventHubLog
     """Return the Event Hub settings of environment and ``config`` as plain data, to look at or to change.
 
     The result is good as ``eventhub_config``. Two things are left out: the connection string, a
-    secret, which ``setup_logging`` finds where this function found it; and what is invalid, so
-    that ``setup_logging`` still tells of it.
+    secret, which ``setup_logging`` finds where this function found it; and what is invalid: in the
+    environment, so that ``setup_logging`` still reports it, and in ``config``, which this function reports
+    in one error line on ``hublog.internal``.
 
     Args:
         config: path of a YAML file (extra ``yaml``), or its content.
@@ -137,6 +139,10 @@ def prepare_eventhub_logging_config(config: Config | None = None) -> EventHubLog
         TypeError: ``config`` is of a wrong type.
     """
     reading = read_settings(document=config)
+    elsewhere = read_settings().problems
+    problems = [problem for problem in reading.problems if problem not in elsewhere]
+    if problems:
+        report(logging.ERROR, f"Invalid settings, each has its default now: {' '.join(problems)}")
     found: dict[str, object] = {}
     for field in fields(EventHubSettings):
         value = getattr(reading.settings.eventhub, field.name)

@@ -17,6 +17,8 @@ from hublog.settings.values import NotAllowedError, shown
 Document: TypeAlias = str | os.PathLike[str] | Mapping[str, object]
 
 ROOT: Final = "logging"
+#: Sections whose keys are hardly anything else's.
+_DISTINCT: Final = ("file_logging", "eventhub_logging")
 _MISSING = "{0} needs PyYAML and expandvars: pip install 'hublog[yaml]'."
 #: All keys of the section ``logging``, and the keys of each section in it.
 KEYS: Final[dict[str, list[str]]] = {
@@ -125,6 +127,7 @@ def _section(content: Mapping[Any, object], label: str, problems: list[str]) -> 
         near = get_close_matches(ROOT, names, 1, cutoff=0.75)
         if near:
             problems.append(f"{label} has the key {shown(near[0])}; it must be {ROOT}.")
+        problems += _misplaced_keys(content, label)
         return {}
     section = content[ROOT]
     if section is None:
@@ -133,3 +136,23 @@ def _section(content: Mapping[Any, object], label: str, problems: list[str]) -> 
         problems.append(f"{ROOT} in {label} is {shown(section)}; it must be a mapping.")
         return {}
     return section
+
+
+def _misplaced_keys(content: Mapping[Any, object], label: str) -> list[str]:
+    """Return a sentence for each key that is ours and stands on another level than it must.
+
+    The content may be the configuration of a whole application, so only what can hardly be meant for
+    something else is looked at: names of settings, keys of files and hubs, and a section one level deeper.
+    """
+    places = {setting.name: setting.path for setting in SETTINGS}
+    places |= {setting.field: setting.path for setting in SETTINGS if setting.section in _DISTINCT}
+    sentences = [
+        f"{label} has {shown(key)} at its top, where it has no effect; it must be {ROOT}.{places[key]}."
+        for key in content
+        if key in places
+    ]
+    for key, value in content.items():
+        section = value.get(ROOT) if isinstance(value, Mapping) else None
+        if isinstance(section, Mapping) and set(section) & set(KEYS[""]):
+            sentences.append(f"{label} has {ROOT} below {shown(key)}; it must stand at the top.")
+    return sentences
