@@ -46,7 +46,8 @@ def test_a_handler_that_meets_a_record_twice_is_told_once(tmp_path, loggers, roo
         "console": CONSOLE,
     }
     config = dict_config(handlers, loggers, root)
-    assert ids(**{**GOOD, "LOGGING": config}) == ["W004"] * number
+    # Without request records, since most of these reach no hub.
+    assert ids(**{**GOOD, "LOGGING": config, "LOG_ACCESS_RECORDS": False}) == ["W004"] * number
 
 
 @pytest.mark.usefixtures("leaky_client")
@@ -252,3 +253,31 @@ def test_a_variable_of_uwsgi_goes_before_its_file(environ, tmp_path):
 def test_exit_hooks_are_not_missed_where_each_record_is_on_disk(tmp_path):
     (tmp_path / "uwsgi.ini").write_text("[uwsgi]\nskip-atexit = true\n")
     assert ids(**GOOD, BASE_DIR=tmp_path, EVENTHUB_LOG_SPOOL="always") == []
+
+
+# Request records, and settings that nothing follows.
+
+
+def test_a_handler_on_the_applications_logger_alone_is_found(environ):
+    loggers = {"tickets": {"handlers": ["hub"], "level": "INFO", "propagate": False}}
+    config = dict_config(
+        {"hub": HUB, "console": CONSOLE}, loggers, {"handlers": ["console"], "level": "INFO"}
+    )
+    messages = found(**{**GOOD, "LOGGING": config})
+    assert [message.id for message in messages] == ["hublog.W018"]
+    assert "only those of the logger 'tickets' do" in messages[0].msg
+    assert ids(**{**GOOD, "LOGGING": config, "LOG_ACCESS_RECORDS": False}) == []
+
+
+@pytest.mark.parametrize("name", ["hublog.request", "hublog"])
+def test_a_handler_on_the_logger_of_requests_is_enough(name):
+    loggers = {
+        "tickets": {"handlers": ["hub"], "propagate": False},
+        name: {"handlers": ["hub"], "propagate": False},
+    }
+    assert ids(**{**GOOD, "LOGGING": dict_config({"hub": HUB}, loggers)}) == []
+
+
+def test_a_setting_that_no_handler_follows_is_found():
+    assert ids(**{**GOOD, "FILE_LOG_LEVEL": "ERROR"}) == ["W017"]
+    assert ids(**{**GOOD, "FILE_LOG_LEVEL": "ERROR", "FILE_LOGGING_ENABLED": False}) == []

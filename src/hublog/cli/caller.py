@@ -4,12 +4,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from hublog.doctor import Result
 from hublog.doctor.places import log_files
 from hublog.settings import Reading, Settings, read_settings
 from hublog.surroundings import Lookup
+
+if TYPE_CHECKING:
+    from hublog.configure.attached import Attached
 
 OK: Final = 0
 FAILURE: Final = 1
@@ -39,6 +42,14 @@ class Caller:
     find_names: Callable[[], Mapping[str, object]] = dict
     find_results: Callable[[], Sequence[Result]] = tuple
     find_log_files: Callable[[Settings], Sequence[Path]] = log_files
+
+    def find_attached(self) -> "Sequence[Attached] | None":
+        """Return the handlers of the application's process; None where no application is loaded."""
+        if not self.framework:
+            return None
+        from hublog.configure.attached import attached  # noqa: PLC0415  # for two commands only
+
+        return attached()
 
     def tell(self, text: str) -> None:
         """Tell the operator something, in one line."""

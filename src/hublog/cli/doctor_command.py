@@ -28,6 +28,7 @@ def run_doctor(options: argparse.Namespace, caller: Caller) -> int:
         names=caller.find_names(),
         find_results=caller.find_results,
         find_log_files=caller.find_log_files,
+        find_attached=caller.find_attached,
         look_at_spool=_look_at_spool,
         is_sent=options.send,
     )

@@ -21,7 +21,12 @@ def run_settings(options: argparse.Namespace, caller: Caller) -> int:
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = ["  ".join([*(f"{row[n]:<{width}}" for n, width in enumerate(widths)), row[3]]) for row in rows]
-    for line in [*lines, *(override.text for override in reading.overrides), *reading.quoted_text]:
+    lines += [*(override.text for override in reading.overrides), *reading.quoted_text]
+    if caller.framework:
+        from hublog.configure.attached import contradictions  # noqa: PLC0415  # for this command only
+
+        lines += contradictions(reading)
+    for line in lines:
         caller.out.write(printable(f"{line}\n", caller.out))
     caller.out.flush()
     if reading.problems:

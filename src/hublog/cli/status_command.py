@@ -44,6 +44,7 @@ def run_status(
 def _look(options: argparse.Namespace, caller: Caller, pause: Callable[[float], None]) -> "Status":
     from hublog.cli.status_report import LogFile, Status  # noqa: PLC0415  # for this command only
     from hublog.cli.waiting import waiting_in  # noqa: PLC0415  # needs locks that not every system has
+    from hublog.configure.attached import contradictions  # noqa: PLC0415  # for this command only
     from hublog.pipeline import NOT_CONFIGURED  # noqa: PLC0415  # for this command only
 
     reading = caller.read(options.config)
@@ -58,17 +59,22 @@ def _look(options: argparse.Namespace, caller: Caller, pause: Callable[[float], 
                 waiting = waiting_in(root)
         except HublogError as error:
             trouble = str(error)
-    hub = settings.eventhub
+    hub, attached = settings.eventhub, caller.find_attached()
     told = [*reading.problems, *([trouble] if trouble else ()), *(waiting.problems if waiting else ())]
     if hub.enabled and not hub.is_configured:
         told.append(NOT_CONFIGURED)
     return Status(
         settings=settings,
         framework=caller.framework,
+        attached=attached,
         spool_dir=root,
         is_spooled=hub.enabled and hub.spool is not SpoolMode.MEMORY,
         waiting=waiting,
         log_files=tuple(LogFile.at(path) for path in caller.find_log_files(settings)),
-        overrides=(*(override.text for override in reading.overrides), *reading.quoted_text),
+        overrides=(
+            *(override.text for override in reading.overrides),
+            *reading.quoted_text,
+            *(contradictions(reading) if attached is not None else ()),
+        ),
         problems=tuple(told),
     )

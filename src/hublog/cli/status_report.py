@@ -1,10 +1,12 @@
 """What ``hublog status`` found, as lines for people and as plain data for programs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from hublog.configure.attached import CONSOLE, EVENT_HUB, FILE, Attached
 from hublog.doctor.target import target_of
 from hublog.doctor.words import destinations_text, target_text
 from hublog.settings import Settings
@@ -76,6 +78,7 @@ class Status:
     Attributes:
         settings: in force.
         framework: ``django``, ``flask`` or empty.
+        attached: the handlers of the application's process; None where no application is loaded.
         spool_dir: where records wait.
         is_spooled: whether records go to disk at all in this mode.
         waiting: what lies there; None if there is no such directory, or it cannot be read.
@@ -86,6 +89,7 @@ class Status:
 
     settings: Settings
     framework: str
+    attached: Sequence[Attached] | None
     spool_dir: Path
     is_spooled: bool
     waiting: "Waiting | None"
@@ -97,7 +101,7 @@ class Status:
 def as_text(status: Status) -> str:
     """Return the lines."""
     hub = status.settings.eventhub
-    lines = [_line("destinations", destinations_text(status.settings))]
+    lines = [_line("destinations", destinations_text(status.settings, status.attached))]
     if hub.enabled and hub.is_configured:
         lines.append(_line("event hub", target_text(target_of(hub))))
     elif hub.enabled:
@@ -120,10 +124,10 @@ def as_json(status: Status) -> dict[str, object]:
         "problems": list(status.problems),
         "overrides": list(status.overrides),
         "framework": status.framework or None,
-        "console": status.settings.log_to_stdout,
-        "file": status.settings.file.enabled,
+        "console": _is_on(status, CONSOLE, is_set=status.settings.log_to_stdout),
+        "file": _is_on(status, FILE, is_set=status.settings.file.enabled),
         "event_hub": {
-            "enabled": hub.enabled,
+            "enabled": hub.enabled and _is_on(status, EVENT_HUB, is_set=True),
             "host": target.host if target else None,
             "name": hub.eventhub_name,
             "packing": str(hub.packing),
@@ -141,6 +145,11 @@ def as_json(status: Status) -> dict[str, object]:
             for file in status.log_files
         ],
     }
+
+
+def _is_on(status: Status, kind: str, *, is_set: bool) -> bool:
+    """Whether records go to a destination: as attached, or as set where no application is loaded."""
+    return is_set if status.attached is None else any(each.kind == kind for each in status.attached)
 
 
 def _spool_lines(status: Status) -> list[str]:

@@ -4,7 +4,9 @@ import logging
 
 from django.apps import AppConfig
 
+import hublog.django
 from hublog.capture import threads
+from hublog.configure.late import apply_late
 from hublog.django import tasks
 from hublog.django.checks.registry import register_all
 from hublog.django.project import lookup, read_project
@@ -26,6 +28,8 @@ class HublogConfig(AppConfig):
             report(logging.ERROR, f"Invalid settings, each has its default now: {' '.join(reading.problems)}")
         for notice in reading.notices:
             report(logging.WARNING, notice)
+        for made in hublog.django.made:
+            apply_late(made, reading.settings, framework="django")
         use_lookup(lookup, framework="django")
         threads.follow(reading.settings)
         tasks.connect()

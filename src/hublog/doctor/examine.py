@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from hublog._version import __version__
+from hublog.capture.request import LOGGER_NAME as REQUESTS
+from hublog.configure.attached import EVENT_HUB, Attached, contradictions, reaches_event_hub
 from hublog.doctor.disk import LookAtSpool, look_at_files, look_at_spool
 from hublog.doctor.hub import look_at_hub
 from hublog.doctor.limits import Budget, TookTooLongError, within
@@ -29,6 +31,10 @@ _NOT_CONFIGURED: Final = (
     " EVENTHUB_LOGGING_ENABLED=false to say that it is meant so."
 )
 _HIDDEN: Final = "***"
+NO_REQUESTS: Final = f"request records, those of the logger {REQUESTS}, reach no EventHubHandler"
+REACH_REQUESTS: Final = f"Put the handler on the root logger, or on the logger {REQUESTS} too."
+
+FindAttached = Callable[[], Sequence[Attached] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +47,7 @@ class Patient:
         names: what the framework's configuration holds, by name.
         find_results: returns what the framework itself has found.
         find_log_files: returns the log files; by default the one of the settings.
+        find_attached: returns the handlers of the application's process; None where none is loaded.
         look_at_spool: tells what waits there.
         is_sent: whether to send one record.
         client_options: more keywords for the client, such as the certificates that it trusts.
@@ -52,6 +59,7 @@ class Patient:
     names: Mapping[str, object] = field(default_factory=dict)
     find_results: Callable[[], Sequence[Result]] = tuple
     find_log_files: Callable[[Settings], Sequence[Path]] = log_files
+    find_attached: FindAttached = lambda: None
     look_at_spool: LookAtSpool
     is_sent: bool = False
     client_options: Mapping[str, object] = field(default_factory=dict)
@@ -70,7 +78,7 @@ def _steps(patient: Patient) -> Iterator[Result]:
     yield _versions(patient.framework)
     yield from _settings(patient.reading)
     yield from _guarded("settings", _misspelt(patient))
-    yield _destinations(settings)
+    yield from _guarded("destinations", _destinations(patient))
     yield from _guarded("way", _way(patient, settings))
     yield from _guarded("disk", _places(patient, settings))
     yield from _guarded("server", _server(settings))
@@ -130,11 +138,21 @@ def _misspelt(patient: Patient) -> Iterator[Result]:
             yield warn("settings", f"{name} in {place} has no effect", f"{meant} is the name of a setting.")
 
 
-def _destinations(settings: Settings) -> Result:
-    text = destinations_text(settings)
-    if not has_destination(settings):
-        return warn("destinations", text, "Every record is lost: switch one of them on.")
-    return ok("destinations", text)
+def _destinations(patient: Patient) -> Iterator[Result]:
+    settings, attached = patient.reading.settings, patient.find_attached()
+    text = destinations_text(settings, attached)
+    if not has_destination(settings, attached):
+        yield warn("destinations", text, "Every record is lost: switch one of them on.")
+        return
+    yield ok("destinations", text)
+    if attached is None:
+        return
+    for sentence in contradictions(patient.reading):
+        yield warn("destinations", sentence, "Change the setting or the handler, so that both say the same.")
+    hub = settings.eventhub
+    has_hub = hub.enabled and hub.is_configured and any(each.kind == EVENT_HUB for each in attached)
+    if has_hub and settings.request.access_records and not reaches_event_hub(REQUESTS):
+        yield warn("destinations", NO_REQUESTS, REACH_REQUESTS)
 
 
 def _way(patient: Patient, settings: Settings) -> Iterator[Result]:

@@ -1,28 +1,55 @@
 """What is in force, in half a line each; without secrets."""
 
+from collections.abc import Iterator, Sequence
+
+from hublog.configure.attached import CONSOLE, EVENT_HUB, FILE, Attached
 from hublog.configure.dict_config import level_text
 from hublog.configure.handlers import file_name
 from hublog.doctor.target import Target
 from hublog.settings import Settings
 
 
-def destinations_text(settings: Settings) -> str:
-    """Return the three destinations with their levels."""
+def destinations_text(settings: Settings, attached: Sequence[Attached] | None = None) -> str:
+    """Return the three destinations with their levels.
+
+    Args:
+        settings: the effective ones.
+        attached: the handlers of the application's process; None where no application is loaded.
+    """
     file, hub = settings.file, settings.eventhub
-    path = settings.log_dir / file_name()
-    parts = (
-        f"console {level_text(settings.level)}" if settings.log_to_stdout else "console off",
-        f"file {level_text(file.level)} ({path})" if file.enabled else "file off",
-        f"Event Hub {level_text(hub.level)} (packing {hub.packing}, spool {hub.spool})"
-        if hub.enabled
-        else "Event Hub off",
-    )
-    return ", ".join(parts)
+    if attached is None:
+        path = settings.log_dir / file_name()
+        parts = [
+            f"console {level_text(settings.level)}" if settings.log_to_stdout else "console off",
+            f"file {level_text(file.level)} ({path})" if file.enabled else "file off",
+        ]
+        has_hub, level, where = hub.enabled, hub.level, ""
+    else:
+        parts = [", ".join(_parts_of(attached, kind)) or f"{kind} off" for kind in (CONSOLE, FILE)]
+        hubs = [each for each in attached if each.kind == EVENT_HUB]
+        has_hub = hub.enabled and bool(hubs)
+        level = min((each.level or hub.level for each in hubs), default=hub.level)
+        where = "" if any(not each.logger for each in hubs) else _on(hubs)
+    way = f"Event Hub {level_text(level)}{where} (packing {hub.packing}, spool {hub.spool})"
+    return ", ".join([*parts, way if has_hub else "Event Hub off"])
 
 
-def has_destination(settings: Settings) -> bool:
+def _parts_of(attached: Sequence[Attached], kind: str) -> Iterator[str]:
+    for each in attached:
+        if each.kind == kind:
+            path = f" ({each.path})" if each.path else ""
+            yield f"{kind} {level_text(each.level)}{_on([each]) if each.logger else ''}{path}"
+
+
+def _on(attached: Sequence[Attached]) -> str:
+    return f" on {', '.join(sorted({each.logger for each in attached}))}" if attached else ""
+
+
+def has_destination(settings: Settings, attached: Sequence[Attached] | None = None) -> bool:
     """Whether records go anywhere."""
-    return settings.log_to_stdout or settings.file.enabled or settings.eventhub.enabled
+    if attached is None:
+        return settings.log_to_stdout or settings.file.enabled or settings.eventhub.enabled
+    return any(each.kind != EVENT_HUB or settings.eventhub.enabled for each in attached)
 
 
 def target_text(target: Target) -> str:

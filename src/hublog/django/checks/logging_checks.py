@@ -8,6 +8,8 @@ from typing import Final
 from django.conf import settings
 from django.core.checks import CheckMessage
 
+from hublog.capture.request import LOGGER_NAME as REQUESTS
+from hublog.configure.attached import contradictions
 from hublog.django.checks.table import message
 from hublog.django.logging_dict import LoggerEntry, LoggingDict, is_hub, read_logging
 from hublog.django.project import read_project
@@ -24,6 +26,28 @@ def find_missing_handler() -> Iterator[CheckMessage]:
     hub = read_project().settings.eventhub
     if hub.enabled and hub.is_configured and not any(read_logging().of_class(EventHubHandler)):
         yield message("W003")
+
+
+def find_unreached_requests() -> Iterator[CheckMessage]:
+    """Find a handler on loggers of the application alone, which no request record meets."""
+    reading, found = read_project(), read_logging()
+    hub = reading.settings.eventhub
+    if not (hub.enabled and hub.is_configured and reading.settings.request.access_records):
+        return
+    places = [entry for entry in found.loggers.values() if _has_hub(found, entry)]
+    if places and not any(_has_hub(found, entry) for entry in found.lineage(REQUESTS)):
+        shown = ", ".join(sorted(entry.shown for entry in places)[:_SHOWN_MAX])
+        yield message("W018", f"Records of {REQUESTS} reach no EventHubHandler, only those of {shown} do.")
+
+
+def _has_hub(found: LoggingDict, entry: LoggerEntry) -> bool:
+    return any(name in found.handlers and is_hub(found.class_of(name)) for name in entry.handlers)
+
+
+def find_contradictions() -> Iterator[CheckMessage]:
+    """Find settings that the handlers of this process do not follow."""
+    for sentence in contradictions(read_project()):
+        yield message("W017", sentence)
 
 
 def find_handlers_met_twice() -> Iterator[CheckMessage]:

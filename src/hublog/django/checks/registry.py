@@ -46,6 +46,8 @@ CHECKS: Final[tuple[tuple[Check, tuple[str, ...]], ...]] = tuple(
         (project_checks.find_open_secrets, (Tags.security,)),
         (project_checks.find_secrets_in_settings, (Tags.security,)),
         (logging_checks.find_missing_handler, ()),
+        (logging_checks.find_unreached_requests, ()),
+        (logging_checks.find_contradictions, ()),
         (logging_checks.find_handlers_met_twice, ()),
         (logging_checks.find_silenced_loggers, ()),
         (logging_checks.find_hiding_root, ()),

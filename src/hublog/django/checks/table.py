@@ -131,6 +131,16 @@ TABLE: Final = (
         "Change what the message names in `uwsgi.ini` or in the environment.",
     ),
     Row(
+        "W017",
+        "A setting names a destination or a level, and the handlers that are attached do not follow it.",
+        "Change the setting or `LOGGING`, so that both say the same.",
+    ),
+    Row(
+        "W018",
+        "Request records, those of the logger `hublog.request`, reach no `EventHubHandler`.",
+        "Put the handler on the root logger, or on the logger `hublog.request` too.",
+    ),
+    Row(
         "I001",
         "A plain rotating file handler: with more than one worker lines are lost.",
         "Use the file of `hublog.django.logging_config`, or silence this check where one process serves.",

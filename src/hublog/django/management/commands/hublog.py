@@ -18,7 +18,8 @@ from hublog.settings import Reading, Settings, read_settings
 
 #: These are steps of the doctor in any case.
 _STEPS: Final = frozenset(
-    f"hublog.{number}" for number in ("E001", "E002", "E003", "W008", "W009", "W010", "W011", "W012", "I002")
+    f"hublog.{number}"
+    for number in ["E001", "E002", "E003", "W008", "W009", "W010", "W011", "W012", "W017", "W018", "I002"]
 )
 
 
