@@ -16,7 +16,7 @@ from hublog.configure import setup_logging
 
 setup_logging()
 names = [handler.name for handler in logging.getLogger().handlers]
-modules = [name for name in ("azure", "flask", "django", "concurrent_log_handler") if name in sys.modules]
+modules = [name for name in ("azure", "flask", "django", "hublog.configure.file_log") if name in sys.modules]
 logging.getLogger("shop").debug("a debug record")
 logging.getLogger("shop").info("an info record")
 print(json.dumps({"handlers": names, "modules": modules}), file=sys.stderr)
@@ -64,7 +64,7 @@ def test_each_destination_is_switched_by_its_variable_alone(wanted, tmp_path):
     if file:
         lines = (tmp_path / "logs" / "application.log").read_text().splitlines()
         assert {"a debug record", "an info record"} <= {json.loads(line)["message"] for line in lines}
-    assert ("concurrent_log_handler" in found["modules"]) is file
+    assert ("hublog.configure.file_log" in found["modules"]) is file
     if not hub:
         assert "azure" not in found["modules"]
     assert not {"flask", "django"} & set(found["modules"])
@@ -106,4 +106,4 @@ def test_an_empty_variable_is_not_set(tmp_path):
 def test_importing_the_package_loads_neither_framework_nor_azure(tmp_path):
     code = "import sys, hublog, hublog.configure, hublog.settings; print(*sys.modules)"
     loaded = set(run(tmp_path, code).stdout.split())
-    assert not {"azure", "flask", "django", "yaml", "expandvars", "concurrent_log_handler"} & loaded
+    assert not {"azure", "flask", "django", "yaml", "expandvars", "hublog.configure.file_log"} & loaded

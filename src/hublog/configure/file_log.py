@@ -1,30 +1,35 @@
-"""The log file: rotated, archived as gzip, safe for several processes; trouble with it is told once."""
+"""The log file as a destination: archived as gzip, safe for several processes; trouble is reported once."""
 
+import contextlib
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
-from concurrent_log_handler import ConcurrentRotatingFileHandler
+from hublog.configure.archives import kind_of
+from hublog.configure.rotating_file import RotatingFile, gone, make_directory
+from hublog.reports import LOGGER_NAME, report
 
-from hublog.reports import report
-
-DIRECTORY_MODE: Final = 0o750
-FILE_MODE: Final = 0o640
-#: A file that works and fails in turn is told of at most once in this time.
+#: Trouble of a file is reported at most once in this time.
 REPORT_INTERVAL_S: Final = 60.0
+#: A file that cannot be opened is tried with each of the first records, then once in this time.
+_FREE_TRIES: Final = 10
+_RETRY_S: Final = 1.0
+#: What keeps the file from being archived is reported once in this time.
+_REPEAT_S: Final = 3_600.0
+#: The end of a process waits this long for an archive that is being compressed; the next one finishes it.
+_CLOSE_WAIT_S: Final = 2.0
 
 
-class FileLogHandler(ConcurrentRotatingFileHandler):
-    """Appends to a file under a lock that all processes share, and archives it as ``<name>.1.gz`` ....
+class FileLogHandler(logging.FileHandler):
+    """Appends each record to a file by one write, and archives the file as ``<name>.1.gz`` ....
 
-    The lock is the file ``.__<stem>.lock`` beside it, held for one record or one archiving; the system
-    frees it when its process dies. A forked child takes its own. There is no thread and no exit hook.
-    A missing directory is made (mode 0750, new files 0640). While nothing can be written the
-    handler tries again with each record, says so once on ``hublog.internal`` and raises nothing.
+    No log call waits for another process, and nothing is raised, also not by this constructor. A missing
+    directory is made (mode 0750, new files 0640; an archived file hands on owner, group and mode). A link,
+    a named pipe or a directory in place of a file is refused. While nothing can be written, records are
+    counted, and one warning on ``hublog.internal`` names the cause. Archives above 64 KiB are compressed in
+    a thread.
 
     Args:
         filename: path of the file; all processes that share it need the same values of the other two.
@@ -41,39 +46,64 @@ class FileLogHandler(ConcurrentRotatingFileHandler):
         backup_count: int = 10,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(
-            os.fspath(filename),
-            maxBytes=max_bytes,
-            # Zero would make the library empty the full file.
-            backupCount=max(backup_count, 1),
-            encoding="utf-8",
-            use_gzip=True,
-            chmod=FILE_MODE,
-            unicode_error_policy="replace",
-        )
+        # Not the one of FileHandler, which needs a working directory; the class is for those who look for it.
+        logging.Handler.__init__(self)
+        self.stream = None  # nobody writes past us
+        self.mode, self.encoding, self.errors, self.delay = "a", "utf-8", "backslashreplace", True
         self._now = now
+        self._doubts: list[str] = []
+        self._doubts_told: dict[str, float] = {}
+        self._file = RotatingFile(
+            _absolute(os.fsdecode(filename)),
+            max_bytes=max_bytes,
+            # Zero would throw the full file away.
+            backup_count=max(backup_count, 1),
+            report=self._doubts.append,
+            now=now,
+        )
         self._told_mono: float | None = None
-        self._is_failing = False
-        self._may_retry = True
+        self._failures = 0
+        self._retry_mono = 0.0
+        #: Records that are not in the file, since it could not be written.
+        self.lost_total = 0
+        self._lost_told = 0
         #: Read by ``reports``: a report goes elsewhere while this file cannot take it.
         self.hublog_skips_reports = False
 
+    @property
+    def baseFilename(self) -> str:  # type: ignore[override]  # noqa: N802  # the name is logging's
+        """The path of the file."""
+        return self._file.path
+
+    @property
+    def lockFilename(self) -> str:  # noqa: N802  # one name for it, whichever version of the file is asked
+        """The path of the lock file."""
+        return self._file.lock_path
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the file is open."""
+        return self._file.is_open
+
     def check(self, *, is_told: bool = False) -> bool:
-        """Tell now, not at the first record, if the file cannot be written; it is not made by this.
+        """Report now, not at the first record, if the file cannot be written; it is not made by this.
 
         Args:
-            is_told: trouble with this directory has been told already, so stay silent.
+            is_told: trouble with this directory has been reported already, so stay silent.
 
         Returns:
             Whether the file can be written.
         """
-        path = Path(self.baseFilename)
         try:
-            _make_directory(path.parent)
-            target = path if path.exists() else path.parent
-            if not os.access(target, os.W_OK):
+            path = _checked(self.baseFilename)
+            folder = os.path.dirname(path)  # noqa: PTH120  # as in the rest of the handler
+            make_directory(folder)
+            kind = kind_of(path)
+            if kind:
+                raise OSError(0, f"{os.path.basename(path)} is {kind}, not a file")  # noqa: PTH119, TRY301
+            if not os.access(path if os.path.exists(path) else folder, os.W_OK):  # noqa: PTH110
                 raise PermissionError(0, "no right to write")
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self.hublog_skips_reports = is_told
             self._fail(error)
             return False
@@ -81,41 +111,119 @@ class FileLogHandler(ConcurrentRotatingFileHandler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record; a directory that has gone is made again."""
-        self._is_failing = False
-        self._may_retry = True
-        super().emit(record)
-        if not self._is_failing:
-            self.hublog_skips_reports = False
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the name is logging's
-        """Try once more if the directory was missing, else tell the operator; called in ``except``."""
-        error = sys.exception()
-        if isinstance(error, FileNotFoundError) and self._may_retry:
-            self._may_retry = False
-            try:
-                _make_directory(Path(self.baseFilename).parent)
-            except OSError as reason:
-                self._fail(reason)
-            else:
-                super().emit(record)
+        if self._failures >= _FREE_TRIES and self._now() < self._retry_mono:
+            self._lose(record)
             return
-        self._fail(error)
+        try:
+            line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
+        except Exception as error:  # noqa: BLE001  # a log call never raises, and shows no record
+            self._lose(record)
+            if not isinstance(error, RecursionError):  # a report would raise it again
+                self._report(f"A record is not in the log file: its formatter raised {type(error).__name__}.")
+            return
+        try:
+            with self.lock or contextlib.nullcontext():
+                self.lost_total -= self._file.append(line)
+        except Exception as error:  # noqa: BLE001  # as above
+            self._lose(record)
+            if not isinstance(error, RecursionError):
+                self._fail(error)
+        else:
+            if self._failures:
+                self._failures = 0
+                self.hublog_skips_reports = False
+            if self.lost_total > self._lost_told:
+                self._report_lost()
+        if self._doubts:
+            self._report_doubts()
 
-    def _fail(self, error: BaseException | None) -> None:
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Pass a record on unless a filter refuses it; it is formatted before the threads' lock is taken."""
+        found: object = self.filter(record)
+        if found:
+            self.emit(found if isinstance(found, logging.LogRecord) else record)
+        return bool(found)
+
+    def flush(self) -> None:
+        """Report how many records are not in the file, if any; each record is written at once."""
+        if self.lost_total > self._lost_told:
+            self._told_mono = None
+            self._report_lost()
+
+    def close(self) -> None:
+        """Close the file; at the end of a process wait for the archive that it compresses, 2 s at most."""
+        self.acquire()
+        try:
+            self._file.close()
+        finally:
+            self.release()
+        if not _holds_logging_lock():
+            self._file.wait(_CLOSE_WAIT_S)
+        logging.Handler.close(self)
+
+    def _fail(self, error: BaseException) -> None:
         is_new = not self.hublog_skips_reports
-        self._is_failing = self.hublog_skips_reports = True
-        now = self._now()
-        if is_new and (self._told_mono is None or now - self._told_mono >= REPORT_INTERVAL_S):
-            self._told_mono = now
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            report(
-                logging.WARNING,
-                f"The log file {self.baseFilename} cannot be written ({reason}), everything else goes on;"
-                " make its directory writable, change LOG_DIR or set FILE_LOGGING_ENABLED=false.",
+        self.hublog_skips_reports = True
+        self._failures += 1
+        self._retry_mono = self._now() + _RETRY_S
+        if is_new:
+            self._report(
+                f"The log file {self.baseFilename} cannot be written ({_reason(error)}), everything else goes"
+                " on; make its directory writable, change LOG_DIR or set FILE_LOGGING_ENABLED=false."
             )
-            # The report came by here too, in the middle of a failing record.
-            self._is_failing = True
+
+    def _lose(self, record: logging.LogRecord) -> None:
+        """Count a record that is not in the file; our own reports are elsewhere."""
+        if record.name != LOGGER_NAME:
+            self.lost_total += 1
+
+    def _report_lost(self) -> None:
+        lost = self.lost_total
+        new = lost - self._lost_told
+        text = f"The log file {self.baseFilename} lacks {new:,} records: it could not be written."
+        if self._report(text):
+            self._lost_told = lost
+
+    def _report_doubts(self) -> None:
+        doubts, self._doubts[:] = list(self._doubts), []
+        for text in doubts:
+            told = self._doubts_told.get(text)
+            if told is None or self._now() - told >= _REPEAT_S:
+                self._doubts_told[text] = self._now()
+                report(logging.WARNING, text)
+
+    def _report(self, text: str) -> bool:
+        """Report something, unless the last report was just now."""
+        now = self._now()
+        is_due = self._told_mono is None or now - self._told_mono >= REPORT_INTERVAL_S
+        if is_due:
+            self._told_mono = now
+            report(logging.WARNING, text)
+        return is_due
 
 
-def _make_directory(path: Path) -> None:
-    path.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
+def _absolute(path: str) -> str:
+    """Return the whole path; as it is where the working directory was removed."""
+    try:
+        return os.path.abspath(path)  # noqa: PTH100  # not resolve: a link is a name of its own
+    except (OSError, ValueError):
+        return path
+
+
+def _checked(path: str) -> str:
+    try:
+        return os.path.abspath(path)  # noqa: PTH100
+    except FileNotFoundError as error:
+        raise gone(error) from None
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "no memory is left"
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def _holds_logging_lock() -> bool:
+    """Whether this thread holds the lock that every thread may need: in ``dictConfig``, at least."""
+    owned = getattr(getattr(logging, "_lock", None), "_is_owned", None)
+    return bool(owned()) if owned is not None else True

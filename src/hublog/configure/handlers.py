@@ -25,6 +25,9 @@ NAMES: Final = frozenset({CONSOLE, FILE, EVENT_HUB, NOTHING})
 #: Loggers of the Azure packages; they tell at INFO about each connection and each HTTP request.
 CHATTY: Final = ("azure", "msal")
 
+#: Level and text of what is reported once the handlers are in place.
+_Trouble = tuple[int, str]
+
 _CONNECTION: Final = "EVENTHUB_NAMESPACE_CONNECTION_STRING"
 
 
@@ -93,7 +96,8 @@ def configure(
     with _Installed.lock:
         if plan == _Installed.plan and all(handler in at.handlers for at, handler in _Installed.handlers):
             return root
-        troubles = [f"Invalid settings, each has its default now: {' '.join(problems)}"] if problems else []
+        invalid = f"Invalid settings, each has its default now: {' '.join(problems)}"
+        troubles: list[_Trouble] = [(logging.ERROR, invalid)] if problems else []
         made = list(_make(plan, troubles))
         _replace(root, made)
         _Installed.plan, _Installed.handlers = plan, tuple((at, handler) for at, _, handler in made)
@@ -142,29 +146,46 @@ def file_name(worker: str = "") -> str:
     return f"application-{worker}.log" if worker else "application.log"
 
 
-def _make(plan: _Plan, troubles: list[str]) -> Iterable[tuple[logging.Logger, str, logging.Handler]]:
+def _make(plan: _Plan, troubles: list[_Trouble]) -> Iterable[tuple[logging.Logger, str, logging.Handler]]:
     """Make the handlers with the logger that each belongs on and the name it gets there."""
     settings, root = plan.settings, logging.getLogger()
     if settings.log_to_stdout:
         console = ConsoleHandler(settings.level)
         console.setFormatter(ConsoleFormatter(settings.redaction))
         yield root, CONSOLE, console
-    if settings.file.enabled:
-        own = _make_file(plan, "")
-        if plan.workers:
-            own.addFilter(lambda record: record.name.partition(".")[0] not in plan.workers)
-        yield root, FILE, own
-        for worker in plan.workers:
-            yield logging.getLogger(worker), f"{FILE}_{worker}", _make_file(plan, worker)
+    files = list(_make_files(plan, troubles))
+    yield from files
     event_hub = _make_event_hub(plan, troubles)
     if event_hub is not None:
         yield root, EVENT_HUB, event_hub
-    if not (settings.log_to_stdout or settings.file.enabled or event_hub):
+    if not (settings.log_to_stdout or files or event_hub):
         yield root, NOTHING, NoDestination()
 
 
+def _make_files(plan: _Plan, troubles: list[_Trouble]) -> list[tuple[logging.Logger, str, logging.Handler]]:
+    """Make the log file and those of the workers; none if one of them cannot be made."""
+    if not plan.settings.file.enabled:
+        return []
+    try:
+        own = _make_file(plan, "")
+        if plan.workers:
+            own.addFilter(lambda record: record.name.partition(".")[0] not in plan.workers)
+        made = [(logging.getLogger(), FILE, own)]
+        for worker in plan.workers:
+            made.append((logging.getLogger(worker), f"{FILE}_{worker}", _make_file(plan, worker)))  # noqa: PERF401  # each may raise
+    except Exception as error:  # noqa: BLE001  # the application starts, whatever is wrong with the file
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        text = (
+            f"The log file cannot be made ({reason}), everything else goes on; change LOG_DIR or set"
+            " FILE_LOGGING_ENABLED=false."
+        )
+        troubles.append((logging.WARNING, text))
+        return []
+    return made
+
+
 def _make_file(plan: _Plan, worker: str) -> logging.Handler:
-    from hublog.configure.file_log import FileLogHandler  # noqa: PLC0415  # 80 ms that only a file is worth
+    from hublog.configure.file_log import FileLogHandler  # noqa: PLC0415  # needed only for a file
 
     file = plan.settings.file
     handler = FileLogHandler(
@@ -177,7 +198,7 @@ def _make_file(plan: _Plan, worker: str) -> logging.Handler:
     return handler
 
 
-def _make_event_hub(plan: _Plan, troubles: list[str]) -> logging.Handler | None:
+def _make_event_hub(plan: _Plan, troubles: list[_Trouble]) -> logging.Handler | None:
     event_hub: EventHubSettings = plan.settings.eventhub
     if not (event_hub.enabled and event_hub.is_configured) and not surroundings.is_hub_replaced:
         return None
@@ -186,7 +207,8 @@ def _make_event_hub(plan: _Plan, troubles: list[str]) -> logging.Handler | None:
 
         return EventHubHandler(event_hub.level, settings=plan.settings, framework=plan.framework)
     except Exception as error:  # noqa: BLE001  # the application starts, whatever is wrong with the Event Hub
-        troubles.append(f"The Event Hub is not used: {type(error).__name__}. Console and file go on.")
+        text = f"The Event Hub is not used: {type(error).__name__}. Console and file go on."
+        troubles.append((logging.ERROR, text))
         return None
 
 
@@ -205,10 +227,10 @@ def _replace(root: logging.Logger, made: Sequence[tuple[logging.Logger, str, log
 
 
 def _tell(
-    plan: _Plan, made: Sequence[tuple[logging.Logger, str, logging.Handler]], troubles: Sequence[str]
+    plan: _Plan, made: Sequence[tuple[logging.Logger, str, logging.Handler]], troubles: Sequence[_Trouble]
 ) -> None:
-    for trouble in troubles:
-        report(logging.ERROR, trouble)
+    for level, text in troubles:
+        report(level, text)
     for notice in plan.notices:
         report(logging.WARNING, notice)
     is_told = False

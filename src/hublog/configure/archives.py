@@ -1,0 +1,466 @@
+"""The archives of a log file: ``<name>.1`` is the newest; it is compressed once nobody writes it any more."""
+
+import contextlib
+import errno
+import os
+import re
+import stat
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is archived there, see ``NO_LOCKS``
+    fcntl = None  # type: ignore[assignment]
+
+_CHUNK_BYTES: Final = 1 << 18
+#: Compression level of zlib: 9 takes three times as long and saves 2 %.
+_LEVEL: Final = 6
+_GZIP_WBITS: Final = 31
+#: A file that a process still has open, and that nobody has written for so long, is archived all the same:
+#: that process looks for a newer file before it writes, so it only loses a line if it stands still
+#: for this long between the look and the write. A server's parent process never logs again.
+QUIET_S: Final = 60.0
+#: A thread that compresses waits so long for other processes, 5 s together; no log call waits for it.
+_THREAD_TRIES: Final = 500
+_THREAD_PAUSE_S: Final = 0.01
+#: Errors of ``flock`` that mean: another process holds the lock. All others mean that there are no locks.
+_HELD: Final = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EINTR})
+_NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
+_BINARY: Final = getattr(os, "O_BINARY", 0)
+_COMMON: Final = (
+    _NO_LINK
+    | _BINARY
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+)
+
+#: Descriptors that hold a lock; a forked child closes its copies, or the lock would last as long as it does.
+_locked: Final[set[int]] = set()
+
+
+class NoLocksError(OSError):
+    """The file system has no file locks."""
+
+
+def open_safely(path: str, flags: int, mode: int = 0o600) -> int:
+    """Open a file, no link and nothing that waits, and return the descriptor.
+
+    Raises:
+        OSError: it cannot be opened, or it is no file; ``strerror`` says so in words.
+    """
+    try:
+        descriptor = os.open(path, flags | _COMMON, mode)
+    except OSError as error:
+        kind = kind_of(path)
+        if kind and error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR, errno.EACCES):
+            raise OSError(error.errno, f"{os.path.basename(path)} is {kind}, not a file") from None  # noqa: PTH119  # as below, no Path on the way of a record
+        raise
+    found = os.fstat(descriptor).st_mode
+    if not (stat.S_ISREG(found) or stat.S_ISCHR(found)):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, f"{os.path.basename(path)} is {_word(found)}, not a file")  # noqa: PTH119
+    return descriptor
+
+
+def kind_of(path: str) -> str:
+    """Return what stands at a path in words; empty if a file, a character device or nothing does."""
+    try:
+        return _word(os.lstat(path).st_mode)
+    except OSError:
+        return ""
+
+
+def _word(mode: int) -> str:
+    words = (
+        (stat.S_ISLNK, "a symbolic link"),
+        (stat.S_ISFIFO, "a named pipe (FIFO)"),
+        (stat.S_ISDIR, "a directory"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISBLK, "a block device"),
+    )
+    return next((word for is_it, word in words if is_it(mode)), "")
+
+
+def give_owner(descriptor: int, like: os.stat_result) -> None:
+    """Give a file that was just made the owner, group and mode of another, as far as the process may."""
+    for uid, gid in ((like.st_uid, -1), (-1, like.st_gid)):
+        with contextlib.suppress(OSError, AttributeError):  # only root may give files to others
+            os.fchown(descriptor, uid, gid)
+    with contextlib.suppress(OSError, AttributeError):
+        os.fchmod(descriptor, stat.S_IMODE(like.st_mode) & 0o666)
+
+
+def same_file(one: os.stat_result, other: os.stat_result) -> bool:
+    """Whether two are one file."""
+    return (one.st_ino, one.st_dev) == (other.st_ino, other.st_dev)
+
+
+def try_lock(descriptor: int, *, shared: bool = False) -> bool:
+    """Take a lock of an open file without a wait; the system frees it with the process.
+
+    Returns:
+        Whether it was taken; False if another process holds it.
+
+    Raises:
+        NoLocksError: the file system has none.
+    """
+    if fcntl is None:
+        raise NoLocksError(errno.ENOLCK, "this system has no file locks")
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _HELD:
+            return False
+        raise NoLocksError(error.errno, "its file system has no file locks") from None
+    return True
+
+
+@contextlib.contextmanager
+def locked(
+    path: str, like: os.stat_result | None, *, tries: int = 1, pause_s: float = 0.004
+) -> Iterator[bool]:
+    """Hold the exclusive lock of a lock file in the context, which gets whether it was taken.
+
+    Args:
+        path: of the lock file; made if it is missing.
+        like: whose owner and mode a new lock file gets.
+        tries: how often to try.
+        pause_s: between two tries.
+
+    Raises:
+        OSError: it cannot be opened, or the file system has no locks (``NoLocksError``).
+    """
+    descriptor = _open_lock(path, like)
+    _locked.add(descriptor)
+    is_taken = False
+    try:
+        for left in reversed(range(tries)):
+            is_taken = try_lock(descriptor)
+            if is_taken or not left:
+                break
+            time.sleep(pause_s)
+        yield is_taken
+    finally:
+        _locked.discard(descriptor)
+        if is_taken:
+            with contextlib.suppress(OSError):
+                # Not by closing alone: a child that was just forked has the same open file.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+
+def _open_lock(path: str, like: os.stat_result | None) -> int:
+    try:
+        return open_safely(path, os.O_RDWR)
+    except FileNotFoundError:
+        pass
+    except PermissionError:
+        return open_safely(path, os.O_RDONLY)  # enough for a lock
+    try:
+        descriptor = open_safely(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    except FileExistsError:
+        return open_safely(path, os.O_RDWR)
+    if like is not None:
+        give_owner(descriptor, like)
+    return descriptor
+
+
+def holder_of(path: str) -> str:
+    """Return who holds the lock of a file, in words: by ``/proc/locks``, where there is one."""
+    try:
+        inode = os.stat(path).st_ino  # noqa: PTH116
+        with open("/proc/locks", encoding="ascii", errors="replace") as lines:  # noqa: PTH123
+            for line in lines:
+                # 1: FLOCK  ADVISORY  WRITE 4711 fe:00:12345 0 EOF
+                _, kind, _, _, process, place, *_ = line.split()
+                if kind == "FLOCK" and place.endswith(f":{inode}") and int(process) > 0:
+                    return f"process {process}"
+    except (OSError, ValueError):
+        pass
+    return "another process"
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """One archive.
+
+    Attributes:
+        path: of the file.
+        number: 1 is the newest; what a killed archiving left behind under another name has none, 0.
+        is_compressed: whether it is gzip.
+    """
+
+    path: str
+    number: int
+    is_compressed: bool
+
+
+class Archives:
+    """All archives of one log file. Every change of a name is made under the lock of ``lock_path``.
+
+    Args:
+        path: of the log file.
+        lock_path: of its lock file; temporary files have names like it.
+        count: archives kept; 1 or more.
+    """
+
+    def __init__(self, path: str, lock_path: str, *, count: int) -> None:
+        self._path = path
+        self._folder, name = os.path.split(path)
+        self._lock_path = lock_path
+        self._count = count
+        self._numbered = re.compile(re.escape(name) + r"\.([1-9]\d{0,8})(\.gz)?")
+        #: Names that releases before 0.1 gave while they archived; a kill left them for ever.
+        self._left_behind = re.compile(re.escape(name) + r"\.rotate\.\d+(\.gz)?")
+        stem = lock_path.removesuffix(".lock")
+        self._new_path, self._gzip_path = f"{stem}.new", f"{stem}.gz"
+
+    def rotate(self, own: os.stat_result) -> None:
+        """Make the log file the newest archive, and an empty file the log file; under the lock.
+
+        At no moment is there no log file: another process would make it, for another user perhaps.
+
+        Args:
+            own: of the log file; the new one gets its owner, group and mode.
+        """
+        self._make_room(own)
+        first = f"{self._path}.1"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._new_path)  # noqa: PTH108  # by a process that was killed here
+        descriptor = open_safely(self._new_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            give_owner(descriptor, own)
+        finally:
+            os.close(descriptor)
+        try:
+            os.link(self._path, first, follow_symlinks=False)
+        except FileExistsError:
+            raise
+        except (OSError, NotImplementedError):  # no hard links here, or not for this user
+            os.rename(self._path, first)  # noqa: PTH104
+            _unlink(self._new_path)
+            with contextlib.suppress(FileExistsError):  # another process was faster
+                descriptor = open_safely(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+                give_owner(descriptor, own)
+                os.close(descriptor)
+        else:
+            os.rename(self._new_path, self._path)  # noqa: PTH104
+
+    def _make_room(self, own: os.stat_result) -> None:
+        """Count up what is there, and remove what is beyond the number that is kept."""
+        found = self._found()
+        for plain, packed in [(one, two) for one in found for two in found if _is_pair(one, two)]:
+            # Killed after the compressed one was complete, before the other was removed.
+            if _is_same_content(plain.path, packed.path):
+                _unlink(plain.path)
+                found.remove(plain)
+        moves: list[tuple[Archive, int]] = []
+        free = 2
+        for archive in found:
+            if archive.number == 1 and _is(archive.path, own):  # killed between the two names
+                _unlink(archive.path)
+                continue
+            number = max(archive.number, free)
+            free = number + 1
+            moves.append((archive, number))
+        for archive, number in reversed(moves):
+            if number > self._count:
+                _unlink(archive.path)
+            elif number != archive.number:
+                suffix = ".gz" if archive.is_compressed else ""
+                os.rename(archive.path, f"{self._path}.{number}{suffix}")  # noqa: PTH104
+
+    def _found(self) -> list[Archive]:
+        """Return the archives that count, the newest first."""
+        numbered: list[Archive] = []
+        others: list[tuple[int, Archive]] = []
+        names = set()
+        with os.scandir(self._folder or ".") as entries:
+            for entry in entries:
+                names.add(entry.path)
+                match = self._numbered.fullmatch(entry.name)
+                if match and int(match[1]) <= self._count:
+                    numbered.append(Archive(entry.path, int(match[1]), bool(match[2])))
+                elif left := self._left_behind.fullmatch(entry.name):
+                    others.append(
+                        (entry.stat(follow_symlinks=False).st_mtime_ns, Archive(entry.path, 0, bool(left[1])))
+                    )
+        numbered.sort(key=lambda archive: (archive.number, archive.is_compressed))
+        for _, archive in sorted(others, key=lambda item: item[0], reverse=True):
+            if archive.is_compressed and archive.path.removesuffix(".gz") in names:
+                _unlink(archive.path)  # half of it
+            else:
+                numbered.append(archive)
+        return numbered
+
+    def has_plain(self) -> bool:
+        """Whether anything is still to be compressed or to be cleared up."""
+        try:
+            return os.path.lexists(self._gzip_path) or any(not found.is_compressed for found in self._found())
+        except OSError:
+            return False
+
+    def compress(self, *, is_locked: bool = False) -> None:
+        """Compress what no process writes any more.
+
+        Args:
+            is_locked: whether the caller holds the lock; then it waits for nothing, not for the disk either.
+
+        Raises:
+            OSError: the disk is full, and the like; the archive stays as it is.
+        """
+        tried: set[int] = set()
+        # Listed again each time: others count up meanwhile, and leave to us what they see us at.
+        while archive := self._next(tried):
+            self._compress_one(archive.path, is_locked=is_locked)
+        self._clear_up()
+
+    def _next(self, tried: set[int]) -> Archive | None:
+        """Return the oldest archive that is not compressed and was not tried."""
+        for archive in reversed(self._found()):
+            if archive.is_compressed or not archive.number:
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                inode = os.lstat(archive.path).st_ino
+                if inode not in tried:
+                    tried.add(inode)
+                    return archive
+        return None
+
+    def _compress_one(self, path: str, *, is_locked: bool) -> None:
+        with contextlib.ExitStack() as stack:
+            source = _opened(stack, path, os.O_RDONLY)
+            if source is None or not (self._is_free(source) and stat.S_ISREG(os.fstat(source).st_mode)):
+                return
+            target = self._take_target(stack, 1 if is_locked else _THREAD_TRIES)
+            if target is None:
+                return  # another process is at it
+            before = os.fstat(source)
+            os.ftruncate(target, 0)
+            give_owner(target, before)
+            copied = _copy(source, target)
+            if not is_locked:
+                os.fsync(target)
+            os.utime(
+                target if os.utime in os.supports_fd else self._gzip_path,
+                ns=(before.st_atime_ns, before.st_mtime_ns),
+            )
+            if is_locked:
+                self._put_in_place(source, copied)
+                return
+            with locked(self._lock_path, before, tries=_THREAD_TRIES, pause_s=_THREAD_PAUSE_S) as is_taken:
+                if is_taken:
+                    self._put_in_place(source, copied)
+
+    def _take_target(self, stack: contextlib.ExitStack, tries: int) -> int | None:
+        """Open the file that is compressed to, for this process alone; None if another one has it."""
+        for left in reversed(range(tries)):
+            with contextlib.ExitStack() as attempt:
+                target = _opened(attempt, self._gzip_path, os.O_RDWR | os.O_CREAT)
+                if target is None:
+                    return None
+                if try_lock(target) and _is(self._gzip_path, os.fstat(target)):
+                    stack.push(attempt.pop_all())
+                    return target
+            if left:
+                time.sleep(_THREAD_PAUSE_S)
+        return None
+
+    def _is_free(self, source: int) -> bool:
+        """Whether no process writes an archive any more: each holds a shared lock while it has it open."""
+        own = os.fstat(source)
+        if _is(self._path, own):
+            return False
+        return try_lock(source) or time.time() - own.st_mtime > QUIET_S
+
+    def _put_in_place(self, source: int, copied: int) -> None:
+        """Let the compressed file take the place of the archive, which may have been counted up meanwhile."""
+        own = os.fstat(source)
+        for archive in self._found():
+            if archive.is_compressed or not _is(archive.path, own):
+                continue
+            if own.st_size == copied and not os.path.lexists(f"{archive.path}.gz"):
+                os.rename(self._gzip_path, f"{archive.path}.gz")  # noqa: PTH104
+                _unlink(archive.path)
+            return
+
+    def _clear_up(self) -> None:
+        """Remove a compressed file that nobody needs or writes."""
+        with contextlib.ExitStack() as stack:
+            found = _opened(stack, self._gzip_path, os.O_RDWR)
+            if found is not None and try_lock(found) and _is(self._gzip_path, os.fstat(found)):
+                _unlink(self._gzip_path)
+
+
+def _opened(stack: contextlib.ExitStack, path: str, flags: int) -> int | None:
+    """Open a file until the context ends; None if it is not there or no file."""
+    try:
+        descriptor = open_safely(path, flags)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        return None
+    _locked.add(descriptor)
+    stack.callback(os.close, descriptor)
+    stack.callback(_locked.discard, descriptor)
+    return descriptor
+
+
+def _copy(source: int, target: int) -> int:
+    """Write a file compressed, and return how many bytes were read."""
+    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP_WBITS)
+    copied = 0
+    while chunk := os.read(source, _CHUNK_BYTES):
+        copied += len(chunk)
+        _write_all(target, packer.compress(chunk))
+    _write_all(target, packer.flush())
+    return copied
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _is_pair(plain: Archive, packed: Archive) -> bool:
+    return plain.number == packed.number > 0 and not plain.is_compressed and packed.is_compressed
+
+
+def _is_same_content(plain: str, packed: str) -> bool:
+    """Whether a compressed file is that of a plain one: by its time and the size at the end of it."""
+    try:
+        one, other = os.lstat(plain), os.lstat(packed)
+        with open(packed, "rb") as file:  # noqa: PTH123
+            file.seek(-4, os.SEEK_END)
+            size = int.from_bytes(file.read(4), "little")
+    except (OSError, ValueError):
+        return False
+    return one.st_mtime_ns == other.st_mtime_ns and one.st_size % (1 << 32) == size
+
+
+def _is(path: str, known: os.stat_result) -> bool:
+    try:
+        return same_file(os.lstat(path), known)
+    except OSError:
+        return False
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108
+
+
+def _close_in_child() -> None:
+    for descriptor in list(_locked):
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    _locked.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)

@@ -1,0 +1,466 @@
+"""One file that several processes append to, a write for each line; it becomes an archive when it is full."""
+
+import contextlib
+import errno
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from hublog.configure.archives import (
+    Archives,
+    NoLocksError,
+    holder_of,
+    locked,
+    open_safely,
+    same_file,
+    try_lock,
+)
+
+DIRECTORY_MODE: Final = 0o750
+FILE_MODE: Final = 0o640
+#: Up to here an archive is compressed at once, about 1 ms; a larger one in a thread.
+INLINE_MAX_BYTES: Final = 1 << 16
+#: Tries to open the file while other processes archive it.
+_OPEN_TRIES: Final = 20
+#: A lock that another process holds is tried this often at the first record, 4 ms apart; later once.
+_FIRST_TRIES: Final = 5
+#: The pause after an archiving that failed: the first, and the longest; each is twice the one before.
+_RETRY_S: Final = (1.0, 60.0)
+#: A lock that is held for so long is not that of another process that archives.
+_HELD_S: Final = 5.0
+
+#: Looks at the end of a file while others write to it; what one of them glues is repaired after the write.
+_SETTLE_TRIES: Final = 20
+
+_CLOSED: Final = -1
+
+
+class RotatingFile:
+    """A log file. No method waits for another process; the caller lets one thread in at a time.
+
+    A line is one write at the end of the file, which the system does not mix with others. Each process
+    holds a shared lock on the file while it has it open, so that an archive is compressed when the last
+    one has left it. The lock file ``.__<stem>.lock`` is taken for the moment of an archiving.
+
+    Args:
+        path: of the file; absolute, or else it is made so at the first write.
+        max_bytes: size from which on it is archived before the next line; 0 means never.
+        backup_count: archives kept; 1 or more.
+        report: takes a sentence about what is wrong and does not keep lines out of the file.
+        now: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        max_bytes: int,
+        backup_count: int,
+        report: Callable[[str], None],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.path = path
+        self.lock_path = _lock_path(path)
+        self._max_bytes = max_bytes
+        self._backup_count = backup_count
+        self._report = report
+        self._now = now
+        self._descriptor = _CLOSED
+        self._pid = 0
+        self._own: os.stat_result | None = None
+        self._is_regular = True
+        self._is_readable = True
+        #: Where the last line of this process ended; another size means that others have written.
+        self._end = -1
+        #: What a full disk left over of a line.
+        self._rest = b""
+        self._is_known = False
+        self._is_archiving = False
+        self._retry_mono = 0.0
+        self._retry_s = _RETRY_S[0]
+        self._held_since: float | None = None
+        self._forget_thread()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is open."""
+        return self._descriptor != _CLOSED
+
+    def append(self, line: bytes) -> int:
+        """Write one line.
+
+        Args:
+            line: with its line break.
+
+        Returns:
+            How many earlier lines, whose write had failed, this one has completed.
+
+        Raises:
+            OSError: it cannot be written; ``strerror`` names the cause.
+            ValueError: the path is none.
+        """
+        size = self._current()
+        if self._max_bytes and size >= self._max_bytes and self._is_regular and not self._is_archiving:
+            self._archive()
+            size = self._current()
+        completed = self._complete(size) if self._rest else 0
+        size = self._end if completed else size
+        if size and size != self._end and not self._is_after_break(size):
+            # A process died in the middle of its line, or the disk was full.
+            line = b"\n" + line
+        self._write(line, size)
+        return completed
+
+    def close(self) -> None:
+        """Close it; the last process that leaves an archive compresses it."""
+        if not self.is_open:
+            return
+        is_left = self._own is not None and not self._is_named(self._own)
+        self._leave()
+        if is_left:
+            self._start_compressing()
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until what this process compresses is done.
+
+        Args:
+            timeout_s: at most so long.
+        """
+        thread = self._thread
+        if thread is not None and self._pid == os.getpid():
+            thread.join(timeout_s)
+
+    # The file.
+
+    def _current(self) -> int:
+        """Have the file open that stands at the path, and return its size in bytes."""
+        if self._descriptor != _CLOSED:
+            if self._pid != os.getpid():
+                self._after_fork()
+            try:
+                found = os.fstat(self._descriptor)
+            except OSError:
+                found = None
+            if found is None or self._own is None or not same_file(found, self._own):
+                self._descriptor = (
+                    _CLOSED  # closed by others, as daemons do; the number may be another file's
+                )
+            elif self._is_named(found):
+                return found.st_size
+            else:
+                self._leave()
+                self._start_compressing()
+        return self._open()
+
+    def _is_named(self, own: os.stat_result) -> bool:
+        """Whether a file stands at the path; also where the process may not look there any more."""
+        try:
+            return same_file(os.lstat(self.path), own)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+
+    def _open(self) -> int:
+        self._fix_path()
+        for _ in range(_OPEN_TRIES):
+            descriptor = self._open_once()
+            own = os.fstat(descriptor)
+            try:
+                is_locked = not stat.S_ISREG(own.st_mode) or try_lock(descriptor, shared=True)
+            except NoLocksError:
+                is_locked = True  # reported where the lock of the lock file is tried
+            # Only now: until the lock was taken, others may have archived the file.
+            if self._is_named(own):
+                break
+            os.close(descriptor)
+        else:
+            raise OSError(errno.EBUSY, "it is replaced all the time")
+        self._descriptor, self._own, self._pid = descriptor, own, os.getpid()
+        self._is_regular = stat.S_ISREG(own.st_mode)
+        self._end = -1
+        if not self._is_known:
+            self._is_known = True
+            self._look_around(own, is_locked=is_locked)
+        return own.st_size
+
+    def _open_once(self) -> int:
+        self._is_readable = hasattr(os, "pread")
+        try:
+            return open_safely(self.path, os.O_RDWR | os.O_APPEND)
+        except FileNotFoundError:
+            return self._make()
+        except PermissionError:
+            self._is_readable = False
+            return open_safely(self.path, os.O_WRONLY | os.O_APPEND)
+
+    def _make(self) -> int:
+        folder = os.path.dirname(self.path)  # noqa: PTH120  # on the way of a record
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL
+        try:
+            descriptor = open_safely(self.path, flags, FILE_MODE)
+        except FileExistsError:
+            return open_safely(self.path, os.O_RDWR | os.O_APPEND)
+        except FileNotFoundError:
+            make_directory(folder)
+            descriptor = open_safely(self.path, flags, FILE_MODE)
+        with contextlib.suppress(OSError, AttributeError):
+            os.fchmod(descriptor, FILE_MODE)
+            if os.geteuid() == 0:
+                # Root who comes first makes it for the user that the directory was made for.
+                owner = os.stat(folder)  # noqa: PTH116
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        return descriptor
+
+    def _fix_path(self) -> None:
+        if os.path.isabs(self.path):  # noqa: PTH117
+            return
+        try:
+            self.path = os.path.abspath(self.path)  # noqa: PTH100
+        except FileNotFoundError as error:
+            raise gone(error) from None
+        self.lock_path = _lock_path(self.path)
+
+    def _leave(self) -> None:
+        descriptor, self._descriptor = self._descriptor, _CLOSED
+        self._rest = b""
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+
+    def _after_fork(self) -> None:
+        """Open the file for this process alone; one that may not any more writes by what it inherited."""
+        inherited, before = self._descriptor, self._own
+        self._forget_thread()
+        self._rest, self._is_archiving = b"", False
+        try:
+            self._open()
+        except OSError:
+            self._pid, self._is_readable = os.getpid(), False
+            return
+        with contextlib.suppress(OSError):
+            if before is not None and same_file(os.fstat(inherited), before):
+                os.close(inherited)
+
+    # The line.
+
+    def _is_after_break(self, size: int) -> bool:
+        if not (self._is_readable and self._is_regular):
+            return True
+        for _ in range(_SETTLE_TRIES):
+            if not size or os.pread(self._descriptor, 1, size - 1) == b"\n":
+                return True
+            # A size may be that of a line that is just being written. To set the time the system waits until
+            # that write ends; if the size is the same then, the one who began the line is dead.
+            os.utime(self._descriptor)
+            before, size = size, os.fstat(self._descriptor).st_size
+            if size == before:
+                return False
+        return True
+
+    def _write(self, data: bytes, size: int) -> None:
+        """Write data at the end, and once more if it was glued to the half line of a dead process."""
+        descriptor = self._descriptor
+        written = os.write(descriptor, data)
+        if written < len(data):
+            self._write_rest(data[written:])
+        if not (self._is_regular and self._is_readable):
+            self._end = -1
+            return
+        # After an append this is the end of what was appended.
+        self._end = os.lseek(descriptor, 0, os.SEEK_CUR)
+        begin = self._end - len(data)
+        if begin > 0 and begin != size and data[:1] != b"\n" and os.pread(descriptor, 1, begin - 1) != b"\n":
+            self._end = -1
+            self._write_rest(data)
+
+    def _write_rest(self, left: bytes) -> None:
+        """Write what is left of a line, and keep for the next line what the disk does not take."""
+        while left:
+            try:
+                left = left[os.write(self._descriptor, left) :]
+            except OSError:
+                if self._is_regular and self._is_readable:
+                    self._rest, self._end = left, os.lseek(self._descriptor, 0, os.SEEK_CUR)
+                raise
+
+    def _complete(self, size: int) -> int:
+        """Complete the line that the disk took half of, unless others have written since; 1 if it is."""
+        rest, self._rest = self._rest, b""
+        if size != self._end:
+            return 0
+        self._write_rest(rest)
+        self._end = os.lseek(self._descriptor, 0, os.SEEK_CUR)
+        return int(self._end - len(rest) == size)
+
+    # The archives.
+
+    def _forget_thread(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._compressing = threading.Lock()
+        self._is_compressing = self._is_wanted = False
+
+    def _look_around(self, own: os.stat_result, *, is_locked: bool) -> None:
+        """Find out once what will keep the file from being archived, and finish what others left behind."""
+        doubt = _doubt(self.path, own)
+        if doubt:
+            self._report(f"The log file {self.path} can be replaced or read by others: {doubt}.")
+        if not (self._is_regular and self._max_bytes):
+            return
+        if not is_locked:
+            self._report_held(self.path)
+        try:
+            with locked(self.lock_path, own, tries=_FIRST_TRIES) as is_taken:
+                if not is_taken:
+                    self._report_held(self.lock_path)
+        except OSError as error:
+            self._archiving_failed(error)
+            return
+        if self._archives().has_plain():
+            self._start_compressing()
+
+    def _archive(self) -> None:
+        """Archive the file, unless another process does or has done it, or it has just failed."""
+        if self._now() < self._retry_mono:
+            return
+        self._is_archiving = True
+        try:
+            with locked(self.lock_path, self._own) as is_taken:
+                if not is_taken:
+                    self._is_held()
+                    return
+                self._held_since = None
+                self._rotate()
+            self._retry_s = _RETRY_S[0]
+        except OSError as error:
+            self._archiving_failed(error)
+        finally:
+            self._is_archiving = False
+
+    def _rotate(self) -> None:
+        own = os.fstat(self._descriptor)
+        if not self._is_named(own):
+            return
+        archives = self._archives()
+        archives.rotate(own)
+        self._leave()
+        if own.st_size <= INLINE_MAX_BYTES:
+            with contextlib.suppress(OSError):
+                archives.compress(is_locked=True)
+        else:
+            self._start_compressing()
+
+    def _archives(self) -> Archives:
+        return Archives(self.path, self.lock_path, count=self._backup_count)
+
+    def _start_compressing(self) -> None:
+        """Compress in a thread; one that is at it looks once more before it ends."""
+        if not self._max_bytes:
+            return
+        with self._compressing:
+            if self._is_compressing:
+                self._is_wanted = True
+                return
+            self._is_compressing = True
+        thread = threading.Thread(target=self._compress_all, name="hublog-archive", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the interpreter ends; the next process does it
+            self._is_compressing = False
+            return
+        self._thread = thread
+
+    def _compress_all(self) -> None:
+        while True:
+            self._compress()
+            with self._compressing:
+                if not self._is_wanted:
+                    self._is_compressing = False
+                    return
+                self._is_wanted = False
+
+    def _compress(self) -> None:
+        try:
+            self._archives().compress()
+        except FileNotFoundError:
+            return  # others have removed the directory
+        except OSError as error:
+            self._archiving_failed(error, "compressed")
+        except Exception as error:  # noqa: BLE001  # nobody would see what leaves this thread
+            self._report(f"The archives of {self.path} are not compressed ({type(error).__name__}).")
+
+    def _is_held(self) -> None:
+        """Note that the lock is held: for a moment by who archives; for long it is reported."""
+        now = self._now()
+        if self._held_since is None:
+            self._held_since = now
+        elif now - self._held_since >= _HELD_S:
+            self._report_held(self.lock_path)
+            self._retry_later(now)
+
+    def _report_held(self, path: str) -> None:
+        what = "has archives that are not compressed" if path == self.path else "is not archived and grows"
+        self._report(
+            f"The log file {self.path} {what}, since {holder_of(path)} holds a lock on {path}; end that"
+            " process, or set FILE_LOG_MAX_BYTES=0 if others archive the file."
+        )
+
+    def _archiving_failed(self, error: OSError, what: str = "archived") -> None:
+        reason = error.strerror or type(error).__name__
+        remedy = (
+            "put LOG_DIR on a local disk"
+            if isinstance(error, NoLocksError)
+            else f"make it possible in {os.path.dirname(self.path)}"  # noqa: PTH120
+        )
+        grows = " and grows" if what == "archived" else ""
+        self._report(f"The log file {self.path} is not {what}{grows} ({reason}); {remedy}.")
+        self._retry_later(self._now())
+
+    def _retry_later(self, now: float) -> None:
+        self._retry_mono = now + self._retry_s
+        self._retry_s = min(self._retry_s * 2, _RETRY_S[1])
+
+
+def make_directory(path: str) -> None:
+    """Make a directory and what is missing above it, for the owner and the group alone.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    Path(path).mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
+
+
+def gone(error: OSError) -> OSError:
+    """Return what to say where a relative path has no directory to begin at."""
+    return FileNotFoundError(
+        error.errno, "the working directory of the process was removed, and LOG_DIR is relative to it"
+    )
+
+
+def _lock_path(path: str) -> str:
+    folder, name = os.path.split(path)
+    stem = name.removesuffix(".log")
+    return os.path.join(folder, f".__{stem}.lock")  # noqa: PTH118
+
+
+def _doubt(path: str, own: os.stat_result) -> str:
+    """Return who, besides root and this user, can replace the file or has made it; empty if nobody."""
+    name = os.path.dirname(path)  # noqa: PTH120
+    try:
+        user, groups, folder = os.geteuid(), {0, os.getegid(), *os.getgroups()}, os.stat(name)  # noqa: PTH116
+    except (OSError, AttributeError):
+        return ""
+    is_open = not folder.st_mode & stat.S_ISVTX  # else each user can remove their own files only
+    doubts = (
+        (user and folder.st_uid not in {0, user}, f"{name} belongs to the user with id {folder.st_uid}"),
+        (is_open and folder.st_mode & stat.S_IWOTH, f"every user may write to {name}"),
+        (
+            is_open and folder.st_mode & stat.S_IWGRP and folder.st_gid not in groups,
+            f"the group with id {folder.st_gid} may write to {name}",
+        ),
+        (own.st_uid not in {0, user, folder.st_uid}, f"it belongs to the user with id {own.st_uid}"),
+    )
+    return next((text for is_so, text in doubts if is_so), "")
