@@ -68,9 +68,13 @@ class Hub:
         self.bodies += bodies[:taken]
         return taken
 
+    @staticmethod
+    def rows_of(bodies):
+        return [json.loads(line) for body in bodies for line in body.splitlines()]
+
     @property
     def rows(self):
-        return [json.loads(line) for body in self.bodies for line in body.splitlines()]
+        return self.rows_of(self.bodies)
 
     @property
     def counts(self):

@@ -40,8 +40,11 @@ HOPELESS_FAILURES: Final = 2
 SLOW_SEND_S: Final = 1.0
 #: The worker looks after the disk and a running send so often.
 LOOK_S: Final = 1.0
-#: With more events on disk when the hub is back they are sent beside the new ones, not before them.
-_RETIRED_EVENTS: Final = 4
+#: With more events in front of new ones these have fallen behind: what is old is sent beside them instead.
+_BEHIND_EVENTS: Final = 4
+#: At once after a send that failed or took long, else when it has been so for this long: a burst is no
+#: backlog.
+BEHIND_S: Final = 2.0
 _MOVED_EVENTS: Final = 64
 #: From this part of its bound on the queue is emptied to disk.
 _HIGH: Final = 0.75
@@ -93,6 +96,7 @@ class Shipper:
         self._was_replay = False
         self._begun_mono = -math.inf
         self._retry_mono = -math.inf
+        self._behind_mono: float | None = None
 
     def step(self) -> float:
         """Do what is due; never waits for the network.
@@ -264,7 +268,7 @@ class Shipper:
 
     def _arrived(self, outcome: Outcome) -> None:
         self._transit.set_suspects_aside()
-        was_open = self._breaker.state is not Circuit.CLOSED
+        had_trouble = self._breaker.failures > 0 or outcome.seconds >= SLOW_SEND_S
         self._breaker.succeeded()
         is_replay = self._transit.is_replay
         records, size = self._transit.arrived(outcome.accepted)
@@ -272,8 +276,7 @@ class Shipper:
             self._pace.sent(size)
         self._refusals.arrived()
         self._limit_events(self._courier.max_send_bytes)
-        if was_open:
-            self._stores.retire(_RETIRED_EVENTS * self._batchers[0][1].event_bytes)
+        self._let_new_ones_pass(at_once=had_trouble)
         self.teller.sent(
             records=records,
             events=outcome.accepted,
@@ -376,11 +379,33 @@ class Shipper:
         return self._breaker.wait_s() > 0
 
     def _put_aside(self) -> None:
+        if self._is_blocked:
+            self._empty_queue()
+
+    def _empty_queue(self) -> None:
         batcher = self._batchers[0][1]
-        if not self._is_blocked or batcher.wait_s() > 0:
+        if batcher.wait_s() > 0:
             return
         for batch in batcher.take(_MOVED_EVENTS):
             self._stores.keep(batch.lines)
+
+    def _let_new_ones_pass(self, *, at_once: bool) -> None:
+        """Have what is old sent beside new records, not before them, where it is more than a few events.
+
+        Args:
+            at_once: it has piled up while nothing, or little, could be sent.
+        """
+        limit = _BEHIND_EVENTS * self._batchers[0][1].event_bytes
+        if all(source.bytes_waiting <= limit for source, _ in self._batchers):
+            self._behind_mono = None
+            return
+        if self._behind_mono is None:
+            self._behind_mono = self._now()
+        if at_once or self._now() - self._behind_mono >= BEHIND_S:
+            self._behind_mono = None
+            self._stores.retire(limit)
+            if self._stores.queue.bytes_waiting > limit:
+                self._empty_queue()
 
     def _wait_s(self) -> float:
         waits = [self._refusals.wait_s()]

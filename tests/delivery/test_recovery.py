@@ -1,0 +1,106 @@
+"""After an outage, and behind a backlog: what is logged now arrives now, in every mode."""
+
+import logging
+import statistics
+
+import pytest
+from tests.delivery.bench import Bench, Hub
+
+from hublog.settings import SpoolMode
+from hublog.testing import FakeClock
+
+SETTLE_S = 0.25
+LINE_BYTES = 4_000
+BACKLOG_LINES = 6_000
+MODES = [SpoolMode.MEMORY, SpoolMode.OVERFLOW, SpoolMode.ALWAYS]
+
+
+class SlowHub(Hub):
+    """Settles each send after a quarter of a second, and notes when each record arrived."""
+
+    def __init__(self, clock):
+        super().__init__()
+        self.clock, self.arrived_mono, self.settle_s = clock, {}, SETTLE_S
+
+    def send(self, bodies, properties):
+        self.clock.advance(self.settle_s)
+        taken = super().send(bodies, properties)
+        for row in self.rows_of(bodies[:taken]):
+            self.arrived_mono.setdefault(row["id"], self.clock())
+        return taken
+
+
+def bench(tmp_path, mode, **options):
+    clock = FakeClock()
+    root = None if mode is SpoolMode.MEMORY else tmp_path / "spool"
+    max_lines = 100_000 if mode is SpoolMode.MEMORY else 10_000
+    return Bench(SlowHub(clock), root, mode=mode, clock=clock, max_lines=max_lines, **options)
+
+
+def lateness(found, seconds):
+    """Log an ERROR ten times a second; return how late each arrived."""
+    logged = {}
+    for _ in range(int(seconds * 10)):
+        found.log(levelno=logging.ERROR, size=LINE_BYTES)
+        logged[found.accepted[-1]] = found.clock()
+        found.run(0.1)
+    found.run(5.0)
+    return [found.hub.arrived_mono.get(id_, float("inf")) - at for id_, at in logged.items()]
+
+
+def until_first(found):
+    """Let time pass until the hub takes something: before that nothing can be on time."""
+    for _ in range(1_000):
+        if found.hub.arrived_mono:
+            return
+        found.run(0.1)
+    raise AssertionError("the hub was not tried again")
+
+
+def assert_soon(late):
+    assert statistics.median(late) <= 2.0
+    assert max(late) <= 5.0
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("threshold", [3, 1_000], ids=["circuit opened", "circuit stayed closed"])
+def test_new_records_do_not_wait_behind_the_backlog_of_an_outage(tmp_path, mode, threshold):
+    found = bench(tmp_path, mode, threshold=threshold, cooldown_s=5.0)
+    found.hub.state = "away"
+    found.log(BACKLOG_LINES, size=LINE_BYTES)
+    found.run(10.0)
+    found.hub.state = "ok"
+    until_first(found)
+    assert_soon(lateness(found, 6.0))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_new_records_do_not_wait_behind_the_backlog_of_a_hub_that_was_busy(tmp_path, mode):
+    found = bench(tmp_path, mode)
+    found.hub.state = "busy"
+    found.log(BACKLOG_LINES, size=LINE_BYTES)
+    found.run(10.0)
+    found.hub.state = "ok"
+    until_first(found)
+    assert_soon(lateness(found, 6.0))
+
+
+def test_new_records_do_not_wait_behind_a_send_that_took_long(tmp_path):
+    found = bench(tmp_path, SpoolMode.ALWAYS)  # in the other modes lines leave the queue meanwhile
+    found.hub.settle_s = 60.0
+    found.log(size=LINE_BYTES)
+    found.run(1.5)  # the send ends a minute later, on the clock of the test
+    found.log(BACKLOG_LINES, size=LINE_BYTES)
+    found.step()
+    found.hub.settle_s = SETTLE_S
+    assert_soon(lateness(found, 6.0))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_new_records_do_not_wait_where_a_slow_hub_has_fallen_behind(tmp_path, mode):
+    found = bench(tmp_path, mode)
+    found.hub.events_per_send = 1  # 2 MB a second at most
+    for _ in range(30):
+        found.log(800, size=LINE_BYTES)
+        found.run(1.0)
+    assert_soon(lateness(found, 6.0))
