@@ -5,13 +5,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from hublog.capture.bodies import Body
 from hublog.capture.headers import HOST_MAX, PATH_MAX, QUERY_MAX, environ_name, length_of, utf8_text
 from hublog.capture.request import (
-    EXPOSE,
     RequestScope,
     current_scope,
     session_hash,
@@ -26,7 +24,7 @@ try:
     from flask import Flask, Response, g, got_request_exception, request
     from flask import globals as flask_globals
     from flask.logging import default_handler
-    from werkzeug.datastructures import Headers
+    from werkzeug.wsgi import ClosingIterator
 except ImportError as error:
     raise ImportError("hublog.flask needs Flask: pip install 'hublog[flask]'.") from error
 
@@ -39,8 +37,6 @@ KEY: Final = "hublog"
 #: Under this key the reply of a request stands in its WSGI environment.
 _REPLY: Final = "hublog.reply"
 _PAGE_BYTES: Final = 65_536
-
-_ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,34 +138,48 @@ class _Reply:
         self._status = 500
         self._length: int | None = None
 
-    def start(
-        self, status: str, headers: list[tuple[str, str]], exc_info: _ExcInfo | None = None, /
-    ) -> Callable[[bytes], object]:
-        """Stand in for ``start_response``: note the status, echo the request id."""
+    def start(self, *given: Any, **named: Any) -> Callable[[bytes], object]:  # noqa: ANN401  # the server's own
+        """Stand in for ``start_response``: note the status, echo the request id; all else is the server's."""
         with contextlib.suppress(Exception):  # a response that is odd is the server's to refuse
+            status, headers, *rest = given
             self._status = int(status[:3])
-            found = Headers(headers)
-            self._length = length_of(found.get("Content-Length"))
-            exposed = ", ".join(found.getlist(EXPOSE))
-            for name, value in self.scope.response_headers({EXPOSE: exposed}).items():
-                found.set(name, value)
-            headers = found.to_wsgi_list()
-        return self._start_response(status, headers, exc_info)
+            if type(headers) is list:
+                self._length = length_of(", ".join(_values(headers, "Content-Length")))
+                given = (status, self._with_id(headers), *rest)
+        return self._start_response(*given, **named)
 
     def follow(self, body: Iterable[bytes], file_wrapper: object) -> Iterable[bytes]:
         """Return what the server is to send; the request ends now, or when a streamed body does."""
-        if self.is_streamed and not (isinstance(file_wrapper, type) and isinstance(body, file_wrapper)):
+        is_file = isinstance(file_wrapper, type) and isinstance(body, file_wrapper)
+        if self.is_streamed and not is_file:
             self.scope.suspend()
             return _Streamed(body, Body(self.scope, self._status, self._length))
         # The body is made already, or is a file that the server sends by itself.
         self.scope.finish(self._status, size=self._length)
-        self.scope.leave()
-        return body
+        if is_file or not hasattr(body, "close"):
+            self.scope.leave()
+            return body
+        self.scope.suspend()
+        return (_Sized if hasattr(body, "__len__") else _Whole)(body, self.scope)
 
     def fail(self, error: BaseException) -> None:
         """End a request whose app has raised."""
         self.scope.fail(error)
         self.scope.leave()
+
+    def _with_id(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Return the headers with the request id, which the application's own wins over."""
+        found = {name: _values(headers, name) for name in self.scope.echoed}
+        existing = {name: ", ".join(values) for name, values in found.items() if values}
+        added = self.scope.response_headers(existing)
+        names = {name.lower() for name in added}
+        return [*(pair for pair in headers if pair[0].lower() not in names), *added.items()]
+
+
+def _values(headers: list[tuple[str, str]], name: str) -> list[str]:
+    """Return the values of a header, in their order."""
+    name = name.lower()
+    return [value for key, value in headers if key.lower() == name]
 
 
 class _Streamed:
@@ -185,6 +195,46 @@ class _Streamed:
     def close(self) -> None:
         """Close the app's own body, then end the request."""
         self._body.end_after(getattr(self._parts, "close", None))
+
+
+class _Whole:
+    """A body that is made already: its request has ended, what it still runs has the fields."""
+
+    def __init__(self, parts: Any, scope: RequestScope) -> None:  # noqa: ANN401  # an iterable with ``close``
+        self._parts = parts
+        self._next: Callable[[], bytes] | None = None
+        self._scope = scope
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        with self._scope.resumed():
+            try:
+                if self._next is None:
+                    self._next = iter(self._parts).__next__
+                return self._next()
+            except StopIteration:
+                raise
+            except BaseException as error:
+                self._scope.fail(error)
+                raise
+
+    def close(self) -> None:
+        """Close the app's own body, and with it all that waits for the end of the response."""
+        with self._scope.resumed():
+            try:
+                self._parts.close()
+            except BaseException as error:
+                self._scope.fail(error)
+                raise
+
+
+class _Sized(_Whole):
+    """One whose number of parts a server may ask for."""
+
+    def __len__(self) -> int:
+        return len(self._parts)
 
 
 def _reply() -> _Reply | None:
@@ -209,12 +259,21 @@ def _note_stream(response: Response) -> Response:
         return response
     with contextlib.suppress(Exception):
         reply.scope.adopt_span()
-        # A page of Werkzeug, of an error or a redirect, comes as an iterator over what is in memory already.
-        is_page = response.status_code >= HTTPStatus.MULTIPLE_CHOICES and not response.direct_passthrough
-        if is_page and 0 < (response.content_length or 0) <= _PAGE_BYTES:
-            response.make_sequence()
-    reply.is_streamed = getattr(response, "is_streamed", True)
+    reply.is_streamed = getattr(response, "is_streamed", True) and not _is_page(response)
     return response
+
+
+def _is_page(response: Response) -> bool:
+    """Whether a response is a page of Werkzeug's, of an error or a redirect, whose body is made already.
+
+    It comes as an iterator over what is in memory. Its parts are not looked at here: what they raise is the
+    server's to answer.
+    """
+    with contextlib.suppress(Exception):
+        is_made = isinstance(response.response, ClosingIterator) and not response.direct_passthrough
+        is_short = 0 < (response.content_length or 0) <= _PAGE_BYTES
+        return is_made and is_short and response.status_code >= HTTPStatus.MULTIPLE_CHOICES
+    return False
 
 
 def _on_teardown(error: BaseException | None) -> None:

@@ -121,11 +121,20 @@ def test_a_request_has_its_fields_its_id_and_one_record(seen, status, level):
 
 def test_lists_of_exposed_headers_become_one(seen):
     name = b"Access-Control-Expose-Headers"
-    client = run(answering(headers=[(name, b"X-Total"), (b"x-request-id", b"own"), (name, b"X-Pages")]))
+    headers = [(name, b"X-Total"), (b"content-type", b"text/plain"), (name, b"X-Pages")]
+    client = run(answering(headers=headers))
     assert client.headers() == [
+        (b"content-type", b"text/plain"),
         (b"x-request-id", b"abc"),
         (b"access-control-expose-headers", b"X-Total, X-Pages, X-Request-ID"),
     ]
+
+
+def test_an_id_that_the_application_has_set_stays_and_is_noted(seen):
+    headers = [(b"X-Request-Id", b"own"), (b"access-control-expose-headers", b"X-Total")]
+    assert run(answering(headers=headers)).headers() == headers
+    fields = seen.one("hublog.request")
+    assert (fields["request_id"], fields["response_request_id"]) == ("abc", "own")
 
 
 def test_headers_that_came_several_times_are_joined(seen, monkeypatch):
@@ -235,7 +244,14 @@ def test_work_after_the_response_has_the_fields_and_no_second_record(seen):
     with pytest.raises(LookupError):
         run(app)
     assert [fields["request_id"] for _, fields in seen.of("shop.views")] == ["abc"] * 2
-    assert told(seen) == (200, "INFO", "request.finished")
+    (_, ended), (message, failed) = seen.of("hublog.request")
+    assert (ended["http_status_code"], ended["levelname"], ended["exc_info"]) == (200, "INFO", None)
+    assert (message, failed["levelname"], failed["event_name"], failed["request_id"]) == (
+        "GET /orders/7 raised LookupError",
+        "ERROR",
+        "request.failed",
+        "abc",
+    )
 
 
 def test_a_file_that_the_server_sends_by_itself_ends_the_request(seen):

@@ -59,6 +59,7 @@ def test_a_body_that_fails_is_an_error(scope, records):
     with pytest.raises(LookupError):
         list(Body(scope, 200).over(parts([], failing=True)))
     assert told(records) == (500, "request.finished", 3)
+    assert records()[0].exc_info[0] is LookupError
 
 
 def test_a_body_whose_reader_left_is_cancelled_once_and_closed_with_the_fields(scope, records):
@@ -72,11 +73,13 @@ def test_a_body_whose_reader_left_is_cancelled_once_and_closed_with_the_fields(s
     assert seen == ["closed"]
 
 
-@pytest.mark.parametrize("length", [None, 3])
-def test_a_body_that_nobody_began_to_read_has_its_own_status(scope, records, length):
-    Body(scope, 304, length).end_after(None)
+@pytest.mark.parametrize(
+    ("status", "length", "size"), [(200, None, None), (200, 3, 3), (304, None, None), (304, 3, 0)]
+)
+def test_a_body_that_nobody_began_to_read_has_its_own_status(scope, records, status, length, size):
+    Body(scope, status, length).end_after(None)
     [record] = records()
-    assert (record.http_status_code, getattr(record, "http_response_size", None)) == (304, length)
+    assert (record.http_status_code, getattr(record, "http_response_size", None)) == (status, size)
 
 
 def test_a_server_that_stops_at_the_announced_length_has_read_all(scope, records):
@@ -92,7 +95,35 @@ def test_a_close_that_raises_ends_the_request_and_goes_on(scope, records):
 
     with pytest.raises(LookupError):
         Body(scope, 200).end_after(close)
-    assert len(records()) == 1
+    [record] = records()
+    assert (record.http_status_code, record.levelname, record.exc_info[0]) == (200, "ERROR", LookupError)
+
+
+def test_a_close_that_raises_after_the_last_part_has_a_record_of_its_own(scope, records):
+    def close():
+        raise LookupError("broken")
+
+    body = Body(scope, 200).over(parts([]))
+    assert b"".join(body) == b"abc"
+    with pytest.raises(LookupError):
+        body.end_after(close)
+    first, second = records()
+    assert (first.http_status_code, first.levelname, first.exc_info) == (200, "INFO", None)
+    assert (second.event_name, second.levelname, second.exc_info[0]) == (
+        "request.failed",
+        "ERROR",
+        LookupError,
+    )
+
+
+def test_a_body_of_a_head_request_that_is_not_read_to_its_end_has_lost_nobody(records):
+    scope = RequestScope(RequestSettings(), {}.get, method="HEAD", path="/stream")
+    scope.enter()
+    scope.suspend()
+    body = Body(scope, 200, 3)
+    next(body.over(parts([])))
+    body.end_after(None)
+    assert told(records) == (200, "request.finished", 0)
 
 
 def test_what_is_noted_before_the_end_is_in_the_record(scope, records):
@@ -133,6 +164,20 @@ def test_an_async_body_that_fails_is_an_error(scope, records):
     with pytest.raises(LookupError):
         asyncio.run(main())
     assert told(records) == (500, "request.finished", 3)
+
+
+def test_a_cancellation_that_an_async_body_raises_itself_is_a_failure(scope, records):
+    async def own():
+        yield b"ab"
+        raise asyncio.CancelledError
+
+    async def main():
+        return [part async for part in AsyncBody(scope, 200).over(own())]
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(main())
+    assert told(records) == (500, "request.finished", 2)
+    assert records()[0].exc_info[0] is asyncio.CancelledError
 
 
 def test_an_async_body_that_is_cancelled_is_told_once(scope, records):

@@ -2,11 +2,13 @@
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
-from hublog.capture.headers import HOST_MAX, QUERY_MAX, AsgiHeaders, header_text, utf8_text
-from hublog.capture.request import EXPOSE, SCOPE_KEY, RequestScope, is_cancellation
+from hublog.capture.cancellation import was_cancelled
+from hublog.capture.headers import HOST_MAX, QUERY_MAX, AsgiHeaders, header_text, length_of, utf8_text
+from hublog.capture.request import SCOPE_KEY, RequestScope
 from hublog.settings import RequestSettings
 
 Message: TypeAlias = Mapping[str, Any]
@@ -24,6 +26,12 @@ _NORMAL: Final = 1_000
 _NO_CODE: Final = 1_005
 _LOST: Final = 1_006
 _INTERNAL_ERROR: Final = 1_011
+#: An end that somebody meant: usual, going away, none given, the server starts anew.
+_ORDERLY: Final = frozenset({_NORMAL, 1_001, _NO_CODE, 1_012})
+#: From here on codes are the application's own.
+_APPLICATIONS: Final = 3_000
+#: How frameworks name what they raise in an application whose client is gone.
+_DISCONNECTS: Final = frozenset({"ClientDisconnect", "RequestAborted", "WebSocketDisconnect"})
 #: The first version of ASGI whose websockets are accepted with headers.
 _WITH_HEADERS: Final = (2, 1)
 #: A file that the server sends by itself ends the response, as does the last part of a body.
@@ -108,8 +116,14 @@ class _Follower:
 
     def _with_id(self, message: Message) -> Message:
         headers = list(message.get("headers") or ())
-        exposed = b", ".join(value for name, value in headers if name.lower() == EXPOSE.lower().encode())
-        added = self._request.response_headers({EXPOSE: exposed.decode("latin-1")})
+        existing = {}
+        for header in self._request.echoed:
+            values = _values(headers, header)
+            if values:
+                existing[header] = b", ".join(values).decode("latin-1")
+        added = self._request.response_headers(existing)
+        if not added:
+            return message
         names = {name.lower().encode("latin-1") for name in added}
         kept = [(name, value) for name, value in headers if name.lower() not in names]
         new = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in added.items()]
@@ -122,6 +136,7 @@ class _Http(_Follower):
     def __init__(self, request: RequestScope, scope: Message, receive: Receive, send: Send) -> None:
         super().__init__(request, scope, receive, send)
         self._size = 0
+        self._length: int | None = None
         self._has_left = False
 
     def note_received(self, message: Message) -> None:
@@ -133,28 +148,57 @@ class _Http(_Follower):
         if message["type"] != "http.response.start":
             return message
         self._status = message["status"]
+        self._length = length_of(b", ".join(_values(message.get("headers") or (), "Content-Length")).decode())
         return self._with_id(message)
 
     def note_gone(self, message: Message) -> None:
-        """Count the body; write the record once it is whole."""
+        """Count the body; write the record once it is whole, which may be with the headers."""
         kind = message["type"]
-        is_body = kind == "http.response.body"
-        if is_body:
+        if kind == "http.response.body":
             self._size += len(message.get("body", b""))
-        if (is_body and not message.get("more_body", False)) or kind in _WHOLE_FILES:
-            self._request.take_bound()
-            self._request.finish(self._status, size=self._size if is_body else None)
+            if not message.get("more_body", False):
+                self._finish(self._size)
+        elif kind in _WHOLE_FILES:
+            self._finish(self._length)
+        elif kind == "http.response.start" and self._request.is_bodiless(self._status):
+            self._finish(0)
 
     def end(self, error: BaseException | None) -> None:
-        """Write the record of a request whose response was not sent to its end."""
+        """Write the record of a request whose response was not sent to its end, and of what was raised."""
         self._request.take_bound()
         self._request.leave()  # what a framework inside has added in a task of its own is not bound here
-        is_cancelled = error is not None and is_cancellation(error)
-        if is_cancelled or self._is_lost or (error is None and self._has_left):
-            self._request.cancel(size=self._size if self._status else None)
+        size = self._size if self._status else None
+        if self._is_given_up(error):
+            self._end_early(size)
+        elif error is not None:
+            self._request.fail(error, size=size)
         else:
             # An application that returns without a response has the server answer 500 for it.
             self._request.finish(_FAILED)
+
+    def _finish(self, size: int | None) -> None:
+        self._request.take_bound()
+        # A framework that answers for what was raised does so while it handles it, and may log nothing.
+        error = sys.exception() if self._status >= _FAILED else None
+        if self._is_given_up(error):
+            self._end_early(size)
+        else:
+            self._request.finish(self._status, size=size, error=error)
+
+    def _end_early(self, size: int | None) -> None:
+        """End a request whose client is gone, and had perhaps all that there was to have."""
+        if self._length is not None and self._size >= self._length:
+            self._request.finish(self._status, size=size)
+        else:
+            self._request.cancel(size=size)
+
+    def _is_given_up(self, error: BaseException | None) -> bool:
+        """Whether the client is gone, as the server says, or has the server ended the application's task."""
+        if self._is_lost:
+            return True
+        if error is None:
+            return self._has_left
+        return was_cancelled(error) or (self._has_left and _is_disconnect(error))
 
 
 class _Websocket(_Follower):
@@ -163,11 +207,14 @@ class _Websocket(_Follower):
     def __init__(self, request: RequestScope, scope: Message, receive: Receive, send: Send) -> None:
         super().__init__(request, scope, receive, send)
         self._code: int | None = None
+        self._has_left = False
 
     def note_received(self, message: Message) -> None:
         """Note that the client or the connection is gone."""
-        if message["type"] == "websocket.disconnect" and self._code is None:
-            self._code = message.get("code") or _NO_CODE
+        if message["type"] == "websocket.disconnect":
+            self._has_left = True
+            if self._code is None:
+                self._code = message.get("code") or _NO_CODE
 
     def note_sent(self, message: Message) -> Message:
         """Note how the application answers; put the request id where there is a place for it."""
@@ -187,15 +234,40 @@ class _Websocket(_Follower):
         """Write the record."""
         self._request.take_bound()
         self._request.leave()
-        has_failed = error is not None and not self._is_lost and not is_cancellation(error)
-        lost = _INTERNAL_ERROR if has_failed else _LOST
-        is_lost = self._code is None and self._status in (0, _SWITCHING)
+        if error is not None and (
+            self._is_lost or was_cancelled(error) or (self._has_left and _is_disconnect(error))
+        ):
+            error = None
+        code = self._code
+        if error is not None:
+            code = _INTERNAL_ERROR
+        elif code is None and self._status in (0, _SWITCHING):
+            code = _LOST
         self._request.finish(
-            _FAILED if has_failed else self._status or _FORBIDDEN,
+            _FAILED if error is not None else self._status or _FORBIDDEN,
             event_name="websocket.closed",
-            level=logging.WARNING if is_lost else logging.NOTSET,
-            close_code=lost if is_lost or has_failed else self._code,
+            level=_level(code, has_left=self._has_left),
+            error=error,
+            close_code=code,
         )
+
+
+def _level(code: int | None, *, has_left: bool) -> int:
+    """Return the least level of a websocket's record: no code of an orderly end is a trouble."""
+    if code is None or code in _ORDERLY or code >= _APPLICATIONS:
+        return logging.NOTSET
+    return logging.ERROR if code == _INTERNAL_ERROR and not has_left else logging.WARNING
+
+
+def _is_disconnect(error: BaseException) -> bool:
+    """Whether an exception says that the client is gone; by name, since no framework is imported here."""
+    return any(base.__name__ in _DISCONNECTS for base in type(error).__mro__)
+
+
+def _values(headers: Iterable[tuple[bytes, bytes]], name: str) -> list[bytes]:
+    """Return the values of a header, in their order."""
+    key = name.lower().encode("latin-1")
+    return [value for found, value in headers if found.lower() == key]
 
 
 def _request(scope: Message, settings: RequestSettings) -> RequestScope:

@@ -6,7 +6,8 @@ Between two parts nothing is bound, so a body that is thrown away unread leaves 
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final
 
-from hublog.capture.request import RequestScope, is_cancellation
+from hublog.capture.cancellation import was_cancelled
+from hublog.capture.request import RequestScope
 
 _FAILED: Final = 500
 
@@ -38,15 +39,15 @@ class _Body:
     def end(self) -> None:
         """End the request where the body is not read any further; once.
 
-        A body that was begun and not read to its end has lost its reader.
+        A body that was begun and not read to its end has lost its reader, unless none of it is ever sent.
         """
         is_whole = self._length is not None and self._size >= self._length
         with self._scope.resumed():
-            if self._is_begun and not is_whole:
+            if self._is_begun and not is_whole and not self._scope.is_bodiless(self._status):
                 self._before_end()
                 self._scope.cancel(size=self._size)
             else:
-                self._finish(self._status)
+                self._finish()
 
     def end_after(self, close: Callable[[], object] | None) -> None:
         """Close what makes the body, with the fields bound, then end the request.
@@ -58,21 +59,26 @@ class _Body:
             try:
                 if close is not None:
                     close()
-            finally:
-                self.end()
+            except BaseException as error:
+                self._before_end()
+                self._scope.fail(error, self._status, size=self._size if self._is_begun else self._length)
+                raise
+            self.end()
 
-    def _finish(self, status: int) -> None:
+    def _finish(self) -> None:
         self._before_end()
-        self._scope.finish(status, size=self._size if self._is_begun else self._length)
+        self._scope.finish(self._status, size=self._size if self._is_begun else self._length)
 
     def _stop(self, error: BaseException, whole: type[Exception]) -> None:
         """End the request after what ended the parts; ``whole`` is how their maker says that all are made."""
         if isinstance(error, whole):
-            self._finish(self._status)
-        elif is_cancellation(error):
-            self.end()
+            self._finish()
+            return
+        self._before_end()
+        if self._scope.is_bodiless(self._status) and was_cancelled(error):
+            self._scope.finish(self._status, size=0)  # its client had all that there was to have
         else:
-            self._finish(_FAILED)
+            self._scope.fail(error, _FAILED, size=self._size)
 
     def _note(self, part: object) -> None:
         if isinstance(part, bytes | bytearray):

@@ -18,6 +18,7 @@ from hublog.capture.exceptions import MAX_STACKTRACE, from_exc_info
 from hublog.capture.fields import END_OF_TIME, EncodedContext, as_text, encode_context, put, utc_text
 from hublog.capture.plain import clean, mark, plain, text_of, whole_text_of
 from hublog.capture.scrubber import Scrubber
+from hublog.capture.serving import note_shown
 from hublog.capture.source import call_site, thread_of
 
 #: What is kept of a record to the last, each if it is no longer than an id may be.
@@ -89,6 +90,7 @@ def careful_row(
     found = _attempt(lambda: from_exc_info(record.exc_info, scrubber), None)
     if found is not None:
         row.columns["record_type"] = "exception"
+        _attempt(lambda: note_shown(record), None)
     row.take(_attempt(lambda: _context(scrubber), None))
     if found is not None:
         row.columns |= found.columns()

@@ -32,6 +32,7 @@ from hublog.capture.plain import INT64, plain
 from hublog.capture.record_ids import RecordIds
 from hublog.capture.scrubber import CARD_FROM, SHORTEST, Scrubber, scrubber_for
 from hublog.capture.service import process_fields
+from hublog.capture.serving import note_shown
 from hublog.capture.source import encoded_call_site, encoded_thread
 from hublog.settings import RedactionSettings, ServiceSettings
 
@@ -358,4 +359,5 @@ def _exception(record: logging.LogRecord, bound: EncodedContext, scrubber: Scrub
         return bound.record_type or "log", b""
     if found.is_cut:
         raise ValueError("the slow way sets truncated once")
+    note_shown(record)
     return bound.record_type or "exception", encode_columns(found.columns())

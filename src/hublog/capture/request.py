@@ -7,11 +7,12 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar, Token, copy_context
+from contextvars import Token, copy_context
 from functools import lru_cache
 from typing import Final, Protocol
 
 from hublog.capture import context, sentry, spans
+from hublog.capture.cancellation import was_cancelled
 from hublog.capture.engine_events import listen_if_imported
 from hublog.capture.headers import (
     EXPOSE,
@@ -22,8 +23,10 @@ from hublog.capture.headers import (
     request_fields,
     size_field,
 )
+from hublog.capture.plain import text_of
 from hublog.capture.queries import QueryCounter
-from hublog.capture.tracing import request_id
+from hublog.capture.serving import current as _current
+from hublog.capture.tracing import request_id, valid_id
 from hublog.capture.user import session_hash, user_fields
 from hublog.settings import RequestSettings
 
@@ -37,10 +40,10 @@ __all__ = [
     "RequestScope",
     "client_address",
     "current_scope",
-    "is_cancellation",
     "observers",
     "session_hash",
     "user_fields",
+    "was_cancelled",
 ]
 
 #: Logger of the one record for each request.
@@ -51,8 +54,11 @@ SCOPE_KEY: Final = "hublog.request"
 CANCELLED: Final = 499
 _SERVER_ERROR: Final = 500
 _CLIENT_ERROR: Final = 400
-#: By their names, since neither trio nor greenlet is imported here.
-_CANCELLATIONS: Final = frozenset({"CancelledError", "Cancelled", "GreenletExit", "GeneratorExit"})
+#: Statuses whose responses have no body, whatever the application hands over; and all below 200.
+_BODILESS: Final = frozenset({204, 304})
+_FIRST_FINAL: Final = 200
+#: Exceptions of one request that are known to stand in its records; beyond it they are shown once more.
+_SHOWN_MAX: Final = 100
 
 
 class RequestObserver(Protocol):
@@ -127,6 +133,8 @@ class RequestScope:
         self._tokens: _Tokens | None = None
         self._kept: context.Context | None = None
         self._counter = QueryCounter() if settings.count_queries else None
+        self._shown: set[int] = set()
+        self._sent_id = ""
         self.fields: dict[str, object]
         try:
             self.fields = request_fields(
@@ -190,37 +198,61 @@ class RequestScope:
         size: object = None,
         event_name: str = "request.finished",
         level: int = logging.NOTSET,
+        error: BaseException | None = None,
         **fields: object,
     ) -> None:
         """Write the request record, once.
 
         Args:
             status: of the response; ``CANCELLED`` where its client went away.
-            size: its length in bytes, where that is known.
+            size: length of the response's body in bytes, where that is known.
             event_name: what happened.
             level: the least level of the record.
+            error: what the application raised; the record is an ERROR then, and has the exception, unless
+                another record of the request has. Where the request record is written already, the exception
+                has a record of its own.
             fields: more fields for this record.
         """
         if self._is_finished:
+            if error is not None:
+                self._run(self._write_error, error)
             return
         self._is_finished = True
         seconds, status = self._now() - self._started, _whole(status)
+        if size is not None and self.is_bodiless(status):
+            size = 0
         known = {"event_name": event_name, **_known(fields), **size_field("http_response_size", size)}
-        if _current.get() is self:
-            self._end(status, seconds, level, known)
-        else:  # closed by another thread or task, or between two parts of a stream
-            copy_context().run(self._end_elsewhere, status, seconds, level, known)
+        if self._sent_id:
+            known["response_request_id"] = self._sent_id
+        self._run(self._end, status, seconds, level, known, error)
 
     def cancel(self, *, size: object = None) -> None:
         """Write the request record of a request whose client went away, unless it has ended."""
         self.finish(CANCELLED, size=size, event_name="request.cancelled")
 
-    def fail(self, error: BaseException) -> None:
-        """Write the request record of a request that has raised instead of answering, unless it has ended."""
-        if is_cancellation(error):
-            self.cancel()
+    def fail(self, error: BaseException, status: int = _SERVER_ERROR, *, size: object = None) -> None:
+        """Write the record of a request that has raised: 499 where its server ended it, else the exception.
+
+        Args:
+            error: what was raised.
+            status: of the response, where it has one.
+            size: length of what was sent of it, in bytes.
+        """
+        if was_cancelled(error):
+            self.cancel(size=size)
         else:
-            self.finish(_SERVER_ERROR)
+            self.finish(status, size=size, error=error)
+
+    def note_shown(self, error: BaseException) -> None:
+        """Note that a record of this request shows an exception."""
+        if len(self._shown) < _SHOWN_MAX:
+            self._shown.add(_key(error))
+
+    def is_bodiless(self, status: int) -> bool:
+        """Whether the response ends with its headers, and nothing of a body is sent."""
+        if self._is_long_lived:
+            return False
+        return self._method == "HEAD" or status < _FIRST_FINAL or status in _BODILESS
 
     def leave(self) -> None:
         """Take the fields away again."""
@@ -232,6 +264,10 @@ class RequestScope:
         """Take the fields away until they are bound again, with what else is bound now."""
         self._kept = context.stored()
         self.leave()
+
+    def drop(self) -> None:
+        """Forget what was bound when the fields were taken away: nothing more is logged for the request."""
+        self._kept = None
 
     @contextmanager
     def resumed(self) -> Iterator[None]:
@@ -246,13 +282,27 @@ class RequestScope:
             self._kept = context.stored()
             self._release(tokens)
 
+    @property
+    def echoed(self) -> tuple[str, str]:
+        """The headers of a response that ``response_headers`` has to know."""
+        return self._settings.id_header, EXPOSE
+
     def response_headers(self, existing: Mapping[str, str]) -> dict[str, str]:
         """Return the headers to set on the response, whatever its status.
 
+        An id that the application itself has set stays, and the request record notes it.
+
         Args:
-            existing: the response's headers; ``Access-Control-Expose-Headers`` is added to, not replaced.
+            existing: those of ``echoed`` that the response has, each as one text; its list of exposed headers
+                is added to, not replaced.
         """
-        return exposing(self._settings.id_header, self.request_id, existing.get(EXPOSE, ""))
+        name = self._settings.id_header
+        own = existing.get(name)
+        if own is None:
+            return exposing(name, self.request_id, existing.get(EXPOSE, ""))
+        if own != self.request_id:
+            self._sent_id = valid_id(own)
+        return {}
 
     def _bind(self) -> "_Tokens":
         kept, self._kept = self._kept, None
@@ -271,17 +321,36 @@ class RequestScope:
             return
         context.leave(bound)
 
-    def _end_elsewhere(self, status: int, seconds: float, level: int, fields: Mapping[str, object]) -> None:
-        self._bind()
-        self._end(status, seconds, level, fields)
+    def _run(self, write: Callable[..., None], *args: object) -> None:
+        """Write a record with the fields bound."""
+        if _current.get() is self:
+            write(*args)
+        else:  # closed by another thread or task, or between two parts of a stream
+            copy_context().run(self._run_elsewhere, write, *args)
 
-    def _end(self, status: int, seconds: float, level: int, fields: Mapping[str, object]) -> None:
+    def _run_elsewhere(self, write: Callable[..., None], *args: object) -> None:
+        self._bind()
+        write(*args)
+
+    def _end(
+        self,
+        status: int,
+        seconds: float,
+        level: int,
+        fields: Mapping[str, object],
+        error: BaseException | None,
+    ) -> None:
+        if error is not None:
+            level = max(level, logging.ERROR)
         with contextlib.suppress(Exception):  # a filter or handler of the application's own may raise
             if self._is_wanted(status):
-                self._write(status, seconds, max(level, _level(status)), fields)
+                self._write(status, seconds, max(level, _level(status)), fields, error)
+            elif error is not None:
+                self._write_error(error)
+        has_failed = status >= _SERVER_ERROR or error is not None
         for observer in self._observers():
             with contextlib.suppress(Exception):
-                observer.end(self, status=status, seconds=seconds, has_failed=status >= _SERVER_ERROR)
+                observer.end(self, status=status, seconds=seconds, has_failed=has_failed)
 
     def _observers(self) -> Sequence[RequestObserver]:
         return () if self._is_long_lived else observers
@@ -294,7 +363,14 @@ class RequestScope:
             return True
         return not _pattern(settings.excluded_paths).fullmatch(self._path)
 
-    def _write(self, status: int, seconds: float, level: int, fields: Mapping[str, object]) -> None:
+    def _write(
+        self,
+        status: int,
+        seconds: float,
+        level: int,
+        fields: Mapping[str, object],
+        error: BaseException | None,
+    ) -> None:
         duration = seconds * 1000
         if 0 < self._settings.slow_seconds < seconds and not self._is_long_lived:
             level = max(level, logging.WARNING)
@@ -308,6 +384,7 @@ class RequestScope:
             self._path,
             status,
             duration,
+            exc_info=self._to_show(error),
             extra={
                 "record_type": "request",
                 "http_status_code": status,
@@ -317,21 +394,42 @@ class RequestScope:
             },
         )
 
+    def _write_error(self, error: BaseException) -> None:
+        """Write what the application raised after its request record, or where it has none."""
+        found = self._to_show(error)
+        if found is None:
+            return
+        sentry.leave_out(LOGGER_NAME)
+        with contextlib.suppress(Exception):
+            logging.getLogger(LOGGER_NAME).error(
+                "%s %s raised %s",
+                self._method,
+                self._path,
+                type(found).__name__,
+                exc_info=found,
+                extra={"event_name": "request.failed"},
+            )
+
+    def _to_show(self, error: BaseException | None) -> BaseException | None:
+        """Return an exception that no record of the request has shown; None for one that some have."""
+        if error is None or _key(error) in self._shown:
+            return None
+        self.note_shown(error)
+        return error
+
 
 _Tokens = tuple[Token[context.Context], Token[RequestScope | None]]
-
-#: The request that is served here; the outer one while an application calls itself.
-_current: ContextVar[RequestScope | None] = ContextVar("hublog_request", default=None)
 
 
 def current_scope() -> RequestScope | None:
     """Return the request that is served here, in this thread or task or one that copied its context."""
-    return _current.get()
+    found: RequestScope | None = _current.get()
+    return found
 
 
-def is_cancellation(error: BaseException) -> bool:
-    """Whether somebody outside ended the request: asyncio, trio, a greenlet's killer, a closed generator."""
-    return not isinstance(error, Exception) and type(error).__name__ in _CANCELLATIONS
+def _key(error: BaseException) -> int:
+    """Return what tells one exception from another; no reference to it, nor to its frames, is kept."""
+    return hash((type(error), text_of(error)))
 
 
 def _whole(status: object) -> int:

@@ -91,7 +91,9 @@ async def _note_route_async(request: HttpRequest, view: object, args: object, kw
 
 
 def _is_untold(response: HttpResponseBase) -> bool:
-    return response.status_code >= _CLIENT_ERROR and not getattr(response, "_has_been_logged", False)
+    return getattr(response, "status_code", 0) >= _CLIENT_ERROR and not getattr(
+        response, "_has_been_logged", False
+    )
 
 
 def _tell(request: HttpRequest, response: HttpResponseBase) -> None:

@@ -4,6 +4,7 @@ Nothing here loads a user or session, makes a query, or raises.
 """
 
 import contextlib
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -13,7 +14,6 @@ from django.utils.functional import LazyObject, empty
 from hublog.capture.bodies import AsyncBody, Body
 from hublog.capture.headers import QUERY_MAX, environ_name, length_of, utf8_text
 from hublog.capture.request import (
-    EXPOSE,
     SCOPE_KEY,
     RequestScope,
     session_hash,
@@ -22,6 +22,7 @@ from hublog.capture.request import (
 from hublog.settings import RequestSettings
 
 _KEY: Final = "_hublog_visit"
+_FAILED: Final = 500
 
 
 class Visit:
@@ -79,13 +80,18 @@ class Visit:
             self._scope.take_bound()
             return
         with contextlib.suppress(Exception):
-            for name, value in self._scope.response_headers({EXPOSE: response.get(EXPOSE, "")}).items():
+            existing = {name: str(response[name]) for name in self._scope.echoed if name in response}
+            for name, value in self._scope.response_headers(existing).items():
                 response[name] = value
         if getattr(response, "streaming", False):
             self._follow(response)
             return
-        self._scope.finish(response.status_code, size=_length(response))
-        self._scope.leave()
+        self._scope.finish(getattr(response, "status_code", _FAILED), size=_length(response))
+        self._scope.suspend()
+        try:
+            Closing(response, self._scope).take()
+        except Exception:  # noqa: BLE001  # what is no response of Django's is its handler's to refuse
+            self._scope.drop()
 
     def _let_go(self) -> None:
         """Note the user a last time; from here on no cycle keeps the request."""
@@ -107,6 +113,52 @@ class Visit:
             response.close = partial(body.end_after, response.close)
         except Exception:  # noqa: BLE001  # nor that: then the request ends here
             body.end()
+
+
+class Closing:
+    """Stands in for ``close`` of a response: the receivers of ``request_finished`` log with the fields.
+
+    It goes when it is called, so that it neither keeps the response nor piles up on one that a view returns
+    again and again. A response that is pickled meanwhile, by a cache, gets its class's own method back.
+
+    Args:
+        response: whose request has ended.
+        scope: of the request, suspended.
+    """
+
+    def __init__(self, response: HttpResponseBase, scope: RequestScope) -> None:
+        self._response = response
+        self._scope = scope
+        #: The application's own, where it has set one on the response.
+        self.own: Callable[[], object] | None = None
+
+    def take(self) -> None:
+        """Stand in."""
+        known = vars(self._response)
+        before = known.get("close")
+        self.own = before.own if isinstance(before, Closing) else before
+        known["close"] = self
+
+    def __call__(self) -> None:
+        """Close the response."""
+        known = vars(self._response)
+        if known.get("close") is self:
+            del known["close"]
+            if self.own is not None:
+                known["close"] = self.own
+        with self._scope.resumed():
+            try:
+                (self.own or _own_close(self._response))()
+            except BaseException as error:
+                self._scope.fail(error)
+                raise
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _own_close, (self._response,)
+
+
+def _own_close(response: HttpResponseBase) -> Callable[[], None]:
+    return partial(type(response).close, response)
 
 
 def visit_of(request: HttpRequest) -> Visit | None:
@@ -136,8 +188,10 @@ def _host(request: HttpRequest) -> str:
 
 
 def _length(response: HttpResponseBase) -> object:
-    content = getattr(response, "content", None)
-    return len(content) if content is not None else response.get("Content-Length")
+    with contextlib.suppress(Exception):  # what is no response of Django's has neither
+        content = getattr(response, "content", None)
+        return len(content) if content is not None else response.get("Content-Length")
+    return None
 
 
 def _user_fields(request: HttpRequest) -> dict[str, object]:
