@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from tests.delivery.spool.independent import make_lines, make_segment
+from tests.delivery.spool.independent import A, envelope, make_lines, make_segment
 from tests.spool_tools.spools import LIVING, kill, leave, reject
 
 from hublog.cli import Caller, main
@@ -83,6 +83,27 @@ def test_records_that_nobody_will_send_are_wrong(status, tmp_path):
     assert (code, found["ok"], found["spool"]["stranded"], found["spool"]["oldest"]) == (
         1, False, 2, "2026-11-23T14:00:00Z",
     )  # fmt: skip
+
+
+def test_records_for_another_destination_are_wrong_and_named(status, tmp_path):
+    leave_records(tmp_path)
+    audit = envelope("audit")
+    leave(tmp_path / "spool", A, make_segment(make_lines(3), envelope=audit), envelope=audit)
+    code, text = status()
+    assert code == 1
+    assert "2 records of dead processes wait and no process here sends them" in text
+    assert (
+        "3 records of dead processes wait for event hub audit of shop.servicebus.windows.net, where these"
+        " settings do not send" in text
+    )
+    found = status("--json")[1]["spool"]
+    assert found["for_others"] == [
+        {"namespace": "shop.servicebus.windows.net", "eventhub": "audit", "records": 3}
+    ]
+    assert [owner["destination"] for owner in found["owners"]] == [
+        {"namespace": "shop.servicebus.windows.net", "eventhub": "audit"},
+        None,
+    ]
 
 
 def test_records_of_dead_processes_are_fine_while_somebody_lives_who_takes_them_over(status, tmp_path):

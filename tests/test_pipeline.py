@@ -411,7 +411,7 @@ def test_what_a_hub_does_not_take_is_on_disk_and_the_next_pipeline_sends_it(make
     pipeline.process.end()
     assert pipeline.stats().spooled == 20
     sender = MemorySender()
-    other, _ = make_logger(sender, spool=mode, spool_dir=spool, eventhub_name="other")
+    other, _ = make_logger(sender, spool=mode, spool_dir=spool, batch_size=99)
     other.info("later")
     assert sender.wait_for(2)
     assert {row["message"] for row in rows(sender)} == {"later", *(f"record {n}" for n in range(20))}

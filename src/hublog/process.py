@@ -21,6 +21,7 @@ from hublog.delivery.bounded_queue import BoundedQueue
 from hublog.delivery.breaker import Breaker
 from hublog.delivery.courier import Courier, Sender
 from hublog.delivery.drops import DropBook
+from hublog.delivery.envelope import envelope_of
 from hublog.delivery.inline import InlineCourier, TooLateError, time_limit
 from hublog.delivery.packer import Packer
 from hublog.delivery.shipper import Shipper
@@ -140,6 +141,7 @@ class Process:
             self.worker.watch(self._sources())
         elif former is not None:
             former.live.urgent_level = hub.urgent_level
+            former.address(envelope_of(hub))
         self.observer.refit(hub, spool_dir=settings.spool_dir)
         self.shipper.refit(
             self.stores,
@@ -306,6 +308,7 @@ class Process:
             urgent_level=hub.urgent_level,
             drops=self.drops,
             tell=report,
+            envelope=envelope_of(hub),
         )
 
     def _make_stores(self, settings: Settings, spooler: Spooler | None) -> Stores:

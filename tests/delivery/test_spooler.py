@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 from tests.delivery.bench import ids_on_disk, line_of
-from tests.delivery.spool.independent import A, B, leave_orphan, make_segment, names_of
+from tests.delivery.spool.independent import A, B, envelope, leave_orphan, make_segment, names_of
 
 from hublog.delivery.drops import DropBook
-from hublog.delivery.spool_door import RETRY_S
+from hublog.delivery.envelope import Destination, Envelope
+from hublog.delivery.spool_door import OTHERS_S, RETRY_S
 from hublog.delivery.spooler import LOOK_S, SYNC_S, Spooler
 from hublog.delivery.stats import Drop
-from hublog.settings import SyncPolicy
+from hublog.settings import Packing, SyncPolicy
 from hublog.testing import FakeClock
 
 ANY = {"max_lines": 1 << 30, "max_bytes": 1 << 30}
@@ -25,7 +26,7 @@ def lines(count, *, start=0, size=20):
 class Disk:
     """A spooler, and what it told."""
 
-    def __init__(self, path, *, clock=None, max_bytes=1 << 28, sync=SyncPolicy.NONE):
+    def __init__(self, path, *, clock=None, max_bytes=1 << 28, sync=SyncPolicy.NONE, envelope=None):
         self.path = path
         self.clock = clock or FakeClock()
         self.told = []
@@ -38,6 +39,7 @@ class Disk:
             tell=lambda level, text: self.told.append((logging.getLevelName(level), text)),
             now=self.clock,
             wall=self.clock,
+            envelope=envelope,
         )
 
     def look(self):
@@ -417,3 +419,110 @@ def test_a_link_in_place_of_the_folder_of_refused_records_is_not_followed_into_a
     Path(file).symlink_to(target)
     disk.spooler.set_aside([line_of("n2")], "no")
     assert target.read_text() == ""
+
+
+# Where lines go.
+
+
+def to(eventhub, **more):
+    destination = Destination(namespace="shop.servicebus.windows.net", eventhub=eventhub)
+    return Envelope(destination=destination, packing=Packing.LINES, **more)
+
+
+def leave_for(path, name, eventhub, found):
+    path.mkdir(parents=True, exist_ok=True)
+    made = envelope(eventhub)
+    return leave_orphan(path, name, make_segment(found, envelope=made), envelope=made)
+
+
+def test_what_is_for_others_is_reported_once_for_each_of_them(make, path):
+    disk = make(envelope=to("plain"))
+    leave_for(path, A, "audit", lines(3))
+    leave_for(path, B, "audit", lines(2))
+    disk.look()
+    assert disk.told == []
+    disk.clock.advance(OTHERS_S)
+    for _ in range(3):
+        disk.look()
+    assert disk.told == [
+        (
+            "WARNING",
+            (
+                f"In the spool {path} records of 2 ended processes are for event hub audit of"
+                " shop.servicebus.windows.net, and no running process has taken them over. They are not sent"
+                " elsewhere: start an application that sends there, or run hublog spool drain with its"
+                " settings."
+            ),
+        )
+    ]
+    assert names_of(path) == [A, B]
+    assert disk.held == 0
+
+
+def test_what_others_take_over_meanwhile_is_not_reported(make, path):
+    disk = make(envelope=to("plain"))
+    leave_for(path, A, "audit", lines(3))
+    disk.look()
+    other = make(envelope=to("audit"))
+    other.look()
+    disk.clock.advance(OTHERS_S)
+    disk.look()
+    assert (disk.told, other.held) == ([], 3)
+
+
+def test_what_an_older_version_left_is_taken_over_and_reported_once(make, path):
+    disk = make(envelope=to("plain"))
+    path.mkdir(parents=True)
+    leave_orphan(path, A, make_segment(lines(3)))
+    disk.look()
+    leave_orphan(path, B, make_segment(lines(3)))
+    disk.look()
+    assert disk.held == 6
+    assert disk.told == [
+        (
+            "WARNING",
+            (
+                f"The spool {path} holds records of an older version of hublog, which did not note for which"
+                " event hub they are. They are sent to event hub plain of shop.servicebus.windows.net."
+            ),
+        )
+    ]
+
+
+def test_what_is_written_once_more_goes_where_it_was_meant_to(make, path):
+    disk = make(envelope=to("plain", routing={"Table": "New"}))
+    old = to("plain", routing={"Table": "Old"})
+    disk.spooler.append(lines(1))
+    assert disk.spooler.rewrite(lines(2, start=1), old)
+    taken = [disk.spooler.take_stored(**ANY)]
+    assert [(len(batch.lines), batch.envelope) for batch in taken] == [(2, old)]
+    assert disk.spooler.live.directory.envelope.routing == {"Table": "New"}
+    assert disk.held == 3 - 2 + 2
+
+
+def test_what_comes_after_a_change_of_the_destination_says_so(make, path):
+    disk = make(envelope=Envelope(destination=Destination(namespace="", eventhub="")))
+    disk.spooler.append(lines(2))
+    disk.spooler.address(to("plain"))
+    disk.spooler.append(lines(3, start=2))
+    found = [disk.spooler.take_stored(**ANY), disk.spooler.live.take(**ANY)]
+    assert [(len(batch.lines), batch.envelope.destination.eventhub) for batch in found] == [
+        (2, ""),
+        (3, "plain"),
+    ]
+
+
+def test_the_cause_is_told_where_another_user_may_have_written(make, path):
+    disk = make(envelope=to("plain"))
+    leave_for(path, A, "plain", lines(3)).chmod(0o777)
+    disk.look()
+    assert disk.held == 0
+    assert disk.told == [
+        (
+            "WARNING",
+            (
+                "In the spool 1 files or directories are not of this version or not ours, and are left alone:"
+                f" {path / A} ({A} has mode 0777: everybody may write)"
+            ),
+        )
+    ]

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from azure.eventhub import TransportType
+from tests.delivery.spool.independent import A, envelope, make_lines, make_segment
 from tests.doctor.conftest import KEY
 from tests.spool_tools.spools import leave, reject
 
@@ -264,6 +265,25 @@ def test_what_waits_in_the_spool_is_told(hub, doctor, tmp_path):
     assert found.failed == []
 
 
+def test_what_waits_for_another_event_hub_is_told(hub, doctor, tmp_path):
+    root = tmp_path / "spool"
+    root.mkdir(0o700)
+    audit = envelope("audit")
+    leave(root, A, make_segment(make_lines(3), envelope=audit), envelope=audit)
+    spool = doctor(hub.connection_string(), EVENTHUB_LOG_SPOOL_DIR=str(root)).one("spool")
+    assert spool.status == "warn"
+    assert "3 records of dead processes wait for event hub audit of shop.servicebus" in spool.hint
+
+
+def test_a_spool_that_everybody_may_write_fails(hub, doctor, tmp_path):
+    root = tmp_path / "spool"
+    root.mkdir()
+    root.chmod(0o777)
+    found = doctor(hub.connection_string(), EVENTHUB_LOG_SPOOL_DIR=str(root))
+    assert found.failed == ["spool"]
+    assert "its mode is 0777, so every user may rename what is in it" in found.one("spool").detail
+
+
 def test_nothing_is_left_behind_by_the_tries(hub, doctor, tmp_path):
     doctor(hub.connection_string())
     assert list(tmp_path.iterdir()) == []
@@ -292,7 +312,7 @@ def test_a_disk_that_does_not_answer_is_waited_for_with_a_limit(hub, doctor, tmp
     found = doctor(
         hub.connection_string(),
         EVENTHUB_LOG_SPOOL_DIR=str(tmp_path),
-        parts={"look_at_spool": lambda _: release.wait(60)},
+        parts={"look_at_spool": lambda *_: release.wait(60)},
         budget={"all_s": 3.0},
     )
     release.set()
@@ -370,6 +390,4 @@ def test_an_odd_endpoint_is_a_failure_like_any_other(doctor, endpoint):
 
 
 def _segment():
-    from tests.delivery.spool.independent import make_lines, make_segment
-
     return make_segment(make_lines(2))

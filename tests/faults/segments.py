@@ -1,8 +1,10 @@
 """A reader of spool directories that shares no code with the package: struct and zlib only.
 
-``root/<name>/NNNNNNNN.seg``: 8 bytes ``hublog`` NUL 1, then frames of u32 length, u32 CRC-32 (both little
-endian) and the payload, one JSON line. ``root/<name>/lock``: a cursor of u64 segment number and u64
-offset; all frames before it are settled. A name that begins with a dot is a directory in the making.
+``root/<name>/NNNNNNNN.seg``: 8 bytes ``hublog`` NUL 2, then frames of u32 length, u32 CRC-32 (both little
+endian) and the payload: the first one is a JSON array that says where the records go, the others are one JSON
+line each. Older versions wrote 1 in place of 2, and no such array. ``root/<name>/lock``: a cursor of u64
+segment number and u64 offset; all frames before it are settled; then the frame with the array once more. A
+name that begins with a dot is a directory in the making.
 """
 
 import json
@@ -14,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-MAGIC: Final = b"hublog\x00\x01"
+MAGIC: Final = b"hublog\x00\x02"
+OLD_MAGIC: Final = b"hublog\x00\x01"
 FRAME: Final = struct.Struct("<II")
 CURSOR: Final = struct.Struct("<QQ")
 #: What the broker refuses for its content is set aside here, and stays.
@@ -42,6 +45,7 @@ class Segment:
         damaged_bytes: bytes of the file that are no whole record.
         is_torn: the damage is at the end of the file, as after a killed writer.
         is_ours: the file begins as a segment does.
+        eventhub: where its records go; empty where it does not say.
     """
 
     path: Path
@@ -50,6 +54,7 @@ class Segment:
     damaged_bytes: int
     is_torn: bool
     is_ours: bool
+    eventhub: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +85,10 @@ def read_segment(path: Path) -> Segment:
     """Read one file; damage is skipped and counted, never taken for a record."""
     content = path.read_bytes()
     number = int(path.stem) if path.stem.isdigit() else -1
-    is_ours = content.startswith(MAGIC)
+    is_ours = content.startswith((MAGIC, OLD_MAGIC))
     frames: list[Frame] = []
-    damaged, offset, is_torn = 0, len(MAGIC), False
+    eventhub, offset = _address(content)
+    damaged, is_torn = 0, False
     while is_ours and offset < len(content):
         payload = _frame_at(content, offset)
         if payload is not None:
@@ -100,7 +106,17 @@ def read_segment(path: Path) -> Segment:
         damaged_bytes=damaged if is_ours else len(content),
         is_torn=is_torn,
         is_ours=is_ours,
+        eventhub=eventhub,
     )
+
+
+def _address(content: bytes) -> tuple[str, int]:
+    """Return the event hub that a segment is for, and where its records begin."""
+    payload = _frame_at(content, len(MAGIC)) if content.startswith(MAGIC) else None
+    if payload is None or not payload.startswith(b"["):
+        return "", len(MAGIC)
+    _namespace, eventhub, _packing, _routing = json.loads(payload)
+    return str(eventhub), len(MAGIC) + FRAME.size + len(payload)
 
 
 def read_root(root: Path) -> list[Owner]:

@@ -49,6 +49,13 @@ def test_the_format_is_the_agreed_one_byte_by_byte(tmp_path):
     assert [frame.payload for frame in read_segment(path).frames] == [b"{}"]
 
 
+def test_a_segment_says_where_its_records_go(tmp_path):
+    path = tmp_path / "00000001.seg"
+    path.write_bytes(MAGIC + framed(b'["shop","audit","lines",{}]') + framed(line(0)) + framed(line(1)))
+    found = read_segment(path)
+    assert (found.eventhub, numbers(found), found.damaged_bytes) == ("audit", [0, 1], 0)
+
+
 def test_a_torn_last_record_is_refused_and_told(tmp_path):
     found = read_segment(segment(tmp_path / "00000001.seg", map(line, range(3)), tail=framed(line(3))[:-1]))
     assert numbers(found) == [0, 1, 2]
@@ -76,7 +83,7 @@ def test_records_behind_damage_are_found_again(tmp_path):
 
 def test_a_file_of_somebody_else_has_no_records(tmp_path):
     path = tmp_path / "00000001.seg"
-    path.write_bytes(b"hublog\x00\x02" + framed(line(0)))
+    path.write_bytes(b"hublog\x00\x03" + framed(line(0)))
     found = read_segment(path)
     assert (found.is_ours, found.frames, found.damaged_bytes) == (False, (), path.stat().st_size)
 

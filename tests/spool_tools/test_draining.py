@@ -1,5 +1,6 @@
 """``hublog spool drain``: sends what dead processes left."""
 
+import gzip
 import io
 import json
 import os
@@ -10,15 +11,25 @@ import threading
 from dataclasses import replace
 
 import pytest
-from tests.delivery.spool.independent import A, B, C, is_locked, leave_orphan, make_segment, names_of
+from tests.delivery.spool.independent import (
+    A,
+    B,
+    C,
+    envelope,
+    is_locked,
+    leave_orphan,
+    make_segment,
+    names_of,
+)
 
 from hublog.cli import main
+from hublog.delivery.envelope import Destination
 from hublog.delivery.spool import SpoolDirectory
 from hublog.delivery.stats import Drop, Stats
 from hublog.delivery.worker import THREAD_NAME
 from hublog.errors import PermanentSendError, RejectedSendError, TransientSendError
 from hublog.local import LocalHub
-from hublog.settings import SETTINGS, EventHubSettings, Settings, SpoolMode
+from hublog.settings import SETTINGS, EventHubSettings, Packing, Settings, SpoolMode
 from hublog.spool_tools import draining
 from hublog.spool_tools.draining import End, Leftovers, Watch, drain_spool
 from hublog.testing import FakeClock, MemorySender
@@ -115,7 +126,7 @@ def test_what_is_left_is_what_no_living_process_owns(root):
     leave_orphan(root, A, make_segment(make_records(3)))
     leave_orphan(root, B, make_segment(make_records(4)), cursor=(1, len(make_segment(make_records(1)))))
     leave_orphan(root, C, make_segment([], head=b"hublog\x00\x07"))
-    left = Leftovers(root)
+    left = Leftovers(root, Destination(namespace=NAMESPACE, eventhub=HUB))
     assert left.records() == 6
     adopted = SpoolDirectory.adopt(root / A)
     assert left.records() == 3
@@ -200,6 +211,59 @@ def test_what_the_dead_left_is_sent_in_every_mode_and_the_spool_is_empty_then(ro
     assert THREAD_NAME not in [thread.name for thread in threading.enumerate()]
 
 
+def leave_for(root, name, eventhub, records, **options):
+    made = envelope(eventhub, **{"namespace": NAMESPACE, **options})
+    leave_orphan(root, name, make_segment(records, envelope=made), envelope=made)
+
+
+def test_only_what_is_for_the_destination_is_sent_and_the_rest_is_named(root):
+    leave_for(root, A, HUB, make_records(3))
+    leave_for(root, B, "audit", make_records(2, start=3))
+    leave_for(root, C, "audit", make_records(1, start=5))
+    sender = MemorySender()
+    status, out, told = drain(root, sender)
+    assert (status, out) == (1, "3 records sent.\n")
+    assert told == [
+        (
+            f"3 records of dead processes are for event hub audit of {NAMESPACE} and stay, since these"
+            f" settings send to event hub {HUB} of {NAMESPACE}; run hublog spool drain with the settings of"
+            " that destination"
+        )
+    ]
+    assert sorted(messages_of(sender.bodies)) == ["m0", "m1", "m2"]
+    assert names_of(root) == [B, C]
+    audit = MemorySender()
+    assert drain(root, audit, eventhub_name="audit")[0] == 0
+    assert sorted(messages_of(audit.bodies)) == ["m3", "m4", "m5"]
+    assert names_of(root) == []
+
+
+def test_what_is_for_another_namespace_stays(root):
+    leave_for(root, A, HUB, make_records(2), namespace="y.servicebus.windows.net")
+    sender = MemorySender(PermanentSendError("wrong key"))
+    status, out, told = drain(root, sender)
+    assert (status, out, sender.sends_total, names_of(root)) == (1, "0 records sent.\n", 0, [A])
+    assert "of y.servicebus.windows.net and stay" in told[0]
+
+
+def test_each_record_is_sent_as_was_set_when_it_was_accepted(root):
+    leave_for(root, A, HUB, make_records(2), packing="gzip", Table="Old")
+    leave_for(root, B, HUB, make_records(2, start=2), packing="single")
+    leave_for(root, C, HUB, make_records(2, start=4), packing="lines", Table="Old")
+    sender = MemorySender()
+    assert drain(root, sender, packing=Packing.LINES, route_table="New")[0] == 0
+    found = [
+        (sorted(properties.items()), gzip.decompress(body) if body.startswith(b"\x1f") else body)
+        for body, properties in zip(sender.bodies, sender.properties, strict=True)
+    ]
+    assert [(properties, messages_of([body])) for properties, body in found] == [
+        ([("Compression", "gzip"), ("Table", "Old")], ["m0", "m1"]),
+        ([], ["m2"]),
+        ([], ["m3"]),
+        ([("Table", "Old")], ["m4", "m5"]),
+    ]
+
+
 def test_where_nothing_waits_nobody_is_asked(root):
     sender = MemorySender(PermanentSendError("wrong key"))
     status, out, _ = drain(root, sender)
@@ -268,6 +332,7 @@ def test_what_others_took_over_meanwhile_is_told():
 OWNER = """
 import sys, time
 from pathlib import Path
+from hublog.delivery.envelope import Destination
 from hublog.delivery.spool import SpoolDirectory
 directory = SpoolDirectory.create(Path(sys.argv[1]))
 count = int(sys.argv[2])
@@ -375,7 +440,7 @@ def test_ctrl_c_ends_it_and_keeps_what_is_not_sent(root, hub, start):
     hub.faults.add("silent", times=None)
     name = leave_by_kill(root, 20)
     process = start(hub.connection_string())
-    told = process.stderr.readline()
+    told = next(line for line in process.stderr if line.startswith("hublog: "))
     assert told == "hublog: 0 records sent, 20 wait\n"
     process.send_signal(signal.SIGINT)
     status, _, err = end(process)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.delivery.spool.independent import A, B, C, is_locked, make_lines, make_segment
+from tests.delivery.spool.independent import A, B, C, envelope, is_locked, make_lines, make_segment
 from tests.spool_tools.spools import (
     NAME,
     SECRET,
@@ -38,9 +38,9 @@ def test_each_process_life_has_a_row_and_the_last_one_is_the_sum(root, run):
     status, out, err = run("list")
     assert (status, err) == (0, "")
     assert [line.split() for line in out.splitlines()] == [
-        ["directory", "since", "owner", "segments", "records", "bytes", "damage"],
-        [A, "1970-01-01T00:00:00Z", "dead", "2", "6", str(2 * len(segment)), "0"],
-        [NAME, "2026-11-23T14:00:00Z", "dead", "1", "3", str(len(segment)), "0"],
+        ["directory", "since", "owner", "destination", "segments", "records", "bytes", "damage"],
+        [A, "1970-01-01T00:00:00Z", "dead", "-", "2", "6", str(2 * len(segment)), "0"],
+        [NAME, "2026-11-23T14:00:00Z", "dead", "-", "1", "3", str(len(segment)), "0"],
         ["sum", "3", "9", str(3 * len(segment)), "0"],
     ]
 
@@ -57,6 +57,9 @@ def test_json_has_the_same_and_names_what_is_left_alone(root, as_json):
                 "name": NAME,
                 "since": "2026-11-23T14:00:00Z",
                 "owner": "dead",
+                "destination": None,
+                "packing": None,
+                "routing": {},
                 "segments": 1,
                 "records": 3,
                 "bytes": len(segment),
@@ -116,7 +119,7 @@ def test_a_directory_without_a_lock_is_unclear_and_told(root, run):
     leave(root, A, make_segment(make_lines(2)))
     (root / A / "lock").unlink()
     status, out, _ = run("list")
-    assert (status, out.splitlines()[1].split()[2:5]) == (0, ["unclear", "1", "2"])
+    assert (status, out.splitlines()[1].split()[2:6]) == (0, ["unclear", "-", "1", "2"])
     assert f"left alone: {A} (it has no lock file)" in out
 
 
@@ -128,7 +131,7 @@ def test_a_lock_that_cannot_be_asked_for_is_unclear_and_told(root, run, monkeypa
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     out = run("list")[1]
-    assert out.splitlines()[1].split()[2:5] == ["unclear", "1", "2"]
+    assert out.splitlines()[1].split()[2:6] == ["unclear", "-", "1", "2"]
     assert f"left alone: {A} (its lock cannot be asked for: No locks available)" in out
 
 
@@ -212,7 +215,9 @@ def test_a_directory_that_is_adopted_while_it_is_read_is_alive(root, as_json, du
 
 
 def test_segments_that_come_and_go_while_they_are_read_are_no_strangers(root, as_json, during):
-    path = leave(root, A, make_segment(make_lines(3)), make_segment(make_lines(3)))
+    shop = envelope("audit")
+    segment = make_segment(make_lines(3), envelope=shop)
+    path = leave(root, A, segment, segment, envelope=shop)
     during(lambda: (path / "00000002.seg").rename(path / "00000003.seg"))
     found = as_json("list")
     assert (found["sum"]["segments"], found["left_alone"]) == (1, [])
@@ -304,3 +309,35 @@ def test_records_and_damage_are_those_that_an_adopter_finds(contents, cursor, fi
         adopted.close()
     finally:
         shutil.rmtree(root)
+
+
+def test_each_row_says_where_its_records_go(root, run, as_json):
+    made = envelope("audit", packing="gzip", Table="Audit")
+    leave(root, A, make_segment(make_lines(3), envelope=made), envelope=made)
+    early = envelope("audit", namespace="", packing="")
+    leave(root, B, make_segment(make_lines(1), envelope=early), envelope=early)
+    leave(root, C, make_segment(make_lines(1)))
+    found = [line.split()[3] for line in run("list")[1].splitlines()[1:4]]
+    assert found == ["shop.servicebus.windows.net/audit", "*/audit", "-"]
+    first, second, third = as_json("list")["owners"]
+    assert first["destination"] == {"namespace": "shop.servicebus.windows.net", "eventhub": "audit"}
+    assert (first["packing"], first["routing"]) == ("gzip", {"Table": "Audit"})
+    assert second["destination"] == {"namespace": None, "eventhub": "audit"}
+    assert third["destination"] is None
+    assert all(owner["records"] for owner in (first, second, third))
+
+
+def test_what_another_user_may_have_written_is_unclear_and_says_why(root, run):
+    leave(root, A, make_segment(make_lines(2)))
+    (root / A).chmod(0o777)
+    out = run("list")[1]
+    assert out.splitlines()[1].split()[2] == "unclear"
+    assert f"left alone: {A} ({A} has mode 0777: everybody may write)" in out
+
+
+def test_what_goes_nobody_can_read_where_is_unclear(root, run):
+    whole = make_segment(make_lines(2), envelope=envelope("audit"))
+    leave(root, A, whole[:8] + bytes(20) + whole[28:])
+    out = run("list")[1]
+    assert out.splitlines()[1].split()[2:4] == ["unclear", "-"]
+    assert f"left alone: {A} (it cannot be read where its records go)" in out

@@ -19,8 +19,9 @@ def test_without_yes_it_is_told_what_would_go_and_all_stays(root, run):
     before = snapshot(root)
     status, out, err = run("purge")
     assert (status, err, snapshot(root)) == (1, "", before)
-    rows = [line.split()[:2] for line in out.splitlines()[:-1]]
-    assert rows == [["path", "records"], [A, "3"], [B, "3"], ["sum", "6"]]
+    rows = [line.split()[:3] for line in out.splitlines()[:-1]]
+    assert rows[:3] == [["path", "destination", "records"], [A, "-", "3"], [B, "-", "3"]]
+    assert rows[3][:2] == ["sum", "6"]
     assert out.splitlines()[-1].endswith("say --yes to remove them.")
 
 

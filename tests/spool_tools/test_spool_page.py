@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.delivery.spool.independent import A, make_lines, make_segment
+from tests.delivery.spool.independent import A, envelope, frame, make_lines, make_segment
 from tests.spool_tools.spools import leave
 
 from hublog.cli import main
@@ -29,10 +29,27 @@ def test_the_reader_of_the_page_reads_what_waits(root):
     assert names["waiting"](path) == lines[4:]
 
 
+def test_the_reader_of_the_page_reads_segments_that_name_their_destination(root):
+    [source] = [part.split("```")[0] for part in PAGE.split("```python\n")[1:]]
+    names = {}
+    exec(source, names)
+    lines, shop = make_lines(6), envelope("shop-logs")
+    path = leave(
+        root,
+        A,
+        make_segment(lines[:3], envelope=shop),
+        make_segment(lines[3:], envelope=shop),
+        cursor=(1, len(make_segment(lines[:1], envelope=shop))),
+        envelope=shop,
+    )
+    assert names["waiting"](path) == lines[1:]
+
+
 def test_the_bytes_of_the_page_are_those_of_a_segment(root):
     rows = re.findall(r"^[0-9a-f]{8}  ((?:[0-9a-f]{2} +)+) \|", PAGE, re.MULTILINE)
     data = bytes.fromhex("".join(rows))
-    assert data == make_segment([b'{"message":"hello"}'])
+    text = b'["shop.servicebus.windows.net","shop-logs","gzip",{}]'
+    assert data == make_segment([b'{"message":"hello"}'], envelope=frame(text))
     found = look_at_directory(leave(root, A, data))
     assert (found.waiting, found.damaged) == (1, 0)
 

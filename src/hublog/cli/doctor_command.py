@@ -7,6 +7,7 @@ from pathlib import Path
 from hublog.cli.caller import FAILURE, OK, Caller
 from hublog.cli.kinds import add_config
 from hublog.doctor.result import Result, ok, warn
+from hublog.settings import EventHubSettings
 
 
 def add_doctor(parser: argparse.ArgumentParser) -> None:
@@ -41,11 +42,11 @@ def run_doctor(options: argparse.Namespace, caller: Caller) -> int:
     return FAILURE if report.has_failed(seen) else OK
 
 
-def _look_at_spool(root: Path) -> Result:
+def _look_at_spool(root: Path, hub: EventHubSettings) -> Result:
     """Tell what waits in a spool that can be used."""
     from hublog.cli.waiting import waiting_in  # noqa: PLC0415  # needs locks that not every system has
 
-    found = waiting_in(root)
+    found = waiting_in(root, hub)
     if found.problems:
         return warn("spool", f"{root} can be used; {found.text}", " ".join(found.problems))
     return ok("spool", f"{root} can be used; {found.text}")

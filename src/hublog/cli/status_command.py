@@ -49,17 +49,18 @@ def _look(options: argparse.Namespace, caller: Caller, pause: Callable[[float], 
 
     reading = caller.read(options.config)
     settings = reading.settings
+    hub = settings.eventhub
     root, waiting, trouble = settings.spool_dir.absolute(), None, ""
     if os.path.lexists(root):
         try:
-            waiting = waiting_in(root)
+            waiting = waiting_in(root, hub)
             if waiting.stranded:
                 # Left a moment ago, perhaps, and about to be taken over.
                 pause(LOOK_AGAIN_S)
-                waiting = waiting_in(root)
+                waiting = waiting_in(root, hub)
         except HublogError as error:
             trouble = str(error)
-    hub, attached = settings.eventhub, caller.find_attached()
+    attached = caller.find_attached()
     told = [*reading.problems, *([trouble] if trouble else ()), *(waiting.problems if waiting else ())]
     if hub.enabled and not hub.is_configured:
         told.append(NOT_CONFIGURED)

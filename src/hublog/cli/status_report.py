@@ -10,7 +10,14 @@ from hublog.configure.attached import CONSOLE, EVENT_HUB, FILE, Attached
 from hublog.doctor.target import target_of
 from hublog.doctor.words import destinations_text, target_text
 from hublog.settings import Settings
-from hublog.spool_tools.wording import count_of, shown, table, time_text
+from hublog.spool_tools.wording import (
+    count_of,
+    destination_json,
+    destination_text,
+    shown,
+    table,
+    time_text,
+)
 
 if TYPE_CHECKING:
     from hublog.cli.waiting import Waiting
@@ -20,8 +27,8 @@ _LIVES_MAX: Final = 20
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3_600
 _DAY_S: Final = 86_400
-_HEADER: Final = ("owner", "pid", "since", "age", "records", "bytes", "damage")
-_TEXT_COLUMNS: Final = 4
+_HEADER: Final = ("owner", "pid", "since", "age", "destination", "records", "bytes", "damage")
+_TEXT_COLUMNS: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +174,7 @@ def _spool_lines(status: Status) -> list[str]:
             str(life.pid or "-"),
             time_text(life.since),
             _age(life.since),
+            destination_text(life.destination),
             life.records,
             life.size,
             life.damaged,
@@ -190,6 +198,10 @@ def _spool_json(status: Status) -> dict[str, object]:
         "bytes": waiting.size if waiting else 0,
         "oldest": time_text(waiting.oldest) if waiting and waiting.oldest else None,
         "stranded": waiting.stranded if waiting else 0,
+        "for_others": [
+            {**(destination_json(other) or {}), "records": records}
+            for other, records in (waiting.for_others if waiting else {}).items()
+        ],
         "rejected": waiting.rejected if waiting else 0,
         "owners": [
             {
@@ -197,6 +209,7 @@ def _spool_json(status: Status) -> dict[str, object]:
                 "owner": str(life.owner),
                 "pid": life.pid,
                 "since": time_text(life.since) if life.since else None,
+                "destination": destination_json(life.destination),
                 "records": life.records,
                 "bytes": life.size,
                 "damage": life.damaged,

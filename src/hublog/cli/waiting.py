@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from hublog.delivery.envelope import Destination, envelope_of
 from hublog.delivery.spool.ownership import LOCK_NAME
+from hublog.settings import EventHubSettings
 from hublog.spool_tools.look import DirectoryLook, Owner, check_root, look_at_root
 from hublog.spool_tools.rejected import look_at_rejected
 from hublog.spool_tools.wording import count_of, time_text
@@ -24,6 +26,7 @@ class Life:
         records: that wait.
         size: bytes of its segments.
         damaged: stretches that cannot be read.
+        destination: where the records go; None when their directory does not say.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Life:
     records: int
     size: int
     damaged: int
+    destination: Destination | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +48,14 @@ class Waiting:
         lives: oldest first.
         rejected: records that the hub refused.
         rejected_size: bytes of them.
+        own: where the settings send; None where they name no destination.
     """
 
     root: Path
     lives: tuple[Life, ...] = ()
     rejected: int = 0
     rejected_size: int = 0
+    own: Destination | None = None
 
     @property
     def records(self) -> int:
@@ -73,8 +79,26 @@ class Waiting:
 
     @property
     def stranded(self) -> int:
-        """Records of dead owners, while no owner lives who would take them over."""
-        return 0 if self.alive else sum(life.records for life in self.lives if life.owner is Owner.DEAD)
+        """Records of dead owners, while no owner lives that would take them over."""
+        return sum(life.records for life in self._stranded())
+
+    @property
+    def for_others(self) -> dict[Destination, int]:
+        """Those of them that go where the settings do not send, by their destination."""
+        found: dict[Destination, int] = {}
+        for life in self._stranded():
+            destination = life.destination
+            if life.records and destination is not None and not (self.own and self.own.takes(destination)):
+                found[destination] = found.get(destination, 0) + life.records
+        return found
+
+    def _stranded(self) -> Iterator[Life]:
+        alive = [life.destination for life in self.lives if life.owner is Owner.ALIVE]
+        for life in self.lives:
+            wanted = life.destination
+            takers = (wanted is None or each is None or each.takes(wanted) for each in alive)
+            if life.owner is Owner.DEAD and not any(takers):
+                yield life
 
     @property
     def text(self) -> str:
@@ -91,11 +115,19 @@ class Waiting:
     def problems(self) -> list[str]:
         """What somebody has to do, a sentence each."""
         found = []
-        if self.stranded:
+        others = self.for_others
+        own = self.stranded - sum(others.values())
+        if own:
             found.append(
-                f"{count_of(self.stranded, 'record')} of dead processes wait and no process here sends them:"
+                f"{count_of(own, 'record')} of dead processes wait and no process here sends them:"
                 " start the application, or run hublog spool drain."
             )
+        found += [
+            f"{count_of(records, 'record')} of dead processes wait for {other}, where these settings do not"
+            " send, and no process here sends them: start an application that sends there, or run hublog"
+            " spool drain with its settings."
+            for other, records in others.items()
+        ]
         unclear = sum(life.records for life in self.lives if life.owner is Owner.UNCLEAR)
         if unclear:
             found.append(
@@ -111,8 +143,12 @@ class Waiting:
         return found
 
 
-def waiting_in(root: Path) -> Waiting:
+def waiting_in(root: Path, hub: EventHubSettings) -> Waiting:
     """Look at a spool; reads all of it, changes nothing.
+
+    Args:
+        root: of the spool.
+        hub: where the settings send.
 
     Raises:
         SpoolUnavailableError: it cannot be read.
@@ -125,6 +161,7 @@ def waiting_in(root: Path) -> Waiting:
         lives=tuple(_life(found, pids) for found in look.directories),
         rejected=rejected.records,
         rejected_size=rejected.size,
+        own=envelope_of(hub).destination if hub.is_configured else None,
     )
 
 
@@ -138,6 +175,7 @@ def _life(found: DirectoryLook, pids: dict[str, int]) -> Life:
         records=found.waiting,
         size=found.size,
         damaged=found.damaged,
+        destination=found.destination,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:  # the spool needs locks and limits that not every system has
+    from hublog.delivery.envelope import Envelope
     from hublog.delivery.spool import Position, SpoolDirectory
 
 
@@ -21,6 +22,11 @@ class Batch:
     lines: list[bytes]
     directory: "SpoolDirectory | None" = None
     position: "Position | None" = None
+
+    @property
+    def envelope(self) -> "Envelope | None":
+        """What was said of them when they were accepted; None where that is what is set now, or not known."""
+        return self.directory.envelope if self.directory is not None else None
 
 
 class Source(Protocol):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from hublog.delivery.envelope import Destination, Envelope
 from hublog.settings import SyncPolicy
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ except ImportError as error:  # it needs locks and limits that not every system 
 RETRY_S: Final = 3.0
 #: A disk that refuses writes is told of so often.
 _REPEAT_S: Final = 60.0
+#: What other destinations' processes left and have not taken over after this is reported.
+OTHERS_S: Final = 30.0
 #: What is taken over in one look, since all of it is read.
 ADOPTED_BYTES: Final = 1 << 26
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -39,6 +42,7 @@ class SpoolDoor:
         tell: writes a line of the operator's log.
         now: monotonic seconds.
         wall: seconds since 1970, for names.
+        envelope: see ``SpoolRoot``.
     """
 
     def __init__(
@@ -50,8 +54,10 @@ class SpoolDoor:
         tell: Callable[[int, str], object],
         now: Callable[[], float],
         wall: Callable[[], float],
+        envelope: Envelope | None = None,
     ) -> None:
         self.path = path.absolute()  # the application may change its working directory
+        self._envelope = envelope
         self._max_bytes = max_bytes
         self._sync = sync
         self._tell = tell
@@ -63,6 +69,20 @@ class SpoolDoor:
         self._retry_mono = self._write_told_mono = -math.inf
         self._told_unknown: set[Path] = set()
         self._told_damage = 0
+        self._is_undirected_told = False
+        self._others_since: dict[Path, float] = {}
+        self._told_others: set[Destination] = set()
+
+    @property
+    def envelope(self) -> Envelope | None:
+        """Where lines of this process go, and how they are packed."""
+        return self._envelope
+
+    @envelope.setter
+    def envelope(self, envelope: Envelope) -> None:
+        self._envelope = envelope
+        if self._root is not None:
+            self._root.envelope = envelope
 
     @property
     def segment_bytes(self) -> int | None:
@@ -91,13 +111,17 @@ class SpoolDoor:
             self._tell(logging.INFO, f"The spool directory {self.path} can be used again.")
         return True
 
-    def new_directory(self) -> "SpoolDirectory | None":
-        """Return a new directory; None when there is none to be had. Any thread may call."""
+    def new_directory(self, envelope: Envelope | None = None) -> "SpoolDirectory | None":
+        """Return a new directory; None when there is none to be had. Any thread may call.
+
+        Args:
+            envelope: of its lines; None for that of this process.
+        """
         for _ in range(2):
             if not self.is_usable() or self._root is None:
                 return None
             try:
-                return self._root.create_directory()
+                return self._root.create_directory(envelope)
             except Exception as error:  # noqa: BLE001  # whatever it is, the lines wait in memory
                 failure = error
                 self._is_ready, self._retry_mono = False, -math.inf  # somebody removed it: make it once more
@@ -128,11 +152,16 @@ class SpoolDoor:
         unknown = self._root.unknown - self._told_unknown
         if unknown:
             self._told_unknown |= unknown
+            causes = self._root.causes
+            first = min(unknown, key=lambda path: (path not in causes, path))
+            cause = f" ({causes[first]})" if first in causes else ""
             self._tell(
                 logging.WARNING,
                 f"In the spool {len(unknown)} files or directories are not of this version or not ours, and"
-                f" are left alone: {min(unknown)}{' ...' if len(unknown) > 1 else ''}",
+                f" are left alone: {first}{cause}{' ...' if len(unknown) > 1 else ''}",
             )
+        self._tell_undirected(self._root)
+        self._tell_others(self._root)
         damage = self._root.damage_total + own_damage
         if damage > self._told_damage:
             number, self._told_damage = damage - self._told_damage, damage
@@ -140,6 +169,33 @@ class SpoolDoor:
                 logging.WARNING,
                 f"In the spool {self.path} {number} stretches of files cannot be read and are skipped:"
                 " damage, or the last write of a process that was killed. All around them is sent.",
+            )
+
+    def _tell_undirected(self, root: "SpoolRoot") -> None:
+        if root.undirected_total and self._envelope is not None and not self._is_undirected_told:
+            self._is_undirected_told = True
+            self._tell(
+                logging.WARNING,
+                f"The spool {self.path} holds records of an older version of hublog, which did not note for"
+                f" which event hub they are. They are sent to {self._envelope.destination}.",
+            )
+
+    def _tell_others(self, root: "SpoolRoot") -> None:
+        """Tell once for each destination what nobody has taken over for a while."""
+        now = self._now()
+        self._others_since = {path: self._others_since.get(path, now) for path in root.others}
+        waiting: dict[Destination, int] = {}
+        for path, since in self._others_since.items():
+            destination = root.others[path].destination
+            if now - since >= OTHERS_S and destination not in self._told_others and root.is_left(path):
+                waiting[destination] = waiting.get(destination, 0) + 1
+        for destination, number in waiting.items():
+            self._told_others.add(destination)
+            self._tell(
+                logging.WARNING,
+                f"In the spool {self.path} records of {number} ended processes are for {destination}, and no"
+                " running process has taken them over. They are not sent elsewhere: start an application that"
+                " sends there, or run hublog spool drain with its settings.",
             )
 
     def tell_refusal(self, error: OSError | None) -> None:
@@ -161,7 +217,12 @@ class SpoolDoor:
         if _missing is not None:
             raise _missing
         return spool.SpoolRoot(
-            self.path, max_bytes=self._max_bytes, sync=self._sync, now=self._now, wall=self._wall
+            self.path,
+            max_bytes=self._max_bytes,
+            sync=self._sync,
+            now=self._now,
+            wall=self._wall,
+            envelope=self._envelope,
         )
 
     def _failed(self, error: Exception) -> None:

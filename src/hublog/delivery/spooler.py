@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from hublog.delivery.batch import Batch
 from hublog.delivery.bounded_queue import NEVER
 from hublog.delivery.drops import DropBook
+from hublog.delivery.envelope import Envelope
 from hublog.delivery.live_log import LiveLog
 from hublog.delivery.rejects import Rejects
 from hublog.delivery.spool_door import ADOPTED_BYTES, SpoolDoor, is_full
@@ -92,6 +93,8 @@ class Spooler:
         tell: writes a line of the operator's log.
         now: monotonic seconds.
         wall: seconds since 1970, for names.
+        envelope: where lines go and how they are packed, for all that is written; what dead processes left
+            is taken over if it goes to the same destination.
 
     Attributes:
         live: where this process writes.
@@ -110,11 +113,14 @@ class Spooler:
         urgent_level: int = logging.ERROR,
         now: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        envelope: Envelope | None = None,
     ) -> None:
         self.live = LiveLog(self._new_directory, urgent_level=urgent_level)
         self.rewrites_total = 0
         self.adopts = True
-        self._door = SpoolDoor(path, max_bytes=max_bytes, sync=sync, tell=tell, now=now, wall=wall)
+        self._door = SpoolDoor(
+            path, max_bytes=max_bytes, sync=sync, tell=tell, now=now, wall=wall, envelope=envelope
+        )
         self._drops = drops
         self._now = now
         self._stored: list[SpoolDirectory] = []
@@ -150,12 +156,26 @@ class Spooler:
             self._keep_bound()
         return written
 
-    def rewrite(self, lines: Sequence[bytes]) -> bool:
-        """Write lines of a batch that has arrived in part once more, so that they alone are sent again."""
+    def address(self, envelope: Envelope) -> None:
+        """Write what comes from now on for this destination, in this packing."""
+        if envelope != self._door.envelope:
+            self._door.envelope = envelope
+            self.retire()
+
+    def rewrite(self, lines: Sequence[bytes], envelope: Envelope | None = None) -> bool:
+        """Write lines of a batch that has arrived in part once more, so that they alone are sent again.
+
+        Args:
+            lines: of one batch.
+            envelope: of the directory that they come from.
+        """
         if not lines:
             return True
         self.rewrites_total += 1
-        written = self.append_or_drop(lines)
+        if envelope in (None, self._door.envelope):
+            written = self.append_or_drop(lines)
+        else:
+            written = self._append_to(self._new_stored(envelope), lines)
         self._gone.appended -= written  # they are not new
         self._gone.settled -= written
         if written < len(lines):
@@ -173,14 +193,11 @@ class Spooler:
             The batches of the first groups; fewer than there are groups when the disk refuses.
         """
         batches: list[Batch] = []
-        directory = self._new_directory() if groups else None
+        directory = self._new_stored() if groups else None
         if directory is None:
             return batches
-        self._stored.append(directory)
         for lines in groups:
-            written = directory.append(lines)
-            while written < len(lines) and self._makes_room(directory):
-                written += directory.append(lines[written:])
+            written = self._append_to(directory, lines)
             found, position = directory.read(NEVER, written) if written else ([], None)
             if position is None or len(found) < len(lines):
                 if position is not None:  # they stay where they were: as if they had not been written
@@ -318,11 +335,27 @@ class Spooler:
         if live is not None:
             yield live
 
-    def _new_directory(self) -> "SpoolDirectory | None":
+    def _new_stored(self, envelope: Envelope | None = None) -> "SpoolDirectory | None":
+        """Return a new directory whose lines are sent beside new ones."""
+        directory = self._new_directory(envelope)
+        if directory is not None:
+            self._stored.append(directory)
+        return directory
+
+    def _append_to(self, directory: "SpoolDirectory | None", lines: Sequence[bytes]) -> int:
+        """Write lines, and drop the oldest ones on disk where it is full; returns how many it took."""
+        if directory is None:
+            return 0
+        written = directory.append(lines)
+        while written < len(lines) and self._makes_room(directory):
+            written += directory.append(lines[written:])
+        return written
+
+    def _new_directory(self, envelope: Envelope | None = None) -> "SpoolDirectory | None":
         if self._is_ended:
             return None
         former = self.live.directory
-        directory = self._door.new_directory()
+        directory = self._door.new_directory(envelope)
         if directory is not None and former is not None and not former.is_open:
             self.live.directory = None
             if former not in self._stored:

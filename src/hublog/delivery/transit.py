@@ -1,5 +1,6 @@
 """Events on their way: packed, offered to the hub, and settled or given back."""
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,11 +20,13 @@ class Load:
         batch: its lines and where they lie.
         is_replay: whether they had waited on disk, or compressed.
         lines_left: how many have neither arrived nor been given up.
+        packer: makes events of them, as was set when they were accepted.
     """
 
     batch: Batch
     is_replay: bool
     lines_left: int
+    packer: Packer
 
     @property
     def is_on_disk(self) -> bool:
@@ -86,8 +89,9 @@ class Transit:
 
     @property
     def properties(self) -> dict[str, str]:
-        """Application properties of the events."""
-        return dict(self._packer.properties)
+        """Application properties of the events that are offered now."""
+        packer = self._parcels[0].load.packer if self._parcels else self._packer
+        return dict(packer.properties)
 
     @property
     def is_replay(self) -> bool:
@@ -119,7 +123,7 @@ class Transit:
             is_replay: whether they had waited on disk, or compressed.
         """
         for batch in batches:
-            load = Load(batch, is_replay, len(batch.lines))
+            load = Load(batch, is_replay, len(batch.lines), self._packer_for(batch))
             if load.is_on_disk:
                 self._on_disk.append(load)
             try:
@@ -130,9 +134,17 @@ class Transit:
                 raise
 
     def offer(self, events: int) -> list[bytes]:
-        """Return the bodies of the next events, at most so many; they are offered from now on."""
-        self._offered = min(events, len(self._parcels))
-        return [self._parcels[number].body for number in range(self._offered)]
+        """Return the bodies of the next events, at most so many; they are offered from now on.
+
+        Events of one send have the same properties: the first one's.
+        """
+        packer = self._parcels[0].load.packer if self._parcels else self._packer
+        fitting = itertools.takewhile(
+            lambda parcel: parcel.load.packer.properties == packer.properties, self._parcels
+        )
+        bodies = [parcel.body for parcel in itertools.islice(fitting, events)]
+        self._offered = len(bodies)
+        return bodies
 
     @property
     def offered_lines(self) -> int:
@@ -172,7 +184,7 @@ class Transit:
         if line is None:
             return False
         self._offered = 0
-        (event,) = self._packer.pack([line], sent_at=self._wall())
+        (event,) = parcel.load.packer.pack([line], sent_at=self._wall())
         parcel.body, parcel.is_cut = event.body, True
         return True
 
@@ -216,7 +228,7 @@ class Transit:
         for parcel, batch in zip(parcels, spooler.insure([parcel.lines for parcel in parcels]), strict=False):
             self._stores.queue.finish(parcel.lines)
             self._stores.moved_total += len(parcel.lines)
-            parcel.load = Load(batch, parcel.load.is_replay, len(parcel.lines))
+            parcel.load = Load(batch, parcel.load.is_replay, len(parcel.lines), parcel.load.packer)
             self._on_disk.append(parcel.load)
 
     def drop(self, reason: Drop) -> None:
@@ -233,13 +245,21 @@ class Transit:
         parcels = list(self._parcels)
         self._parcels = deque(parcels[: self._offered])
         for parcel in parcels[self._offered :]:
+            parcel.load.packer = self._packer_for(parcel.load.batch)
             self._parcels += self._pack(parcel.lines, parcel.load)
 
     def _all(self) -> list[Parcel]:
         return [*self._parcels, *(parcel for parcel, _ in self.suspects)]
 
+    def _packer_for(self, batch: Batch) -> Packer:
+        """Return what packs a batch as was set when its lines were accepted; as is set now if not known."""
+        envelope = batch.envelope
+        if envelope is None or envelope.packing is None:
+            return self._packer
+        return self._packer.like(envelope.packing, envelope.routing)
+
     def _pack(self, lines: list[bytes], load: Load) -> list[Parcel]:
-        packed = self._packer.pack(lines, sent_at=self._wall())
+        packed = load.packer.pack(lines, sent_at=self._wall())
         return [Parcel(event.body, event.lines, load) for event in packed]
 
     def _empty(self) -> list[Parcel]:
@@ -289,12 +309,15 @@ class Transit:
         begun = {id(load.batch.directory) for load in self._on_disk if load.is_begun}
         begun |= {id(parcel.load.batch.directory) for parcel in suspects if parcel.load.is_on_disk}
         loads = [load for load in self._on_disk if id(load.batch.directory) in begun]
-        rests = [[p for p in self._parcels if p.load is load] for load in loads]
-        if all(spooler.rewrite([line for parcel in rest for line in parcel.lines]) for rest in rests):
-            last = [line for parcel in suspects if parcel.load in loads for line in parcel.lines]
-            if spooler.rewrite(last):
-                for load in loads:
-                    self._settle_on_disk(load)
+        # Suspects behind all others: if there are many the next try must not meet them again.
+        rests = [
+            (load, [line for parcel in parcels if parcel.load is load for line in parcel.lines])
+            for parcels in (list(self._parcels), suspects)
+            for load in loads
+        ]
+        if all(spooler.rewrite(lines, load.batch.envelope) for load, lines in rests):
+            for load in loads:
+                self._settle_on_disk(load)
         spooler.count_again(self.unsettled_lines)
         self.unsettled_lines = 0
         self._on_disk.clear()

@@ -7,9 +7,10 @@ from typing import Final
 from hublog.doctor.limits import Budget, TookTooLongError, within
 from hublog.doctor.places import why_no_log_file, why_no_spool
 from hublog.doctor.result import Result, fail, ok, warn
+from hublog.settings import EventHubSettings
 
-#: Tells what waits in a spool; the root is there.
-LookAtSpool = Callable[[Path], Result]
+#: Tells what waits in a spool, and what of it these settings do not send; the root is there.
+LookAtSpool = Callable[[Path, EventHubSettings], Result]
 
 _SLOW: Final = "it does not answer in time, as a lost network drive"
 _SPOOL_HINT: Final = (
@@ -19,11 +20,12 @@ _SPOOL_HINT: Final = (
 _FILE_HINT: Final = "Make its directory writable, change LOG_DIR or set FILE_LOGGING_ENABLED=false."
 
 
-def look_at_spool(root: Path, look: LookAtSpool, budget: Budget) -> Result:
+def look_at_spool(root: Path, hub: EventHubSettings, look: LookAtSpool, budget: Budget) -> Result:
     """Try a spool, and tell what waits there.
 
     Args:
         root: of the spool; it may be missing.
+        hub: where the settings send.
         look: tells what waits.
         budget: how long it may take.
     """
@@ -32,7 +34,7 @@ def look_at_spool(root: Path, look: LookAtSpool, budget: Budget) -> Result:
     if reason:
         return fail("spool", f"{root} cannot be used: {reason}", _SPOOL_HINT)
     try:
-        return within(budget.open_s(), lambda: look(root) if root.exists() else _nothing_in(root))
+        return within(budget.open_s(), lambda: look(root, hub) if root.exists() else _nothing_in(root))
     except TookTooLongError:
         detail = f"{root} can be used; what waits there could not be read in time"
         return warn("spool", detail, "Look with hublog spool list, which takes its time.")

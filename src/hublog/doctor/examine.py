@@ -201,7 +201,7 @@ def _roots(patient: Patient) -> str:
 def _places(patient: Patient, settings: Settings) -> Iterator[Result]:
     hub = settings.eventhub
     if hub.enabled and hub.spool is not SpoolMode.MEMORY:
-        yield look_at_spool(settings.spool_dir, patient.look_at_spool, patient.budget)
+        yield look_at_spool(settings.spool_dir, hub, patient.look_at_spool, patient.budget)
     yield from look_at_files(patient.find_log_files(settings), patient.budget)
 
 

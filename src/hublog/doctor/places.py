@@ -28,9 +28,9 @@ def why_no_spool(root: Path) -> str:
         return "this system has no locks of files (fcntl)"
     try:
         if root.exists():
-            owner = root.stat().st_uid
-            if owner != os.geteuid():
-                return f"it belongs to uid {owner}, and this process runs as uid {os.geteuid()}"
+            reason = ownership.why_unsafe_root(root.stat())
+            if reason:
+                return reason
             ownership.probe(root)
         else:
             with _made_beside(root) as tried:

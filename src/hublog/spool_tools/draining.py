@@ -1,12 +1,13 @@
 """``hublog spool drain``: sends what dead processes left, by the same pipeline as an application's."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TextIO
 
 from hublog.delivery.courier import Sender
+from hublog.delivery.envelope import Destination, envelope_of
 from hublog.delivery.spool import SpoolRoot
 from hublog.delivery.stats import Drop, Stats
 from hublog.errors import PermanentSendError, SendError, SettingsError
@@ -14,7 +15,7 @@ from hublog.pipeline import Pipeline
 from hublog.senders.event_hub import EventHubSender
 from hublog.settings import EventHubSettings, Settings, SpoolMode
 from hublog.signals import batch_failed, batch_sent
-from hublog.spool_tools.look import Owner, dead_directories, look_at_directory, look_at_root
+from hublog.spool_tools.look import DirectoryLook, Owner, dead_directories, look_at_directory, look_at_root
 from hublog.spool_tools.wording import count_of
 
 PROGRESS_S: Final = 1.0
@@ -57,7 +58,8 @@ def drain_spool(
         make_sender: makes the destination.
 
     Returns:
-        The exit status: 0 when nothing of dead processes is left, else 1.
+        The exit status: 0 when nothing of dead processes is left, else 1. What is for another destination is
+        not sent, and is left.
 
     Raises:
         SettingsError: the event hub is switched off, or there is no connection to it.
@@ -65,7 +67,8 @@ def drain_spool(
     """
     settings = _for_draining(root, settings)
     SpoolRoot(root, max_bytes=_NO_BOUND).prepare()
-    leftovers = Leftovers(root)
+    destination = envelope_of(settings.eventhub).destination
+    leftovers = Leftovers(root, destination)
     found = leftovers.records()
     end = End(left=0, stats=Stats())
     if found:
@@ -76,10 +79,17 @@ def drain_spool(
             f"the time ({timeout_s:g} s) is over" if end.error is None else f"it does not go on: {end.error}"
         )
         tell(f"{count_of(end.left, 'record')} of dead processes still wait in {root}, since {why}")
-    unclear = sum(each.waiting for each in look_at_root(root).directories if each.owner is Owner.UNCLEAR)
+    directories = look_at_root(root).directories
+    unclear = sum(each.waiting for each in directories if each.owner is Owner.UNCLEAR)
     if unclear:
         tell(f"{count_of(unclear, 'record')} lie where nobody can take them over; see hublog spool verify")
-    if end.left or unclear:
+    others = _of_others(directories, destination)
+    for other, records in others.items():
+        tell(
+            f"{count_of(records, 'record')} of dead processes are for {other} and stay, since these settings"
+            f" send to {destination}; run hublog spool drain with the settings of that destination"
+        )
+    if end.left or unclear or others:
         return 1
     out.write(f"Nothing of dead processes is left in {root}.\n")
     return 0
@@ -105,16 +115,18 @@ class Leftovers:
 
     Args:
         root: of the spool.
+        destination: only what may be sent there is counted.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, destination: Destination) -> None:
         self._root = root
+        self._destination = destination
         self._known: dict[Path, int] = {}
 
     def records(self) -> int:
         """Return how many records wait in directories that nobody owns now."""
         total = 0
-        for path in dead_directories(self._root):
+        for path in dead_directories(self._root, self._destination):
             if path not in self._known:
                 found = look_at_directory(path)
                 self._known[path] = 0 if found is None else found.waiting
@@ -192,6 +204,16 @@ class Watch:
         if text != told:
             self._tell(text)
         return text
+
+
+def _of_others(directories: Iterable[DirectoryLook], own: Destination) -> dict[Destination, int]:
+    """Return how many records of dead processes are for each other destination."""
+    found: dict[Destination, int] = {}
+    for each in directories:
+        other = each.destination
+        if each.owner is Owner.DEAD and each.waiting and other is not None and not own.takes(other):
+            found[other] = found.get(other, 0) + each.waiting
+    return found
 
 
 def _for_draining(root: Path, settings: Settings) -> Settings:

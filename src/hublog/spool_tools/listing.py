@@ -7,10 +7,17 @@ from typing import Final, TextIO
 from hublog.spool_tools.entries import LeftAlone
 from hublog.spool_tools.look import DirectoryLook, RootLook, look_at_root
 from hublog.spool_tools.rejected import RejectedLook, look_at_rejected
-from hublog.spool_tools.wording import count_of, shown, table, time_text
+from hublog.spool_tools.wording import (
+    count_of,
+    destination_json,
+    destination_text,
+    shown,
+    table,
+    time_text,
+)
 
-_HEADER: Final = ("directory", "since", "owner", "segments", "records", "bytes", "damage")
-_TEXT_COLUMNS: Final = 3
+_HEADER: Final = ("directory", "since", "owner", "destination", "segments", "records", "bytes", "damage")
+_TEXT_COLUMNS: Final = 4
 #: Names of what is left alone that are printed; JSON holds all of them.
 _NAMES_MAX: Final = 20
 
@@ -41,6 +48,7 @@ def _as_text(look: RootLook, rejected: RejectedLook) -> str:
             found.path.name,
             time_text(found.since),
             str(found.owner),
+            destination_text(found.destination),
             len(found.content.segments),
             found.waiting,
             found.size,
@@ -49,7 +57,7 @@ def _as_text(look: RootLook, rejected: RejectedLook) -> str:
         for found in look.directories
     ]
     sums = [sum(int(row[column]) for row in rows) for column in range(_TEXT_COLUMNS, len(_HEADER))]
-    lines = [table(_HEADER, [*rows, ("sum", "", "", *sums)], left=_TEXT_COLUMNS)]
+    lines = [table(_HEADER, [*rows, ("sum", "", "", "", *sums)], left=_TEXT_COLUMNS)]
     if look.has_rejected:
         files = count_of(len(rejected.files), "file")
         records, size = count_of(rejected.records, "record"), count_of(rejected.size, "byte")
@@ -86,6 +94,9 @@ def _row(found: DirectoryLook) -> dict[str, object]:
         "name": found.path.name,
         "since": None if found.since is None else time_text(found.since),
         "owner": str(found.owner),
+        "destination": destination_json(found.destination),
+        "packing": found.envelope.packing if found.envelope else None,
+        "routing": dict(found.envelope.routing) if found.envelope else {},
         "segments": len(found.content.segments),
         "records": found.waiting,
         "bytes": found.size,

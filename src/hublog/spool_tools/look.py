@@ -13,9 +13,11 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
+from hublog.delivery.envelope import Destination, Envelope
 from hublog.delivery.rejects import DIRECTORY as REJECTED_NAME
 from hublog.delivery.spool import SpoolUnavailableError, ownership
 from hublog.delivery.spool.ownership import LOCK_NAME, Claim
+from hublog.delivery.spool.rights import NotOursError
 from hublog.spool_tools.entries import LeftAlone, entries_of, kind_of
 from hublog.spool_tools.segment_look import SegmentsLook, look_at_segments
 
@@ -36,12 +38,14 @@ class LockLook:
         owner: whether it is locked.
         cursor: segment and offset before which everything is settled; zeros when it does not say.
         size: of the file in bytes.
+        expected_size: what it should be: a cursor, and the envelope behind it where there is one.
         problem: why the owner is unclear; else empty.
     """
 
     owner: Owner
     cursor: tuple[int, int] = (0, 0)
     size: int = 0
+    expected_size: int = 0
     problem: str = ""
 
 
@@ -54,12 +58,14 @@ class DirectoryLook:
         lock: what its lock file says.
         content: what is in it.
         problem: why it could not be read; else empty.
+        envelope: where its records go; None when it does not say.
     """
 
     path: Path
     lock: LockLook
     content: SegmentsLook = field(default_factory=SegmentsLook)
     problem: str = ""
+    envelope: Envelope | None = None
 
     @property
     def since(self) -> datetime | None:
@@ -78,6 +84,11 @@ class DirectoryLook:
     def waiting(self) -> int:
         """Records that are not settled."""
         return self.content.waiting
+
+    @property
+    def destination(self) -> Destination | None:
+        """Where they go; None when it does not say: whoever takes them over sends them."""
+        return None if self.envelope is None else self.envelope.destination
 
     @property
     def size(self) -> int:
@@ -155,8 +166,12 @@ def look_at_root(root: Path) -> RootLook:
     )
 
 
-def dead_directories(root: Path) -> Iterator[Path]:
+def dead_directories(root: Path, destination: Destination) -> Iterator[Path]:
     """Yield the directories whose owner is dead, oldest first; their segments are not read.
+
+    Args:
+        root: of the spool.
+        destination: only those whose records may be sent there.
 
     Raises:
         SpoolUnavailableError: the root cannot be read.
@@ -164,15 +179,30 @@ def dead_directories(root: Path) -> Iterator[Path]:
     for name, mode in _entries_of_root(root):
         if stat.S_ISDIR(mode) and ownership.is_owner_name(name):
             path = root / name
-            if look_at_lock(path).owner is Owner.DEAD:
+            if look_at_lock(path).owner is Owner.DEAD and _is_for(path, destination):
                 yield path
+
+
+def _is_for(path: Path, destination: Destination) -> bool:
+    try:
+        address = ownership.read_address(path)
+    except OSError:
+        return False
+    if address.envelope is None:
+        return not address.is_lost
+    return destination.takes(address.envelope.destination)
 
 
 def look_at_directory(path: Path) -> DirectoryLook | None:
     """Look at one directory; None when it vanishes meanwhile."""
     lock = look_at_lock(path)  # before the segments: its cursor may be behind them then, never ahead
     try:
-        content = look_at_segments(path, lock.cursor, is_written=lock.owner is not Owner.DEAD)
+        address = ownership.read_address(path)
+        if address.is_lost and lock.owner is Owner.DEAD:
+            lock = replace(lock, owner=Owner.UNCLEAR, problem="it cannot be read where its records go")
+        content = look_at_segments(
+            path, lock.cursor, is_written=lock.owner is not Owner.DEAD, envelope=address.envelope
+        )
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -181,8 +211,8 @@ def look_at_directory(path: Path) -> DirectoryLook | None:
         if not path.exists():
             return None
         # An adopter came while we read: the cursor is its own affair now.
-        return DirectoryLook(path=path, lock=now, content=replace(content, is_cursor_sane=True))
-    return DirectoryLook(path=path, lock=lock, content=content)
+        lock, content = now, replace(content, is_cursor_sane=True)
+    return DirectoryLook(path=path, lock=lock, content=content, envelope=address.envelope)
 
 
 def look_at_lock(path: Path) -> LockLook:
@@ -204,15 +234,32 @@ def look_at_lock(path: Path) -> LockLook:
         if not stat.S_ISREG(found.st_mode):
             return LockLook(owner=Owner.UNCLEAR, problem=f"its lock is {kind_of(found.st_mode)}")
         cursor = claim.read_cursor()
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return LockLook(owner=Owner.ALIVE, cursor=cursor, size=found.st_size)
-        return LockLook(owner=Owner.DEAD, cursor=cursor, size=found.st_size)
+        _, expected = claim.read_envelope()
+        owner, problem = _ask(path, fd)
+        return LockLook(
+            owner=owner,
+            cursor=cursor,
+            size=found.st_size,
+            expected_size=expected,
+            problem=problem,
+        )
     except OSError as error:
         return LockLook(owner=Owner.UNCLEAR, problem=f"its lock cannot be asked for: {error.strerror}")
     finally:
         claim.release()
+
+
+def _ask(path: Path, fd: int) -> tuple[Owner, str]:
+    """Return whether somebody holds a lock; and why nobody may take it over, where that is so."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return Owner.ALIVE, ""
+    try:
+        ownership.check_access(path, uid=path.parent.stat().st_uid)
+    except NotOursError as error:
+        return Owner.UNCLEAR, error.strerror or ""
+    return Owner.DEAD, ""
 
 
 def _entries_of_root(root: Path) -> list[tuple[str, int]]:

@@ -17,9 +17,9 @@ from hublog.delivery.spool.segments import unlink
 from hublog.spool_tools.look import DirectoryLook, Owner, look_at_root
 from hublog.spool_tools.rejected import RejectedFile, look_at_rejected
 from hublog.spool_tools.segment_look import SegmentsLook, look_at_segments
-from hublog.spool_tools.wording import count_of, shown, table
+from hublog.spool_tools.wording import count_of, destination_text, shown, table
 
-_HEADER: Final = ("path", "records", "bytes")
+_HEADER: Final = ("path", "destination", "records", "bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,10 +106,13 @@ def _changed_at(path: Path, content: SegmentsLook) -> float:
 
 
 def _tell_plan(root: Path, directories: list[DirectoryLook], files: list[RejectedFile], out: TextIO) -> None:
-    rows = [(found.path.name, found.waiting, found.size) for found in directories]
-    rows += [(shown(file.path.relative_to(root)), file.records, file.size) for file in files]
-    rows.append(("sum", sum(row[1] for row in rows), sum(row[2] for row in rows)))
-    out.write(table(_HEADER, rows, left=1))
+    rows = [
+        (found.path.name, destination_text(found.destination), found.waiting, found.size)
+        for found in directories
+    ]
+    rows += [(shown(file.path.relative_to(root)), "-", file.records, file.size) for file in files]
+    rows.append(("sum", "", sum(row[2] for row in rows), sum(row[3] for row in rows)))
+    out.write(table(_HEADER, rows, left=2))
     out.write("Nothing was removed. These records would be lost for ever: say --yes to remove them.\n")
 
 
@@ -128,7 +131,8 @@ def _purge_directory(path: Path, before: float, out: TextIO) -> int | None:
 
 
 def _purge_claimed(claim: Claim, before: float, out: TextIO) -> int | None:
-    content = look_at_segments(claim.path, claim.read_cursor(), is_written=False)
+    envelope = ownership.read_address(claim.path).envelope
+    content = look_at_segments(claim.path, claim.read_cursor(), is_written=False, envelope=envelope)
     if _changed_at(claim.path, content) > before:
         return 0
     for segment in content.segments:

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from hublog.delivery.spool.frames import HEADER, FrameReader, is_foreign, survey
+from hublog.delivery.envelope import Envelope
+from hublog.delivery.spool.frames import HEADER, FrameReader, is_foreign, is_header, read_header, survey
 from hublog.delivery.spool.ownership import LOCK_NAME
 from hublog.delivery.spool.segments import READ_MAX_BYTES, list_segments, read_file
 from hublog.spool_tools.entries import LeftAlone, entries_of, kind_of
 
 _TOO_LARGE: Final = f"larger than the {READ_MAX_BYTES} bytes that a segment may have"
 _STRANGE: Final = "not a segment of this version"
+_MISPLACED: Final = "a segment of another destination than its directory"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +69,15 @@ class _Pass(NamedTuple):
     borders: set[int]
 
 
-def look_at_segments(directory: Path, cursor: tuple[int, int], *, is_written: bool) -> SegmentsLook:
+def look_at_segments(
+    directory: Path, cursor: tuple[int, int], *, is_written: bool, envelope: Envelope | None = None
+) -> SegmentsLook:
     """Read the segments of a directory as an adopter would.
 
     Args:
         directory: files may vanish from it meanwhile.
         cursor: segment and offset before which everything is settled.
+        envelope: of the directory.
         is_written: an owner lives; it may be writing the newest segment, and it knows the cursor better.
 
     Raises:
@@ -88,12 +93,13 @@ def look_at_segments(directory: Path, cursor: tuple[int, int], *, is_written: bo
         number, offset = 0, 0
     segments: list[SegmentLook] = []
     for each, path, size in found:
-        data, reason = _read(path, size)
+        data, reason = _read(path, size, envelope)
         if data is None:
             left_alone += [LeftAlone(name=path.name, reason=reason)] if reason else []
             continue
-        passed = _pass_through(data)
-        at = max(offset, len(HEADER)) if each == number else len(HEADER)
+        begin = read_header(data).end
+        passed = _pass_through(data, begin)
+        at = max(offset, begin) if each == number else begin
         if each == number and at not in passed.borders:
             is_sane = False
         is_last = is_written and each == found[-1][0]
@@ -116,7 +122,7 @@ def _strangers(directory: Path, names: Iterable[tuple[str, int]], segments: set[
         yield LeftAlone(name=name, reason=reason)
 
 
-def _read(path: Path, size: int) -> tuple[bytes | None, str]:
+def _read(path: Path, size: int, envelope: Envelope | None) -> tuple[bytes | None, str]:
     """Return the bytes of a segment; or None and why it is left alone, nothing when it is gone."""
     if size > READ_MAX_BYTES:
         return None, _TOO_LARGE
@@ -126,19 +132,21 @@ def _read(path: Path, size: int) -> tuple[bytes | None, str]:
         return None, ""
     except OSError as error:
         return None, f"it cannot be read: {error.strerror}"
-    return (None, _STRANGE) if is_foreign(data) else (data, "")
+    if is_foreign(data):
+        return None, _STRANGE
+    return (data, "") if read_header(data).envelope in (None, envelope) else (None, _MISPLACED)
 
 
-def _pass_through(data: bytes) -> _Pass:
+def _pass_through(data: bytes, begin: int) -> _Pass:
     """Read all of a segment; returns its damage as ranges, that of the header included."""
-    reader = FrameReader(data, at=len(HEADER))
-    good, borders = 0, {len(HEADER)}
+    reader = FrameReader(data, at=begin)
+    good, borders = 0, {begin}
     while reader.next_line() is not None:
         good += 1
         borders.add(reader.at)
     damage = list(reader.damage)
     borders.update(itertools.chain.from_iterable(damage))
-    if data[: len(HEADER)] != HEADER[: len(data)] or 0 < len(data) < len(HEADER):
+    if not is_header(data[: len(HEADER)]):
         end = min(len(HEADER), len(data))
         if damage and damage[0][0] == end:
             end = damage.pop(0)[1]

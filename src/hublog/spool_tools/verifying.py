@@ -154,7 +154,7 @@ def _of_directory(root: Path, look: DirectoryLook) -> Iterator[Finding]:
 
 def _of_cursor(look: DirectoryLook) -> Iterator[Finding]:
     path = f"{look.path.name}/{LOCK_NAME}"
-    if look.lock.size != _CURSOR_BYTES:
+    if look.lock.size != look.lock.expected_size:
         text = f"holds {count_of(look.lock.size, 'byte')}; a cursor has {_CURSOR_BYTES}"
         yield Finding(path=path, kind=Kind.CURSOR, text=text)
     elif not look.content.is_cursor_sane:

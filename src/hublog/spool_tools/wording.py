@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from hublog.delivery.envelope import Destination
+
 
 def shown(name: object) -> str:
     """Return a name as it may stand on one line: what a terminal would obey is written out."""
@@ -18,6 +20,20 @@ def count_of(number: int, noun: str, plural: str = "") -> str:
 def time_text(moment: datetime | None) -> str:
     """Return a moment in UTC as ISO 8601 with seconds; a dash for none."""
     return "-" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S}Z"
+
+
+def destination_text(destination: Destination | None) -> str:
+    """Return where records go as one cell; a dash where their directory does not say."""
+    if destination is None:
+        return "-"
+    return shown(f"{destination.namespace or '*'}/{destination.eventhub or '*'}")
+
+
+def destination_json(destination: Destination | None) -> dict[str, str | None] | None:
+    """Return where records go as plain data."""
+    if destination is None:
+        return None
+    return {"namespace": destination.namespace or None, "eventhub": destination.eventhub or None}
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str | int]], *, left: int) -> str:

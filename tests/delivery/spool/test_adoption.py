@@ -110,7 +110,7 @@ def test_a_segment_with_nothing_but_damage_is_removed(orphan):
 
 def test_files_of_other_versions_and_of_others_are_left_in_place(orphan):
     lines = make_lines(4)
-    newer = make_segment(lines, head=b"hublog\x00\x02")
+    newer = make_segment(lines, head=b"hublog\x00\x03")
     path = orphan(make_segment(lines[:2]), newer, b"PK\x03\x04" + b"zip" * 99, make_segment(lines[2:]))
     os.truncate(path / "00000003.seg", (1 << 26) + 1)
     (path / "00000009.seg").mkdir()
@@ -152,7 +152,7 @@ def test_files_that_vanish_while_they_are_listed_are_not_there(orphan, monkeypat
     def list_and_unlink(name):
         with listed(name) as found:
             entries = list(found)
-        (path / "00000001.seg").unlink()
+        (path / "00000001.seg").unlink(missing_ok=True)
         return contextlib.nullcontext(entries)
 
     monkeypatch.setattr(os, "scandir", list_and_unlink)

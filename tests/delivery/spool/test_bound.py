@@ -103,7 +103,7 @@ def test_what_is_settled_already_does_not_count_as_dropped(make_root):
 def test_files_of_another_version_are_not_dropped_nor_held_against_us(make_root):
     root = make_root(max_bytes=80 * KIB)
     root.prepare()
-    newer = make_segment(make_lines(100, size=KIB), head=b"hublog\x00\x02")
+    newer = make_segment(make_lines(100, size=KIB), head=b"hublog\x00\x03")
     path = leave_orphan(root.path, A, newer)
     directory = fill(root, count=40)
     assert root.enforce_bound() == 0

@@ -126,7 +126,7 @@ def test_a_file_that_is_cut_anywhere_gives_the_whole_frames_before(lines, data):
 @pytest.mark.parametrize(
     ("data", "is_left_alone"),
     [
-        pytest.param(make_segment(make_lines(2), head=b"hublog\x00\x02"), True, id="newer version"),
+        pytest.param(make_segment(make_lines(2), head=b"hublog\x00\x03"), True, id="newer version"),
         pytest.param(make_segment(make_lines(2), head=b"hublog\x00\x00"), True, id="older version"),
         pytest.param(make_segment(make_lines(2), head=b"SQLite f"), True, id="strange header, sound frame"),
         pytest.param(b"SQLite format 3\x00" + b"x" * 5000, True, id="no frames at all"),

@@ -116,6 +116,17 @@ def test_a_root_of_another_owner_is_told(make_root, monkeypatch):
     assert_unavailable(root, f"belongs to uid {uid}", f"runs as uid {uid + 1}")
 
 
+def test_a_root_that_everybody_may_write_is_refused_and_told(make_root):
+    root = make_root()
+    root.path.mkdir()
+    root.path.chmod(0o777)
+    assert_unavailable(root, "its mode is 0777, so every user may rename what is in it", "Make it 0700")
+    root.path.chmod(0o1777)  # nobody may rename what belongs to others
+    root.prepare()
+    root.path.chmod(0o2775)  # Kubernetes makes the volume of a group so
+    root.prepare()
+
+
 def test_a_read_only_file_system_is_told(make_root, monkeypatch):
     root = make_root()
     root.path.mkdir()
@@ -324,7 +335,7 @@ def test_segments_without_a_lock_file_may_be_in_use_and_are_left(root):
 
 
 def test_files_of_another_version_are_told_and_left(root, make_root):
-    path = leave_orphan(root.path, A, make_segment(make_lines(2), head=b"hublog\x00\x02"))
+    path = leave_orphan(root.path, A, make_segment(make_lines(2), head=b"hublog\x00\x03"))
     for _ in range(2):
         assert root.adopt_orphans() == []
         assert root.unknown == {path, path / "00000001.seg"}
@@ -448,7 +459,7 @@ def test_a_pipe_in_place_of_a_lock_keeps_nobody_waiting(root):
 
 
 def test_a_settled_file_of_another_version_is_left_alone(root):
-    newer = make_segment(make_lines(3), head=b"hublog\x00\x02")
+    newer = make_segment(make_lines(3), head=b"hublog\x00\x03")
     path = leave_orphan(root.path, A, newer, make_segment(make_lines(2)), cursor=(2, 8))
     (adopted,) = root.adopt_orphans()
     assert root.unknown == {path / "00000001.seg"}

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from hublog.delivery.envelope import Envelope
 from hublog.delivery.spool import ownership
+from hublog.delivery.spool.frames import encode_header
 from hublog.delivery.spool.ownership import Claim
 from hublog.delivery.spool.reader import SegmentReader
 from hublog.delivery.spool.segments import Position, Segment, SegmentRules, unlink
@@ -29,15 +31,28 @@ class SpoolDirectory:
 
     Attributes:
         path: the directory.
+        envelope: where its lines go and how they are packed; None when an older version wrote them.
     """
 
     def __init__(
-        self, claim: Claim, *, rules: SegmentRules | None = None, now: Callable[[], float] = time.monotonic
+        self,
+        claim: Claim,
+        *,
+        rules: SegmentRules | None = None,
+        now: Callable[[], float] = time.monotonic,
+        envelope: Envelope | None = None,
     ) -> None:
         self.path = claim.path
+        self.envelope = envelope
         self._claim = claim
         self._segments: dict[int, Segment] = {}
-        self._writer = SegmentWriter(claim.path, self._segments, rules=rules or SegmentRules(), now=now)
+        self._writer = SegmentWriter(
+            claim.path,
+            self._segments,
+            rules=rules or SegmentRules(),
+            now=now,
+            header=encode_header(envelope),
+        )
         self._reader = SegmentReader(self._segments, vanished=self._vanished)
         self._lock = threading.RLock()
         self._is_closing = False
@@ -50,6 +65,7 @@ class SpoolDirectory:
         rules: SegmentRules | None = None,
         now: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        envelope: Envelope | None = None,
     ) -> "SpoolDirectory":
         """Make an empty directory for the lines of this process.
 
@@ -58,12 +74,14 @@ class SpoolDirectory:
             rules: how segments are made.
             now: monotonic seconds.
             wall: seconds since 1970; gives the name, and with it the place in the order of dropping.
+            envelope: where the lines go and how they are packed.
 
         Raises:
             SpoolUnavailableError: it cannot be made; says why.
         """
         rules = rules or SegmentRules()
-        return cls(ownership.create(root, wall=wall, is_synced=rules.is_synced), rules=rules, now=now)
+        claim = ownership.create(root, wall=wall, is_synced=rules.is_synced, envelope=envelope)
+        return cls(claim, rules=rules, now=now, envelope=envelope)
 
     @classmethod
     def adopt(cls, path: Path) -> "SpoolDirectory | None":
@@ -80,10 +98,10 @@ class SpoolDirectory:
             claim = ownership.take(path)
             if claim is None:
                 return None
-            directory = cls(claim)
+            directory = cls(claim, envelope=ownership.read_address(path).envelope)
             with directory._writer.lock:
                 directory._writer.close()
-            directory._reader.take_stock(path, claim.read_cursor())
+            directory._reader.take_stock(path, claim.read_cursor(), directory.envelope)
         except BaseException as error:
             if claim is not None:
                 claim.release()
@@ -146,6 +164,11 @@ class SpoolDirectory:
     def unknown(self) -> tuple[Path, ...]:
         """Files that were left alone: another version's, or nobody's we know."""
         return self._reader.unknown
+
+    @property
+    def causes(self) -> dict[Path, str]:
+        """Why those of them were left alone that another user may have made or changed."""
+        return self._reader.causes
 
     @property
     def failures_total(self) -> int:

@@ -1,24 +1,30 @@
 """The bytes of a segment: a header, then one frame for each line; and a reader that damage does not stop.
 
-Header: ``hublog``, a zero byte, the version of the format. Frame: length of the line (u32, little
-endian, never 0), CRC-32 of the line (the same), the line. A line is one JSON object in UTF-8, so it
-holds no zero byte, while the highest byte of a length is always zero: nothing inside of a line can be
-mistaken for a frame.
+Header: ``hublog``, a zero byte, the version of the format; in version 2 a frame with the envelope follows, a
+JSON array, and version 1 has none. Frame: length of the line (u32, little endian, never 0), CRC-32 of the
+line (the same), the line. A line is one JSON object in UTF-8, so it holds no zero byte, while the highest
+byte of a length is always zero: nothing inside of a line can be mistaken for a frame, and an envelope can
+not be mistaken for a line.
 """
 
 import struct
 import zlib
 from typing import Final, NamedTuple
 
+from hublog.delivery.envelope import ENVELOPE_MAX_BYTES, Envelope
+
 _MAGIC: Final = b"hublog\x00"
-_VERSION: Final = 1
-#: The first bytes of every segment.
-HEADER: Final = _MAGIC + bytes([_VERSION])
+#: The first bytes of a segment whose destination is not written down: of older versions of this package.
+HEADER: Final = _MAGIC + b"\1"
+#: The first bytes of a segment that names its destination.
+_ADDRESSED: Final = _MAGIC + b"\2"
 #: Above this the highest byte of a length would not be zero.
 LINE_MAX_BYTES: Final = (1 << 24) - 1
 _PREFIX: Final = struct.Struct("<II")
 #: Bytes of a frame in front of its line.
 PREFIX_BYTES: Final = _PREFIX.size
+#: No header is longer.
+HEADER_MAX_BYTES: Final = len(HEADER) + PREFIX_BYTES + ENVELOPE_MAX_BYTES
 #: Checksums that may be computed in vain in one read, in bytes. Damage needs next to none; bytes that
 #: are made for the purpose could otherwise keep a reader busy for hours.
 _WASTE_MAX: Final = 1 << 28
@@ -38,6 +44,63 @@ def encode(line: bytes) -> bytes:
     return _PREFIX.pack(len(line), zlib.crc32(line)) + line
 
 
+def encode_header(envelope: Envelope | None) -> bytes:
+    """Return the first bytes of a segment, in front of its frames."""
+    return HEADER if envelope is None else _ADDRESSED + encode_envelope(envelope)
+
+
+def encode_envelope(envelope: Envelope) -> bytes:
+    """Return the frame of an envelope."""
+    text = envelope.encode()
+    return _PREFIX.pack(len(text), zlib.crc32(text)) + text
+
+
+def decode_envelope(data: bytes, at: int = 0) -> tuple[Envelope, int] | None:
+    """Return the envelope in the frame that begins here, and where it ends; None without a sound one."""
+    begin = at + PREFIX_BYTES
+    if begin > len(data):
+        return None
+    length, checksum = _PREFIX.unpack_from(data, at)
+    text = data[begin : begin + length] if 0 < length <= ENVELOPE_MAX_BYTES else b""
+    if len(text) != length or zlib.crc32(text) != checksum:
+        return None
+    envelope = Envelope.decode(text)
+    return None if envelope is None else (envelope, begin + length)
+
+
+class Header(NamedTuple):
+    """What the first bytes of a segment say.
+
+    Attributes:
+        envelope: where its records go; None when it does not say.
+        end: where the frames begin, or the damage that took the envelope.
+        is_addressed: whether it should say: an older version wrote none.
+    """
+
+    envelope: Envelope | None
+    end: int
+    is_addressed: bool
+
+
+def read_header(data: bytes) -> Header:
+    """Read the first bytes of a segment.
+
+    Args:
+        data: at least ``HEADER_MAX_BYTES``, or the whole file.
+    """
+    if not data.startswith(_ADDRESSED):
+        return Header(None, len(HEADER), is_addressed=False)
+    found = decode_envelope(data, len(_ADDRESSED))
+    if found is None:
+        return Header(None, len(HEADER), is_addressed=True)
+    return Header(*found, is_addressed=True)
+
+
+def is_header(head: bytes) -> bool:
+    """Whether the first bytes of a segment are sound; also when nothing was written yet."""
+    return head in (b"", HEADER, _ADDRESSED)
+
+
 def is_foreign(data: bytes) -> bool:
     """Whether a file is not a segment of this version, so that it must be left alone.
 
@@ -45,12 +108,15 @@ def is_foreign(data: bytes) -> bool:
         data: the whole file.
     """
     head = data[: len(HEADER)]
-    if HEADER.startswith(head) or not head.strip(b"\0"):  # also one that its writer did not live to begin
+    is_ours = HEADER.startswith(head) or _ADDRESSED.startswith(head)
+    if is_ours or not head.strip(b"\0"):  # also one that its writer did not live to begin
         return False
     if head.startswith(_MAGIC):  # another version
         return True
     # Damage comes in sectors of 512 bytes: where it took the header it took the first frame too, and
     # sound frames are left behind it. A strange header in front of a sound frame was put there.
+    if decode_envelope(data, len(HEADER)) is not None:
+        return True
     reader = FrameReader(data, at=len(HEADER))
     return reader.next_line() is None or not reader.damage
 
@@ -140,14 +206,14 @@ class Survey(NamedTuple):
     is_torn: bool
 
 
-def survey(data: bytes, *, at: int = len(HEADER)) -> Survey:
+def survey(data: bytes, *, at: int = 0) -> Survey:
     """Count what a segment holds.
 
     Args:
         data: the whole file.
         at: where to begin; what is before it is settled.
     """
-    reader = FrameReader(data, at=at)
+    reader = FrameReader(data, at=max(at, read_header(data).end))
     lines = 0
     while reader.next_line() is not None:
         lines += 1

@@ -13,9 +13,18 @@ import stat
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from hublog.delivery.spool.segments import file_limit, sync_directory
+from hublog.delivery.envelope import Envelope
+from hublog.delivery.spool.frames import (
+    HEADER,
+    HEADER_MAX_BYTES,
+    decode_envelope,
+    encode_envelope,
+    read_header,
+)
+from hublog.delivery.spool.rights import check_file, check_rights
+from hublog.delivery.spool.segments import file_limit, list_segments, read_file, sync_directory
 from hublog.errors import HublogError
 
 LOCK_NAME: Final = "lock"
@@ -56,6 +65,23 @@ class Claim:
     def is_held(self) -> bool:
         """Whether the lock was not given back yet."""
         return self._fd >= 0
+
+    def read_envelope(self) -> tuple[Envelope | None, int]:
+        """Return what its maker has written behind the cursor, and where that ends; None without it."""
+        with contextlib.suppress(OSError):
+            found = decode_envelope(os.pread(self._fd, HEADER_MAX_BYTES, _CURSOR.size))
+            if found is not None:
+                return found[0], _CURSOR.size + found[1]
+        return None, _CURSOR.size
+
+    def write_start(self, envelope: Envelope | None) -> None:
+        """Write the envelope, and a cursor, so that a later one needs no room on a full disk.
+
+        The envelope is in each segment, too: where it cannot be written here nothing is lost.
+        """
+        data = _CURSOR.pack(0, 0) + (b"" if envelope is None else encode_envelope(envelope))
+        with contextlib.suppress(OSError):
+            os.pwrite(self._fd, data, 0)
 
     def read_cursor(self) -> tuple[int, int]:
         """Return segment and offset before which everything is settled; zeros when it is not known."""
@@ -125,13 +151,16 @@ def is_hidden_name(name: str) -> bool:
     return name.startswith(".") and is_owner_name(name[1:])
 
 
-def create(root: Path, *, wall: Callable[[], float], is_synced: bool = False) -> Claim:
+def create(
+    root: Path, *, wall: Callable[[], float], is_synced: bool = False, envelope: Envelope | None = None
+) -> Claim:
     """Make a new directory and own it from the first moment that others can see it.
 
     Args:
         root: exists.
         wall: seconds since 1970; only for the name, which gives the order in which the bound drops.
         is_synced: force its name onto the device.
+        envelope: of all that will be in it.
 
     Raises:
         SpoolUnavailableError: it cannot be made or locked.
@@ -140,7 +169,7 @@ def create(root: Path, *, wall: Callable[[], float], is_synced: bool = False) ->
     for _ in range(_ATTEMPTS):
         name = f"{max(int(wall() * 1000), 0):016x}-{os.urandom(4).hex()}"
         try:
-            claim = _create(root, name, is_synced=is_synced)
+            claim = _create(root, name, is_synced=is_synced, envelope=envelope)
         except (FileExistsError, FileNotFoundError):
             if not root.is_dir():
                 break
@@ -152,7 +181,7 @@ def create(root: Path, *, wall: Callable[[], float], is_synced: bool = False) ->
     raise unavailable(root, FileNotFoundError(errno.ENOENT, "what is made in it vanishes"))
 
 
-def _create(root: Path, name: str, *, is_synced: bool) -> Claim | None:
+def _create(root: Path, name: str, *, is_synced: bool, envelope: Envelope | None) -> Claim | None:
     hidden = root / f".{name}"
     hidden.mkdir(DIRECTORY_MODE)
     try:
@@ -162,7 +191,7 @@ def _create(root: Path, name: str, *, is_synced: bool) -> Claim | None:
         try:
             os.fchmod(fd, FILE_MODE)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            claim.write_cursor(0, 0)  # so that a later one needs no room on a full disk
+            claim.write_start(envelope)
             hidden.rename(claim.path)
             if is_synced:
                 sync_directory(root)
@@ -185,9 +214,11 @@ def take(path: Path) -> Claim | None:
         None when it is owned, by whatever process, or is gone, or has no lock file.
 
     Raises:
+        NotOursError: another user may have written it.
         OSError: its lock file cannot be opened or locked.
     """
     try:
+        check_access(path, uid=os.geteuid())
         fd = _open_lock(path, os.O_RDWR)
     except FileNotFoundError:
         return None
@@ -203,6 +234,80 @@ def take(path: Path) -> Claim | None:
         raise
     claim.release()
     return None
+
+
+def check_access(path: Path, *, uid: int) -> None:
+    """Refuse a directory that another user made, or may have put something into; and its lock.
+
+    Args:
+        path: of the directory.
+        uid: whose it must be.
+
+    Raises:
+        NotOursError: it is refused; says why.
+        OSError: it cannot be looked at.
+    """
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    check_rights(path, found, uid=uid)
+    check_file(path / LOCK_NAME, uid=uid)
+
+
+def why_unsafe_root(found: os.stat_result) -> str:
+    """Return why a root must not be used by this process; empty if it may.
+
+    Args:
+        found: what is known of the root.
+    """
+    if found.st_uid != os.geteuid():
+        return (
+            f"it belongs to uid {found.st_uid}, and this process runs as uid {os.geteuid()}. Change its owner"
+            " or set EVENTHUB_LOG_SPOOL_DIR."
+        )
+    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+        return (
+            f"its mode is {stat.S_IMODE(found.st_mode):04o}, so every user may rename what is in it and put"
+            " something else there. Make it 0700, or set EVENTHUB_LOG_SPOOL_DIR."
+        )
+    return ""
+
+
+class Address(NamedTuple):
+    """Where the records of a directory go.
+
+    Attributes:
+        envelope: as its maker wrote it; None when there is none.
+        is_lost: whether there was one that cannot be read.
+    """
+
+    envelope: Envelope | None
+    is_lost: bool = False
+
+
+def read_address(path: Path) -> Address:
+    """Return where the records of a directory go, whoever owns it: its lock says it, and each segment.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
+    with contextlib.suppress(OSError):
+        claim = Claim(path, _open_lock(path, os.O_RDONLY))
+        try:
+            envelope, _ = claim.read_envelope()
+        finally:
+            claim.abandon_after_fork()
+        if envelope is not None:
+            return Address(envelope)
+    is_lost = False
+    for _, segment, _ in list_segments(path):
+        with contextlib.suppress(OSError):  # it is gone, or cannot be read: another one says the same
+            data = read_file(segment, end=HEADER_MAX_BYTES)
+            header = read_header(data)
+            if header.envelope is not None or data.startswith(HEADER):
+                return Address(header.envelope)
+            is_lost = is_lost or header.is_addressed
+    return Address(None, is_lost)
 
 
 def _open_lock(path: Path, flags: int) -> int:
@@ -230,6 +335,22 @@ def peek_cursor(path: Path) -> tuple[int, int]:
         return claim.read_cursor()
     finally:
         claim.abandon_after_fork()
+
+
+def is_left(path: Path) -> bool:
+    """Whether a directory has no owner now; the lock is asked for, shared, and given back at once.
+
+    Raises:
+        OSError: its lock cannot be opened or asked for.
+    """
+    claim = Claim(path, _open_lock(path, os.O_RDONLY))
+    try:
+        fcntl.flock(claim._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # noqa: SLF001  # of this module
+    except BlockingIOError:
+        return False
+    finally:
+        claim.release()
+    return True
 
 
 def clean_hidden(path: Path) -> None:

@@ -1,10 +1,13 @@
 """The reading end of a directory: what was read, what is settled, what was lost, line by line."""
 
 import contextlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
-from hublog.delivery.spool.frames import HEADER, FrameReader, is_foreign, survey
+from hublog.delivery.envelope import Envelope
+from hublog.delivery.spool.frames import FrameReader, is_foreign, read_header, survey
+from hublog.delivery.spool.rights import NotOursError, check_file
 from hublog.delivery.spool.segments import (
     READ_MAX_BYTES,
     START,
@@ -31,6 +34,7 @@ class SegmentReader:
         damaged_total: lines that were here once and could not be read.
         damage_total: stretches that could not be read.
         unknown: files that were left alone.
+        causes: why those of them were that another user may have made or changed.
     """
 
     def __init__(self, segments: dict[int, Segment], *, vanished: Callable[[Segment], None]) -> None:
@@ -41,6 +45,7 @@ class SegmentReader:
         self.adopted_total = self.settled_total = self.dropped_total = 0
         self.damaged_total = self.damage_total = 0
         self.unknown: tuple[Path, ...] = ()
+        self.causes: dict[Path, str] = {}
 
     def known(self) -> list[Segment]:
         """Return the segments, oldest first; a copy, since writers add to them."""
@@ -56,17 +61,18 @@ class SegmentReader:
         """Bytes on disk that are not settled."""
         number, offset, _ = self.cursor
         return sum(
-            max(segment.end - (offset if segment.number == number else len(HEADER)), 0)
+            max(segment.end - (offset if segment.number == number else segment.begin), 0)
             for segment in self.known()
             if not segment.is_gone
         )
 
-    def take_stock(self, directory: Path, cursor: tuple[int, int]) -> None:
+    def take_stock(self, directory: Path, cursor: tuple[int, int], envelope: Envelope | None) -> None:
         """Count what an owner left behind.
 
         Args:
             directory: whose files nobody changes any more.
             cursor: where its owner had settled everything, as far as that is known.
+            envelope: of the directory; segments of another are left alone.
 
         Raises:
             OSError: the directory cannot be read.
@@ -77,12 +83,13 @@ class SegmentReader:
         # A cursor that points nowhere was damaged: better all of it twice than a part of it never.
         if found and not (number < found[0][0] or offset <= sizes.get(number, -1)):
             number, offset = START[:2]
-        self._read = self.cursor = Position(number, max(offset, len(HEADER)), 0)
         for each, path, size in found:
             if each < number and not self._is_foreign(path, size):
                 unlink(path)
             elif each >= number:
-                self._count(each, path, size, at=self.cursor.offset if each == number else len(HEADER))
+                self._count(each, path, size, at=offset if each == number else 0, envelope=envelope)
+        first = self._segments.get(number)
+        self._read = self.cursor = Position(number, max(offset, first.begin if first else 0), 0)
 
     @property
     def unread_lines(self) -> int:
@@ -99,7 +106,7 @@ class SegmentReader:
         """Bytes that ``read`` has not come to yet."""
         number, offset, _ = self._read
         return sum(
-            max(segment.end - (offset if segment.number == number else len(HEADER)), 0)
+            max(segment.end - (offset if segment.number == number else segment.begin), 0)
             for segment in self._segments.copy().values()
             if segment.number >= number and not segment.is_gone
         )
@@ -187,7 +194,7 @@ class SegmentReader:
             following = min((n for n in self._segments.copy() if n > self._read.segment), default=None)
             if following is None:
                 return None
-            self._read = Position(following, len(HEADER), 0)
+            self._read = Position(following, self._segments[following].begin, 0)
 
     def _window_of(self, segment: Segment) -> tuple[int, FrameReader] | None:
         """Return where in the segment a reader begins, and the reader, which is at the read position."""
@@ -224,18 +231,28 @@ class SegmentReader:
                 return True
         return False
 
-    def _count(self, number: int, path: Path, size: int, *, at: int) -> None:
+    def _count(self, number: int, path: Path, size: int, *, at: int, envelope: Envelope | None) -> None:
         try:
+            check_file(path, uid=os.geteuid())
             data = read_file(path) if size <= READ_MAX_BYTES else None
         except FileNotFoundError:
             return  # taken by the bound
+        except NotOursError as error:
+            self.causes[path] = error.strerror or ""
+            data = None
         except OSError:
             data = None
         if data is None or is_foreign(data):
             self.unknown += (path,)
             return
+        header = read_header(data)
+        if header.envelope not in (None, envelope):  # somebody has moved it here
+            self.unknown += (path,)
+            return
         lines, damage, _ = survey(data, at=at)
-        segment = Segment(number=number, path=path, end=len(data), lines=lines, is_final=True)
+        segment = Segment(
+            number=number, path=path, begin=header.end, end=len(data), lines=lines, is_final=True
+        )
         segment.damage_end = segment.end
         self._segments[number] = segment
         self.adopted_total += lines

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from hublog.delivery.envelope import Envelope
 from hublog.delivery.spool import ownership
 from hublog.delivery.spool.directory import SpoolDirectory
-from hublog.delivery.spool.frames import HEADER, is_foreign, survey
+from hublog.delivery.spool.frames import is_foreign, survey
 from hublog.delivery.spool.ownership import Claim, SpoolUnavailableError
+from hublog.delivery.spool.rights import NotOursError
 from hublog.delivery.spool.segments import (
     READ_MAX_BYTES,
     SegmentRules,
@@ -44,10 +46,17 @@ class SpoolRoot:
         sync: when lines are forced onto the device.
         now: monotonic seconds.
         wall: seconds since 1970, for the names of directories.
+        envelope: where the lines of this process go and how they are packed; what dead processes left is
+            taken over if it may be sent there. None takes whatever is there.
 
     Attributes:
+        envelope: as above; may be set anew, and holds for directories that are made from then on.
         unknown: files and directories that were left alone: another version's, nobody's we know, or
             without a lock. Each is told once, by whoever looks here.
+        causes: why some of these were left alone.
+        others: directories of dead processes, or of living ones, whose lines go to another destination.
+        undirected_total: directories that were taken over and do not say where their lines go: an older
+            version of this package wrote them.
         damage_total: stretches that adoptions found unreadable, what dead writers left unfinished included.
         orphans_dropped_total: lines of dead owners that were dropped here, so that nobody else counts them.
     """
@@ -60,12 +69,17 @@ class SpoolRoot:
         sync: SyncPolicy = SyncPolicy.NONE,
         now: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        envelope: Envelope | None = None,
     ) -> None:
         self.path = path.absolute()  # the application may change its working directory
         self.max_bytes = max_bytes
+        self.envelope = envelope
         size = max(min(_SEGMENT_MAX_BYTES, max_bytes // _SEGMENTS_MIN), _SEGMENT_MIN_BYTES)
         self.rules = SegmentRules(max_bytes=size, sync=sync)
         self.unknown: set[Path] = set()
+        self.causes: dict[Path, str] = {}
+        self.others: dict[Path, Envelope] = {}
+        self.undirected_total = 0
         self.damage_total = 0
         self.orphans_dropped_total = 0
         self._now = now
@@ -83,27 +97,36 @@ class SpoolRoot:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self.path.mkdir(ownership.DIRECTORY_MODE, exist_ok=True)
                 self.path.chmod(ownership.DIRECTORY_MODE)
-            owner = self.path.stat().st_uid
+            found = self.path.stat()
         except OSError as error:
             raise ownership.unavailable(self.path, error) from error
-        if owner != os.geteuid():
-            raise SpoolUnavailableError(
-                f"The spool directory {self.path} cannot be used: it belongs to uid {owner}, and this process"
-                f" runs as uid {os.geteuid()}. Change its owner or set EVENTHUB_LOG_SPOOL_DIR."
-            )
+        reason = ownership.why_unsafe_root(found)
+        if reason:
+            raise SpoolUnavailableError(f"The spool directory {self.path} cannot be used: {reason}")
         ownership.probe(self.path)
 
-    def create_directory(self) -> SpoolDirectory:
+    def create_directory(self, envelope: Envelope | None = None) -> SpoolDirectory:
         """Make a directory for lines of this process.
+
+        Args:
+            envelope: where they go and how they are packed; None for that of the root.
 
         Raises:
             SpoolUnavailableError: it cannot be made; says why.
         """
-        directory = SpoolDirectory.create(self.path, rules=self.rules, now=self._now, wall=self._wall)
+        directory = SpoolDirectory.create(
+            self.path,
+            rules=self.rules,
+            now=self._now,
+            wall=self._wall,
+            envelope=envelope or self.envelope,
+        )
         return self._keep(directory)
 
     def adopt_orphans(self, max_bytes: int | None = None) -> list[SpoolDirectory]:
         """Take over what dead processes left, also in the middle of an adoption, and clean up behind them.
+
+        What goes to another destination is left to processes that send there.
 
         Args:
             max_bytes: stop once so much was taken, since all of it is read; what is left may be taken by
@@ -114,16 +137,26 @@ class SpoolRoot:
             closed or removed in the end. Empty when the root cannot be read now.
         """
         adopted: list[SpoolDirectory] = []
-        for name in self._names():
+        names = self._names()
+        there = {self.path / name for name in names}
+        self.others = {path: envelope for path, envelope in self.others.items() if path in there}
+        for name in names:
             if max_bytes is not None and sum(taken.backlog_bytes for taken in adopted) >= max_bytes:
                 break
             path = self.path / name
             if ownership.is_hidden_name(name):
                 ownership.clean_hidden(path)
-            elif ownership.is_owner_name(name) and path not in self.unknown:
+            elif ownership.is_owner_name(name) and path not in self.unknown and path not in self.others:
                 with contextlib.suppress(SpoolUnavailableError):
                     adopted += self._adopt(path)
         return adopted
+
+    def is_left(self, path: Path) -> bool:
+        """Whether a directory has no owner now."""
+        try:
+            return ownership.is_left(path)
+        except OSError:
+            return False
 
     def enforce_bound(self) -> int:
         """Drop the oldest segments, whoever's they are, until the bound is kept.
@@ -197,18 +230,50 @@ class SpoolRoot:
         return sorted(names)
 
     def _adopt(self, path: Path) -> list[SpoolDirectory]:
+        own = self._own.get(path.name)
+        if (own is not None and own.is_owned) or not self._is_for_us(path):
+            return []
         directory = SpoolDirectory.adopt(path)
         if directory is None:
             self._clean_lockless(path)
             return []
         self.unknown.update(directory.unknown)
+        self.causes.update(directory.causes)
         self.damage_total += directory.damage_total
         if directory.backlog_lines > 0:
+            self.undirected_total += directory.envelope is None
             return [self._keep(directory)]
         if not directory.remove_if_empty():
             self.unknown.add(path)  # something in it is not ours to remove
             directory.close()
         return []
+
+    def _is_for_us(self, path: Path) -> bool:
+        """Whether what lies in a directory may be sent where this process sends."""
+        try:
+            ownership.check_access(path, uid=os.geteuid())
+            address = ownership.read_address(path)
+            envelope = address.envelope
+            if envelope is not None and self._is_other(envelope) and any(True for _ in list_segments(path)):
+                self.others[path] = envelope
+                return False
+        except NotOursError as error:
+            self._refuse(path, error.strerror or "")
+            return False
+        except OSError:
+            return True  # it has no lock, or is gone
+        if address.is_lost:
+            self._refuse(path, "it cannot be read which event hub its records are for")
+            return False
+        return True
+
+    def _is_other(self, envelope: Envelope) -> bool:
+        own = self.envelope
+        return own is not None and not own.destination.takes(envelope.destination)
+
+    def _refuse(self, path: Path, cause: str) -> None:
+        self.unknown.add(path)
+        self.causes[path] = cause
 
     def _clean_lockless(self, path: Path) -> None:
         """Remove an empty directory without a lock file; leave one that has segments, it may be in use."""
@@ -224,7 +289,8 @@ class SpoolRoot:
     def _files(self) -> list[_File]:
         """Return the segments of all directories, oldest first."""
         files: list[_File] = []
-        for name in filter(ownership.is_owner_name, self._names()):
+        names = (name for name in self._names() if self.path / name not in self.causes)
+        for name in filter(ownership.is_owner_name, names):
             with contextlib.suppress(OSError):
                 found = list(list_segments(self.path / name))
                 files += [
@@ -275,4 +341,4 @@ def _count(file: _File, cursor: tuple[int, int]) -> int | None:
     segment, offset = cursor
     if file.number < segment:
         return 0
-    return survey(data, at=max(offset, len(HEADER)) if file.number == segment else len(HEADER)).lines
+    return survey(data, at=offset if file.number == segment else 0).lines

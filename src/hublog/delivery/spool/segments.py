@@ -67,6 +67,7 @@ class Segment:
     Attributes:
         number: its place in the order.
         path: its file.
+        begin: where its lines begin, behind the header.
         end: bytes that are known to be good.
         lines: how many are in them, those left out that were settled before an adoption.
         fd: open for writing, or -1.
@@ -82,6 +83,7 @@ class Segment:
 
     number: int
     path: Path
+    begin: int = len(HEADER)
     end: int = len(HEADER)
     lines: int = 0
     fd: int = -1

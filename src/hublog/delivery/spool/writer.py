@@ -43,6 +43,7 @@ class SegmentWriter:
         segments: the books of the directory; new segments are added to it.
         rules: when a segment is full, and when it is forced onto the device.
         now: monotonic seconds.
+        header: the first bytes of each segment.
 
     Attributes:
         lock: held by whoever writes; let in again is the thread that has it.
@@ -52,9 +53,16 @@ class SegmentWriter:
     """
 
     def __init__(
-        self, path: Path, segments: dict[int, Segment], *, rules: SegmentRules, now: Callable[[], float]
+        self,
+        path: Path,
+        segments: dict[int, Segment],
+        *,
+        rules: SegmentRules,
+        now: Callable[[], float],
+        header: bytes = HEADER,
     ) -> None:
         self._path = path
+        self._header = header
         self._segments = segments
         self._rules = rules
         self._now = now
@@ -252,16 +260,17 @@ class SegmentWriter:
 
     def _open(self, size: int) -> Segment | None:
         most = file_limit()
-        if len(HEADER) + size > most:
+        begin = len(self._header)
+        if begin + size > most:
             self._fail(OSError(f"a file may not be larger than {most} bytes here"))
             return None
         number = next(self._numbers)
-        segment = Segment(number=number, path=self._path / file_name(number))
+        segment = Segment(number=number, path=self._path / file_name(number), begin=begin, end=begin)
         waiting = len(self._segments) / _MANY_SEGMENTS
         segment.old_mono = self._now() + self._rules.max_age_s * max(waiting, 1.0)
-        segment.limit = min(max(self._rules.max_bytes, len(HEADER) + size), most)
+        segment.limit = min(max(self._rules.max_bytes, begin + size), most)
         try:
-            self._begin(segment, HEADER)
+            self._begin(segment, self._header)
         except OSError as error:
             self._fail(error)
             self._retry_mono = self._now() + RETRY_S
@@ -280,7 +289,7 @@ class SegmentWriter:
             os.fchmod(segment.fd, FILE_MODE)  # whatever the umask took away
             _check(os.write(segment.fd, data), data)
             if self._rules.is_synced:
-                if len(data) > len(HEADER):
+                if len(data) > segment.begin:
                     _sync(segment.fd)
                 sync_directory(self._path)
         except BaseException:
@@ -292,20 +301,21 @@ class SegmentWriter:
 
     def _append_aside(self, frames: list[bytes]) -> int:
         """Write a segment at one go, while the current one is not ours to touch."""
-        room = file_limit() - len(HEADER)
+        begin = len(self._header)
+        room = file_limit() - begin
         fitting = list(itertools.takewhile(lambda end: end <= room, itertools.accumulate(map(len, frames))))
         if self._is_closed or not fitting:
             return 0
         number = next(self._numbers)
-        segment = Segment(number=number, path=self._path / file_name(number), is_final=True)
+        segment = Segment(number=number, path=self._path / file_name(number), begin=begin, is_final=True)
         try:
-            self._begin(segment, HEADER + b"".join(frames[: len(fitting)]))
+            self._begin(segment, self._header + b"".join(frames[: len(fitting)]))
         except OSError as error:
             self._fail(error)
             return 0
         with contextlib.suppress(OSError):
             segment.close()
-        segment.lines, segment.end = len(fitting), len(HEADER) + fitting[-1]
+        segment.lines, segment.end = len(fitting), begin + fitting[-1]
         self._asides[number] = segment
         return len(fitting)
 
