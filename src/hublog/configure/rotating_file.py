@@ -350,7 +350,7 @@ class RotatingFile:
         if own.st_size <= INLINE_MAX_BYTES:
             with contextlib.suppress(OSError):
                 archives.compress(is_locked=True)
-        else:
+        if archives.has_plain():
             self._start_compressing()
 
     def _archives(self) -> Archives:
