@@ -24,23 +24,36 @@ class LocalHubError(HublogError):
 
 
 class SendError(HublogError):
-    """A batch did not reach the Event Hub; its records are still held here."""
+    """A batch did not reach the Event Hub; its records are still held here.
+
+    Attributes:
+        cause: what went wrong, without the advice.
+        advice: what the operator can check or change, without a full stop; empty if that is not known.
+    """
+
+    def __init__(self, message: str, *, advice: str = "") -> None:
+        self.cause = message
+        self.advice = advice
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        return f"{self.cause}; {self.advice}" if self.advice else self.cause
 
 
 class TransientSendError(SendError):
-    """Away, slow or busy: the same batch may be accepted later.
+    """Unavailable, slow or busy: the same batch may be accepted later.
 
     Attributes:
         retry_after_s: seconds that the hub asked us to wait; 0 when it did not say.
     """
 
-    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+    def __init__(self, message: str, *, advice: str = "", retry_after_s: float = 0.0) -> None:
         self.retry_after_s = retry_after_s
-        super().__init__(message)
+        super().__init__(message, advice=advice)
 
 
 class PermanentSendError(SendError):
-    """Wrong key, wrong name, no permission: somebody has to change something first."""
+    """Wrong key, wrong name, no permission: this needs a configuration change."""
 
 
 class EventTooLargeError(SendError):

@@ -21,6 +21,7 @@ from hublog.settings import (
     Settings,
     SpoolMode,
     SyncPolicy,
+    Transport,
     read_settings,
 )
 from hublog.settings.values import BOOLEAN
@@ -28,6 +29,8 @@ from hublog.settings.values import BOOLEAN
 CONNECTION = (
     "Endpoint=sb://shop.servicebus.windows.net/;SharedAccessKeyName=send;SharedAccessKey=S3cretS3cret="
 )
+
+PROXY = "http://send:S3cretS3cret@proxy:3128"
 
 #: Path: the text that stands in environment and YAML, the Python object that code may give, what is read.
 SAMPLES = {
@@ -47,6 +50,10 @@ SAMPLES = {
         "shop.servicebus.windows.net",
     ),
     "eventhub_logging.eventhub_name": ("shop-logs", "shop-logs", "shop-logs"),
+    "eventhub_logging.transport": ("WebSocket", Transport.WEBSOCKET, Transport.WEBSOCKET),
+    "eventhub_logging.proxy": (PROXY, PROXY, PROXY),
+    "eventhub_logging.endpoint": ("https://10.0.0.4:443/", "10.0.0.4:443", "10.0.0.4:443"),
+    "eventhub_logging.ca_file": ("/etc/ca.pem", Path("/etc/ca.pem"), Path("/etc/ca.pem")),
     "eventhub_logging.batch_size": ("7", 7, 7),
     "eventhub_logging.batch_timeout_seconds": ("2.5", 2.5, 2.5),
     "eventhub_logging.urgent_level": ("CRITICAL", 50, 50),

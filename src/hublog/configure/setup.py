@@ -22,6 +22,7 @@ Config: TypeAlias = str | PathLike[str] | LoggingConfig | Mapping[str, object]
 _WORKER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _NO_WORKERS: Final = frozenset({"root", "hublog", "azure", "msal"})
 _LEVELS: Final = frozenset({"level", "urgent_level"})
+_SECRETS: Final = frozenset({"connection_string", "proxy"})
 #: Where the keyword of a function has another name than the key of the YAML section.
 _KEYWORDS: Final = {
     "argument level ": "argument log_level ",
@@ -126,8 +127,8 @@ def setup_multi_worker_logging(
 def prepare_eventhub_logging_config(config: Config | None = None) -> EventHubLoggingConfig:
     """Return the Event Hub settings of environment and ``config`` as plain data, to look at or to change.
 
-    The result is good as ``eventhub_config``. Two things are left out: the connection string, a
-    secret, which ``setup_logging`` finds where this function found it; and what is invalid: in the
+    The result is good as ``eventhub_config``. Two things are left out: the connection string and the
+    proxy, secrets, which ``setup_logging`` finds where this function found them; and what is invalid: in the
     environment, so that ``setup_logging`` still reports it, and in ``config``, which this function reports
     in one error line on ``hublog.internal``.
 
@@ -146,7 +147,7 @@ def prepare_eventhub_logging_config(config: Config | None = None) -> EventHubLog
     found: dict[str, object] = {}
     for field in fields(EventHubSettings):
         value = getattr(reading.settings.eventhub, field.name)
-        if field.name == "connection_string" or f"eventhub_logging.{field.name}" in reading.invalid:
+        if field.name in _SECRETS or f"eventhub_logging.{field.name}" in reading.invalid:
             continue
         if field.name in _LEVELS:
             value = level_text(value)

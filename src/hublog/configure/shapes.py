@@ -20,6 +20,10 @@ class EventHubLoggingConfig(TypedDict, total=False):
     connection_string: str
     fully_qualified_namespace: str
     eventhub_name: str
+    transport: str
+    proxy: str
+    endpoint: str
+    ca_file: str
     batch_size: int
     batch_timeout_seconds: float
     urgent_level: int | str

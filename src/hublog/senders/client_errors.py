@@ -1,4 +1,4 @@
-"""What the client's errors mean: told by class name and AMQP condition, so nothing of it is loaded here."""
+"""What the client's errors mean: known by class name and AMQP condition, so nothing of it is loaded here."""
 
 import re
 from typing import Final
@@ -10,6 +10,8 @@ from hublog.errors import (
     SendError,
     TransientSendError,
 )
+from hublog.senders.causes import cause_of, chain
+from hublog.settings.network import Route
 
 #: What the Basic tier takes in one send; a refusal does not tell the limit.
 BASIC_SEND_BYTES: Final = 1 << 18
@@ -42,21 +44,32 @@ _ADVICE: Final = {
     "unauthorized": "check the key and its Send right (or the role Azure Event Hubs Data Sender)",
     "entity-disabled": "the event hub is disabled: enable it in the portal",
 }
+_ROLE_ADVICE: Final = "give the identity the role Azure Event Hubs Data Sender (it takes minutes to work)"
 _KEY_ADVICE: Final = "the namespace refuses the key or token: check the connection string"
 _SECRET = re.compile(r"(?i)(SharedAccessKey|SharedAccessSignature|sig|password|token)(\s*[=:]\s*)[^\s;&'\"]+")
 _WAIT = re.compile(r"(?i)\bwait (?:for )?(\d{1,6}(?:\.\d+)?) ?s(?:ec|\b)")
-#: How the client tells the status of a refused token: like HTTP, from 500 on it is the hub's own trouble.
+#: How the client passes on the status of a refused token: like HTTP, from 500 on it is the hub's own trouble.
 _TOKEN_TROUBLE = re.compile(r"(?i)status code: (?:429|5\d\d)\b")
 
 
-def translate(error: Exception) -> SendError:
-    """Return our error for one of the client's, with what to check and without secrets."""
+def translate(error: Exception, route: Route | None = None) -> SendError:
+    """Return our error for one of the client's, with what to check and without secrets.
+
+    Args:
+        error: what the client raised.
+        route: where it was to connect; None leaves out what is below the client.
+    """
     condition = _condition(error)
     name = type(error).__name__
     text = f"{name} ({condition})" if condition else f"{name}: {_shown(error)}"
+    cause = None if route is None or _is_answer(error) else cause_of(error, route)
+    if cause is not None:
+        make = PermanentSendError if cause.is_permanent else TransientSendError
+        return make(cause.text, advice=cause.advice)
     advice = _advice(error)
     if advice:
-        return PermanentSendError(f"{text}; {advice}")
+        is_role = route is not None and route.has_identity and "unauthorized" in condition
+        return PermanentSendError(text, advice=_ROLE_ADVICE if is_role else advice)
     if any(word in condition for word in _BUSY):
         return TransientSendError(text, retry_after_s=_asked_wait_s(str(error)))
     if "message-size" in condition:
@@ -66,6 +79,19 @@ def translate(error: Exception) -> SendError:
         reason = _shown(error) if has_reason else "the hub gave no reason"
         return RejectedSendError(f"{name} ({condition or _UNKNOWN}): {reason}")
     return TransientSendError(text)
+
+
+def is_expired(error: Exception) -> bool:
+    """Whether nothing was sent since the client's own token had expired while the connection was idle."""
+    return any(type(link).__name__ == "TokenExpired" for link in chain(error))
+
+
+def _is_answer(error: Exception) -> bool:
+    """Whether the hub itself answered, so that what is below the client is not to blame."""
+    condition = _condition(error)
+    if type(error).__name__ == _REFUSAL:
+        return True
+    return any(word in condition for word in (*_ADVICE, *_BUSY, "message-size"))
 
 
 def is_settled(error: Exception) -> bool:
@@ -81,14 +107,14 @@ def _is_trouble(condition: str) -> bool:
 
 
 def _advice(error: Exception) -> str:
-    """Return what somebody has to check, or nothing when waiting may help."""
+    """Return what has to be checked, or nothing when waiting may help."""
     condition = _condition(error)
     for key, advice in _ADVICE.items():
         if key in condition:
             return advice
     if type(error).__name__ != "AuthenticationError":
         return ""
-    # With this condition the client tells that no answer to its token came in time.
+    # With this condition the client says that no answer to its token came in time.
     is_late = "internal-error" in condition
     return "" if is_late or _TOKEN_TROUBLE.search(str(error)) else _KEY_ADVICE
 

@@ -5,11 +5,15 @@ does: its read fails, and so does the send.
 """
 
 import contextlib
+import os
 import socket
 import threading
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from hublog.errors import PermanentSendError
 
 if TYPE_CHECKING:
     import ssl
@@ -67,14 +71,25 @@ class Connections:
 
 
 def tls_context(
-    connections: Connections, *, roots: str, handshake_max_s: float = HANDSHAKE_MAX_S
+    connections: Connections,
+    *,
+    roots: str,
+    ca_file: Path | None = None,
+    handshake_max_s: float = HANDSHAKE_MAX_S,
 ) -> "ssl.SSLContext":
     """Return what a client makes its TLS sockets with: as strict as its own, in sight, and with an end.
 
+    Trusted are ``roots``, the certificates of the operating system, which ``SSL_CERT_FILE`` and
+    ``SSL_CERT_DIR`` name, and ``ca_file``.
+
     Args:
         connections: where they are kept in sight.
-        roots: file with the certificates that are trusted.
+        roots: file with the certificates that the client itself trusts.
+        ca_file: file with more of them.
         handshake_max_s: seconds for each step of a handshake.
+
+    Raises:
+        PermanentSendError: ``ca_file`` cannot be used.
     """
     # Here and not above: classes made before a late gevent patch would block all of its greenlets.
     import ssl  # noqa: PLC0415
@@ -92,20 +107,40 @@ def tls_context(
             *arguments: Any,  # noqa: ANN401  # passed on as they come
             **options: Any,  # noqa: ANN401  # passed on as they come
         ) -> ssl.SSLSocket:
+            before_s = sock.gettimeout()
             sock.settimeout(handshake_max_s)
             options["do_handshake_on_connect"] = False  # but below, once it is in sight
             found = super().wrap_socket(sock, *arguments, **options)
             try:
                 connections.add(found)
                 found.do_handshake()
+                found.settimeout(before_s)
             except BaseException:
                 found.close()
                 raise
             return found
 
     context = Context(ssl.PROTOCOL_TLS_CLIENT)  # which checks certificate and host name
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as Python's own contexts, from 3.13 on
     context.load_verify_locations(roots)
+    context.load_default_certs()
+    if ca_file is not None:
+        _trust(context, ca_file)
     return context
+
+
+def _trust(context: "ssl.SSLContext", ca_file: Path) -> None:
+    import ssl  # noqa: PLC0415  # as above
+
+    try:
+        context.load_verify_locations(ca_file)
+    except OSError as error:
+        is_read = isinstance(error, ssl.SSLError)  # one of them, with numbers of its own
+        why = "it holds no certificates in PEM form" if is_read else os.strerror(error.errno or 0)
+        raise PermanentSendError(
+            f"EVENTHUB_LOG_CA_FILE is {ca_file}, which cannot be used ({why})",
+            advice="name a file with certificates in PEM form that this process may read",
+        ) from None
 
 
 def watched(transport: type[Any], connections: Connections) -> type[Any]:

@@ -10,22 +10,30 @@ for ever for a hub that says nothing; then another thread cuts its connections.
 import concurrent.futures.thread  # noqa: F401
 import contextlib
 import inspect
+import logging
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from hublog.errors import EventTooLargeError, PermanentSendError, SendError
 from hublog.imports import importing
-from hublog.senders.client_errors import is_settled, translate
+from hublog.reports import report
+from hublog.senders.client_errors import is_expired, is_settled, translate
 from hublog.senders.connections import Connections, tls_context, watched
+from hublog.senders.sign_in import misconfigured
 from hublog.settings import EventHubSettings
-from hublog.settings.connection_string import parts_of
+from hublog.settings.connection_string import expiry_of, without_port
+from hublog.settings.network import PROXY_SETTING, Route, route_of
 
 if TYPE_CHECKING:
     from azure.eventhub import EventHubProducerClient
 
 #: Seconds that a send waits for its settlement; the client doubles it by its second round.
 SEND_TIMEOUT_S: Final = 10.0
+#: Seconds for each step inside WebSockets: connect, the proxy's answer, the upgrade. The client's own second
+#: is too short for a proxy that must look a name up and connect first.
+WEBSOCKET_STEP_S: Final = 5.0
 #: What Event Hubs takes in one send unless the link says otherwise (the Basic tier says 256 KiB).
 DEFAULT_SEND_BYTES: Final = 1 << 20
 
@@ -47,7 +55,7 @@ class EventHubSender:
         options: Mapping[str, object] | None = None,
     ) -> None:
         with importing():
-            _load(has_identity=not settings.connection_string)
+            _load(has_identity=not settings.connection_string, is_websocket=route_of(settings).is_websocket)
         self._settings = settings
         self._connect = connect
         self._options = dict(options or {})
@@ -61,11 +69,22 @@ class EventHubSender:
         return self._max_send_bytes
 
     def open(self) -> None:
-        """Connect now, which takes about half a second; what fails is told by the first send."""
+        """Connect now, which takes about half a second; what fails is reported by the first send."""
+        self._warn_of_expiry()
         try:
             self._max_send_bytes = self._ready_client().create_batch().max_size_in_bytes
         except Exception:  # noqa: BLE001  # the first send meets it again, and there it is told
             self._forget()
+
+    def _warn_of_expiry(self) -> None:
+        """Say at the start that the token in the connection string has expired: no hub will take it."""
+        end = expiry_of(self._settings.connection_string)
+        if end is not None and end <= datetime.now(UTC):
+            report(
+                logging.WARNING,
+                "The shared access signature in EVENTHUB_NAMESPACE_CONNECTION_STRING expired at"
+                f" {end:%Y-%m-%d %H:%M:%S} UTC; put a new one there, or use a policy and its key.",
+            )
 
     def send(self, bodies: Sequence[bytes], properties: Mapping[str, str]) -> int:
         """Send as many of the leading bodies as fit into one batch, and wait for the settlement.
@@ -84,13 +103,13 @@ class EventHubSender:
             RejectedSendError: the hub refuses what was sent.
         """
         try:
-            return self._send(self._ready_client(), bodies, properties)
+            return self._send_renewed(bodies, properties)
         except SendError:
             raise
         except Exception as error:
             if not is_settled(error):
                 self._forget()
-            raise translate(error) from error
+            raise translate(error, route_of(self._settings)) from error
 
     def close(self) -> None:
         """Close the connection; may block as long as the peer is silent, so never at the exit."""
@@ -120,6 +139,17 @@ class EventHubSender:
         if self._connect is not None:
             return Connections(), self._connect(self._settings)
         return connect_producer(self._settings, self._options)
+
+    def _send_renewed(self, bodies: Sequence[bytes], properties: Mapping[str, str]) -> int:
+        """Send; once more with a new connection where the token had expired while the old one was idle."""
+        is_new = self._client is None
+        try:
+            return self._send(self._ready_client(), bodies, properties)
+        except Exception as error:
+            if is_new or not is_expired(error):
+                raise
+        self._forget()
+        return self._send(self._ready_client(), bodies, properties)
 
     def _send(
         self, client: "EventHubProducerClient", bodies: Sequence[bytes], properties: Mapping[str, str]
@@ -152,7 +182,7 @@ class EventHubSender:
             self.close()
 
 
-def _load(*, has_identity: bool) -> None:
+def _load(*, has_identity: bool, is_websocket: bool) -> None:
     """Load the client, and what it would load at its first connection."""
     import encodings.idna  # noqa: PLC0415
     import subprocess  # noqa: PLC0415  # for platform.platform(), which starts a process
@@ -165,6 +195,9 @@ def _load(*, has_identity: bool) -> None:
     if has_identity:
         with contextlib.suppress(ImportError):  # told when it is needed, see ``_credential``
             import azure.identity  # noqa: PLC0415  # an extra, and 250 ms to load
+    if is_websocket:
+        with contextlib.suppress(ImportError):  # told when it is needed, see ``_check``
+            import websocket  # noqa: F401, PLC0415  # an extra
     del encodings, azure, subprocess
 
 
@@ -181,58 +214,122 @@ def connect_producer(
         What can cut its connections, and the client.
 
     Raises:
-        PermanentSendError: the connection string is malformed, or the extra ``identity`` is missing.
+        PermanentSendError: the connection string is malformed, the proxy or the file of certificates cannot
+            be used, an extra is missing, or no way to sign in is configured.
     """
     from azure.eventhub import EventHubProducerClient  # noqa: PLC0415  # azure is loaded by the sender's thread
 
-    connections, hooks = _hooks(settings, extra)
+    route = route_of(settings)
+    _check(route)
+    connections, hooks = _hooks(route, extra)
     options: dict[str, Any] = {"retry_total": 0, "retry_backoff_factor": 0, "logging_enable": False}
-    options |= {**extra, **hooks}
+    options |= {**_way(route, settings), **extra, **hooks}
     if settings.connection_string:
+        # The client ignores a port where there is TLS, and would ask for a token with it.
+        string = without_port(settings.connection_string) if route.has_tls else settings.connection_string
         try:
             client = EventHubProducerClient.from_connection_string(
-                settings.connection_string, eventhub_name=settings.eventhub_name, **options
+                string, eventhub_name=settings.eventhub_name, **options
             )
         except ValueError:
             raise PermanentSendError(
-                "EVENTHUB_NAMESPACE_CONNECTION_STRING is not a connection string of Event Hubs; copy it"
-                " from the namespace's shared access policies."
+                "EVENTHUB_NAMESPACE_CONNECTION_STRING is not a connection string of Event Hubs",
+                advice="copy it from the namespace's shared access policies",
             ) from None  # the client's message may quote the key
     else:
         client = EventHubProducerClient(
-            settings.fully_qualified_namespace, settings.eventhub_name, _credential(), **options
+            settings.fully_qualified_namespace, settings.eventhub_name, _credential(route), **options
         )
     return connections, client
 
 
-def _hooks(settings: EventHubSettings, extra: Mapping[str, object]) -> tuple[Connections, dict[str, object]]:
+def _check(route: Route) -> None:
+    """Refuse a way that cannot be gone.
+
+    Raises:
+        PermanentSendError: the proxy of the environment cannot be used, or an extra is missing.
+    """
+    if route.proxy_problem:
+        raise PermanentSendError(
+            route.proxy_problem.removesuffix("."),
+            advice="correct it, or set EVENTHUB_LOG_PROXY, or add the namespace to NO_PROXY",
+        )
+    if not route.is_websocket:
+        return
+    try:
+        from websocket import create_connection  # noqa: F401, PLC0415  # what the client uses of the extra
+    except ImportError:
+        raise PermanentSendError(
+            "EVENTHUB_LOG_TRANSPORT=websocket needs websocket-client",
+            advice="pip install 'hublog[websocket]'",
+        ) from None
+
+
+def _way(route: Route, settings: EventHubSettings) -> dict[str, object]:
+    """Return the client's keywords for where and how it connects."""
+    from azure.eventhub import TransportType  # noqa: PLC0415  # azure is loaded by the sender's thread
+
+    found: dict[str, object] = {"transport_type": TransportType.Amqp}
+    if route.is_websocket:
+        found = {"transport_type": TransportType.AmqpOverWebsocket, "socket_timeout": WEBSOCKET_STEP_S}
+    # Of an emulator's connection string the client takes the port itself, but not inside WebSockets.
+    is_odd_port = route.port != route.default_port and (route.has_tls or route.is_websocket)
+    if settings.endpoint or is_odd_port:
+        found["custom_endpoint_address"] = f"sb://{route.place}"
+    if route.proxy is not None:
+        login = {"username": route.proxy.username, "password": route.proxy.password}
+        found["http_proxy"] = {
+            "proxy_hostname": route.proxy.host,
+            "proxy_port": route.proxy.port,
+            **{name: value for name, value in login.items() if value},
+        }
+    return found
+
+
+def _hooks(route: Route, extra: Mapping[str, object]) -> tuple[Connections, dict[str, object]]:
     """Return what keeps the connections of a client in sight, and the keywords that make it do so."""
     from azure.eventhub import EventHubProducerClient  # noqa: PLC0415  # azure is loaded by the sender's thread
 
-    is_plain = parts_of(settings.connection_string).get("usedevelopmentemulator") == "true"
     known = inspect.signature(EventHubProducerClient.from_connection_string).parameters
-    if "ssl_context" in known and not is_plain:
+    if "ssl_context" in known and route.has_tls:
         import certifi  # noqa: PLC0415  # what the client itself takes
 
         connections = Connections()
         roots = extra.get("connection_verify") or certifi.where()
-        context = tls_context(connections, roots=str(roots))
+        context = tls_context(connections, roots=str(roots), ca_file=route.ca_file)
         return connections, {"ssl_context": context, "connection_verify": None}
     # Without TLS, and before azure-eventhub 5.13, there is no public way to the socket. Where the private one
     # has changed, a cut does nothing: then a send that hangs is given up, and hangs on.
-    connections = Connections(lambda client: client._connection._transport.sock)  # noqa: SLF001  # see above
+    connections = Connections(_socket_of)
+    hooks: dict[str, object] = {}
+    if route.ca_file is not None and route.has_tls:
+        hooks["connection_verify"] = str(route.ca_file)
     with contextlib.suppress(ImportError):
         from azure.eventhub._transport._pyamqp_transport import PyamqpTransport  # noqa: PLC0415  # see above
 
-        return connections, {"amqp_transport": watched(PyamqpTransport, connections)}
-    return connections, {}
+        hooks["amqp_transport"] = watched(PyamqpTransport, connections)
+    return connections, hooks
 
 
-def _credential() -> Any:  # noqa: ANN401  # a TokenCredential of a package that may be missing
+def _socket_of(client: Any) -> Any:  # noqa: ANN401  # one of the client's private classes
+    found = client._connection._transport.sock  # noqa: SLF001  # see ``_hooks``
+    return getattr(found, "sock", found)  # that of a WebSocket lies one deeper
+
+
+def _credential(route: Route) -> Any:  # noqa: ANN401  # a TokenCredential of a package that may be missing
     try:
         from azure.identity import DefaultAzureCredential  # noqa: PLC0415  # an extra, and 250 ms to load
     except ImportError:
         raise PermanentSendError(
-            "EVENTHUB_FULLY_QUALIFIED_NAMESPACE needs azure-identity: pip install 'hublog[identity]'."
+            "EVENTHUB_FULLY_QUALIFIED_NAMESPACE needs azure-identity",
+            advice="pip install 'hublog[identity]'",
         ) from None
-    return DefaultAzureCredential()
+    options: dict[str, Any] = {}
+    if route.proxy is not None and route.proxy.source == PROXY_SETTING:
+        # That of the environment it finds by itself. What is not HTTPS is an address of this machine.
+        options["proxies"] = {"https": route.proxy.url}
+    try:
+        return DefaultAzureCredential(**options)
+    except Exception as error:  # noqa: BLE001  # a ValueError for most variables, an OSError for a certificate
+        cause = misconfigured(error)
+        raise PermanentSendError(cause.text, advice=cause.advice) from None

@@ -12,6 +12,7 @@ from hublog.settings.model import (
     Settings,
     SpoolMode,
     SyncPolicy,
+    Transport,
 )
 from hublog.settings.reader import NO_HASH_KEY, Override, Reading, read_settings
 from hublog.settings.sources import ARGUMENT
@@ -35,6 +36,7 @@ __all__ = [
     "Settings",
     "SpoolMode",
     "SyncPolicy",
+    "Transport",
     "read_settings",
     "settings_table",
 ]

@@ -12,6 +12,7 @@ from typing import Final
 from hublog.settings.values import HUB_NAME, Kind, NotAllowedError
 
 _ENDPOINT = re.compile(r"(?i)sb://([a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:]+\])(:[0-9]{1,5})?/*")
+_PORT = re.compile(r"(?i)((?:^|;)endpoint=sb://(?:\[[0-9a-f:]+\]|[^:/;]+)):[0-9]+")
 _EMULATOR: Final = "usedevelopmentemulator"
 _SIGNATURE: Final = "sharedaccesssignature"
 _KEY_NAMES: Final = ("SharedAccessKeyName", "SharedAccessKey")
@@ -37,6 +38,11 @@ def parts_of(connection_string: str) -> dict[str, str]:
 def entity_path(connection_string: str) -> str:
     """Return the event hub that a checked connection string names, or nothing."""
     return parts_of(connection_string).get("entitypath", "")
+
+
+def without_port(connection_string: str) -> str:
+    """Return a checked connection string whose endpoint names no port."""
+    return _PORT.sub(r"\1", connection_string, count=1)
 
 
 def has_signature(connection_string: str) -> bool:

@@ -18,6 +18,13 @@ class Packing(StrEnum):
     GZIP = "gzip"
 
 
+class Transport(StrEnum):
+    """How AMQP reaches the namespace: as it is, on port 5671, or inside WebSockets, on port 443."""
+
+    AMQP = "amqp"
+    WEBSOCKET = "websocket"
+
+
 class SpoolMode(StrEnum):
     """When records go to disk."""
 
@@ -71,6 +78,10 @@ class EventHubSettings:
     Attributes:
         connection_string: a secret: it is in no repr; where both are set it wins over the namespace.
         fully_qualified_namespace: host name, for the passwordless way.
+        proxy: address of an HTTP proxy, with its password: it is in no repr; empty means that of the
+            environment, if there is one.
+        endpoint: host, or host and port, to connect to in place of the namespace's own.
+        ca_file: certificates that are trusted in addition to the usual ones.
         spool_dir: None means ``spool`` in the log directory, see ``Settings.spool_dir``.
     """
 
@@ -79,6 +90,10 @@ class EventHubSettings:
     connection_string: str = field(default="", repr=False)
     fully_qualified_namespace: str = ""
     eventhub_name: str = "application-logs"
+    transport: Transport = Transport.AMQP
+    proxy: str = field(default="", repr=False)
+    endpoint: str = ""
+    ca_file: Path | None = None
     batch_size: int = 100
     batch_timeout_seconds: float = 1.0
     urgent_level: int = logging.ERROR

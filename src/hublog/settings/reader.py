@@ -12,7 +12,7 @@ from typing import Any, Final
 from hublog.errors import SettingsError
 from hublog.settings.connection_string import entity_path
 from hublog.settings.document import ROOT, Document, load
-from hublog.settings.model import Mask, Settings
+from hublog.settings.model import Mask, Settings, Transport
 from hublog.settings.patterns import problem_of
 from hublog.settings.sources import (
     APPLICATION,
@@ -33,6 +33,8 @@ from hublog.settings.values import BOOLEAN, Kind, NotAllowedError, shown
 SWITCH: Final = "eventhub_logging.enabled"
 _PLACES: Final = (ARGUMENT, APPLICATION, ENVIRONMENT, YAML, PLATFORM)
 _HUB_NAME: Final = "eventhub_logging.eventhub_name"
+_TRANSPORT: Final = "eventhub_logging.transport"
+_PROXY: Final = "eventhub_logging.proxy"
 _PATTERNS: Final = "redaction.patterns"
 _MODE: Final = "redaction.mode"
 #: How the problem ends that the mode ``hash`` is set and no key.
@@ -181,7 +183,7 @@ def _read(sources: Sequence[Source], problems: list[str], wrong_arguments: list[
             (wrong_arguments if found.place == ARGUMENT else problems).append(sentence)
             invalid.add(setting.path)
     labels = {path: found.label for path, found in used.items() if path not in invalid}
-    for check, path in ((_name_the_hub, _HUB_NAME), (_check_patterns, _PATTERNS), (_check_hashes, _MODE)):
+    for check, path in _CHECKS:
         for sentence in check(values[path.partition(".")[0]], labels):
             problems.append(sentence)
             invalid.add(path)
@@ -254,6 +256,23 @@ def _name_the_hub(eventhub: dict[str, Any], labels: Mapping[str, str]) -> Iterat
         )
 
 
+def _settle_transport(eventhub: dict[str, Any], labels: Mapping[str, str]) -> Iterator[str]:
+    """Send inside WebSockets where a proxy is stated, since it lets nothing else through.
+
+    The default does not count as stated where the YAML file repeats it.
+    """
+    if not eventhub.get("proxy"):
+        return
+    if _TRANSPORT not in labels or labels[_TRANSPORT].startswith(ROOT):
+        eventhub["transport"] = Transport.WEBSOCKET
+    if eventhub["transport"] is not Transport.WEBSOCKET:
+        del eventhub["proxy"]
+        yield (
+            f"{labels[_PROXY]} is set, but {labels[_TRANSPORT]} is amqp, which no HTTP proxy carries, so the"
+            " proxy is not used; make it websocket or leave one out."
+        )
+
+
 def _check_patterns(redaction: dict[str, Any], labels: Mapping[str, str]) -> Iterator[str]:
     """Leave out patterns that are not fit to run."""
     patterns = redaction.get("patterns", ())
@@ -275,3 +294,12 @@ def _check_hashes(redaction: dict[str, Any], labels: Mapping[str, str]) -> Itera
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] if text.startswith("the ") else text
+
+
+#: What depends on more than one setting: the check, and the setting that is not used where it fails.
+_CHECKS: Final = (
+    (_name_the_hub, _HUB_NAME),
+    (_settle_transport, _PROXY),
+    (_check_patterns, _PATTERNS),
+    (_check_hashes, _MODE),
+)

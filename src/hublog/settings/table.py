@@ -17,10 +17,13 @@ from hublog.settings.model import (
     Settings,
     SpoolMode,
     SyncPolicy,
+    Transport,
 )
+from hublog.settings.network import ENDPOINT, PROXY
 from hublog.settings.values import (
     BOOLEAN,
     ENTITY_NAME,
+    FILE,
     HEADER_NAME,
     HOST_NAME,
     HUB_NAME,
@@ -138,6 +141,30 @@ SETTINGS: Final = (
             "EVENTHUB_LOGS_NAME",
             HUB_NAME,
             "Name of the event hub; the default gives way to an `EntityPath` in the connection string.",
+        ),
+        (
+            "transport",
+            "EVENTHUB_LOG_TRANSPORT",
+            choice(Transport),
+            "`amqp`: port 5671; `websocket`: port 443, also through a proxy (extra `websocket`).",
+        ),
+        (
+            "proxy",
+            "EVENTHUB_LOG_PROXY",
+            PROXY,
+            "HTTP proxy, a secret if it holds a password; sets `websocket`. Else `HTTPS_PROXY`.",
+        ),
+        (
+            "endpoint",
+            "EVENTHUB_LOG_ENDPOINT",
+            ENDPOINT,
+            "Host to connect to in place of the namespace's own: a private endpoint or a gateway.",
+        ),
+        (
+            "ca_file",
+            "EVENTHUB_LOG_CA_FILE",
+            FILE,
+            "Certificates (PEM) that are trusted as well, of a company's own authority say.",
         ),
         ("batch_size", "EVENTHUB_LOG_BATCH_SIZE", integer(1), "Send when this many records wait."),
         (

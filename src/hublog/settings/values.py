@@ -287,6 +287,7 @@ WORDS: Final = Kind(
 )
 PERSONAL_DATA: Final = Kind("keep (or true), hash, or drop (or false)", _personal_data)
 PATH: Final = Kind("the path of a directory", _path)
+FILE: Final = Kind("the path of a file", _path, lambda value: str(value or ""))
 TEXT: Final = Kind(
     f"a text on one line of at most {_MAX_TEXT} characters; a number with a point needs quotes", _name
 )

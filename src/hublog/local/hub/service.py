@@ -28,6 +28,7 @@ class Statistics:
 
     Attributes:
         connections_total: TCP connections taken.
+        websockets_total: those of them that speak AMQP inside WebSockets.
         deliveries_total: deliveries of producers that arrived whole.
         deliveries_bytes_total: their size.
         events_total: events stored.
@@ -42,6 +43,7 @@ class Statistics:
     """
 
     connections_total: int = 0
+    websockets_total: int = 0
     deliveries_total: int = 0
     deliveries_bytes_total: int = 0
     events_total: int = 0

@@ -1,15 +1,18 @@
 """One TCP connection as frames: bytes in, bytes out, and what a fault does to them.
 
+A client that begins with an HTTP request gets the same inside WebSockets.
+
 The receive buffer is filled by the socket directly and never grows. What goes out is gathered and
 written once for each turn of the event loop; a peer that does not read stops its own deliveries.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from hublog.local.amqp.frames import AMQP_FRAME, HEARTBEAT, Frame, frame_size, read_frame, write_frame
 from hublog.local.amqp.performatives import Performative
+from hublog.local.hub import websocket
 from hublog.local.hub.service import MAX_FRAME_BYTES, Service
 
 _BUFFER_BYTES: Final = 2 * MAX_FRAME_BYTES
@@ -42,6 +45,9 @@ class Wire(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._filled = 0
+        self._is_begun = False
+        self._web: websocket.FrameReader | None = None
+        self._unread = b""
         self._out: list[bytes | memoryview] = []
         self._out_bytes = 0
         self._is_paused = False
@@ -98,7 +104,11 @@ class Wire(asyncio.BufferedProtocol):
         self.last_received_mono = self.loop.time()
         self._filled += nbytes
         try:
-            done = self._read_frames()
+            done = self._read()
+        except websocket.UpgradeRefusedError as error:
+            self.service.note_peer_error(error)
+            self._refuse(error.response)
+            return
         except Exception as error:  # noqa: BLE001  # whatever a peer sends ends its own connection, never the server
             self.on_peer_error(error)
             return
@@ -112,11 +122,55 @@ class Wire(asyncio.BufferedProtocol):
         """Close our side too."""
         return False
 
-    def _read_frames(self) -> int:
-        """Act on the frames in the buffer; returns how many bytes they had."""
+    def _read(self) -> int:
+        """Act on what is in the buffer; returns how many of its bytes are done with."""
+        data = self._buffer[: self._filled]
+        if self._web is not None:
+            self._read_web(bytes(data))
+            return self._filled
+        if not self._is_begun and bytes(data[:4]) == websocket.REQUEST_START:
+            return self._upgrade(bytes(data))
+        done = self._read_frames(data)
+        self._is_begun = self._is_begun or done > 0
+        return done
+
+    def _upgrade(self, data: bytes) -> int:
+        """Go on inside WebSockets once the request for that is whole."""
+        found = websocket.read_request(data)
+        if found is None:
+            return 0
+        done, response = found
+        self.write(response)
+        self.flush()
+        self._web = websocket.FrameReader()
+        self.service.statistics.websockets_total += 1
+        self._read_web(data[done:])
+        return len(data)
+
+    def _read_web(self, data: bytes) -> None:
+        web = self._web
+        if web is None:
+            return
+        self._unread += web.feed(data)
+        done = self._read_frames(memoryview(self._unread))
+        self._unread = self._unread[done:]
+        if web.answers and not self.is_muted:
+            self.flush()
+            self._hand_over(web.answers)
+            web.answers = []
+        if web.is_closed:
+            self.close_transport()
+
+    def _refuse(self, response: bytes) -> None:
+        """Answer an HTTP request that is not for AMQP, and end the connection."""
+        self.write(response)
+        self.close_transport()
+
+    def _read_frames(self, data: memoryview) -> int:
+        """Act on the frames in the data; returns how many bytes they had."""
         done = 0
-        while self._filled - done >= _HEADER_BYTES and not (self.is_closed or self.is_muted):
-            rest = self._buffer[done : self._filled]
+        while len(data) - done >= _HEADER_BYTES and not (self.is_closed or self.is_muted):
+            rest = data[done:]
             if bytes(rest[:4]) == b"AMQP":
                 done += _HEADER_BYTES
                 self.on_header(bytes(rest[:_HEADER_BYTES]))
@@ -162,10 +216,18 @@ class Wire(asyncio.BufferedProtocol):
             return
         pieces, was_full = self._out, not self.can_write
         self._out, self._out_bytes = [], 0
+        if self._web is not None:
+            pieces.insert(0, websocket.frame_head(sum(map(len, pieces))))
+        self._hand_over(pieces)
+        if self._bytes_per_s is None and was_full and self.can_write:
+            self.on_writable()
+
+    def _hand_over(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Give bytes to the socket, slowly where a fault says so."""
+        if self._transport is None or self._transport.is_closing():
+            return
         if self._bytes_per_s is None:
             self._transport.writelines(pieces)
-            if was_full and self.can_write:
-                self.on_writable()
             return
         if not self._slow_out:
             self.later(_SLOW_STEP_S, self._trickle)
@@ -184,6 +246,8 @@ class Wire(asyncio.BufferedProtocol):
     def close_transport(self) -> None:
         """Send what is gathered, then end the connection."""
         self.flush()
+        if self._web is not None and not (self._web.is_closed or self.is_muted or self.is_closed):
+            self._hand_over([websocket.close_frame()])
         self.is_closed = True
         if self._transport is not None:
             self._transport.close()

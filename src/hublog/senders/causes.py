@@ -1,0 +1,281 @@
+"""Why a connection could not be made: the cause below the client's error, in words and with advice.
+
+The client wraps each failure of the network into the same error. What it wrapped is still there, as cause or
+context; errors of other packages are known by the name of their class, so nothing of them is loaded here.
+"""
+
+import errno
+import os
+import re
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from hublog.senders.sign_in import is_sign_in, sign_in_cause
+from hublog.settings.network import PROXY_SETTING, Route
+
+#: Links of a chain of errors that are looked at.
+_CHAIN_MAX: Final = 24
+_CONNECT_STATUS = re.compile(r"(?i)proxy status: (\d{3})")
+_PROXY_LOGIN: Final = 407
+_SERVER_TROUBLE: Final = 500
+_TOO_MANY: Final = 429
+_CLOSED = re.compile(
+    r"(?i)unexpectedly closed|connection (?:to remote host )?was lost|already (?:been )?closed"
+)
+_LATE = re.compile(r"(?i)timed out")
+#: How the namespace says why it refuses a token: ``InvalidSignature: The token has ...``.
+_REASON = re.compile(r"\s*([A-Za-z]{3,40}):")
+_NO_ROUTE: Final = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
+#: Verification errors of OpenSSL (``X509_V_ERR_…``): not yet valid, expired; another name or address.
+_WRONG_TIME: Final = frozenset({9, 10})
+_WRONG_NAME: Final = frozenset({62, 64})
+
+_FIREWALL: Final = "check firewall, proxy and private endpoint"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """What went wrong.
+
+    Attributes:
+        text: begins in lower case, without a full stop and without secrets.
+        advice: what to check or change; likewise.
+        is_permanent: whether waiting does not help.
+    """
+
+    text: str
+    advice: str
+    is_permanent: bool = False
+
+
+def cause_of(error: BaseException, route: Route) -> Cause | None:
+    """Return why the connection failed; None if the error says nothing of what is below the client.
+
+    Args:
+        error: what the client raised.
+        route: where it was to connect.
+    """
+    for link in chain(error):
+        for find in _FINDERS:
+            found = find(link, route)
+            if found is not None:
+                return found
+    return None
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what is below it, the nearest first."""
+    waiting: list[BaseException] = [error]
+    seen: set[int] = set()
+    while waiting and len(seen) < _CHAIN_MAX:
+        link = waiting.pop(0)
+        if id(link) in seen:
+            continue
+        seen.add(id(link))
+        yield link
+        below = (link.__cause__, link.__context__, *link.args)
+        waiting += [each for each in below if isinstance(each, BaseException)]
+
+
+def _proxy_cause(error: BaseException, route: Route) -> Cause | None:
+    if type(error).__name__ != "WebSocketProxyException" or route.proxy is None:
+        return None
+    proxy = route.proxy
+    found = _CONNECT_STATUS.search(str(error))
+    if found is None:
+        text = str(error)
+        how = "closed the connection" if _CLOSED.search(text) else "gave no valid answer"
+        how = "did not answer in time" if _LATE.search(text) else how
+        advice = f"check that {proxy.place} is an HTTP proxy, see {proxy.source}"
+        return Cause(text=f"proxy {proxy.place} {how} to the request for a tunnel", advice=advice)
+    status = int(found[1])
+    if status == _PROXY_LOGIN:
+        what = "refused the login" if proxy.username else "asks for a login"
+        advice = f"check user and password in {proxy.source}"
+        return Cause(text=f"proxy {proxy.place} {what} (407)", advice=advice, is_permanent=True)
+    text = f"proxy {proxy.place} refused the tunnel to {route.place} ({status})"
+    if status >= _SERVER_TROUBLE or status == _TOO_MANY:
+        return Cause(text=text, advice=f"check that the proxy reaches {route.place}")
+    advice = f"have the proxy allow CONNECT to {route.place}"
+    return Cause(text=text, advice=advice, is_permanent=True)
+
+
+def _tls_cause(error: BaseException, route: Route) -> Cause | None:
+    name = type(error).__name__
+    if name == "SSLCertVerificationError":
+        return _certificate_cause(error, route)
+    if not any(each.__name__ == "SSLError" for each in type(error).__mro__):
+        return None
+    reason = str(getattr(error, "reason", "") or "").replace("_", " ").lower()
+    if _LATE.search(str(error)):
+        return Cause(text=f"TLS handshake with {route.place} timed out", advice=_FIREWALL)
+    if name in {"SSLEOFError", "SSLZeroReturnError"} or "eof" in reason:
+        text = f"connection to {route.place} was closed in the TLS handshake"
+        return Cause(text=text, advice=f"{_FIREWALL}, and that {route.place} speaks TLS")
+    what = f"TLS handshake with {route.place} failed ({reason or 'no reason given'})"
+    return Cause(
+        text=what, advice=f"check host and port: something else than TLS may listen at {route.place}"
+    )
+
+
+def _certificate_cause(error: BaseException, route: Route) -> Cause:
+    code = getattr(error, "verify_code", 0)
+    why = str(getattr(error, "verify_message", "") or "no reason given").rstrip(".")
+    if code in _WRONG_TIME:
+        advice = "check the clock of this machine; if it is right, the certificate has to be replaced"
+    elif code in _WRONG_NAME:
+        advice = (
+            "the host in the connection string or in EVENTHUB_LOG_ENDPOINT must be one that the certificate"
+            " names"
+        )
+    else:
+        advice = (
+            "put the certificate (PEM) of the authority that signed it into EVENTHUB_LOG_CA_FILE; a proxy or"
+            " firewall of the company may open TLS"
+        )
+    text = f"TLS certificate verify failed for {route.place}: {why}"
+    return Cause(text=text, advice=advice, is_permanent=True)
+
+
+def _upgrade_cause(error: BaseException, route: Route) -> Cause | None:
+    name = type(error).__name__
+    advice = f"check that {route.place} is the namespace, or a gateway that passes WebSockets on"
+    if name == "WebSocketBadStatusException":
+        status = getattr(error, "status_code", None)
+        is_busy = isinstance(status, int) and (status >= _SERVER_TROUBLE or status == _TOO_MANY)
+        text = f"WebSocket upgrade refused by {route.place} ({status})"
+        return Cause(text=text, advice=advice, is_permanent=not is_busy)
+    if name in {"WebSocketException", "WebSocketProtocolException", "WebSocketPayloadException"}:
+        return Cause(text=f"WebSocket upgrade failed: {route.place} answered something else", advice=advice)
+    return None
+
+
+def _name_cause(error: BaseException, route: Route) -> Cause | None:
+    if not isinstance(error, socket.gaierror | UnicodeError):
+        return None
+    host = route.proxy.host if route.proxy else route.host
+    why = error.strerror if isinstance(error, socket.gaierror) else "not a valid name"
+    if route.proxy:
+        advice = f"check {route.proxy.source} and the DNS of this machine"
+    else:
+        advice = (
+            "check the host in the configuration and the DNS of this machine (a private endpoint needs its"
+            " private DNS zone)"
+        )
+    return Cause(text=f"host name not found: {host} ({why})", advice=advice)
+
+
+def _socket_cause(error: BaseException, route: Route) -> Cause | None:
+    peer = f"proxy {route.proxy.place}" if route.proxy else route.place
+    if isinstance(error, ConnectionRefusedError):
+        return Cause(text=f"connection refused by {peer}", advice=_port_advice(route, is_refused=True))
+    if isinstance(error, TimeoutError):
+        return _timeout_cause(error, peer, route)
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return Cause(text=f"connection to {peer} was reset", advice=_FIREWALL)
+    number = getattr(error, "errno", None) if isinstance(error, OSError) else None
+    if number:
+        what = f"no route to {peer}" if number in _NO_ROUTE else f"connection to {peer} failed"
+        return Cause(text=f"{what} ({_strerror(number)})", advice=_FIREWALL)
+    return None
+
+
+def _timeout_cause(error: TimeoutError, peer: str, route: Route) -> Cause:
+    text = str(error).lower()
+    if "handshake" in text:
+        return Cause(text=f"TLS handshake with {route.place} timed out", advice=_FIREWALL)
+    if "operation" in text or "receive" in text or "send" in text:
+        return Cause(text=f"no answer from {route.place}: the operation timed out", advice=_FIREWALL)
+    return Cause(text=f"connection to {peer} timed out", advice=_port_advice(route, is_refused=False))
+
+
+def _closed_cause(error: BaseException, route: Route) -> Cause | None:
+    if type(error).__name__ == "WebSocketTimeoutException":
+        return Cause(text=f"WebSocket upgrade timed out: no answer from {route.place}", advice=_FIREWALL)
+    is_closed = isinstance(error, OSError) and _CLOSED.search(str(error)) is not None
+    if is_closed or type(error).__name__ == "WebSocketConnectionClosedException":
+        return Cause(text=f"connection to {route.place} was closed by the other side", advice=_FIREWALL)
+    return None
+
+
+def _token_cause(error: BaseException, route: Route) -> Cause | None:
+    """Return what became of a token that the namespace, or the client itself, does not take."""
+    name = type(error).__name__
+    if name == "TokenExpired":
+        return _expired_cause(route)
+    if name != "TokenAuthFailure":
+        return None
+    status = getattr(error, "status_code", None)
+    said = getattr(error, "status_description", None) or b""
+    word = _REASON.match(said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said))
+    reason = word[1] if word else ""
+    if isinstance(status, int) and (status >= _SERVER_TROUBLE or status == _TOO_MANY):
+        return Cause(
+            text=f"the namespace could not check the token ({status})",
+            advice="see the state of the namespace in the portal",
+        )
+    if reason == "ExpiredToken" or _is_over(route):
+        return _expired_cause(route)
+    text = f"the namespace refused the token ({' '.join(filter(None, (str(status), reason)))})"
+    return Cause(text=text, advice=f"check {_key_advice(route)}", is_permanent=True)
+
+
+def _expired_cause(route: Route) -> Cause:
+    clock = "check the clock of this machine"
+    if route.expires_at is None:
+        # Made anew for each connection: only a wrong clock makes it expire at once.
+        return Cause(text="the token has expired", advice=clock)
+    text = f"the shared access signature expired at {route.expires_at:%Y-%m-%d %H:%M:%S} UTC"
+    if not _is_over(route):
+        return Cause(text=f"{text} by the namespace's clock", advice=clock, is_permanent=True)
+    advice = "put a new one into the connection string, or use a policy and its key"
+    return Cause(text=text, advice=advice, is_permanent=True)
+
+
+def _is_over(route: Route) -> bool:
+    return route.expires_at is not None and route.expires_at <= datetime.now(UTC)
+
+
+def _key_advice(route: Route) -> str:
+    """Return what may be wrong with that by which the namespace knows us."""
+    if route.has_identity:
+        return "that the identity has the role Azure Event Hubs Data Sender in this namespace"
+    if route.expires_at is not None:
+        return "that the token in the connection string is for this namespace and signed with a current key"
+    return "the connection string: policy and key must be current ones of this namespace"
+
+
+def _sign_in_cause(error: BaseException, route: Route) -> Cause | None:  # noqa: ARG001  # as the others
+    return Cause(**sign_in_cause(error)._asdict()) if is_sign_in(error) else None
+
+
+def _strerror(number: int | None) -> str:
+    return os.strerror(number) if number and number > 0 else "unknown error"
+
+
+def _port_advice(route: Route, *, is_refused: bool) -> str:
+    if route.proxy is not None:
+        return f"check {route.proxy.source}, and that the proxy runs"
+    if not route.has_tls:
+        start = "start the emulator (hublog local), or check the port in the connection string"
+        return start if is_refused else f"{start} and the firewall"
+    advice = f"let this machine out to port {route.port} of the namespace (firewall, private endpoint)"
+    if route.is_websocket:
+        return f"{advice}, or name a proxy in {PROXY_SETTING}"
+    return f"{advice}, or set EVENTHUB_LOG_TRANSPORT=websocket, which needs port 443 only"
+
+
+#: Asked in this order of each link of a chain.
+_FINDERS: Final = (
+    _sign_in_cause,
+    _token_cause,
+    _proxy_cause,
+    _tls_cause,
+    _closed_cause,
+    _upgrade_cause,
+    _name_cause,
+    _socket_cause,
+)

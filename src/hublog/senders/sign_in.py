@@ -1,0 +1,104 @@
+"""Why signing in without a key failed, in words and with advice.
+
+The texts of azure-identity are long, hold links, and list each way that was tried; what matters of them is
+kept, in one line, and what may be a secret in them is masked.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+#: Characters of a foreign text that are kept.
+_SHOWN_MAX: Final = 240
+
+_ROLE: Final = "the identity needs the role Azure Event Hubs Data Sender"
+_NO_WAY: Final = (
+    "give this machine a managed identity (AZURE_CLIENT_ID for a user-assigned one) or a workload identity,"
+    f" set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or sign in with az login; {_ROLE}"
+)
+_REFUSED: Final = f"check AZURE_TENANT_ID, AZURE_CLIENT_ID and the secret, certificate or token; {_ROLE}"
+_UNREACHABLE: Final = (
+    "let this machine out to the sign-in service, login.microsoftonline.com; a proxy for it is named by"
+    " HTTPS_PROXY and a private authority by REQUESTS_CA_BUNDLE"
+)
+_CONFIGURED: Final = "check the variables whose names begin with AZURE_"
+
+_CLASSES: Final = frozenset(
+    {"ClientAuthenticationError", "CredentialUnavailableError", "AuthenticationRequiredError"}
+)
+#: One of the ways that were tried, and what became of it.
+_TRIED = re.compile(r"(?m)^\s*(\w+)Credential: (.+)$")
+#: What says that a way is not set up here at all.
+_UNAVAILABLE = re.compile(
+    r"(?i)unavailable|not (?:fully )?configured|not found on path|is not installed|could not be found"
+    r"|requires the|not logged in|please run|no accounts were found|can not be found|unable to find"
+)
+#: What says that the service could not be reached, so that waiting may help.
+_NETWORK = re.compile(
+    r"(?i)failed to resolve|failed to establish|connection (?:refused|reset|aborted|timed out)|timed? ?out"
+    r"|max retries|certificate verify failed|remote end closed|network is unreachable|temporarily|proxy"
+    r"|\b(?:429|50[0234])\b|AADSTS(?:90033|50196|90055)"
+)
+_ERROR_CODE = re.compile(r"AADSTS\d+")
+#: From here on a text repeats what is known, or points to pages.
+_REST = re.compile(
+    r"(?is)(?:\.?\s+(?:trace id|correlation id|timestamp|to mitigate|visit https?:|see the troubleshooting"
+    r"|please refer)|\r?\n).*"
+)
+_SECRET = re.compile(
+    r"(?i)((?:client_?)?(?:secret|assertion|password)|access_token|token|sig|key)(\s*[=:]\s*)['\"]?[^\s;&'\",]+"
+)
+_LONG_TOKEN = re.compile(r"[A-Za-z0-9_~.+/=-]{40,}")
+
+
+class SignInCause(NamedTuple):
+    """What went wrong at the sign-in; see ``Cause``."""
+
+    text: str
+    advice: str
+    is_permanent: bool
+
+
+def is_sign_in(error: BaseException) -> bool:
+    """Whether an error comes from signing in."""
+    kind = type(error)
+    if kind.__module__.startswith(("azure.identity", "msal")):
+        return True
+    return kind.__module__.startswith("azure.core") and any(
+        each.__name__ in _CLASSES for each in kind.__mro__
+    )
+
+
+def sign_in_cause(error: BaseException) -> SignInCause:
+    """Return why signing in failed."""
+    text = str(error)
+    failed = [(name, said) for name, said in _TRIED.findall(text) if not _UNAVAILABLE.search(said)]
+    if failed:
+        name, said = failed[-1]
+        shown = f"{name}Credential: {shortened(said)}"
+    elif _TRIED.search(text) or _UNAVAILABLE.search(text):
+        tried = ", ".join(name for name, _ in _TRIED.findall(text))
+        shown = f"no credential is available here{f' (tried {tried})' if tried else ''}"
+        return SignInCause(f"sign-in failed: {shown}", _NO_WAY, is_permanent=True)
+    else:
+        said, shown = text, shortened(text)
+    if _NETWORK.search(said) and not _is_refused(said):
+        return SignInCause(f"sign-in failed: {shown}", _UNREACHABLE, is_permanent=False)
+    return SignInCause(f"sign-in failed: {shown}", _REFUSED, is_permanent=True)
+
+
+def misconfigured(error: BaseException) -> SignInCause:
+    """Return why no way to sign in could be set up at all."""
+    shown = shortened(str(error)) or type(error).__name__
+    return SignInCause(f"sign-in is not configured properly: {shown}", _CONFIGURED, is_permanent=True)
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a foreign text, in one line, without links and without what may be a secret."""
+    line = " ".join(_REST.sub("", text.strip()).split())
+    masked = _LONG_TOKEN.sub("***", _SECRET.sub(r"\1\2***", line)).rstrip(". ")
+    return masked if len(masked) <= _SHOWN_MAX else f"{masked[: _SHOWN_MAX - 1]}…"
+
+
+def _is_refused(said: str) -> bool:
+    """Whether the service itself answered that it does not take the credential."""
+    return bool(_ERROR_CODE.search(said)) and not re.search(r"AADSTS(?:90033|50196|90055)", said)

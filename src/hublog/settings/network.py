@@ -1,0 +1,271 @@
+"""The way to the namespace: which host and port, through which proxy, and which certificates are trusted.
+
+Sender, doctor and log lines all take it from here, so that they name the same host and port.
+"""
+
+import ipaddress
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+from hublog.settings.connection_string import expiry_of, parts_of
+from hublog.settings.model import EventHubSettings, Transport
+from hublog.settings.values import Kind, NotAllowedError
+
+#: AMQP over TLS, the emulator's AMQP without it, and both inside WebSockets.
+AMQPS_PORT: Final = 5671
+AMQP_PORT: Final = 5672
+WSS_PORT: Final = 443
+WS_PORT: Final = 80
+PROXY_PORT: Final = 80
+
+PROXY_SETTING: Final = "EVENTHUB_LOG_PROXY"
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?|[0-9a-f:.]{2,45}")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_ENDPOINT_SCHEMES: Final = frozenset({"sb", "amqps", "https", "wss"})
+_KINDS: Final = {"https": "an https", "socks4": "a SOCKS", "socks5": "a SOCKS", "socks5h": "a SOCKS"}
+_MAX_TEXT: Final = 2_048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """An HTTP proxy that opens a tunnel.
+
+    Attributes:
+        host: name or address.
+        port: where it listens.
+        username: empty without a login.
+        password: a secret; in no repr.
+        source: the setting or variable that names it.
+    """
+
+    host: str
+    port: int
+    username: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    source: str = PROXY_SETTING
+
+    @property
+    def place(self) -> str:
+        """Host and port, without the login."""
+        return _place(self.host, self.port)
+
+    @property
+    def url(self) -> str:
+        """The whole address, a secret if it holds a password."""
+        login = ":".join(quote(each, safe="") for each in (self.username, self.password) if each)
+        return f"http://{login}@{self.place}" if login else f"http://{self.place}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where the client connects; it holds no secret but the proxy's.
+
+    Attributes:
+        namespace: host name that the token is for.
+        host: host that the client connects to; it must stand in the certificate.
+        port: of that host.
+        has_tls: whether the connection is encrypted; only an emulator's is not.
+        transport: AMQP itself, or inside WebSockets.
+        proxy: what carries the connection; None for a direct one.
+        proxy_problem: why the proxy of the environment cannot be used; empty if it can.
+        ca_file: certificates that are trusted in addition to the usual ones.
+        has_identity: whether it goes without a key.
+        expires_at: end of the token in the connection string; None if there is none.
+    """
+
+    namespace: str
+    host: str
+    port: int
+    has_tls: bool
+    transport: Transport = Transport.AMQP
+    proxy: Proxy | None = None
+    proxy_problem: str = ""
+    ca_file: Path | None = None
+    has_identity: bool = False
+    expires_at: datetime | None = None
+
+    @property
+    def is_websocket(self) -> bool:
+        """Whether AMQP goes inside WebSockets."""
+        return self.transport is Transport.WEBSOCKET
+
+    @property
+    def place(self) -> str:
+        """Host and port."""
+        return _place(self.host, self.port)
+
+    @property
+    def default_port(self) -> int:
+        """The port of the transport."""
+        return default_port(has_tls=self.has_tls, is_websocket=self.is_websocket)
+
+
+def route_of(settings: EventHubSettings, environ: Mapping[str, str] | None = None) -> Route:
+    """Return the way to the namespace of configured settings.
+
+    Args:
+        settings: where to.
+        environ: the environment, for ``HTTPS_PROXY`` and ``NO_PROXY``; default ``os.environ``.
+    """
+    parts = parts_of(settings.connection_string)
+    has_tls = parts.get("usedevelopmentemulator") != "true"
+    is_websocket = settings.transport is Transport.WEBSOCKET
+    stated = urlsplit(parts.get("endpoint") or f"sb://{settings.fully_qualified_namespace}")
+    namespace = host = stated.hostname or ""
+    port = _port_of(stated)
+    if is_websocket and port in {AMQPS_PORT, AMQP_PORT}:
+        port = 0  # that of AMQP itself, as the portal writes it
+    if settings.endpoint:
+        custom = urlsplit(f"sb://{settings.endpoint}")
+        host, port = custom.hostname or "", _port_of(custom)
+    proxy, problem = _find_proxy(settings, host, os.environ if environ is None else environ, has_tls=has_tls)
+    return Route(
+        namespace=namespace,
+        host=host,
+        port=port or default_port(has_tls=has_tls, is_websocket=is_websocket),
+        has_tls=has_tls,
+        transport=settings.transport,
+        proxy=proxy,
+        proxy_problem=problem,
+        ca_file=settings.ca_file,
+        has_identity=not settings.connection_string,
+        expires_at=expiry_of(settings.connection_string),
+    )
+
+
+def default_port(*, has_tls: bool, is_websocket: bool) -> int:
+    """Return the port of a transport."""
+    if is_websocket:
+        return WSS_PORT if has_tls else WS_PORT
+    return AMQPS_PORT if has_tls else AMQP_PORT
+
+
+def _find_proxy(
+    settings: EventHubSettings, host: str, environ: Mapping[str, str], *, has_tls: bool
+) -> tuple[Proxy | None, str]:
+    """Return the proxy, and what is wrong with that of the environment."""
+    if settings.transport is not Transport.WEBSOCKET:  # a proxy lets nothing else through
+        return None, ""
+    source, stated = PROXY_SETTING, settings.proxy
+    if not stated:
+        lower = "https_proxy" if has_tls else "http_proxy"
+        # The lower-case one wins even if it is empty, as in the client's WebSocket package.
+        source = lower if lower in environ else lower.upper()
+        stated = "".join(environ.get(source, "").split())
+    if not stated or is_excepted(host, environ.get("no_proxy", environ.get("NO_PROXY", ""))):
+        return None, ""
+    try:
+        return _read_proxy(stated, source), ""
+    except NotAllowedError as error:
+        return None, f"{source} {error}; it must be {PROXY.allowed}."
+
+
+def is_excepted(host: str, no_proxy: str) -> bool:
+    """Tell whether a host is reached directly although there is a proxy.
+
+    Args:
+        host: name or address.
+        no_proxy: entries with commas between them: names, which stand for what is below them too, addresses,
+            networks like ``10.0.0.0/8``, or ``*``.
+    """
+    entries = [entry.strip().lower() for entry in no_proxy.split(",") if entry.strip()]
+    host = host.lower()
+    if "*" in entries or host in entries:
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        names = [entry.lstrip(".") for entry in entries]
+        return any(host == name or host.endswith(f".{name}") for name in names if name)
+    return any(address in network for network in _networks(entries))
+
+
+def _networks(entries: list[str]) -> Iterator[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    for entry in entries:
+        try:
+            yield ipaddress.ip_network(entry)
+        except ValueError:
+            continue
+
+
+def _read_proxy(text: str, source: str) -> Proxy:
+    """Return a proxy from its address.
+
+    Raises:
+        NotAllowedError: it is none that can be used; the message does not hold the password.
+    """
+    with_scheme = text if _SCHEME.match(text) else f"http://{text}"
+    scheme = with_scheme.partition("://")[0].lower()
+    if scheme != "http":
+        raise NotAllowedError(f"names {_KINDS.get(scheme, 'another kind of')} proxy, which is not supported")
+    try:
+        found = urlsplit(with_scheme)
+        port = found.port
+        host = found.hostname or ""
+    except ValueError:
+        host, port = "", None
+    if not _HOST.fullmatch(host) or port == 0 or found.path.strip("/") or found.query or found.fragment:
+        raise NotAllowedError(
+            "is not the address of a proxy (in its password, the characters / ? # and % are written as"
+            " %2F %3F %23 and %25)"
+        )
+    return Proxy(
+        host=host,
+        port=port or PROXY_PORT,
+        username=unquote(found.username or ""),
+        password=unquote(found.password or ""),
+        source=source,
+    )
+
+
+def _parse_proxy(value: object) -> str:
+    text = _bounded(value)
+    _read_proxy(text, PROXY_SETTING)
+    return text
+
+
+def _parse_endpoint(value: object) -> str:
+    text = _bounded(value)
+    scheme, has_scheme, rest = text.rpartition("://")
+    if has_scheme and scheme.lower() not in _ENDPOINT_SCHEMES:
+        raise NotAllowedError
+    try:
+        found = urlsplit(f"sb://{rest}")
+        host, port = found.hostname or "", found.port
+    except ValueError:
+        raise NotAllowedError from None
+    if not _HOST.fullmatch(host) or port == 0 or found.path.strip("/") or "@" in rest or found.query:
+        raise NotAllowedError
+    return _place(host, port) if port else _place(host, 0).removesuffix(":0")
+
+
+def _bounded(value: object) -> str:
+    if not isinstance(value, str):
+        raise NotAllowedError(f"is a {type(value).__name__}")
+    text = str.__str__(value).strip()
+    if not text.isprintable() or " " in text or len(text) > _MAX_TEXT:
+        raise NotAllowedError("has white space or control characters, or is too long")
+    return text
+
+
+def _port_of(address: SplitResult) -> int:
+    """Return the port of an address; 0 if it names none, or one that no port can be."""
+    found = re.search(r":([0-9]{1,5})$", address.netloc)
+    return int(found[1]) if found else 0
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+PROXY: Final = Kind("http://[user:password@]<host>:<port>", _parse_proxy, is_secret=True)
+ENDPOINT: Final = Kind(
+    "a host name or address, with a port where it is not that of the transport, like gateway.example.com:443",
+    _parse_endpoint,
+)
