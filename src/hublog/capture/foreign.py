@@ -26,8 +26,15 @@ _WRAPPED: Final = ("_logger", "_name")
 _ORDERS: Final = frozenset(
     {"event", "exc_info", "stack_info", "stacklevel", "positional_args", "_record", "_from_structlog"}
 )
-#: What repeats a column, by the logger: Django's formatter leaves the time, uvicorn the message in colours.
-_REPEATED: Final = {"server_time": "django.server", "color_message": "uvicorn"}
+#: What repeats a column, by the logger: uvicorn leaves the message in colours.
+_REPEATED: Final = {"color_message": "uvicorn"}
+_DJANGO: Final = "django."
+#: What an ``extra`` of the application's own may hold; Django's ``request`` is a request or a socket.
+_PLAIN: Final = (str, int, float, dict, list, tuple, type(None))
+_STATUS: Final = "http_status_code"
+#: The arguments of an access line: of Werkzeug's request, status and size; of uvicorn's, the status is last.
+_WERKZEUG_ARGS: Final = 3
+_UVICORN_ARGS: Final = 5
 #: What loguru's sink for handlers leaves in ``exc_text``, having written the traceback into the message.
 _LOGURU: Final = "\n"
 _TRACEBACK: Final = re.compile(r"\n?(?:  \+ Exception Group )?Traceback \(most recent call last\):\n")
@@ -81,9 +88,15 @@ def read(record: logging.LogRecord) -> Meant | None:
         message = record.msg
         if type(message) is str:
             added = record.__dict__
-            if "extra" in added or "server_time" in added or "color_message" in added:
+            if (
+                "extra" in added
+                or "server_time" in added
+                or "color_message" in added
+                or "status_code" in added
+            ):
                 return _from_added(record)
-            return _from_werkzeug(record) if record.name == WERKZEUG else None
+            reader = _OF_SERVERS.get(record.name)
+            return None if reader is None else reader(record)
         return _from_mapping(record, message) if isinstance(message, dict) and not record.args else None
     except (Exception, SystemExit):  # noqa: BLE001  # a log call never raises; the record is read as it stands
         return None
@@ -133,6 +146,8 @@ def _from_added(record: logging.LogRecord) -> Meant | None:
         if record.exc_text == _LOGURU and record.exc_info:
             copy.msg = _without_traceback(copy.msg, record.exc_info)
         return _with(list(nested.items()), copy)
+    if record.name.startswith(_DJANGO):
+        return _from_django(record)
     for name, logger in _REPEATED.items():
         if name in attributes and record.name.startswith(logger):
             return Meant(_copy(record, without=(name,)), {})
@@ -142,13 +157,71 @@ def _from_added(record: logging.LogRecord) -> Meant | None:
 def _from_werkzeug(record: logging.LogRecord) -> Meant | None:
     """Read a record of Werkzeug's log without the colours that Werkzeug has given it."""
     args = record.args if isinstance(record.args, tuple) else ()
-    if not any(isinstance(text, str) and "\x1b" in text for text in (record.msg, *args)):
+    is_coloured = any(isinstance(text, str) and "\x1b" in text for text in (record.msg, *args))
+    copy = _with_status(record, args[1]) if len(args) == _WERKZEUG_ARGS else None
+    if is_coloured:
+        copy = copy or _copy(record)
+        copy.msg = without_colours(record.msg)
+        if args:
+            copy.args = tuple(without_colours(text) if type(text) is str else text for text in args)
+    return None if copy is None else Meant(copy, {})
+
+
+def _from_uvicorn(record: logging.LogRecord) -> Meant | None:
+    """Read an access line of uvicorn's, which has the status as its last argument."""
+    args = record.args
+    is_access = isinstance(args, tuple) and len(args) == _UVICORN_ARGS
+    copy = _with_status(record, args[-1]) if is_access else None  # type: ignore[index]  # a tuple
+    return None if copy is None else Meant(copy, {})
+
+
+def _from_gunicorn(record: logging.LogRecord) -> Meant | None:
+    """Read an access line of gunicorn's, whose arguments go by the letters of its format."""
+    args = record.args
+    copy = _with_status(record, args.get("s")) if isinstance(args, Mapping) else None
+    return None if copy is None else Meant(copy, {})
+
+
+def _from_django(record: logging.LogRecord) -> Meant | None:
+    """Read a record to which Django has added the status of a response, its request and the time.
+
+    The request is in columns already; ``django.server`` has a socket there.
+    """
+    attributes = record.__dict__
+    left_out = {"server_time"} & attributes.keys()
+    if not isinstance(attributes.get("request"), _PLAIN):
+        left_out |= {"request"}
+    status = attributes.get("status_code")
+    if _is_status(status):
+        left_out |= {"status_code"}
+    if not left_out:
+        return None
+    copy = _copy(record, without=left_out)
+    if _is_status(status):
+        copy.__dict__.setdefault(_STATUS, status)
+    return Meant(copy, {})
+
+
+def _with_status(record: logging.LogRecord, status: object) -> logging.LogRecord | None:
+    """Return a copy of an access line with the status in its column, None where it says none."""
+    number = int(status) if isinstance(status, str) and status.isdecimal() and len(status) == 3 else status  # noqa: PLR2004  # digits of a status
+    if not _is_status(number) or _STATUS in record.__dict__:
         return None
     copy = _copy(record)
-    copy.msg = without_colours(record.msg)
-    if args:
-        copy.args = tuple(without_colours(text) if type(text) is str else text for text in args)
-    return Meant(copy, {})
+    copy.__dict__[_STATUS] = number
+    return copy
+
+
+def _is_status(status: object) -> bool:
+    return type(status) is int and 0 < status < 1_000  # noqa: PLR2004  # three digits
+
+
+#: Loggers of servers whose access lines have the status in an argument.
+_OF_SERVERS: Final[Mapping[str, Callable[[logging.LogRecord], Meant | None]]] = {
+    WERKZEUG: _from_werkzeug,
+    "uvicorn.access": _from_uvicorn,
+    "gunicorn.access": _from_gunicorn,
+}
 
 
 def _copy(record: logging.LogRecord, *, without: Iterable[str] = ()) -> logging.LogRecord:

@@ -19,6 +19,7 @@ from hublog.capture.request import (
     session_hash,
     user_fields,
 )
+from hublog.django.routes import route_text
 from hublog.settings import RequestSettings
 
 _KEY: Final = "_hublog_visit"
@@ -54,7 +55,7 @@ class Visit:
         with contextlib.suppress(Exception):
             if match is not None:
                 self._scope.adopt_span()
-                self._scope.add(http_route=f"/{match.route or ''}", view_name=match.view_name)
+                self._scope.add(http_route=route_text(match.route or ""), view_name=match.view_name)
         self.note_user()
 
     def note_user(self) -> None:
