@@ -17,6 +17,8 @@ from hublog.local.hub.links import Delivery
 from hublog.local.hub.producers import ProducerLink
 
 HUB: Final = "application-logs"
+#: A second event hub, for the rows that need one.
+AUDIT: Final = "audit-logs"
 ID: Final = "fault_id"
 #: A record that may be cut carries its id in the event name, too.
 EVENT_NAME: Final = "fault:"
@@ -30,16 +32,17 @@ class Arrival:
     record_id: str
     process_id: int
     sequence: int
+    hub: str = HUB
 
 
 class Broker:
-    """A local hub with an event hub of one partition, and switches for what goes wrong."""
+    """A local hub with two event hubs of one partition each, and switches for what goes wrong."""
 
     def __init__(self) -> None:
-        self._hub = LocalHub({HUB: 1}, on_event=self._note)
+        self._hub = LocalHub({HUB: 1, AUDIT: 1}, on_event=self._note)
         self.faults = self._hub.faults
         self._arrived = threading.Condition()
-        self._events: list[tuple[bytes, Mapping[str, object]]] = []
+        self._events: list[tuple[str, bytes, Mapping[str, object]]] = []
         self._read = 0
         #: False lets go of what arrived once its ids are known: a long run would need too much memory.
         self.keeps_rows = True
@@ -170,7 +173,7 @@ class Broker:
     def rows(self) -> list[dict[str, Any]]:
         """Return all that arrived and can be read, decoded with a strict parser, in the order of arrival."""
         rows = []
-        for body, properties in list(self._events):
+        for _, body, properties in list(self._events):
             with contextlib.suppress(ValueError):
                 rows += unpack(body, properties)
         return rows
@@ -191,7 +194,7 @@ class Broker:
 
     def _note(self, hub: str, event: Any) -> None:  # StoredEvent, which we only look at
         with self._arrived:
-            self._events.append((event.body, event.properties))
+            self._events.append((hub, event.body, event.properties))
             self._arrived.notify_all()
 
     def _wait(self, is_done: Callable[[], bool], limit_s: float) -> bool:
@@ -208,14 +211,14 @@ class Broker:
     def _unpack(self) -> Counter[str]:
         with self._lock:
             end = len(self._events)
-            for body, properties in self._events[self._read : end]:
+            for hub, body, properties in self._events[self._read : end]:
                 try:
                     rows = unpack(body, properties)
                 except ValueError as error:  # told as what it is: an event that nobody can read
                     self.unreadable.append(f"{error}: {body[:200]!r}")
                     continue
                 for row in rows:
-                    found = arrival_of(row)
+                    found = arrival_of(row, hub=hub)
                     if found is not None:
                         self._arrivals.append(found)
                         self._counts[found.id] += 1
@@ -241,7 +244,7 @@ def unpack(body: bytes, properties: Mapping[str, object]) -> list[dict[str, Any]
     return [json.loads(line.decode("utf-8"), parse_constant=_refuse) for line in content.split(b"\n") if line]
 
 
-def arrival_of(row: Mapping[str, Any]) -> Arrival | None:
+def arrival_of(row: Mapping[str, Any], *, hub: str = HUB) -> Arrival | None:
     """Return the ids of a record, None if it is none of ours."""
     extra = row.get("extra")
     found = extra.get(ID) if isinstance(extra, dict) else None
@@ -255,6 +258,7 @@ def arrival_of(row: Mapping[str, Any]) -> Arrival | None:
         record_id=str(row.get("record_id", "")),
         process_id=int(row.get("process_id", 0)),
         sequence=int(row.get("sequence", 0)),
+        hub=hub,
     )
 
 
