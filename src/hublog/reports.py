@@ -3,11 +3,16 @@
 import contextlib
 import logging
 import sys
+import time
+from collections.abc import Callable
 from typing import Final
 
 LOGGER_NAME: Final = "hublog.internal"
 #: Set on handlers that do not take our reports, so that a report is not sent to nobody.
 SKIPS_REPORTS: Final = "hublog_skips_reports"
+
+#: Trouble with one destination is reported at most once in this time.
+INTERVAL_S: Final = 60.0
 
 
 def report(level: int, message: str) -> None:
@@ -35,3 +40,76 @@ def _has_listener(logger: logging.Logger, level: int) -> bool:
                 return True
         current = current.parent if current.propagate else None
     return False
+
+
+class Destination:
+    """Whether console or file work: counts the records that they did not take, and reports trouble once.
+
+    Args:
+        lost: what to say of lost records; has ``{records}`` in it.
+        now: monotonic seconds.
+    """
+
+    def __init__(self, lost: str, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._lost_text = lost
+        self._now = now
+        self._told_mono: float | None = None
+        #: Failed records in a row.
+        self.failures = 0
+        #: Whether it is known that it cannot be written, so that reports go elsewhere.
+        self.is_failing = False
+        #: Records that it did not take.
+        self.lost_total = 0
+        self._lost_told = 0
+
+    def lose(self, record: logging.LogRecord) -> None:
+        """Count a record that is lost here; our own reports are elsewhere."""
+        if record.name != LOGGER_NAME:
+            self.lost_total += 1
+
+    def fails(self, text: str) -> None:
+        """Note that it cannot be written; reported when it is new.
+
+        Args:
+            text: the report: what, why, and what to do.
+        """
+        is_new = not self.is_failing
+        self.is_failing = True
+        self.failures += 1
+        if is_new:
+            self.report(text)
+
+    def works(self) -> None:
+        """Note that it was written; the number of lost records is reported."""
+        self.failures = 0
+        self.is_failing = False
+        if self.lost_total > self._lost_told:
+            self._report_lost()
+
+    def flush(self) -> None:
+        """Report now how many records were lost, if any."""
+        if self.lost_total > self._lost_told:
+            self._told_mono = None
+            self._report_lost()
+
+    def report(self, text: str) -> bool:
+        """Report something unless the last report was just now; return whether it was done."""
+        now = self._now()
+        is_due = self._told_mono is None or now - self._told_mono >= INTERVAL_S
+        if is_due:
+            self._told_mono = now
+            report(logging.WARNING, text)
+        return is_due
+
+    def _report_lost(self) -> None:
+        lost, before = self.lost_total, self._lost_told
+        self._lost_told = lost
+        if not self.report(self._lost_text.format(records=f"{lost - before:,}")):
+            self._lost_told = before
+
+
+def cause_of(error: BaseException) -> str:
+    """Return why something failed, in words that hold nothing of a record."""
+    if isinstance(error, MemoryError):
+        return "no memory is left"
+    return getattr(error, "strerror", None) or type(error).__name__

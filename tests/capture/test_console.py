@@ -1,6 +1,8 @@
 import io
 import logging
+import os
 import re
+import subprocess
 import sys
 
 import pytest
@@ -190,14 +192,126 @@ def test_an_endless_recursion_of_the_application_is_not_hidden(monkeypatch):
         handler.handle(record("deep"))
 
 
-def test_a_broken_standard_output_does_not_raise(monkeypatch, capsys):
+def test_a_broken_standard_output_does_not_raise_and_is_reported_once(monkeypatch, caplog, capsys):
     closed = io.StringIO()
     closed.close()
     monkeypatch.setattr(sys, "stdout", closed)
     handler = ConsoleHandler()
-    handler.handle(record("lost"))
+    for _ in range(3):
+        handler.handle(record("lost hunter2"))
     handler.flush()
-    assert "ValueError: I/O operation on closed file" in capsys.readouterr().err
+    told = [found.getMessage() for found in caplog.records if found.name == "hublog.internal"]
+    assert told == [
+        (
+            "The console cannot be written (standard output is closed), everything else goes on; see where"
+            " standard output leads, or set LOG_TO_STDOUT=false."
+        ),
+        "The console lacks 3 records: it could not be written.",
+    ]
+    assert "hunter2" not in capsys.readouterr().err
+
+
+PROGRAM = """
+import logging, os, sys
+from hublog.capture.console import ConsoleFormatter, ConsoleHandler
+
+handler = ConsoleHandler()
+handler.setFormatter(ConsoleFormatter())
+logging.getLogger().addHandler(handler)
+{prepare}
+for number in range(2000):
+    logging.getLogger("shop").error("password=hunter2 %d", number, extra={{"token": "hunter3"}})
+print("ended", handler.lost_total, file=sys.stderr)
+"""
+
+
+def ended(prepare, **options):
+    """Run a program whose standard output is broken, and return what it says and its exit status."""
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(prepare=prepare)],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+        **options,
+    )
+    return result.stderr, result.returncode
+
+
+@pytest.mark.parametrize(
+    ("prepare", "cause"),
+    [
+        ("os.close(1)", "Bad file descriptor"),
+        ("sys.stdout.close()", "standard output is closed"),
+        ("os.dup2(os.open('/dev/full', os.O_WRONLY), 1)", "No space left on device"),
+        ("reader, writer = os.pipe(); os.dup2(writer, 1); os.close(reader)", "Broken pipe"),
+        (
+            "reader, writer = os.pipe(); os.set_blocking(writer, False); os.dup2(writer, 1)",
+            "temporarily unavailable",
+        ),
+    ],
+    ids=["descriptor closed", "stream closed", "full", "nobody reads", "nobody reads, and it would block"],
+)
+def test_where_standard_output_fails_standard_error_has_one_line_and_no_record(prepare, cause):
+    errors, status = ended(prepare, stdout=subprocess.DEVNULL)
+    lines = errors.splitlines()
+    assert [cause in line for line in lines if "The console cannot be written" in line] == [True]
+    assert lines[-1].startswith("The console lacks ") or "The console lacks " in errors
+    assert "hunter" not in errors
+    assert "Traceback" not in errors
+    assert len(lines) == 3
+    assert status == 0
+
+
+def test_a_process_without_standard_output_has_nothing_to_report():
+    errors, status = ended("sys.stdout = sys.__stdout__ = None", stdout=subprocess.DEVNULL)
+    assert (errors, status) == ("ended 0\n", 0)
+
+
+def test_a_record_that_a_full_pipe_took_half_of_is_completed_before_the_next(monkeypatch):
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with io.TextIOWrapper(io.BufferedWriter(io.FileIO(writer, "w")), encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        handler = ConsoleHandler()
+        for number in range(200):
+            handler.handle(record(f"{number:04d}" * 1_100))
+        lost = handler.lost_total
+        got = os.read(reader, 1 << 20)
+        handler.handle(record("last"))
+        os.set_blocking(reader, False)
+        got += os.read(reader, 1 << 20)
+        monkeypatch.undo()
+    os.close(reader)
+    lines = got.decode().splitlines()
+    assert lines == [*(f"{number:04d}" * 1_100 for number in range(len(lines) - 1)), "last"]
+    assert 0 < handler.lost_total == lost - 1 == 200 - (len(lines) - 1)
+
+
+def test_an_ascii_standard_output_has_the_rest_escaped():
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(prepare='logging.error("gr\\xfc\\xdfe \\udc80")')],
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert b"gr\\xfc\\xdfe" in result.stdout.splitlines()[0]
+    assert result.stdout.isascii()
+
+
+def test_a_str_that_exits_leaves_no_log_call(capsys):
+    class Exits:
+        def __str__(self):
+            raise SystemExit(3)
+
+    handler = ConsoleHandler()
+    handler.setFormatter(ConsoleFormatter())
+    handler.handle(record("%s", Exits()))
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.handle(record("%s", Exits()))
+    assert handler.lost_total == 1
+    assert "arguments do not fit: SystemExit" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("created", [None, "soon", float("nan"), 1e20, -1e20], ids=repr)

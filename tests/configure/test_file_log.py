@@ -124,6 +124,7 @@ def test_forked_children_share_an_inherited_handler_without_loss(make, tmp_path)
     for child in children:
         child.join(60)
         assert child.exitcode == 0
+    handler.close()  # waits for an archive that is being compressed
     found = Counter(key(row) for row in rows_of(tmp_path))
     assert found == Counter(
         (writer, number) for writer in ("parent", "child 0", "child 1", "child 2") for number in range(300)
@@ -137,6 +138,7 @@ def test_threads_lose_no_line_while_they_archive(make, tmp_path):
         thread.start()
     for thread in threads:
         thread.join(60)
+    handler.close()
     assert len(Counter(key(row) for row in rows_of(tmp_path))) == 800
 
 

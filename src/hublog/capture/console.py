@@ -1,7 +1,9 @@
 """The console: one record for the eyes, on standard output as it is at the time of the record."""
 
+import contextlib
 import io
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from typing import Final, TextIO
@@ -14,6 +16,7 @@ from hublog.capture.plain import mark, plain, text_of, whole_text_of
 from hublog.capture.redaction.given import redaction_of
 from hublog.capture.scrubber import Scrubber, scrubber_for
 from hublog.errors import SettingsError
+from hublog.reports import Destination, cause_of
 from hublog.settings import RedactionSettings
 from hublog.terminal import WERKZEUG, harmless_lines, of_werkzeug
 
@@ -21,6 +24,10 @@ from hublog.terminal import WERKZEUG, harmless_lines, of_werkzeug
 MAX_WHOLE: Final = 65_536
 MAX_SHOWN: Final = 32_768
 _INDENT: Final = "\n    "
+#: Encodings without a mark at the begin; on Windows line breaks differ, and the stream does all of it.
+_ENCODINGS: Final = frozenset(
+    {"utf-8", "ascii", "us-ascii", "iso-8859-1", "iso8859-1", "latin-1"} if os.sep == "/" else ()
+)
 
 
 class ConsoleFormatter(logging.Formatter):
@@ -87,11 +94,16 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
     """Writes to ``sys.stdout``, looked up for each record since test runners replace it.
 
     What is no text stream is passed by for the process's own standard output: Celery's stand-in logs
-    what is written to it, and would send each record around once more.
+    what is written to it, and would send each record around once more. While it cannot be written
+    (closed, full, nobody reads the pipe), records are counted, and one warning on ``hublog.internal``
+    names the cause; no record is shown elsewhere and nothing is raised.
     """
 
     def __init__(self, level: int = logging.NOTSET) -> None:
         logging.Handler.__init__(self, level)
+        self._state = Destination("The console lacks {records} records: it could not be written.")
+        #: What a pipe that is full left over of a record, and the descriptor it belongs to.
+        self._rest: tuple[int, bytes] | None = None
 
     @property
     def stream(self) -> TextIO | None:  # type: ignore[override]  # logging's own last resort does the same
@@ -99,29 +111,102 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
         found: object = sys.stdout
         return sys.stdout if isinstance(found, io.TextIOBase) else sys.__stdout__
 
+    @property
+    def lost_total(self) -> int:
+        """Records that are not on the console, since it could not be written."""
+        return self._state.lost_total
+
+    @property
+    def hublog_skips_reports(self) -> bool:
+        """Read by ``reports``: a report goes elsewhere while the console cannot take it."""
+        return self._state.is_failing or self.stream is None
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record; what the stream's encoding lacks is written escaped."""
         stream = self.stream
         if stream is None:
             return
+        state = self._state
         try:
             text = self.format(record) + self.terminator
-            try:
-                stream.write(text)
-            except UnicodeEncodeError:
-                encoding = stream.encoding or "ascii"
-                stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-            stream.flush()
         except RecursionError:
             raise
-        except Exception:  # noqa: BLE001  # a log call never raises
-            self.handleError(record)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a log call never raises, and shows no record
+            state.lose(record)
+            state.report(f"A record is not on the console: its formatter raised {type(error).__name__}.")
+            return
+        try:
+            descriptor = _descriptor_of(stream)
+            if descriptor is None:
+                _write(stream, text)
+            else:
+                self._write_bytes(stream, descriptor, _encoded(stream, text))
+        except RecursionError:
+            raise
+        except Exception as error:  # noqa: BLE001  # as above
+            state.lose(record)
+            state.fails(
+                f"The console cannot be written ({_cause_of(error)}), everything else goes on; see where"
+                " standard output leads, or set LOG_TO_STDOUT=false."
+            )
+        else:
+            if state.failures or state.lost_total:
+                state.works()
+
+    def _write_bytes(self, stream: TextIO, descriptor: int, data: bytes) -> None:
+        """Write past the stream's buffer, which would keep what cannot be written and fail again at exit."""
+        stream.flush()
+        rest, self._rest = self._rest, None
+        if rest is not None and rest[0] == descriptor:
+            self._put(descriptor, rest[1], is_begun=True)
+            self._state.lost_total -= 1
+        self._put(descriptor, data)
+
+    def _put(self, descriptor: int, data: bytes, *, is_begun: bool = False) -> None:
+        left = data
+        while left:
+            try:
+                left = left[os.write(descriptor, left) :]
+            except OSError:
+                if is_begun or len(left) < len(data):  # the other half comes first once there is room
+                    self._rest = descriptor, left
+                raise
 
     def flush(self) -> None:
-        """Flush standard output, if there is one that is open."""
+        """Flush standard output, if there is one that is open; report how many records it did not take."""
         stream = self.stream
-        if stream is not None and not stream.closed:
-            stream.flush()
+        with contextlib.suppress(OSError, ValueError):
+            if stream is not None and not stream.closed:
+                stream.flush()
+        self._state.flush()
+
+
+def _descriptor_of(stream: TextIO) -> int | None:
+    """Return the descriptor of a stream that is Python's own, whose text may be encoded here."""
+    if type(stream) is not io.TextIOWrapper or stream.encoding.lower() not in _ENCODINGS:
+        return None
+    raw: object = getattr(stream.buffer, "raw", stream.buffer)  # python -u has no buffer
+    return raw.fileno() if type(raw) is io.FileIO else None
+
+
+def _encoded(stream: TextIO, text: str) -> bytes:
+    try:
+        return text.encode(stream.encoding, stream.errors or "strict")
+    except UnicodeEncodeError:
+        return text.encode(stream.encoding, "backslashreplace")
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        encoding = stream.encoding or "ascii"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
+
+
+def _cause_of(error: Exception) -> str:
+    return "standard output is closed" if isinstance(error, ValueError) else cause_of(error)
 
 
 def _time(formatter: logging.Formatter, record: logging.LogRecord) -> str:

@@ -9,10 +9,8 @@ from typing import Final
 
 from hublog.configure.archives import kind_of
 from hublog.configure.rotating_file import RotatingFile, gone, make_directory
-from hublog.reports import LOGGER_NAME, report
+from hublog.reports import Destination, cause_of, report
 
-#: Trouble of a file is reported at most once in this time.
-REPORT_INTERVAL_S: Final = 60.0
 #: A file that cannot be opened is tried with each of the first records, then once in this time.
 _FREE_TRIES: Final = 10
 _RETRY_S: Final = 1.0
@@ -61,14 +59,11 @@ class FileLogHandler(logging.FileHandler):
             report=self._doubts.append,
             now=now,
         )
-        self._told_mono: float | None = None
-        self._failures = 0
+        path = self._file.path.replace("{", "{{").replace("}", "}}")
+        self._state = Destination(
+            f"The log file {path} lacks {{records}} records: it could not be written.", now=now
+        )
         self._retry_mono = 0.0
-        #: Records that are not in the file, since it could not be written.
-        self.lost_total = 0
-        self._lost_told = 0
-        #: Read by ``reports``: a report goes elsewhere while this file cannot take it.
-        self.hublog_skips_reports = False
 
     @property
     def baseFilename(self) -> str:  # type: ignore[override]  # noqa: N802  # the name is logging's
@@ -84,6 +79,16 @@ class FileLogHandler(logging.FileHandler):
     def is_open(self) -> bool:
         """Whether the file is open."""
         return self._file.is_open
+
+    @property
+    def lost_total(self) -> int:
+        """Records that are not in the file, since it could not be written."""
+        return self._state.lost_total
+
+    @property
+    def hublog_skips_reports(self) -> bool:
+        """Read by ``reports``: a report goes elsewhere while this file cannot take it."""
+        return self._state.is_failing
 
     def check(self, *, is_told: bool = False) -> bool:
         """Report now, not at the first record, if the file cannot be written; it is not made by this.
@@ -104,36 +109,34 @@ class FileLogHandler(logging.FileHandler):
             if not os.access(path if os.path.exists(path) else folder, os.W_OK):  # noqa: PTH110
                 raise PermissionError(0, "no right to write")
         except (OSError, ValueError) as error:
-            self.hublog_skips_reports = is_told
+            self._state.is_failing = is_told
             self._fail(error)
             return False
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record; a directory that has gone is made again."""
-        if self._failures >= _FREE_TRIES and self._now() < self._retry_mono:
-            self._lose(record)
+        state = self._state
+        if state.failures >= _FREE_TRIES and self._now() < self._retry_mono:
+            state.lose(record)
             return
         try:
             line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
         except Exception as error:  # noqa: BLE001  # a log call never raises, and shows no record
-            self._lose(record)
+            state.lose(record)
             if not isinstance(error, RecursionError):  # a report would raise it again
-                self._report(f"A record is not in the log file: its formatter raised {type(error).__name__}.")
+                state.report(f"A record is not in the log file: its formatter raised {type(error).__name__}.")
             return
         try:
             with self.lock or contextlib.nullcontext():
-                self.lost_total -= self._file.append(line)
+                state.lost_total -= self._file.append(line)
         except Exception as error:  # noqa: BLE001  # as above
-            self._lose(record)
+            state.lose(record)
             if not isinstance(error, RecursionError):
                 self._fail(error)
         else:
-            if self._failures:
-                self._failures = 0
-                self.hublog_skips_reports = False
-            if self.lost_total > self._lost_told:
-                self._report_lost()
+            if state.failures or state.lost_total:
+                state.works()
         if self._doubts:
             self._report_doubts()
 
@@ -146,9 +149,7 @@ class FileLogHandler(logging.FileHandler):
 
     def flush(self) -> None:
         """Report how many records are not in the file, if any; each record is written at once."""
-        if self.lost_total > self._lost_told:
-            self._told_mono = None
-            self._report_lost()
+        self._state.flush()
 
     def close(self) -> None:
         """Close the file; at the end of a process wait for the archive that it compresses, 2 s at most."""
@@ -162,27 +163,11 @@ class FileLogHandler(logging.FileHandler):
         logging.Handler.close(self)
 
     def _fail(self, error: BaseException) -> None:
-        is_new = not self.hublog_skips_reports
-        self.hublog_skips_reports = True
-        self._failures += 1
         self._retry_mono = self._now() + _RETRY_S
-        if is_new:
-            self._report(
-                f"The log file {self.baseFilename} cannot be written ({_reason(error)}), everything else goes"
-                " on; make its directory writable, change LOG_DIR or set FILE_LOGGING_ENABLED=false."
-            )
-
-    def _lose(self, record: logging.LogRecord) -> None:
-        """Count a record that is not in the file; our own reports are elsewhere."""
-        if record.name != LOGGER_NAME:
-            self.lost_total += 1
-
-    def _report_lost(self) -> None:
-        lost = self.lost_total
-        new = lost - self._lost_told
-        text = f"The log file {self.baseFilename} lacks {new:,} records: it could not be written."
-        if self._report(text):
-            self._lost_told = lost
+        self._state.fails(
+            f"The log file {self.baseFilename} cannot be written ({cause_of(error)}), everything else goes"
+            " on; make its directory writable, change LOG_DIR or set FILE_LOGGING_ENABLED=false."
+        )
 
     def _report_doubts(self) -> None:
         doubts, self._doubts[:] = list(self._doubts), []
@@ -191,15 +176,6 @@ class FileLogHandler(logging.FileHandler):
             if told is None or self._now() - told >= _REPEAT_S:
                 self._doubts_told[text] = self._now()
                 report(logging.WARNING, text)
-
-    def _report(self, text: str) -> bool:
-        """Report something, unless the last report was just now."""
-        now = self._now()
-        is_due = self._told_mono is None or now - self._told_mono >= REPORT_INTERVAL_S
-        if is_due:
-            self._told_mono = now
-            report(logging.WARNING, text)
-        return is_due
 
 
 def _absolute(path: str) -> str:
@@ -215,12 +191,6 @@ def _checked(path: str) -> str:
         return os.path.abspath(path)  # noqa: PTH100
     except FileNotFoundError as error:
         raise gone(error) from None
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, MemoryError):
-        return "no memory is left"
-    return getattr(error, "strerror", None) or type(error).__name__
 
 
 def _holds_logging_lock() -> bool:
