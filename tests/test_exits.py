@@ -33,6 +33,20 @@ def test_a_wait_that_took_longer_than_the_budget_leaves_nothing():
     assert exits.begin(5.0) == clock()
 
 
+def test_waits_in_vain_that_follow_each_other_count_together():
+    clock = FakeClock()
+    exits = Exits(now=clock)
+    for _ in range(2):  # two handlers, flushed by logging.shutdown() one after the other
+        clock.advance(2.0)
+        exits.waited_in_vain(2.0)
+    assert exits.begin(5.0) == clock() + 1.0
+    other = Exits(now=clock)
+    other.waited_in_vain(2.0)
+    clock.advance(4.0)
+    other.waited_in_vain(1.0)
+    assert other.begin(5.0) == clock() + 4.0
+
+
 def test_a_wait_in_vain_long_ago_does_not_count():
     clock = FakeClock()
     exits = Exits(now=clock)

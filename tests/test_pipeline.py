@@ -2,6 +2,7 @@ import json
 import logging
 import os
 import threading
+import time
 
 import pytest
 
@@ -9,6 +10,7 @@ from hublog import pipelines
 from hublog.capture.handler import MAX_DEPTH, MAX_INSIDE, CaptureHandler
 from hublog.delivery.stats import Circuit, Drop
 from hublog.errors import TransientSendError
+from hublog.exits import Exits
 from hublog.pipeline import Pipeline
 from hublog.settings import EventHubSettings, ServiceSettings, Settings, SpoolMode
 from hublog.testing import MemorySender
@@ -390,6 +392,19 @@ def test_a_record_that_cannot_be_taken_is_counted_and_told_once(monkeypatch, cap
         logger.info("b")
     assert handler.pipeline._errors.read() == 2
     assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+@pytest.mark.parametrize("begins_first", [False, True])
+def test_a_flush_in_vain_and_the_exit_share_one_budget(make_logger, monkeypatch, begins_first):
+    exits = Exits()
+    monkeypatch.setattr("hublog.pipeline.exits", exits)
+    away = MemorySender(*[TransientSendError("away")] * 99)
+    logger, pipeline = make_logger(away, exit_timeout_seconds=0.3)
+    logger.info("kept")
+    if begins_first:  # logging.shutdown() may run behind our own hook
+        exits.begin(0.0)
+    assert not pipeline.flush()
+    assert exits.begin(0.3) <= time.monotonic()
 
 
 # With a disk.

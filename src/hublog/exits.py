@@ -1,12 +1,16 @@
 """The end of a process: one hook, called once or more, and one budget for all the calls together."""
 
 import atexit
+import logging  # noqa: F401  # its exit hook must be registered before ours, so that it runs behind it
 import math
 import os
 import sys
 from collections.abc import Callable
 from time import monotonic
 from typing import Final, Protocol
+
+#: With less between them two waits are one.
+_GAP_S: Final = 1.0
 
 
 class _Finalizer(Protocol):
@@ -52,8 +56,15 @@ class Exits:
         return self._ends.setdefault(os.getpid(), self._now() + max(left, 0.0))
 
     def waited_in_vain(self, seconds: float) -> None:
-        """Take into account that somebody waited for the hub before the exit, and had no success."""
-        self._vain[os.getpid()] = self._now(), seconds
+        """Take into account that the caller waited for the hub before the exit, and had no success.
+
+        Waits that follow each other, as those of several handlers that are flushed, count together.
+        """
+        now = self._now()
+        ended_mono, before = self._vain.get(os.getpid(), (-math.inf, 0.0))
+        if now - seconds - ended_mono < _GAP_S:
+            seconds += before
+        self._vain[os.getpid()] = now, seconds
 
     def give_up(self) -> None:
         """Let nobody wait any more."""

@@ -1,62 +1,157 @@
-"""Keeps a fork from happening in the middle of an import of ours.
+"""Keeps a fork, and the monkey patching of gevent, from happening in the middle of an import of ours.
 
-A child inherits the locks that another thread held, and nobody there to release them: its own thread would
-wait for them for ever. An import holds such locks, and so do some things that the standard library does once.
-What our threads do of that kind late, since it is heavy or may be missing, they do under one lock of ours,
-and a fork waits for it: about 0.1 s, once in the life of a process.
+A child inherits the locks that another thread held, and nobody there releases them: an import in the child
+would wait for them for ever. What our threads import late, since it is heavy or may be missing, they import
+in parts, each under one lock of ours, and a fork waits for the part that is under way: some milliseconds. One
+that takes longer is not waited for; the child forgets the half of it that it has, and imports it anew.
+
+Monkey patching replaces what tells threads apart, so an import that began before it cannot end after it.
+
+Nobody waits here by a lock of the system alone: greenlets may share the thread, and with it the only one that
+can release the lock.
 """
 
 import contextlib
 import importlib
+import logging  # noqa: F401  # its hooks of a fork and of the exit must be registered before ours
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 #: A fork never waits longer than this.
-LIMIT_S: Final = 10.0
+LIMIT_S: Final = 0.4
+#: How long an import waits for a fork, or for a monkey patch, that was announced.
+_YIELD_S: Final = 1.0
+_POLL_S: Final = 0.001
+#: The events of gevent that begin and end the time in which no import may be under way.
+_PATCHES: Final = {"GeventWillPatchAllEvent": True, "GeventDidPatchAllEvent": False}
 
 
-class _Loading:
-    """The lock, as each process has it."""
+class Loading:
+    """The lock, as each process has it.
+
+    Attributes:
+        limit_s: a fork never waits longer than this.
+    """
 
     def __init__(self) -> None:
+        self.limit_s = LIMIT_S
         self._lock = threading.Lock()
+        #: Who imports, or forks; None while nobody does.
         self._holder: int | None = None
-        self._is_held = False
+        self._forker: int | None = None
+        #: One entry for each that waits: it comes before the next part of an import.
+        self._forks: deque[None] = deque()
+        self._patched_mono = 0.0
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Have forks of other threads wait."""
-        with self._lock:
+        self._watch_gevent()
+        self._give_way()
+        _acquire(self._lock)
+        try:
             self._holder = threading.get_ident()
-            try:
-                yield
-            finally:
-                self._holder = None
+            yield
+        finally:
+            self._holder = None
+            self._lock.release()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a fork waits for the import that is under way."""
+        return bool(self._forks)
 
     def before_fork(self) -> None:
         """Wait for an import that is under way, unless it is that import which forks."""
-        is_ours = self._holder == threading.get_ident()
-        self._is_held = not is_ours and self._lock.acquire(timeout=LIMIT_S)
+        if self._holder == threading.get_ident():
+            return
+        self._forks.append(None)
+        try:
+            if _acquire(self._lock, self.limit_s):
+                self._forker = threading.get_ident()
+        finally:
+            self._forks.pop()
 
     def after_fork(self) -> None:
         """Go on, in the parent."""
-        if self._is_held:
+        if self._forker == threading.get_ident():
+            self._forker = None
             self._lock.release()
 
     def after_fork_in_child(self) -> None:
         """Go on, in the child, whoever held the lock."""
-        self._lock, self._holder = threading.Lock(), None
+        if self._holder not in (None, threading.get_ident()):
+            forget_torn_imports()
+        self._lock, self._holder, self._forker = threading.Lock(), None, None
+        self._forks.clear()
+
+    def _give_way(self) -> None:
+        """Let go first who waits: without it the next part would begin before a sleeper is awake."""
+        end = time.monotonic() + _YIELD_S
+        while (self._forks or self._is_patching) and time.monotonic() < end:
+            time.sleep(_POLL_S)
+
+    @property
+    def _is_patching(self) -> bool:
+        return time.monotonic() < self._patched_mono
+
+    def _watch_gevent(self) -> None:
+        subscribers = getattr(sys.modules.get("gevent.events"), "subscribers", None)
+        if subscribers is not None and self._patch not in subscribers:
+            subscribers.append(self._patch)
+
+    def _patch(self, event: object) -> None:
+        """Keep imports out from the beginning of a monkey patch to its end; called by gevent."""
+        begins = _PATCHES.get(type(event).__name__)
+        if begins is None:
+            return
+        self._patched_mono = time.monotonic() + _YIELD_S if begins else 0.0
+        if begins and self._holder != threading.get_ident() and _acquire(self._lock, _YIELD_S):
+            self._lock.release()
 
 
-_loading = _Loading()
+def _acquire(lock: threading.Lock, limit_s: float = threading.TIMEOUT_MAX) -> bool:
+    """Return whether the lock could be had within a limit; greenlets of the same thread go on meanwhile."""
+    end = time.monotonic() + limit_s
+    while not lock.acquire(blocking=False):
+        if time.monotonic() >= end:
+            return False
+        time.sleep(_POLL_S)
+    return True
+
+
+def forget_torn_imports() -> None:
+    """Have what another thread was importing at a fork imported anew, in the child.
+
+    The locks of imports have no public name. Where the private one has changed nothing is forgotten, and an
+    import in the child may wait for ever, in the thread that sends.
+    """
+    locks = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
+    torn = [
+        name
+        for name, reference in list(locks.items())
+        if getattr(reference(), "owner", None) not in (None, threading.get_ident())
+    ]
+    for name in torn:
+        locks.pop(name, None)
+        inside = [known for known in list(sys.modules) if known.startswith(f"{name}.")]
+        for known in (name, *inside):
+            sys.modules.pop(known, None)
+
+
+loading: Final = Loading()
 if hasattr(os, "register_at_fork"):
+    # The hooks before a fork run in the reverse order of their registration: ours, which waits for an import
+    # that may log, runs before that of ``logging``, which takes the lock of all loggers.
     os.register_at_fork(
-        before=_loading.before_fork,
-        after_in_parent=_loading.after_fork,
-        after_in_child=_loading.after_fork_in_child,
+        before=loading.before_fork,
+        after_in_parent=loading.after_fork,
+        after_in_child=loading.after_fork_in_child,
     )
 
 
@@ -83,4 +178,11 @@ def loader(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
 
 def importing() -> contextlib.AbstractContextManager[None]:
     """Import inside; not to be nested. Nobody forks meanwhile but what is done inside."""
-    return _loading.held()
+    return loading.held()
+
+
+def import_in_parts(names: Iterable[str]) -> None:
+    """Import modules one by one, as far as they are there, so that a fork waits for one of them at most."""
+    for name in names:
+        with importing(), contextlib.suppress(ImportError):
+            importlib.import_module(name)

@@ -237,7 +237,8 @@ class Pipeline:
         """Send what was accepted before this call.
 
         Args:
-            timeout_s: how long to wait at most; default is the exit timeout of the settings.
+            timeout_s: how long to wait at most; default is the exit timeout of the settings. At the exit it
+                is what is left of the one budget for it, and a wait in vain just before counts towards that.
 
         Returns:
             Whether all of it is sent, or dropped and counted.
@@ -245,9 +246,16 @@ class Pipeline:
         process = self.process
         if process is None:
             return True
+        begun = monotonic()
         if timeout_s is None:
             timeout_s = self.read().eventhub.exit_timeout_seconds
-        return process.worker.request_flush(give_up_early=exits.is_begun).wait(timeout_s)
+        end = exits.end_mono
+        if end is not None:
+            timeout_s = min(timeout_s, end - begun)
+        if process.worker.request_flush(give_up_early=exits.is_begun).wait(timeout_s):
+            return True
+        exits.waited_in_vain(monotonic() - begun)
+        return False
 
     def stats(self) -> Stats:
         """Return a snapshot of the books of this process."""

@@ -21,6 +21,8 @@ from tests.faults.servers import CHOSEN, PORT, answers, free_port
 APPS: Final = Path(__file__).resolve().parent / "apps"
 #: The exit budget of the rows, F of the matrix; short, so that a row is.
 EXIT_S: Final = 2.0
+#: That of a program whose exit is not what its row is about.
+RUN_EXIT_S: Final = "20"
 #: The exit may take this much longer than its budget.
 GRACE_S: Final = 0.5
 #: A restart with a healthy broker must have sent what lies on disk by then.
@@ -242,8 +244,11 @@ class Scene:
         return status
 
     def run(self, module: str, *arguments: object, **settings: str) -> Child:
-        """Run a program of ``apps`` to its end, which must be a good one; its time is no exit time."""
-        child = self.program(module, *arguments, **settings)
+        """Run a program of ``apps`` to its end, which must be a good one.
+
+        Its time is no exit time, so it may take more of it: a busy machine connects slowly.
+        """
+        child = self.program(module, *arguments, **{"EVENTHUB_LOG_EXIT_TIMEOUT": RUN_EXIT_S, **settings})
         status = self.end(child, is_timed=False)
         self.check(status == 0, f"{child.name} ended with {status}: {child.tail()}")
         return child

@@ -1,11 +1,13 @@
 """Programs that fork: ``forks CASE``."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 
 import probe
@@ -57,6 +59,51 @@ def amid_threads():
     wait_for([fork(log, f"child{number}", 20) for number in range(30)])
     for thread in threads:
         thread.join()
+
+
+@case
+def early():
+    """T3: forks, and calls that need the lock of all loggers, in the half second after the first record."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    longest = {"fork": 0.0, "getLogger": 0.0}
+
+    def timed(name, do, *arguments):
+        start = time.monotonic()
+        found = do(*arguments)
+        longest[name] = max(longest[name], time.monotonic() - start)
+        return found
+
+    def ask():
+        number = 0
+        while not stop.wait(0.002):
+            timed("getLogger", probe.logging.getLogger, f"never asked for {number}")
+            number += 1
+
+    stop = threading.Event()
+    asking = threading.Thread(target=ask)
+    log("first", 1)
+    asking.start()
+    parent, forked, true_fork = os.getpid(), [], os.fork
+
+    def fork_timed():
+        start = time.monotonic()
+        pid = true_fork()
+        if os.getpid() == parent:
+            longest["fork"] = max(longest["fork"], time.monotonic() - start)
+            forked.append(pid)
+        return pid
+
+    os.fork = fork_timed
+    wait_for([fork(log, f"child{number}", 5) for number in range(8)])
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        pool.map(abs, range(8))
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("fork")) as executor:
+        list(executor.map(abs, range(8)))
+    stop.set()
+    asking.join()
+    print(json.dumps({**longest, "forks": len(forked)}), flush=True)
 
 
 @case

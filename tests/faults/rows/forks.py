@@ -1,5 +1,6 @@
 """Section 4 of the matrix: forks and threads."""
 
+import json
 import re
 import signal
 import sys
@@ -146,3 +147,17 @@ def _p11(scene: Scene) -> None:
         name, _, number = arrival.id.rpartition("-")
         scene.check(int(number) > last.get(name, -1), f"{arrival.id} came out of order")
         last[name] = int(number)
+
+
+#: The matrix says half a second; what it is about are waits of ten.
+_FORK_S: Final = 0.5
+
+
+@row("T3", "forks and new loggers in the half second after the first record", same(_CLEAN), seconds=10)
+def _t3(scene: Scene) -> None:
+    program = scene.run("forks", "early")
+    _check_children(scene, program.text())
+    found = json.loads(program.output.read_text().splitlines()[-1])
+    scene.check(found["forks"] >= 8 + 4 + 4 - 1, f"only {found['forks']} forks")
+    for name in ("fork", "getLogger"):
+        scene.check(found[name] < _FORK_S + _SLACK_S, f"a call of {name} took {found[name]:.1f} s")
