@@ -31,7 +31,7 @@ from hublog.reports import LOGGER_NAME, report
 from hublog.senders.event_hub import EventHubSender
 from hublog.servers import Adviser, leave_signals
 from hublog.settings import ARGUMENT, EventHubSettings, Settings, read_settings
-from hublog.surroundings import followers, surroundings
+from hublog.surroundings import Lookup, followers, surroundings
 from hublog.tally import Tally
 
 #: A handler made by LOGGING may log before the framework has handed over its configuration.
@@ -72,6 +72,8 @@ class Pipeline:
         self._make_sender = make_sender
         self._now = now
         self._settings: Settings | None = None
+        #: What they were read with, which may not be what the framework hands over just now.
+        self._lookup: Lookup | None = None
         self._processes: dict[int, Process] = {}
         self._process: Process | None = None
         self._is_told = False
@@ -180,6 +182,7 @@ class Pipeline:
 
     def read_again(self) -> Settings:
         """Read the settings anew and have them applied; what waits in the queue stays there."""
+        self._lookup = surroundings.lookup
         settings = self._fixed or self._read_surroundings()
         if settings == self._settings:
             return settings
@@ -197,7 +200,7 @@ class Pipeline:
         return settings
 
     def _read_surroundings(self) -> Settings:
-        reading = read_settings({"eventhub_logging": self._keywords}, framework=surroundings.lookup)
+        reading = read_settings({"eventhub_logging": self._keywords}, framework=self._lookup)
         problems, notices = reading.problems, reading.notices
         if surroundings.lookup is not None:
             # The adapter has reported what is wrong, but does not know what this handler was given.
@@ -222,7 +225,7 @@ class Pipeline:
         if process.asked_mono is None:
             process.asked_mono = now
         left = process.asked_mono + CONFIGURATION_GRACE_S - now
-        if left > 0 and not is_asked and surroundings.lookup is None:
+        if left > 0 and not is_asked and self._lookup is None:
             return left
         if self.is_configured:
             # Told before the records are settled: whoever waits for them may end the process.
