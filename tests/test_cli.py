@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import trustme
 
 from hublog import __version__
 from hublog.cli import COMMANDS, Caller, add_commands, main
@@ -422,6 +423,41 @@ def test_the_ready_file_holds_the_connection_string_while_the_hub_is_there(start
     hub.stop()
     assert not ready.exists()
     assert list(ready.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("transport", ["amqp", "websocket"])
+def test_a_hub_with_tls_takes_what_an_application_sends_over_either_transport(start_hub, tmp_path, transport):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "hub.pem")
+    hub = start_hub("--tls-cert", tmp_path / "hub.pem")
+    assert "UseDevelopmentEmulator" not in hub.connection
+    names = {
+        "EVENTHUB_NAMESPACE_CONNECTION_STRING": hub.connection,
+        "EVENTHUB_LOG_TRANSPORT": transport,
+        "EVENTHUB_LOG_CA_FILE": str(tmp_path / "ca.pem"),
+    }
+    names |= {"LOG_DIR": str(tmp_path / "logs")}
+    found = run("doctor", "--send", env=os.environ | names)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "hublog.doctor" in found.stdout
+    hub.wait_for("PipelineLogs | count", [{"Count": 1}])
+    assert "EVENTHUB_LOG_CA_FILE" in hub.stop()[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--tls-cert", "/nowhere/hub.pem"], "TLS cannot be served with /nowhere/hub.pem: No such file"),
+        (["--tls-cert", __file__], "no certificate with its key"),
+        (["--tls-key", "hub.key"], "--tls-key is given without --tls-cert"),
+    ],
+)
+def test_a_certificate_that_cannot_be_used_is_one_line_and_status_1(tmp_path, arguments, said):
+    found = run("local", "--port", "0", "--data", tmp_path / "hub", *arguments)
+    assert (found.returncode, found.stdout) == (1, "")
+    assert said in found.stderr
+    assert found.stderr.count("\n") == 1
 
 
 def test_a_port_that_is_taken_is_one_line_and_status_1(start_hub, tmp_path):

@@ -19,6 +19,7 @@ from hublog.settings import EventHubSettings, SpoolMode
 from hublog.testing import FakeClock
 
 HEALTHY, DEGRADED, OPEN, PROBING, DRAINING, DISK_ONLY = State
+EMULATOR = "Endpoint=sb://127.0.0.1:5999;SharedAccessKeyName=a;SharedAccessKey=b;UseDevelopmentEmulator=true"
 #: By what the fault harness counts drops that are told.
 TOLD_DROPS = re.compile(r"\d[\d,]* records? (?:were|was|could not be|are|is)\b[^\n]*\b(?:dropped|lost)\b")
 
@@ -171,22 +172,43 @@ def test_an_outage_says_where_records_wait_and_how_many(hub, expected, state):
     [
         (
             TransientSendError("ConnectError: refused"),
-            "ConnectError: refused. Check that this machine reaches",
+            "ConnectError: refused. Check that this machine reaches the namespace (DNS, firewall, proxy)",
         ),
-        (PermanentSendError("check the key"), "check the key. Somebody has to change something"),
-        (TransientSendError("server-busy", retry_after_s=4.0), "server-busy. The namespace throttles"),
+        (
+            TransientSendError("connection refused by h:1", advice="check the port"),
+            "does not take records. Connection refused by h:1. Check the port. Records wait",
+        ),
+        (
+            PermanentSendError("sign-in failed: no credential", advice="sign in"),
+            "be sent to the event hub 'app-logs'. Sign-in failed: no credential. Sign in. This needs a",
+        ),
+        (TransientSendError("server-busy", retry_after_s=4.0), "Server-busy. The namespace throttles"),
         (TransientSendError("It ended."), "It ended. Check"),
         (None, "does not take records. Check"),
     ],
-    ids=["away", "wrong", "busy", "a sentence", "unknown"],
+    ids=["unavailable", "advice", "wrong", "busy", "a sentence", "unknown"],
 )
 def test_an_outage_says_what_to_check(error, expected):
     assert expected in Told().go(OPEN, error=error).last
 
 
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [
+        ({"connection_string": EMULATOR}, "127.0.0.1:5999"),
+        ({"fully_qualified_namespace": "shop.servicebus.windows.net"}, "shop.servicebus.windows.net:5671"),
+        ({"connection_string": EMULATOR, "endpoint": "gw:8443"}, "gw:8443"),
+    ],
+)
+@pytest.mark.parametrize("state", [OPEN, DISK_ONLY])
+def test_an_outage_of_unknown_cause_names_the_host_and_port_that_are_used(settings, place, state):
+    told = Told(EventHubSettings(**settings)).go(state, error=TransientSendError("no answer"))
+    assert f"Check that this machine reaches {place} (DNS" in told.last
+
+
 def test_an_error_of_many_lines_is_one_line_and_not_endless():
     told = Told().go(OPEN, error=TransientSendError("first\nsecond " + "x" * 10_000))
-    assert "first second xxx" in told.last
+    assert "First second xxx" in told.last
     assert "\n" not in told.last
     assert len(told.last) < 1_200
 

@@ -6,6 +6,7 @@ from typing import Final
 from hublog.delivery.stats import Stats
 from hublog.errors import PermanentSendError, SendError, TransientSendError
 from hublog.settings import EventHubSettings, SpoolMode
+from hublog.settings.network import route_of
 
 #: Characters of an error that are shown.
 SHOWN_MAX: Final = 500
@@ -13,11 +14,9 @@ SHOWN_MAX: Final = 500
 #: From here on a bound is none, and nobody is told of it.
 NO_BOUND_BYTES: Final = 1 << 40
 
-_REACH: Final = (
-    "Check that this machine reaches the namespace (DNS, firewall, proxy, port 5671), and its state in the"
-    " portal."
+_REPAIR: Final = (
+    "This needs a configuration change; delivery goes on within minutes after it, at once after a restart."
 )
-_REPAIR: Final = "Somebody has to change something; it goes on within minutes after, at once after a restart."
 #: What to do about a hub that is busy.
 THROTTLED: Final = "The namespace throttles: add throughput units, or send less (EVENTHUB_LOG_PACKING=gzip)."
 
@@ -43,10 +42,13 @@ class Wording:
         )
 
     def opened(self, error: SendError | None, stats: Stats, *, away_s: float) -> str:
-        """The hub is away: what to check, and where the records are."""
+        """The hub is unavailable, or cannot be used: what to check, and where the records are."""
         since = f" for {_seconds(away_s)} now" if away_s >= 1 else ""
+        is_ours = isinstance(error, PermanentSendError)  # the hub may be fine
+        what = "cannot be sent to" if is_ours else "does not take records"
+        begin = f"Records {what} the {self._name}" if is_ours else f"The {self._name} {what}{since}"
         return (
-            f"The {self._name} does not take records{since}. {_why(error)}{_advice(error)} {self._where()}"
+            f"{begin}. {_why(error)}{self._advice(error)} {self._where()}"
             f" {_waiting(stats)} It is asked again from time to time."
         )
 
@@ -63,8 +65,8 @@ class Wording:
         restart = " A restart helps, and sends what is on disk." if is_on_disk else ""
         return (
             f"Sends to the {self._name} hang and cannot be ended ({stats.abandoned} given up), so no other is"
-            f" begun until one of them returns. {_why(error)}{_REACH} {self._where()} {_waiting(stats)}"
-            f"{restart}"
+            f" begun until one of them returns. {_why(error)}{self.reach()} {self._where()}"
+            f" {_waiting(stats)}{restart}"
         )
 
     def probing(self, stats: Stats, *, away_s: float) -> str:
@@ -105,6 +107,22 @@ class Wording:
             " the same directory sends them."
         )
 
+    def _advice(self, error: SendError | None) -> str:
+        """Return what to check or do."""
+        if isinstance(error, PermanentSendError):
+            return f"{sentence_of(error.advice)} {_REPAIR}".lstrip()
+        if isinstance(error, TransientSendError) and error.retry_after_s > 0:
+            return THROTTLED
+        return sentence_of(error.advice if error is not None else "") or self.reach()
+
+    def reach(self) -> str:
+        """Return what to check where nothing better is known."""
+        where = route_of(self._hub).place if self._hub.is_configured else "the namespace"
+        return (
+            f"Check that this machine reaches {where} (DNS, firewall, proxy), and the state of the namespace"
+            " in the portal."
+        )
+
     def _where(self) -> str:
         """Return where records wait, and up to how many."""
         hub = self._hub
@@ -123,21 +141,19 @@ class Wording:
 
 def _why(error: SendError | None) -> str:
     """Return the failure as one sentence in one line, with a blank behind it, or nothing."""
-    text = " ".join(str(error or "").split())
+    sentence = sentence_of(error.cause if error is not None else "")
+    return f"{sentence} " if sentence else ""
+
+
+def sentence_of(text: str) -> str:
+    """Return a text as a sentence in one line that is not endless; nothing if it is empty."""
+    text = " ".join(text.split())
     if not text:
         return ""
+    text = f"{text[:1].upper()}{text[1:]}"
     if len(text) > SHOWN_MAX:
         text = text[: SHOWN_MAX - 1] + "…"
-    return f"{text} " if text.endswith((".", "!", "?", "…")) else f"{text}. "
-
-
-def _advice(error: SendError | None) -> str:
-    """Return what to check or do."""
-    if isinstance(error, PermanentSendError):
-        return _REPAIR
-    if isinstance(error, TransientSendError) and error.retry_after_s > 0:
-        return THROTTLED
-    return _REACH
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def _waiting(stats: Stats) -> str:

@@ -414,7 +414,7 @@ AWAY = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k;UseDev
 
 @pytest.mark.parametrize(
     ("timeout", "said"),
-    [("3", "it does not go on: "), ("0", "the time (0 s) is over")],
+    [("3", "it does not go on: connection refused by 127.0.0.1:1; "), ("0", "the time (0 s) is over")],
     ids=["away", "no time"],
 )
 def test_what_cannot_be_sent_stays_and_is_told_at_the_end(root, start, timeout, said):

@@ -41,6 +41,12 @@ def add_local(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="written with the connection string once the hub is ready, removed at its end",
     )
+    parser.add_argument(
+        "--tls-cert", type=Path, metavar="PEM", help="certificate for TLS, with its chain; else plain TCP"
+    )
+    parser.add_argument(
+        "--tls-key", type=Path, metavar="PEM", help="its key, if that is not in the same file"
+    )
     parser.add_argument("--quiet", action="store_true", help="print the connection string only")
 
 
@@ -61,6 +67,8 @@ def run_local(options: argparse.Namespace, caller: Caller) -> int:
             control=options.control,
             ready_file=options.ready_file,
             is_quiet=options.quiet,
+            tls_cert=options.tls_cert,
+            tls_key=options.tls_key,
         ),
         out=caller.out,
         tell=caller.tell,

@@ -30,6 +30,7 @@ _NOT_CONFIGURED: Final = (
     "Set EVENTHUB_NAMESPACE_CONNECTION_STRING (or EVENTHUB_FULLY_QUALIFIED_NAMESPACE), or"
     " EVENTHUB_LOGGING_ENABLED=false to say that it is meant so."
 )
+_NO_PROXY: Final = "Correct it, or set EVENTHUB_LOG_PROXY, or add the namespace to NO_PROXY."
 _HIDDEN: Final = "***"
 NO_REQUESTS: Final = f"request records, those of the logger {REQUESTS}, reach no EventHubHandler"
 REACH_REQUESTS: Final = f"Put the handler on the root logger, or on the logger {REQUESTS} too."
@@ -164,11 +165,11 @@ def _way(patient: Patient, settings: Settings) -> Iterator[Result]:
     target = target_of(settings.eventhub)
     result = _connection(target)
     yield result
-    if target.has_identity and result.status is Status.FAIL:
+    if result.status is Status.FAIL and not target.route.expires_at:  # the clock may be wrong
         return
     is_reached = True
-    for step in look_at_network(target, patient.budget, roots=_roots(patient)):
-        is_reached = is_reached and step.status is Status.OK
+    for step in look_at_network(target.route, patient.budget, roots=_roots(patient)):
+        is_reached = is_reached and step.status is not Status.FAIL
         yield step
     if is_reached:
         yield from look_at_hub(
@@ -181,13 +182,17 @@ def _way(patient: Patient, settings: Settings) -> Iterator[Result]:
 
 
 def _connection(target: Target) -> Result:
-    text = target_text(target)
-    if target.has_identity:
+    text, route = target_text(target), target.route
+    if route.proxy_problem:
+        return fail("connection", f"{text}; {route.proxy_problem.removesuffix('.')}", _NO_PROXY)
+    if route.is_websocket and not _version_of("websocket-client"):
+        return fail("connection", text, "It needs websocket-client: pip install 'hublog[websocket]'.")
+    if route.has_identity:
         number = _version_of("azure-identity")
         if not number:
             return fail("connection", text, "It needs azure-identity: pip install 'hublog[identity]'.")
         return ok("connection", f"{text}, by azure-identity {number}")
-    if target.expires_at is not None and target.expires_at <= datetime.now(UTC):
+    if route.expires_at is not None and route.expires_at <= datetime.now(UTC):
         return fail("connection", text, "It has expired: make a new one, or use a key.")
     return ok("connection", text)
 

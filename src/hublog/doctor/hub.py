@@ -12,13 +12,13 @@ from hublog.capture.formatter import LineFormatter
 from hublog.delivery.packer import Packer
 from hublog.doctor.limits import Budget, TookTooLongError, within
 from hublog.doctor.result import Result, fail, ok
-from hublog.doctor.target import target_of
 from hublog.errors import PermanentSendError, SendError, TransientSendError
 from hublog.senders.client_errors import translate
 from hublog.senders.connections import Connections
 from hublog.senders.event_hub import EventHubSender, connect_producer
 from hublog.settings import EventHubSettings, Settings
-from hublog.wording import THROTTLED
+from hublog.settings.network import route_of
+from hublog.wording import THROTTLED, Wording, sentence_of
 
 if TYPE_CHECKING:
     from azure.eventhub import EventHubProducerClient
@@ -30,12 +30,6 @@ _CLOSE_S: Final = 1.0
 _KIB: Final = 1 << 10
 #: Loggers of the client's packages: they tell each failure too, in their own words.
 _CHATTY: Final = ("azure", "msal")
-
-_REACH_HINT: Final = "Check firewall and proxy for AMQP, and the state of the namespace in the portal."
-_EMULATOR_HINT: Final = "See that the emulator runs, and what else listens on this port."
-_SIGN_IN_HINT: Final = (
-    "Sign in (az login), or give this machine a managed identity with the role Azure Event Hubs Data Sender."
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +71,12 @@ def _open(
     try:
         EventHubSender(settings)  # loads the client, which takes its time, and none of the budget's steps
         connections, client = connect_producer(settings, client_options)
-    except (SendError, ImportError) as error:
+    except Exception as error:  # noqa: BLE001  # of packages and variables that are not ours
         return None, _failed(_OPEN, settings, error)
     begun, limit_s = time.monotonic(), budget.open_s()
     try:
         size = within(limit_s, lambda: client.create_batch().max_size_in_bytes)
-    except Exception as error:  # noqa: BLE001  # each of the client's errors is told
+    except Exception as error:  # noqa: BLE001  # each of the client's errors is reported
         seconds = time.monotonic() - begun
         _end(client, connections)
         if isinstance(error, TookTooLongError):
@@ -120,24 +114,22 @@ def _line(settings: Settings, framework: str) -> bytes:
 def _failed(
     what: str, settings: EventHubSettings, error: Exception, *, seconds: float | None = None
 ) -> Result:
-    """Return a failure in our words: what the client said, and what to check."""
-    found = error if isinstance(error, SendError | ImportError) else translate(error)
-    text, _, advice = str(found).partition("; ")
+    """Return a failure by its cause, and what to check."""
+    is_known = isinstance(error, SendError | ImportError)
+    found = error if is_known else translate(error, route_of(settings))
     verb = "opened for sending" if what == _OPEN else "given a record"
-    detail = f"{settings.eventhub_name!r} was not {verb}: {text}"
-    if isinstance(found, PermanentSendError | ImportError):
-        hint = f"{advice[:1].upper()}{advice[1:]}." if advice else "Change what it says, and try again."
-    elif isinstance(found, TransientSendError) and found.retry_after_s > 0:
+    cause = found.cause if isinstance(found, SendError) else str(found)
+    hint = sentence_of(found.advice) if isinstance(found, SendError) else ""
+    if isinstance(found, TransientSendError) and found.retry_after_s > 0:
         hint = THROTTLED
-    else:
-        detail, hint = f"{settings.eventhub_name!r} was not {verb}: {found}", _reach_hint(settings)
-    return fail(what, detail, hint, seconds=seconds)
+    elif not hint and isinstance(found, PermanentSendError | ImportError):
+        hint = "Change what it says, and try again."
+    detail = f"{settings.eventhub_name!r} was not {verb}: {cause}"
+    return fail(what, detail, hint or _reach_hint(settings), seconds=seconds)
 
 
 def _reach_hint(settings: EventHubSettings) -> str:
-    if not settings.connection_string:
-        return f"{_SIGN_IN_HINT} {_REACH_HINT}"
-    return _REACH_HINT if target_of(settings).has_tls else _EMULATOR_HINT
+    return Wording(settings, spool_dir=None).reach()
 
 
 def _end(client: "EventHubProducerClient", connections: Connections) -> None:

@@ -1,101 +1,134 @@
-"""The way to the namespace below AMQP: the name, the port, the certificate."""
+"""The way to the namespace below AMQP: the name, the port, the proxy, the certificate, the WebSocket.
 
+Each step that fails is named by its cause, in the words that the sender uses for it.
+"""
+
+import base64
 import contextlib
+import os
+import re
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from hublog.doctor.limits import Budget, TookTooLongError, within
 from hublog.doctor.result import Result, fail, ok
-from hublog.doctor.target import Target
+from hublog.errors import SendError
+from hublog.senders.causes import Cause, cause_of, proxy_failure, proxy_refusal, upgrade_refusal
+from hublog.senders.connections import Connections, tls_context
+from hublog.settings.network import WSS_PORT, Route
+from hublog.wording import sentence_of
 
-#: AMQP over WebSockets, which many firewalls let through; hublog does not use it.
-_WEB_PORT: Final = 443
 _WEB_S: Final = 2.0
 _LEAST_S: Final = 0.5
 _SHOWN_ADDRESSES: Final = 3
+#: What is read of an answer at most; its status stands in the first line.
+_ANSWER_MAX_BYTES: Final = 16_384
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})\b")
+_ACCEPTED: Final = 200
+_SWITCHING: Final = 101
+_PATH: Final = "/$servicebus/websocket"
+_SUBPROTOCOL: Final = "AMQPWSB10"
 
 _NAME_HINT: Final = (
-    "Check the host in the connection string, and the DNS of this machine (a private endpoint needs its"
-    " private DNS zone)."
+    "Check the host in the configuration, and the DNS of this machine (a private endpoint needs its private"
+    " DNS zone)."
 )
-_CERTIFICATE_HINT: Final = (
+_INTERCEPTED: Final = (
     "Something between here and the namespace may open TLS (a proxy, a firewall): have it leave this host"
-    " alone; else check the host name and the clock of this machine."
+    " alone, or check the host name and the clock of this machine."
 )
 
 
-def look_at_network(target: Target, budget: Budget, *, roots: str) -> Iterator[Result]:
+class _NoTunnelError(Exception):
+    """The proxy, or the peer of the WebSocket, answered that it does not go on."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause.text)
+        self.cause = cause
+
+
+def look_at_network(
+    route: Route, budget: Budget, *, roots: str, environ: Mapping[str, str] | None = None
+) -> Iterator[Result]:
     """Yield a result for each step, until one fails.
 
     Args:
-        target: where to.
+        route: where to, and through what.
         budget: how long it may take.
-        roots: file with the certificates that are trusted.
+        roots: file with the certificates that the client itself trusts.
+        environ: the environment, for ``SSL_CERT_FILE``; default ``os.environ``.
     """
-    addresses, result = _look_up(target, budget)
+    addresses, result = _look_up(route, budget)
     yield result
     if not addresses:
         return
-    result = _connect(target, addresses, budget)
-    yield result
-    if result.hint or not target.has_tls:
-        return
-    yield _shake_hands(target, budget, roots)
+    steps: list[Callable[[], Result]] = [lambda: _connect(route, addresses, budget)]
+    if route.proxy is not None:
+        steps.append(lambda: _tunnel(route, budget))
+    if route.has_tls:
+        steps.append(lambda: _shake_hands(route, budget, roots, os.environ if environ is None else environ))
+    if route.is_websocket:
+        steps.append(lambda: _upgrade(route, budget, roots))
+    for step in steps:
+        result = step()
+        yield result
+        if result.hint:
+            return
 
 
-def _look_up(target: Target, budget: Budget) -> tuple[list[str], Result]:
+def _first_hop(route: Route) -> tuple[str, int]:
+    """Return what this machine itself connects to."""
+    return (route.proxy.host, route.proxy.port) if route.proxy else (route.host, route.port)
+
+
+def _look_up(route: Route, budget: Budget) -> tuple[list[str], Result]:
     begun, limit_s = time.monotonic(), budget.step_s()
+    host, port = _first_hop(route)
 
     def resolve() -> list[str]:
-        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         return list(dict.fromkeys(str(each[4][0]) for each in found))
 
     try:
         addresses = within(limit_s, resolve)
     except TookTooLongError:
-        return [], fail("dns", f"{target.host} was not resolved within {limit_s:.0f} s", _NAME_HINT)
+        return [], fail("dns", f"{host} was not resolved within {limit_s:.0f} s", _NAME_HINT)
     except (OSError, ValueError, OverflowError) as error:  # a name that no name can be is one of these
-        return [], fail("dns", f"{target.host} does not resolve ({_why(error)})", _NAME_HINT)
+        return [], _failed("dns", error, route, begun, f"host name not found: {host} ({_why(error)})")
     shown = ", ".join(addresses[:_SHOWN_ADDRESSES])
     more = f" and {len(addresses) - _SHOWN_ADDRESSES} more" if len(addresses) > _SHOWN_ADDRESSES else ""
-    return addresses, ok("dns", f"{target.host} is {shown}{more}", seconds=time.monotonic() - begun)
+    whose = "the proxy " if route.proxy else ""
+    detail = f"{host} is an address" if addresses == [host] else f"{whose}{host} is {shown}{more}"
+    return addresses, ok("dns", detail, seconds=time.monotonic() - begun)
 
 
-def _connect(target: Target, addresses: list[str], budget: Budget) -> Result:
+def _connect(route: Route, addresses: list[str], budget: Budget) -> Result:
     begun, limit_s = time.monotonic(), budget.step_s()
+    host, port = _first_hop(route)
     each_s = max(limit_s / len(addresses), _LEAST_S)
 
     def connect() -> str:
-        with socket.create_connection((target.host, target.port), timeout=each_s) as found:
+        with socket.create_connection((host, port), timeout=each_s) as found:
             return str(found.getpeername()[0])
 
     try:
         address = within(limit_s, connect)
-    except (TookTooLongError, TimeoutError):
-        why = f"no answer from {target.host} on port {target.port} within {limit_s:.0f} s"
-        return fail("tcp", why, _port_hint(target, is_refused=False))
-    except (OSError, OverflowError) as error:
-        why = f"{target.host} takes no connection on port {target.port} ({_why(error)})"
-        return fail("tcp", why, _port_hint(target, is_refused=isinstance(error, ConnectionRefusedError)))
-    return ok("tcp", f"connected to {address}, port {target.port}", seconds=time.monotonic() - begun)
-
-
-def _port_hint(target: Target, *, is_refused: bool) -> str:
-    if not target.has_tls:
-        start = "Start the emulator (hublog local), or check the port in the connection string"
-        return f"{start}." if is_refused else f"{start} and the firewall."
-    hint = f"Let this machine out to port {target.port} of the namespace (firewall, proxy, private endpoint)."
-    if _is_open(target.host):
-        hint += f" Port {_WEB_PORT} answers, but hublog does not use AMQP over WebSockets."
-    return hint
+    except (TookTooLongError, OSError, OverflowError) as error:
+        late = f"connection to {host}, port {port}, timed out: no answer within {limit_s:.0f} s"
+        result = _failed("tcp", error, route, begun, late)
+        may_be_blocked = route.has_tls and not (route.proxy or route.is_websocket)
+        if may_be_blocked and _is_open(route.host):
+            return fail("tcp", result.detail, f"{result.hint} Port {WSS_PORT} answers.")
+        return result
+    return ok("tcp", f"connected to {address}, port {port}", seconds=time.monotonic() - begun)
 
 
 def _is_open(host: str) -> bool:
     def connect() -> bool:
-        with socket.create_connection((host, _WEB_PORT), timeout=_WEB_S):
+        with socket.create_connection((host, WSS_PORT), timeout=_WEB_S):
             return True
 
     with contextlib.suppress(TookTooLongError, OSError):
@@ -103,31 +136,174 @@ def _is_open(host: str) -> bool:
     return False
 
 
-def _shake_hands(target: Target, budget: Budget, roots: str) -> Result:
+def _tunnel(route: Route, budget: Budget) -> Result:
+    begun, limit_s = time.monotonic(), budget.step_s()
+
+    def connect() -> None:
+        with _open(route, limit_s):
+            pass
+
+    try:
+        within(limit_s, connect)
+    except TookTooLongError:
+        return _result_of("proxy", proxy_failure("did not answer in time", route), begun)
+    except (_NoTunnelError, OSError) as error:
+        return _failed("proxy", error, route, begun)
+    place = route.proxy.place if route.proxy else ""
+    return ok("proxy", f"{place} opens a tunnel to {route.place} (CONNECT)", seconds=time.monotonic() - begun)
+
+
+def _shake_hands(route: Route, budget: Budget, roots: str, environ: Mapping[str, str]) -> Result:
     begun, limit_s = time.monotonic(), budget.step_s()
 
     def shake() -> str:
-        context = ssl.create_default_context(cafile=roots)
-        with (
-            socket.create_connection((target.host, target.port), timeout=limit_s) as plain,
-            context.wrap_socket(plain, server_hostname=target.host) as found,
-        ):
+        with _open(route, limit_s) as plain, _secured(plain, route, roots, limit_s) as found:
             certificate = found.getpeercert() or {}
-            return (
-                f"{found.version()}, certificate good until {certificate.get('notAfter', 'an unknown day')}"
-            )
+            until = certificate.get("notAfter", "an unknown day")
+            return f"{found.version()}, certificate good until {until}, signed by {_issuer(certificate)}"
 
     try:
         detail = within(limit_s, shake)
     except (TookTooLongError, TimeoutError):
-        why = f"{target.host} said nothing to the TLS handshake within {limit_s:.0f} s"
-        return fail("tls", why, _CERTIFICATE_HINT)
-    except ssl.SSLCertVerificationError as error:
-        why = f"the certificate of {target.host} is not trusted ({error.verify_message})"
-        return fail("tls", why, _CERTIFICATE_HINT)
-    except OSError as error:
-        return fail("tls", f"no TLS with {target.host} ({_why(error)})", _CERTIFICATE_HINT)
+        why = f"TLS handshake with {route.place} timed out: it said nothing within {limit_s:.0f} s"
+        return fail("tls", why, _INTERCEPTED)
+    except (SendError, _NoTunnelError, OSError) as error:
+        result = _failed("tls", error, route, begun)
+        return fail(
+            "tls", result.detail, f"{result.hint}{_unread_store(environ)}", seconds=time.monotonic() - begun
+        )
     return ok("tls", detail, seconds=time.monotonic() - begun)
+
+
+def _upgrade(route: Route, budget: Budget, roots: str) -> Result:
+    begun, limit_s = time.monotonic(), budget.step_s()
+
+    def upgrade() -> None:
+        with contextlib.ExitStack() as stack:
+            found = stack.enter_context(_open(route, limit_s))
+            if route.has_tls:
+                found = stack.enter_context(_secured(found, route, roots, limit_s))
+            _ask_for_websocket(found, route)
+
+    try:
+        within(limit_s, upgrade)
+    except (TookTooLongError, TimeoutError):
+        why = f"WebSocket upgrade timed out: no answer from {route.place} within {limit_s:.0f} s"
+        return fail("websocket", why, sentence_of(upgrade_refusal(None, route).advice))
+    except (SendError, _NoTunnelError, OSError) as error:
+        return _failed("websocket", error, route, begun)
+    return ok("websocket", f"{route.place} speaks AMQP over WebSockets", seconds=time.monotonic() - begun)
+
+
+@contextlib.contextmanager
+def _open(route: Route, limit_s: float) -> Iterator[socket.socket]:
+    """Connect to the namespace, through the proxy if there is one."""
+    with socket.create_connection(_first_hop(route), timeout=limit_s) as found:
+        if route.proxy is not None:
+            _ask_for_tunnel(found, route)
+        yield found
+
+
+@contextlib.contextmanager
+def _secured(plain: socket.socket, route: Route, roots: str, limit_s: float) -> Iterator[ssl.SSLSocket]:
+    context = tls_context(Connections(), roots=roots, ca_file=route.ca_file, handshake_max_s=limit_s)
+    with context.wrap_socket(plain, server_hostname=route.host) as found:
+        yield found
+
+
+def _ask_for_tunnel(found: socket.socket, route: Route) -> None:
+    """Have the proxy connect.
+
+    Raises:
+        _NoTunnelError: it does not.
+    """
+    proxy = route.proxy
+    if proxy is None:
+        return
+    head = f"CONNECT {route.place} HTTP/1.1\r\nHost: {route.place}\r\n"
+    if proxy.username:
+        login = base64.b64encode(f"{proxy.username}:{proxy.password}".encode()).decode()
+        head += f"Proxy-Authorization: Basic {login}\r\n"
+    try:
+        found.sendall(f"{head}\r\n".encode())
+        status = _read_status(found)
+    except TimeoutError:
+        raise _NoTunnelError(proxy_failure("did not answer in time", route)) from None
+    if status is None:
+        raise _NoTunnelError(proxy_failure("gave no valid answer", route))
+    if status != _ACCEPTED:
+        raise _NoTunnelError(proxy_refusal(status, route))
+
+
+def _ask_for_websocket(found: socket.socket, route: Route) -> None:
+    """Ask for a WebSocket as the client does.
+
+    Raises:
+        _NoTunnelError: the peer refuses it.
+    """
+    key = base64.b64encode(os.urandom(16)).decode()
+    lines = (
+        f"GET {_PATH} HTTP/1.1",
+        f"Host: {route.place}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Key: {key}",
+        "Sec-WebSocket-Version: 13",
+        f"Sec-WebSocket-Protocol: {_SUBPROTOCOL}",
+        "",
+        "",
+    )
+    found.sendall("\r\n".join(lines).encode())
+    status = _read_status(found)
+    if status != _SWITCHING:
+        raise _NoTunnelError(upgrade_refusal(status, route))
+
+
+def _read_status(found: socket.socket) -> int | None:
+    """Return the status of an answer whose head is whole; None if it is no answer of HTTP."""
+    answer = b""
+    while b"\r\n\r\n" not in answer and len(answer) < _ANSWER_MAX_BYTES:
+        # One byte at a time: what follows an accepted tunnel is not ours.
+        piece = found.recv(1)
+        if not piece:
+            break
+        answer += piece
+    status = _STATUS.match(answer)
+    return int(status[1]) if status else None
+
+
+def _failed(what: str, error: Exception, route: Route, begun: float, otherwise: str = "") -> Result:
+    """Return a step that failed, by its cause."""
+    if isinstance(error, SendError):
+        return fail(what, error.cause, sentence_of(error.advice), seconds=time.monotonic() - begun)
+    cause = error.cause if isinstance(error, _NoTunnelError) else cause_of(error, route)
+    if cause is None or isinstance(error, TookTooLongError):
+        hint = _NAME_HINT if what == "dns" else _port_hint(route)
+        return fail(what, otherwise or f"no connection to {route.place} ({_why(error)})", hint)
+    return _result_of(what, cause, begun)
+
+
+def _result_of(what: str, cause: Cause, begun: float) -> Result:
+    return fail(what, cause.text, sentence_of(cause.advice), seconds=time.monotonic() - begun)
+
+
+def _port_hint(route: Route) -> str:
+    found = cause_of(TimeoutError("timed out"), route)
+    return sentence_of(found.advice) if found else _INTERCEPTED
+
+
+def _unread_store(environ: Mapping[str, str]) -> str:
+    path = environ.get("SSL_CERT_FILE", "")
+    if not path or os.access(path, os.R_OK):
+        return ""
+    return f" SSL_CERT_FILE is {path}, which cannot be read."
+
+
+def _issuer(certificate: Mapping[str, object]) -> str:
+    issuer = certificate.get("issuer", ())
+    pairs = [pair for part in issuer for pair in part] if isinstance(issuer, tuple) else []
+    names = dict(pairs)
+    return str(names.get("organizationName") or names.get("commonName") or "an unknown authority")
 
 
 def _why(error: Exception) -> str:

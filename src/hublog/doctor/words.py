@@ -53,13 +53,23 @@ def has_destination(settings: Settings, attached: Sequence[Attached] | None = No
 
 
 def target_text(target: Target) -> str:
-    """Return where records are sent, and who says so to the hub."""
-    way = "" if target.has_tls else ", an emulator without TLS"
-    text = f"event hub {target.hub!r} at {target.host}, port {target.port}{way}"
-    if target.has_identity:
-        return f"{text}, without a key"
-    if target.policy:
-        return f"{text}, key of the policy {target.policy!r}"
-    if target.expires_at is None:
-        return f"{text}, a shared access signature"
-    return f"{text}, a shared access signature until {target.expires_at:%Y-%m-%d %H:%M:%S} UTC"
+    """Return where records are sent, on which way, and who says so to the hub."""
+    route = target.route
+    parts = [f"event hub {target.hub!r} at {target.host}, port {route.port}"]
+    if route.host != route.namespace:
+        parts = [f"event hub {target.hub!r} at {target.host}", f"reached at {route.place}"]
+    if not route.has_tls:
+        parts.append("an emulator without TLS")
+    if route.is_websocket:
+        parts.append("AMQP over WebSockets")
+    if route.proxy is not None:
+        parts.append(f"proxy {route.proxy.place} of {route.proxy.source}")
+    if route.has_identity:
+        parts.append("without a key")
+    elif target.policy:
+        parts.append(f"key of the policy {target.policy!r}")
+    elif route.expires_at is None:
+        parts.append("a shared access signature")
+    else:
+        parts.append(f"a shared access signature until {route.expires_at:%Y-%m-%d %H:%M:%S} UTC")
+    return ", ".join(parts)

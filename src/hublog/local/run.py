@@ -3,6 +3,7 @@
 import os
 import shlex
 import signal
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from hublog.capture.columns import TABLE
+from hublog.errors import LocalHubError
 from hublog.local import LocalHub
 from hublog.local.extra import need_extra
 from hublog.local.ingest import Ingester
@@ -40,6 +42,8 @@ class HubOptions:
         control: path of a socket on which tests ask for faults, or None.
         ready_file: written once the hub takes events; its only line is the connection string.
         is_quiet: print the connection string only.
+        tls_cert: file with the certificate for TLS, and its chain; None is plain TCP.
+        tls_key: file with its key; None if it is in the same file.
     """
 
     hubs: Mapping[str, int]
@@ -49,6 +53,8 @@ class HubOptions:
     control: Path | None = None
     ready_file: Path | None = None
     is_quiet: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
 
 
 def run_hub(options: HubOptions, *, out: TextIO, tell: Callable[[str], None]) -> None:
@@ -100,7 +106,28 @@ def _make_hub(options: HubOptions, intake: Intake) -> LocalHub:
         on_event=intake.put,
         retention_bytes=_RETENTION_BYTES,
         control_path=options.control,
+        ssl_context=_tls_context(options),
     )
+
+
+def _tls_context(options: HubOptions) -> ssl.SSLContext | None:
+    """Return what makes TLS connections, or None.
+
+    Raises:
+        LocalHubError: certificate or key cannot be used.
+    """
+    if options.tls_cert is None:
+        if options.tls_key is not None:
+            raise LocalHubError("--tls-key is given without --tls-cert; give the certificate too.")
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(options.tls_cert, options.tls_key)
+    except OSError as error:  # ``ssl.SSLError`` is one
+        what = " and ".join(str(path) for path in (options.tls_cert, options.tls_key) if path)
+        why = "no certificate with its key" if isinstance(error, ssl.SSLError) else error.strerror
+        raise LocalHubError(f"TLS cannot be served with {what}: {why}; both must be PEM.") from error
+    return context
 
 
 class _Complaints:
@@ -134,10 +161,19 @@ def _signals(stop: threading.Event) -> Iterator[None]:
 def _what_next(options: HubOptions, port: int) -> str:
     hubs = ", ".join(f"{name} ({partitions} partitions)" for name, partitions in options.hubs.items())
     data = "" if options.directory == DEFAULT_DIRECTORY else f" --data {shlex.quote(str(options.directory))}"
+    trust = (
+        ""
+        if options.tls_cert is None
+        else (
+            "  With TLS: the application needs EVENTHUB_LOG_CA_FILE with the certificate of the authority"
+            f" that signed {options.tls_cert}.\n"
+        )
+    )
     return (
         f"\nA local Event Hub listens on {options.host}:{port}; stop it with Ctrl-C.\n"
         f"  Event hubs: {hubs}\n"
         f"  Table {TABLE}: {options.directory}\n"
+        f"{trust}"
         "\nCopy the first line into the environment of an application, then, in another terminal:\n"
         f"  hublog tail{data}\n"
         f"  hublog query{data} '{TABLE} | summarize count() by level'\n"

@@ -80,27 +80,49 @@ def chain(error: BaseException) -> Iterator[BaseException]:
         waiting += [each for each in below if isinstance(each, BaseException)]
 
 
+def proxy_refusal(status: int, route: Route) -> Cause:
+    """Return why a proxy that answered with this status opened no tunnel."""
+    place = route.proxy.place if route.proxy else ""
+    if status == _PROXY_LOGIN:
+        has_login = route.proxy is not None and route.proxy.username
+        what = "refused the login" if has_login else "refused the tunnel without a login"
+        advice = f"check user and password in {route.proxy.source if route.proxy else PROXY_SETTING}"
+        return Cause(text=f"proxy {place} {what} (407)", advice=advice, is_permanent=True)
+    text = f"proxy {place} refused the tunnel to {route.place} ({status})"
+    if status >= _SERVER_TROUBLE or status == _TOO_MANY:
+        return Cause(text=text, advice=f"check that the proxy reaches {route.place}")
+    return Cause(text=text, advice=f"have the proxy allow CONNECT to {route.place}", is_permanent=True)
+
+
+def proxy_failure(how: str, route: Route) -> Cause:
+    """Return why a proxy that gave no status opened no tunnel; ``how`` completes the sentence."""
+    place, source = (route.proxy.place, route.proxy.source) if route.proxy else ("", PROXY_SETTING)
+    advice = f"check that {place} is an HTTP proxy, see {source}"
+    return Cause(text=f"proxy {place} {how} to the request for a tunnel", advice=advice)
+
+
+def upgrade_refusal(status: int | None, route: Route) -> Cause:
+    """Return why there is no WebSocket where the request for it was answered with this status."""
+    advice = f"check that {route.place} is the namespace, or a gateway that passes WebSockets on"
+    if status is None:
+        text = f"WebSocket upgrade failed: {route.place} answered something else"
+        return Cause(text=text, advice=advice)
+    is_busy = status >= _SERVER_TROUBLE or status == _TOO_MANY
+    return Cause(
+        text=f"WebSocket upgrade refused by {route.place} ({status})", advice=advice, is_permanent=not is_busy
+    )
+
+
 def _proxy_cause(error: BaseException, route: Route) -> Cause | None:
     if type(error).__name__ != "WebSocketProxyException" or route.proxy is None:
         return None
-    proxy = route.proxy
-    found = _CONNECT_STATUS.search(str(error))
-    if found is None:
-        text = str(error)
-        how = "closed the connection" if _CLOSED.search(text) else "gave no valid answer"
-        how = "did not answer in time" if _LATE.search(text) else how
-        advice = f"check that {proxy.place} is an HTTP proxy, see {proxy.source}"
-        return Cause(text=f"proxy {proxy.place} {how} to the request for a tunnel", advice=advice)
-    status = int(found[1])
-    if status == _PROXY_LOGIN:
-        what = "refused the login" if proxy.username else "asks for a login"
-        advice = f"check user and password in {proxy.source}"
-        return Cause(text=f"proxy {proxy.place} {what} (407)", advice=advice, is_permanent=True)
-    text = f"proxy {proxy.place} refused the tunnel to {route.place} ({status})"
-    if status >= _SERVER_TROUBLE or status == _TOO_MANY:
-        return Cause(text=text, advice=f"check that the proxy reaches {route.place}")
-    advice = f"have the proxy allow CONNECT to {route.place}"
-    return Cause(text=text, advice=advice, is_permanent=True)
+    text = str(error)
+    found = _CONNECT_STATUS.search(text)
+    if found is not None:
+        return proxy_refusal(int(found[1]), route)
+    if _LATE.search(text):
+        return proxy_failure("did not answer in time", route)
+    return proxy_failure("closed the connection" if _CLOSED.search(text) else "gave no valid answer", route)
 
 
 def _tls_cause(error: BaseException, route: Route) -> Cause | None:
@@ -142,14 +164,11 @@ def _certificate_cause(error: BaseException, route: Route) -> Cause:
 
 def _upgrade_cause(error: BaseException, route: Route) -> Cause | None:
     name = type(error).__name__
-    advice = f"check that {route.place} is the namespace, or a gateway that passes WebSockets on"
     if name == "WebSocketBadStatusException":
         status = getattr(error, "status_code", None)
-        is_busy = isinstance(status, int) and (status >= _SERVER_TROUBLE or status == _TOO_MANY)
-        text = f"WebSocket upgrade refused by {route.place} ({status})"
-        return Cause(text=text, advice=advice, is_permanent=not is_busy)
+        return upgrade_refusal(status if isinstance(status, int) else None, route)
     if name in {"WebSocketException", "WebSocketProtocolException", "WebSocketPayloadException"}:
-        return Cause(text=f"WebSocket upgrade failed: {route.place} answered something else", advice=advice)
+        return upgrade_refusal(None, route)
     return None
 
 

@@ -196,7 +196,10 @@ class LocalHub:
         return self._server.port
 
     def connection_string(self, hub: str | None = None) -> str:
-        """Return what clients connect with; with TLS they also need ``custom_endpoint_address``.
+        """Return what clients connect with.
+
+        With TLS, Azure's clients also need ``custom_endpoint_address``, since they ignore the port; hublog
+        does not. Inside WebSockets they always need it.
 
         Args:
             hub: event hub to name in it.
