@@ -296,6 +296,7 @@ class Shipper:
             self._breaker.failed(permanent=isinstance(error, PermanentSendError))
         self._force = False
         self._transit.give_back()
+        self._let_new_ones_pass(at_once=True)  # what comes from now on is before this when the hub is back
 
     def _limit_events(self, send_bytes: int) -> None:
         for _, batcher in self._batchers:

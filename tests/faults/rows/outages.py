@@ -16,6 +16,8 @@ _BACKLOG: Final = 5_000
 #: New records must go out this soon, although a backlog is sent.
 _NEW_S: Final = 5.0
 _SLACK_S: Final = 5.0
+#: A backlog of 21 MB, which a hub that settles a megabyte in a quarter of a second takes in five seconds.
+_OLD, _OLD_BYTES, _SETTLE_S = 7_000, 3_000, 0.25
 _CALL_US: Final = {Mode.MEMORY: 1_000.0, Mode.OVERFLOW: 1_000.0, Mode.ALWAYS: 2_000.0}
 
 
@@ -78,3 +80,40 @@ def _b11(scene: Scene) -> None:
     for program in programs:
         program.tell()
         scene.end(program, is_timed=False)
+
+
+@row(
+    "T5",
+    "recovery with a backlog",
+    lambda mode, variant: Expect(memory_kib=None),
+    seconds=30,
+    variants=("refused", "silent"),
+)
+def _t5(scene: Scene) -> None:
+    if scene.variant == "refused":
+        scene.broker.refuse()
+    else:
+        scene.broker.hang()
+    settings = {
+        "EVENTHUB_LOG_CIRCUIT_COOLDOWN": "1",
+        "EVENTHUB_LOG_SEND_TIMEOUT": "2",
+        "FAULTS_FLUSH_S": "60",
+    }
+    program = scene.program("recovery", _OLD, _OLD_BYTES, **settings)
+    program.wait_for_text("all logged", scene.left_s)
+    scene.broker.heal()
+    scene.broker.faults.add("delay", seconds=_SETTLE_S, times=None)
+    scene.until_delivered(1)
+    scene.until_delivered(len(scene.broker.delivered()) + 1)  # what came first is settled now
+    program.tell()
+    program.wait_for_text("new logged", scene.left_s)
+    scene.until_delivered(_OLD + 30)
+    # By their order, not by the clock of a busy machine: what is logged in the first second after the return
+    # of the hub arrives before half of the backlog.
+    arrived = [arrival.id for arrival in scene.broker.arrivals]
+    for number in (0, 9) if not scene.is_control else ():
+        place = arrived.index(f"new-{number}")
+        before = sum(id_.startswith("old-") for id_ in arrived[:place])
+        scene.check(before <= _OLD / 2, f"new-{number} came behind {before} of {_OLD} records of the backlog")
+    program.tell()
+    scene.end(program, is_timed=False)
