@@ -3,14 +3,21 @@
 import logging
 import weakref
 from contextvars import ContextVar
+from sys import _getframe
 from typing import Final
 
 import hublog.term  # noqa: F401  # it follows the settings that pipelines read
+from hublog.capture import context
+from hublog.capture.context import EMPTY, stored
 from hublog.capture.foreign import read, take
 from hublog.capture.handler import CaptureHandler
+from hublog.capture.origin import LOG_CALL, call_with, kept, origin
 from hublog.pipeline import Pipeline
 from hublog.pipelines import add_feeder, get_pipeline
 from hublog.settings import Settings, read_settings
+
+#: From ``capture`` it is so many frames up to a log call that has its record handled at once.
+_DEPTH: Final = 5
 
 #: The last record that a shared pipeline took in this context, weakly: it may hold a traceback's frames.
 _taken: ContextVar["weakref.ref[logging.LogRecord] | None"] = ContextVar("hublog_taken", default=None)
@@ -78,6 +85,18 @@ class EventHubHandler(CaptureHandler):
                 return
             if pipeline.is_shared and _is_second(record):
                 return
+            now = stored()
+            if now is not EMPTY or kept or context.current is not stored:
+                life = now.life
+                try:  # it is looked at here, since a call would cost more
+                    is_of_now = _getframe(_DEPTH).f_code is LOG_CALL
+                except ValueError:  # there are fewer frames
+                    is_of_now = False
+                if not is_of_now or kept or (life is not None and life.ended_mono is not None):
+                    found = origin(record, now, depth=_DEPTH)
+                    if found is not stored():
+                        call_with(found, lambda record: _hand_over(pipeline, record, is_deep=is_deep), record)
+                        return
             meant = read(record)
             if meant is None:
                 pipeline.accept(record, is_deep=is_deep)
@@ -106,6 +125,15 @@ class EventHubHandler(CaptureHandler):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} ({logging.getLevelName(self.level)})>"
+
+
+def _hand_over(pipeline: Pipeline, record: logging.LogRecord, *, is_deep: bool) -> None:
+    """Have a pipeline take a record as it is meant, with the fields that are bound here."""
+    meant = read(record)
+    if meant is None:
+        pipeline.accept(record, is_deep=is_deep)
+    else:
+        take(meant, lambda copy: pipeline.accept(copy, is_deep=is_deep))
 
 
 def _is_second(record: logging.LogRecord) -> bool:

@@ -74,3 +74,30 @@ def test_what_counts_queries_goes_on_through_bind_and_enter_and_ends_with_its_ow
     context.leave(inner)
     context.leave(token)
     assert context.stored().counter is None
+
+
+def test_unbind_takes_names_back_that_are_bound_or_not():
+    context.bind(a=1, b=2, c=3)
+    context.unbind("a", "c", "unknown")
+    assert context.bound() == {"b": 2}
+    context.unbind()
+    assert context.bound() == {"b": 2}
+
+
+def test_what_unbind_takes_back_is_bound_again_by_a_token_of_before():
+    token = context.bind(a=1)
+    inner = context.bind(b=2)
+    context.unbind("a", "b")
+    assert context.bound() == {}
+    context.unbind(inner)
+    assert context.bound() == {"a": 1}
+    context.unbind(token)
+    assert context.bound() == {}
+
+
+@pytest.mark.parametrize("wrong", [(1,), ("a", None), ({"a": 1},)])
+def test_unbind_says_what_it_takes(wrong):
+    context.bind(a=1)
+    with pytest.raises(TypeError, match="names of fields, or one token"):
+        context.unbind(*wrong)
+    assert context.bound() == {"a": 1}

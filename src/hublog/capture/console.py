@@ -12,6 +12,7 @@ from hublog.capture import context
 from hublog.capture.arguments import arguments
 from hublog.capture.careful import has_own_message
 from hublog.capture.foreign import read
+from hublog.capture.origin import format_where_made
 from hublog.capture.plain import mark, plain, text_of, whole_text_of
 from hublog.capture.redaction.given import redaction_of
 from hublog.capture.scrubber import Scrubber, scrubber_for
@@ -67,6 +68,9 @@ class ConsoleFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of a record; a message that cannot be made is shown by its template."""
+        return format_where_made(record, self._format)
+
+    def _format(self, record: logging.LogRecord) -> str:
         head = f"{_time(self, record)} {record.levelname:<8} {record.name}"
         request_id = context.bound().get("request_id")
         if request_id:

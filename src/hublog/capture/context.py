@@ -5,11 +5,29 @@ Fields are columns (``request_id``, ``http_route`` ...) or free names; free name
 old one keeps what it saw.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from typing import Any, Final
 
 from hublog.capture.queries import QueryCounter
+
+#: For so long after its end a thread or task that a request has started keeps its fields: it may still work
+#: for the request. What goes on for longer serves others.
+LINGER_S: Final = 60.0
+
+
+class Life:
+    """Whether the request, task or block of code whose fields are bound goes on.
+
+    Attributes:
+        ended_mono: when it ended (monotonic seconds); None while it goes on.
+    """
+
+    __slots__ = ("ended_mono",)
+
+    def __init__(self) -> None:
+        self.ended_mono: float | None = None
 
 
 class Context:
@@ -18,13 +36,43 @@ class Context:
     Args:
         fields: must not be changed afterwards.
         counter: counts the queries of the request; threads and tasks that carry the fields share it.
+        life: of the request or task; None for fields that never end.
+        linger_s: how long the fields last where they are bound when the life has ended (seconds).
+
+    Attributes:
+        since: when the fields were bound, or bound again (seconds since 1970).
+        is_settled: whether these are the fields of a record that was made earlier or elsewhere, to which
+            nothing is added now.
+        settled: the same fields, settled; made when it is needed.
     """
 
-    __slots__ = ("counter", "encoded", "fields", "in_span")
+    __slots__ = (
+        "counter",
+        "encoded",
+        "fields",
+        "in_span",
+        "is_settled",
+        "life",
+        "linger_s",
+        "settled",
+        "since",
+    )
 
-    def __init__(self, fields: Mapping[str, object], counter: QueryCounter | None = None) -> None:
+    def __init__(
+        self,
+        fields: Mapping[str, object],
+        counter: QueryCounter | None = None,
+        life: Life | None = None,
+        *,
+        linger_s: float = LINGER_S,
+    ) -> None:
         self.fields = fields
         self.counter = counter
+        self.life = life
+        self.linger_s = linger_s
+        self.since = time.time()
+        self.is_settled = False
+        self.settled: Context | None = None
         #: Owned by the formatter: what it made of ``fields``, so that a request is encoded once.
         self.encoded: Any = None  # its type is the formatter's own, one layer of reading away
         #: Owned by ``spans``: the ids of the span that was active last, and the context of records inside it.
@@ -53,18 +101,23 @@ def enter(fields: Mapping[str, object], *, counter: QueryCounter | None = None) 
     Returns:
         The token that ``leave`` needs to bring back what was bound before.
     """
-    return _current.set(Context(fields, counter or _current.get().counter))
+    now = _current.get()
+    return _current.set(Context(fields, counter or now.counter, now.life or Life(), linger_s=now.linger_s))
 
 
 def resume(context: Context) -> Token[Context]:
-    """Begin to log with the fields of a context, in another thread or at another time.
+    """Go on with a request: bind the fields that were bound when it was left.
 
     Args:
-        context: what ``stored`` returned there; ``EMPTY`` for none.
+        context: what ``stored`` returned there, or a new one; ``EMPTY`` for none.
 
     Returns:
         The token that ``leave`` needs to bring back what was bound before.
     """
+    if context.life is not None:
+        context.life.ended_mono = None
+    elif context is not EMPTY:
+        context.life = Life()
     return _current.set(context)
 
 
@@ -74,10 +127,38 @@ def leave(token: Token[Context]) -> None:
     A token of another context (a generator closed in another thread, say) is no error: the fields
     of this context are then cleared, so that nothing leaks into the next request.
     """
+    left = _current.get()
+    restore(token)
+    now = _current.get()
+    if left.life is not None and left.life is not now.life:
+        left.life.ended_mono = time.monotonic()
+    if now is not EMPTY:
+        now.since = time.time()  # what was logged before this moment may have had other fields
+
+
+def lend(context: Context) -> Token[Context]:
+    """Log with the fields of a request in another thread, whether or not the request goes on.
+
+    Returns:
+        The token that ``restore`` needs to bring back what was bound before.
+    """
+    return _current.set(context)
+
+
+def restore(token: Token[Context]) -> None:
+    """Bring back what was bound before ``lend``; whatever the fields belong to goes on."""
     try:
         _current.reset(token)
     except ValueError:
         _current.set(EMPTY)
+
+
+def clear() -> None:
+    """End whatever request or task is bound here."""
+    now = _current.get()
+    if now.life is not None:
+        now.life.ended_mono = time.monotonic()
+    _current.set(EMPTY)
 
 
 def bind(**fields: object) -> Token[Context]:
@@ -89,13 +170,49 @@ def bind(**fields: object) -> Token[Context]:
     Returns:
         The token that ``unbind`` takes back; not needed inside a request, whose end clears all.
     """
-    now = _current.get()
-    return _current.set(Context({**now.fields, **fields}, now.counter))
+    return _replace({**bound(), **fields})
 
 
-unbind = leave
+def unbind(*names: str | Token[Context]) -> None:
+    """Take fields back: these names, or what one call of ``bind`` has added.
+
+    Args:
+        names: of fields, bound or not; or the token that ``bind`` returned, which brings back all that was
+            bound before that call.
+
+    Raises:
+        TypeError: it is neither names nor one token.
+    """
+    if len(names) == 1 and isinstance(names[0], Token):
+        leave(names[0])
+        return
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(
+                f"unbind got a {type(name).__name__}; it takes names of fields, or one token of bind."
+            )
+    _replace({name: value for name, value in bound().items() if name not in names})
 
 
 def bound() -> Mapping[str, object]:
     """Return the fields that are bound now; the mapping must not be changed."""
-    return _current.get().fields
+    now = _current.get()
+    return EMPTY.fields if is_over(now) else now.fields
+
+
+def is_over(context: Context) -> bool:
+    """Whether fields are those of a request or task that has ended, and must not be logged any more."""
+    life = context.life
+    if life is None:
+        return False
+    ended_mono = life.ended_mono
+    return ended_mono is not None and time.monotonic() - ended_mono >= context.linger_s
+
+
+def _replace(fields: Mapping[str, object]) -> Token[Context]:
+    now = _current.get()
+    if is_over(now):
+        now = EMPTY
+    made = Context(fields, now.counter, now.life or Life(), linger_s=now.linger_s)
+    made.is_settled = now.is_settled
+    return _current.set(made)

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
 from hublog.capture import context, spans
+from hublog.capture.context import stored
 from hublog.capture.plain import MAX_KEY, clean, text_of
 from hublog.terminal import WERKZEUG, without_colours
 
@@ -77,12 +78,12 @@ def take(meant: Meant, by: Callable[[logging.LogRecord], _T]) -> _T:
         return by(meant.record)
     finally:
         _said.reset(token_of_said)
-        context.unbind(token)
+        context.restore(token)
 
 
 def read(record: logging.LogRecord) -> Meant | None:
     """Return what a record means, or None where it says all by itself; never raises, never changes it."""
-    if context.current is context.stored and spans.MODULE in sys.modules:
+    if context.current is stored and spans.MODULE in sys.modules:
         spans.active_fields()  # from now on each record asks for its span, in programs without requests too
     try:
         message = record.msg

@@ -10,6 +10,7 @@ import orjson
 from hublog.capture.columns import BY_NAME
 from hublog.capture.foreign import read, take
 from hublog.capture.formatter import LineFormatter, one_line
+from hublog.capture.origin import format_where_made
 from hublog.capture.redaction.given import redaction_of
 from hublog.errors import SettingsError
 from hublog.settings import RedactionSettings, ServiceSettings
@@ -66,6 +67,9 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record; never raises."""
+        return format_where_made(record, self._format)
+
+    def _format(self, record: logging.LogRecord) -> str:
         meant = read(record)
         line = self._lines.encode(record) if meant is None else take(meant, self._lines.encode)
         if self._renamed:

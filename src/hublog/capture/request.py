@@ -317,7 +317,7 @@ class RequestScope:
         except ValueError:  # bound in another context, of which this one may be a copy
             if _current.get() is self:
                 _current.set(None)
-                context.resume(context.EMPTY)
+                context.clear()
             return
         context.leave(bound)
 
@@ -331,6 +331,7 @@ class RequestScope:
     def _run_elsewhere(self, write: Callable[..., None], *args: object) -> None:
         self._bind()
         write(*args)
+        context.clear()
 
     def _end(
         self,

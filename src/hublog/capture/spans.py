@@ -50,6 +50,8 @@ def _get_span() -> Callable[[], Any] | None:
 def _in_span() -> Context:
     """Return what is bound, with the ids of the active span in place of the request's."""
     now = context.stored()
+    if now.is_settled:
+        return now  # of another moment, and so of another span
     get_span = _get_span()
     try:
         span = get_span()  # type: ignore[misc]  # if the module is gone, what is bound is the answer

@@ -136,14 +136,15 @@ class Tail:
 
     def _request(self, levelno: int) -> _Open | None:
         """Return the open request whose fields are bound here, though it may be a thread that it started."""
-        request_id = context.bound().get("request_id")
+        now = context.stored()
+        request_id = now.fields.get("request_id")
         if type(request_id) is not str:
             return None
         found = self._by_id.get(request_id)
         same = list(found.values()) if found is not None else []
         if len(same) == 1:
             return same[0]
-        scope = current_scope()
+        scope = current_scope() if not now.is_settled else None  # a settled record is not of this moment
         if scope is not None:
             return self._open.get(id(scope))
         if levelno >= logging.ERROR:  # of one of them, and nobody knows which

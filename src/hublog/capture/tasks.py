@@ -179,7 +179,7 @@ def running(task_id: str) -> TaskScope | None:
 
 def forget() -> None:
     """Take all fields away: a new process has nothing of the one that it was forked from."""
-    context.enter({})
+    context.clear()
     _current.set(None)
 
 

@@ -1,19 +1,21 @@
-"""Threads and executors that a request or task starts log with its fields.
+"""Threads and executors that a request or task starts log with its fields, and so do records that wait.
 
 A coroutine, ``asyncio.create_task`` and ``asyncio.to_thread`` have them anyway: Python copies the context.
 A plain thread and a ``ThreadPoolExecutor`` do not, so ``install`` wraps ``Thread.start`` and
-``ThreadPoolExecutor.submit``. Nothing but the fields travels; the context variables of others stay as they
-are. Whatever was wrapped around the two functions before stays inside, what comes later stays outside.
+``ThreadPoolExecutor.submit``, and the handlers of ``logging`` that hand records over later, see ``origin``.
+Nothing but the fields travels; the context variables of others stay as they are. Whatever was wrapped around
+the functions before stays inside, what comes later stays outside.
 """
 
 import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from threading import Thread
+from threading import Thread, current_thread
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-from hublog.capture.context import EMPTY, Context, leave, resume, stored
+from hublog.capture.context import EMPTY, Context, is_over, lend, restore, stored
+from hublog.capture.origin import wrap_prepare, wrap_taking
 from hublog.settings import Settings
 
 P = ParamSpec("P")
@@ -28,12 +30,18 @@ _SERVING: Final = (
     "azure.",
     "billiard.",
     "celery.",
+    "cheroot.",
     "concurrent.futures.",
+    "ddtrace.",
+    "django_q.",
+    "dramatiq.",
     "elasticapm.",
     "hublog.",
+    "huey.",
     "kafka.",
     "kombu.",
     "logging.handlers",
+    "loguru.",
     "multiprocessing.managers",
     "multiprocessing.pool",
     "multiprocessing.queues",
@@ -41,9 +49,16 @@ _SERVING: Final = (
     "opencensus.",
     "opentelemetry.",
     "psycopg_pool.",
+    "posthog.",
+    "prometheus_client.",
     "pymongo.",
+    "redis.",
+    "rq.",
     "sentry_sdk.",
+    "socketserver",
     "trio.",
+    "uvicorn.",
+    "waitress.",
     "watchdog.",
 )
 
@@ -58,17 +73,18 @@ def carry(function: Callable[P, R]) -> Callable[P, R]:
     Args:
         function: what to call; arguments, result and exceptions are its own.
     """
-    found = stored()
+    now = stored()
+    found = EMPTY if is_over(now) else Context(now.fields, now.counter)  # without an end
     if inspect.iscoroutinefunction(function):
         return cast("Callable[P, R]", _carry_coroutine(function, found))
 
     @functools.wraps(function)
     def carried(*args: P.args, **kwargs: P.kwargs) -> R:
-        token = resume(found)
+        token = lend(found)
         try:
             return function(*args, **kwargs)
         finally:
-            leave(token)
+            restore(token)
 
     return carried
 
@@ -76,15 +92,15 @@ def carry(function: Callable[P, R]) -> Callable[P, R]:
 def _carry_coroutine(function: _Function, found: Context) -> _Function:
     @functools.wraps(function)
     async def carried(*args: object, **kwargs: object) -> object:
-        token = resume(found)
+        token = lend(found)
         try:
             result = await function(*args, **kwargs)
         except GeneratorExit:
             raise  # thrown away, perhaps amid another request whose fields are not ours to take
         except BaseException:
-            leave(token)
+            restore(token)
             raise
-        leave(token)
+        restore(token)
         return result
 
     return carried
@@ -93,11 +109,11 @@ def _carry_coroutine(function: _Function, found: Context) -> _Function:
 @contextmanager
 def detached() -> Iterator[None]:
     """Log without fields inside, and start threads there that have none: they outlive the request."""
-    token = resume(EMPTY)
+    token = lend(EMPTY)
     try:
         yield
     finally:
-        leave(token)
+        restore(token)
 
 
 class _Run:
@@ -122,7 +138,7 @@ class _Run:
         former, found, thread = self._former, self._context, self._thread
         if found is None or thread is None:  # once more, by somebody's wrapper that keeps it
             return former(*args)
-        resume(found)
+        lend(found)
         self.take_off(thread)
         # A thread that is kept when it has ended keeps nothing of the request, and is in no cycle.
         self._former = getattr(former, "__func__", former)
@@ -148,11 +164,11 @@ class _Job:
 
     def __call__(self, /, *args: object, **kwargs: object) -> object:
         # Without fields it keeps those that the executor's initializer bound.
-        token = resume(self._context if self._context.fields else stored())
+        token = lend(self._context if self._context.fields else stored())
         try:
             return self._function(*args, **kwargs)
         finally:
-            leave(token)
+            restore(token)
 
 
 class _Patch:
@@ -202,13 +218,18 @@ class _State:
 
 
 def install() -> None:
-    """Have threads and executors carry the fields; once, however often it is called."""
+    """Have threads, executors and records that wait carry the fields; once, however often it is called."""
     if not _State.patches:
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # needed only when it is switched on
+        # Needed only when it is switched on.
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+        from logging.handlers import BufferingHandler, QueueHandler  # noqa: PLC0415
 
         _State.patches = (
             _Patch(Thread, "start", _wrap_start),
             _Patch(ThreadPoolExecutor, "submit", _wrap_submit),
+            _Patch(QueueHandler, "prepare", wrap_prepare),
+            _Patch(QueueHandler, "enqueue", wrap_taking),
+            _Patch(BufferingHandler, "emit", wrap_taking),
         )
     for patch in _State.patches:
         patch.put()
@@ -223,7 +244,7 @@ def uninstall() -> None:
 
 
 def is_installed() -> bool:
-    """Whether threads and executors carry the fields now."""
+    """Whether threads, executors and records that wait carry the fields now."""
     return _State.is_active
 
 
@@ -243,12 +264,11 @@ def _wrap_start(original: _Function) -> _Function:
             return original(self, *args, **kwargs)
         run = None
         with suppress(Exception):  # the thread starts, whatever is wrong with its fields
-            if _is_serving(self):
-                found = EMPTY
-            elif not isinstance(vars(self).get("run"), _Run):
+            found = _for_thread(self, found)
+            if found.fields and not isinstance(vars(self).get("run"), _Run):
                 run = _Run(self, found)
         # Where a thread inherits the context, as under gevent, one that serves others has none either.
-        token = resume(found)
+        token = lend(found)
         try:
             return original(self, *args, **kwargs)
         except BaseException:
@@ -256,7 +276,7 @@ def _wrap_start(original: _Function) -> _Function:
                 run.take_off(self)
             raise
         finally:
-            leave(token)
+            restore(token)
 
     return start
 
@@ -268,13 +288,26 @@ def _wrap_submit(original: _Function) -> _Function:
             return original(self, fn, *args, **kwargs)
         job = _Job(fn, stored())
         # A worker that is started for this job will do others: it gets no fields of its own.
-        token = resume(EMPTY)
+        token = lend(EMPTY)
         try:
             return original(self, job, *args, **kwargs)
         finally:
-            leave(token)
+            restore(token)
 
     return submit
+
+
+def _for_thread(thread: Thread, now: Context) -> Context:
+    """Return what a thread is to log with that is started where this is bound.
+
+    Who makes a daemon of a thread, where its starter is none, means it to serve for as long as the process
+    lives: it has the fields no longer than what is bound here lasts.
+    """
+    if is_over(now) or _is_serving(thread):
+        return EMPTY
+    if thread.daemon and not current_thread().daemon:
+        return Context(now.fields, now.counter, now.life, linger_s=0.0)
+    return now
 
 
 def _is_serving(thread: Thread) -> bool:
