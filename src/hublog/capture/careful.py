@@ -6,7 +6,7 @@ And the way to make a row fit: what is long is cut in a fixed order, ids are kep
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import orjson
 
@@ -16,8 +16,17 @@ from hublog.capture.columns import OPEN_COLUMNS
 from hublog.capture.cutting import cut_middle
 from hublog.capture.exceptions import MAX_STACKTRACE, from_exc_info
 from hublog.capture.fields import END_OF_TIME, EncodedContext, as_text, encode_context, put, utc_text
-from hublog.capture.plain import clean, mark, plain, text_of, whole_text_of
-from hublog.capture.scrubber import Scrubber
+from hublog.capture.plain import (
+    MAX_ITEMS,
+    MAX_TEXT_IN_ALL,
+    Distinct,
+    Plain,
+    clean,
+    key_of,
+    mark,
+    whole_text_of,
+)
+from hublog.capture.scrubber import SHORTEST, Scrubber
 from hublog.capture.serving import note_shown
 from hublog.capture.source import call_site, thread_of
 
@@ -34,6 +43,8 @@ _KEPT: Final = (
     "truncated",
 )
 _MAX_ID: Final = 64
+#: How often the texts of a record may fill its line before no further one is looked at.
+_LOOKED_AT: Final = 4
 _TEXTS: Final = frozenset(
     {"message", "message_template", "exception_stacktrace", "stack_info", "exception_message"}
 )
@@ -100,8 +111,7 @@ def careful_row(
         if len(stack) > MAX_STACKTRACE:
             row.columns["truncated"] = True
     row.put("async_task_name", record.__dict__.get("taskName"))
-    for name in added:
-        row.add(name, record.__dict__[name])
+    row.add_all(added, record.__dict__)
     if row.extra:
         row.columns["extra"] = row.extra
     return CarefulRow(row.columns, row.misfits, row.left_out)
@@ -116,22 +126,43 @@ class _Row:
         self.misfits: list[str] = []
         self.left_out = 0
         self._scrubber, self._max_bytes = scrubber, max_bytes
+        #: Characters of what is added that are still looked at: more than the line takes of them.
+        self._room = _LOOKED_AT * max_bytes
+        self._distinct = Distinct()
+        self._plain = Plain(scrubber.head, most=max(self._room, MAX_TEXT_IN_ALL))
 
     def put(self, name: str, value: object, *, fits: bool = True) -> None:
-        shown = self._scrubber.column(name, plain(value, cut=self._scrubber.head))
+        shown = self._scrubber.column(name, self._plain.value(value))
         if not (fits and put(self.columns, name, shown)):
             self.extra[name] = as_text(shown)
             self.misfits.append(name)
 
-    def add(self, name: object, value: object) -> None:
-        """Take what the application added; a long text stays whole, as on the fast way: ``fit`` cuts it."""
-        key = clean(name) if type(name) is str else text_of(name)
+    def add_all(self, names: Iterable[object], values: Mapping[Any, object]) -> None:
+        """Take what the application added; of very many names the first."""
+        names = list(names)
+        for name in names[:MAX_ITEMS]:
+            self._add(name, values[name])
+        if len(names) > MAX_ITEMS:
+            self.extra[mark("left out")] = len(names) - MAX_ITEMS
+
+    def _add(self, name: object, value: object) -> None:
+        """Take one; a long text stays whole, as on the fast way: ``fit`` cuts it."""
+        key = key_of(name)
         if key in OPEN_COLUMNS:
             self.put(key, value)
-        elif type(value) is str and not self._scrubber.secrecy(key):
-            self.extra[key] = self.bounded(clean(value))
+            return
+        shown = self._scrubber.text(key) if len(key) >= SHORTEST else key
+        if shown != name:  # it was cut, and others may have become equal to it; what is bound gives way
+            shown = self._distinct.name(shown, self.extra)
+        if type(value) is not str or self._scrubber.secrecy(key):
+            self.extra[shown] = self._scrubber.value(self._plain.value(value), key)
+        elif self._room > 0:
+            self._room -= len(value)
+            self.extra[shown] = self.bounded(clean(value))
         else:
-            self.extra[key] = self._scrubber.value(plain(value, cut=self._scrubber.head), key)
+            self.extra[shown] = mark(f"{len(value)} characters left out")
+            self.columns["truncated"] = True
+            self.left_out += len(value)
 
     def bounded(self, text: str) -> str:
         """Return a text without its secrets, cut if it alone is longer than the line may be."""

@@ -3,6 +3,9 @@
 import re
 from typing import Final
 
+#: How far beyond a cut a text is looked at: the longest private keys in use have 13,000 characters.
+MARGIN: Final = 16_384
+
 _LEFT_OUT: Final = re.compile(r"\n\.\.\. ([0-9]{1,18}) characters left out \.\.\.\n")
 
 

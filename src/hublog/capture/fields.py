@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from math import isfinite
 from typing import Final, NamedTuple
 
@@ -9,8 +10,8 @@ import orjson
 
 from hublog.capture.columns import BY_NAME, OPEN_COLUMNS, Kind
 from hublog.capture.context import Context
-from hublog.capture.plain import INT64, clean, plain
-from hublog.capture.scrubber import PERSONAL, Scrubber
+from hublog.capture.plain import INT64, MAX_ITEMS, Distinct, Plain, key_of, mark
+from hublog.capture.scrubber import PERSONAL, SHORTEST, Scrubber
 from hublog.tally import Tally
 
 MAX_COLUMN_TEXT: Final = 2_048
@@ -47,13 +48,16 @@ def encode_context(context: Context, scrubber: Scrubber) -> EncodedContext:
     columns: dict[str, object] = {}
     extra: dict[str, object] = {}
     misfits: list[str] = []
-    for name, value in context.fields.items():
+    walk, distinct = Plain(scrubber.head), Distinct()
+    for name, value in islice(context.fields.items(), MAX_ITEMS):
         # Most are short texts, which need no look.
         is_plain = type(value) is str and len(value) <= MAX_COLUMN_TEXT and value.isascii()
-        shown = value if is_plain else plain(value, cut=scrubber.head)
+        shown = value if is_plain else walk.value(value)
         if name not in OPEN_COLUMNS:
             if name not in PERSONAL:
-                extra[clean(name)] = scrubber.value(shown, name)
+                key = key_of(name)
+                key = scrubber.text(key) if len(key) >= SHORTEST else key
+                extra[distinct.name(key, extra)] = scrubber.value(shown, name)
             elif (shown := scrubber.column(name, shown)) is not None:
                 extra[name] = shown
             continue
@@ -61,6 +65,8 @@ def encode_context(context: Context, scrubber: Scrubber) -> EncodedContext:
         if not put(columns, name, shown):
             extra[name] = as_text(shown)
             misfits.append(name)
+    if len(context.fields) > MAX_ITEMS:
+        extra[mark("left out")] = len(context.fields) - MAX_ITEMS
     record_type = columns.pop("record_type", "")
     columns_json = encode_columns(columns)
     fragment = columns_json + encode_columns({"extra": extra}) if extra else columns_json

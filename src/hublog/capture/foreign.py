@@ -11,12 +11,13 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from contextvars import ContextVar
+from itertools import islice
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
 from hublog.capture import context, spans
 from hublog.capture.context import stored
-from hublog.capture.plain import MAX_KEY, clean, text_of
+from hublog.capture.plain import MAX_ITEMS, Distinct, key_of, mark, text_of
 from hublog.terminal import WERKZEUG, without_colours
 
 #: Under these a message that is a mapping has its text: structlog's name, then python-json-logger's.
@@ -116,7 +117,7 @@ def _from_mapping(record: logging.LogRecord, message: dict[object, object]) -> M
         left_out = _NOTHING if text is None else {text}
         if text is not None:
             copy.msg = message[text]
-    return _with([(name, value) for name, value in list(message.items()) if name not in left_out], copy)
+    return _with(message, left_out, copy)
 
 
 def _from_event(
@@ -146,7 +147,7 @@ def _from_added(record: logging.LogRecord) -> Meant | None:
         copy = _copy(record, without=("extra",))
         if record.exc_text == _LOGURU and record.exc_info:
             copy.msg = _without_traceback(copy.msg, record.exc_info)
-        return _with(list(nested.items()), copy)
+        return _with(nested, _NOTHING, copy)
     if record.name.startswith(_DJANGO):
         return _from_django(record)
     for name, logger in _REPEATED.items():
@@ -233,18 +234,23 @@ def _copy(record: logging.LogRecord, *, without: Iterable[str] = ()) -> logging.
     return copy
 
 
-def _with(items: Iterable[tuple[object, object]], copy: logging.LogRecord) -> Meant:
-    """Add items to a copy as what the application added; those that would hide its own are to be bound."""
+def _with(items: Mapping[object, object], left_out: AbstractSet[object], copy: logging.LogRecord) -> Meant:
+    """Add items to a copy as what the application added; those that would hide its own are to be bound.
+
+    As many as a mapping in ``extra`` may have: their keys may be a client's, and a record has names for all.
+    """
     bound: dict[str, object] = {}
-    for key, value in items:
-        if type(key) is str and key.isascii() and len(key) <= MAX_KEY:
-            name = key
-        else:
-            name = clean(key[:MAX_KEY]) if type(key) is str else text_of(key)[:MAX_KEY]
+    distinct = Distinct()
+    # A list first: the application may change its mapping in another thread while we read.
+    for key, value in list(islice(items.items(), MAX_ITEMS + len(left_out))):
+        if key in left_out:
+            continue
+        name = key_of(key)
         added = bound if name in _TAKEN else copy.__dict__
-        while name in added:
-            name += "_"
-        added[name] = value
+        added[distinct.name(name, added)] = value
+    missing = len(items) - MAX_ITEMS - len(left_out)
+    if missing > 0:
+        copy.__dict__[mark("left out")] = missing
     return Meant(copy, bound)
 
 

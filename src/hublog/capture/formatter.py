@@ -7,7 +7,7 @@ encodings; anything odd takes the slow way in ``careful``, field by field.
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ import orjson
 
 from hublog.capture import context
 from hublog.capture.arguments import arguments
+from hublog.capture.bounded_cache import BoundedCache
 from hublog.capture.careful import careful_row, fit, has_own_message, timestamp_of
 from hublog.capture.columns import OPEN_COLUMNS
 from hublog.capture.exceptions import from_exc_info
@@ -28,7 +29,7 @@ from hublog.capture.fields import (
     put,
     utc_text,
 )
-from hublog.capture.plain import INT64, plain
+from hublog.capture.plain import INT64, MAX_KEY, Plain, plain
 from hublog.capture.record_ids import RecordIds
 from hublog.capture.scrubber import CARD_FROM, SHORTEST, Scrubber, scrubber_for
 from hublog.capture.service import process_fields
@@ -51,9 +52,13 @@ _SAFE: Final = frozenset({bool, type(None)})
 
 _NOTHING: Final[dict[str, object]] = {}
 
-_CACHE_MAX = 4_096
-#: A record with more attributes has names made at run time: no other will have the same, and they are many.
-_PLAN_MAX = 128
+#: A record with more attributes has names made at run time, and the slow way bounds their number.
+_PLAN_MAX: Final = 128
+#: What an entry of a cache takes beside its texts: tuples, numbers and heads of objects.
+_SITE_BYTES: Final = 512
+_PLAN_BYTES: Final = 2_048
+#: A longer template is a message that was made before the call, and seldom comes again.
+_TEMPLATE_MAX: Final = 1_024
 #: Next line, line separator and paragraph separator; all others are below U+0020, which JSON escapes itself.
 _LINE_ENDS: Final = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
 
@@ -92,9 +97,9 @@ class LineFormatter:
         self._misfits = misfits or Misfits()
         self._tail = orjson.dumps(process_fields(service, framework=framework))[1:]
         self._second = (-1, b"")
-        self._sites: dict[tuple[object, ...], tuple[bytes, str, bytes, int]] = {}
-        self._threads: dict[tuple[object, ...], bytes] = {}
-        self._plans: dict[tuple[str, ...], _Plan] = {}
+        self._sites: BoundedCache[tuple[object, ...], tuple[bytes, str, bytes, int]] = BoundedCache()
+        self._threads: BoundedCache[tuple[object, ...], bytes] = BoundedCache()
+        self._plans: BoundedCache[tuple[str, ...], _Plan] = BoundedCache()
 
     def encode(self, record: logging.LogRecord) -> bytes:
         """Return the line of a record, at most ``max_record_bytes`` long; never raises."""
@@ -190,10 +195,7 @@ class LineFormatter:
         plan = self._plans.get(key)
         if plan is None:
             plan = _Plan(key, self._scrubber, self._texts)
-            if len(self._plans) >= _CACHE_MAX:
-                self._plans = {}
-            if len(key) <= _PLAN_MAX:
-                self._plans[key] = plan
+            self._plans.keep(key, plan, _PLAN_BYTES + sum(map(len, key)))
         extra, columns, misfits = plan.read(attributes)
         fragment = bound.columns_json
         if columns:
@@ -213,12 +215,13 @@ class LineFormatter:
         key = (record.pathname, record.lineno, record.levelno, record.name, record.funcName, record.levelname)
         found = self._sites.get(key)
         if found is None:
-            template = record.msg if type(record.msg) is str else ""
+            template = record.msg if type(record.msg) is str and len(record.msg) <= _TEMPLATE_MAX else ""
             shown = _dumps(self._texts.scrubbed(template))
-            found = (encoded_call_site(record), template, shown, self._scrubber.slack(template))
-            if len(self._sites) >= _CACHE_MAX:
-                self._sites = {}
-            self._sites[key] = found
+            site = encoded_call_site(record)
+            found = (site, template, shown, self._scrubber.slack(template))
+            # The site is made of the key's own texts, of which it holds at most so much.
+            size = _SITE_BYTES + len(site) + len(template) + len(shown) + _text_size(key)
+            self._sites.keep(key, found, size)
         return found
 
     def _thread(self, record: logging.LogRecord) -> bytes:
@@ -226,9 +229,7 @@ class LineFormatter:
         found = self._threads.get(key)
         if found is None:
             found = encoded_thread(record)
-            if len(self._threads) >= _CACHE_MAX:
-                self._threads = {}
-            self._threads[key] = found
+            self._threads.keep(key, found, _SITE_BYTES + len(found) + _text_size(key))
         task = getattr(record, "taskName", None)
         if task is not None:
             found += b'"async_task_name":%b,' % _dumps(str(task))
@@ -254,6 +255,10 @@ class LineFormatter:
         if left_out:
             length = max(length, len(encode(row)) + left_out)
         return fit(row, encode, max_bytes=self._max_bytes, original=length)
+
+
+def _text_size(key: Iterable[object]) -> int:
+    return sum(len(part) for part in key if isinstance(part, str))
 
 
 def one_line(line: bytes) -> bytes:
@@ -282,17 +287,17 @@ class _Texts:
         ValueError: a text is too long; the slow way cuts it.
     """
 
-    __slots__ = ("_max_length", "_scrubber")
+    __slots__ = ("_scrubber", "max_length")
 
     def __init__(self, scrubber: Scrubber, max_length: int) -> None:
-        self._scrubber, self._max_length = scrubber, max_length
+        self._scrubber, self.max_length = scrubber, max_length
 
     def scrubbed(self, text: str) -> str:
         self.check(text)
         return self._scrubber.text(text)
 
     def check(self, text: str) -> None:
-        if len(text) > self._max_length:
+        if len(text) > self.max_length:
             raise ValueError(len(text))
 
 
@@ -307,7 +312,12 @@ class _Plan:
     __slots__ = ("_all_free", "_columns", "_names", "_scrubber", "_secret", "_texts")
 
     def __init__(self, attributes: tuple[str, ...], scrubber: Scrubber, texts: _Texts) -> None:
+        if len(attributes) > _PLAN_MAX:
+            raise ValueError(len(attributes))
         names = tuple(name for name in attributes if name not in NOT_ADDED)
+        for name in names:  # a client may have made them: the slow way cuts them, and hides what is secret
+            if len(name) > MAX_KEY or (len(name) >= SHORTEST and scrubber.text(name) is not name):
+                raise ValueError(name)
         self._columns = tuple(name for name in names if name in OPEN_COLUMNS)
         free = [(name, scrubber.secrecy(name)) for name in names if name not in OPEN_COLUMNS]
         self._secret = tuple((name, secrecy) for name, secrecy in free if secrecy)
@@ -318,20 +328,33 @@ class _Plan:
     def read(self, attributes: dict[str, Any]) -> tuple[dict[str, object], dict[str, object], Sequence[str]]:
         """Return the free names and the columns as plain data, and the columns whose value did not fit."""
         extra: dict[str, object] = {}
+        room = self._texts.max_length
         for name in self._names:
             value = attributes[name]
             kind = type(value)
             if kind is str:
                 if len(value) >= SHORTEST:
-                    value = self._texts.scrubbed(value)
+                    room -= len(value)
+                    if room < 0:
+                        raise ValueError(name)
+                    value = self._scrubber.text(value)
             elif kind not in _SAFE and not (
                 (kind is int and -INT64 <= value < CARD_FROM) or (kind is float and isfinite(value))
             ):
-                value = self._scrubber.value(plain(value, cut=self._scrubber.head), name)
+                room, value = self._converted(name, value, room)
             extra[name] = value
         if self._all_free:
             return extra, _NOTHING, ()
         return extra, *self._read_others(attributes, extra)
+
+    def _converted(self, name: str, value: object, room: int) -> tuple[int, object]:
+        """Return the room that a value leaves for others, and the value as plain data."""
+        walk = Plain(self._scrubber.head)
+        value = self._scrubber.value(walk.value(value), name)
+        room -= walk.characters
+        if room < 0:
+            raise ValueError(name)
+        return room, value
 
     def _read_others(
         self, attributes: dict[str, Any], extra: dict[str, object]

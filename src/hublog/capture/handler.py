@@ -5,6 +5,7 @@ from contextvars import ContextVar
 from typing import Final
 
 from hublog import reports
+from hublog.capture.bounded_cache import BoundedCache
 from hublog.reports import LOGGER_NAME
 
 #: Logging from inside a log call (``__str__`` that logs, a finalizer, a signal handler) is kept to here: a
@@ -22,8 +23,7 @@ OWN_THREAD: Final = 1_000
 _OWN_NAMES: Final = frozenset({"azure", "msal", "msal_extensions", "uamqp", LOGGER_NAME, reports.__name__})
 _OWN_PREFIXES: Final = ("azure.", "msal.", "uamqp.", LOGGER_NAME + ".")
 #: What is known of logger names, so that each is looked at once.
-_is_own: dict[str, bool] = {}
-_IS_OWN_MAX = 4_096
+_is_own: Final[BoundedCache[str, bool]] = BoundedCache()
 
 # A context variable, not a threading.local: one made before gevent patches is shared by all greenlets,
 # and a depth, not a flag: a signal handler may log while this thread formats.
@@ -103,7 +103,4 @@ class CaptureHandler(logging.Handler):
 
 def _look_at(name: str) -> bool:
     is_own = name in _OWN_NAMES or name.startswith(_OWN_PREFIXES)
-    if len(_is_own) >= _IS_OWN_MAX:
-        _is_own.clear()
-    _is_own[name] = is_own
-    return is_own
+    return _is_own.keep(name, is_own, len(name))

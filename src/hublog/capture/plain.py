@@ -10,13 +10,17 @@ import enum
 import math
 import operator
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import date, time
 from itertools import islice
 from typing import Any, Final
 
+from hublog.capture.cutting import MARGIN
+
 MAX_DEPTH: Final = 12
 MAX_ITEMS: Final = 1_000
+#: Of all values of a record.
+MAX_ITEMS_IN_ALL: Final = 10_000
 MAX_TEXT: Final = 65_536
 MAX_KEY: Final = 256
 MAX_TEXT_IN_ALL: Final = 262_144
@@ -27,6 +31,12 @@ MAX_INT_BITS: Final = 1_024
 _LOOK_MAX: Final = 100
 #: Marks are text between these, so that a reader tells them from the application's own values.
 _MARK = "<{}>"
+
+#: So many bytes a character takes in UTF-8 at most.
+_UTF8_MAX: Final = 4
+#: How bytes that are no UTF-8 are shown: ``surrogateescape`` decodes them in a tenth of the time that
+#: ``backslashreplace`` takes, and this says what stands for each.
+_ESCAPED: Final = {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)}
 
 _SCALARS: Final = frozenset({str, bool, type(None)})
 
@@ -59,33 +69,86 @@ def whole_text_of(value: object, *, most: int | None = None) -> str:
         return mark(f"{type(value).__name__} that cannot be shown: {type(error).__name__}")
 
 
-def plain(value: object, *, depth: int = MAX_DEPTH, cut: Callable[[str, int], str] | None = None) -> object:
+def key_of(key: object) -> str:
+    """Return the key of a mapping as a name of at most ``MAX_KEY`` characters."""
+    if type(key) is str:
+        return key if len(key) <= MAX_KEY and key.isascii() else clean(key[:MAX_KEY])
+    return text_of(key[:MAX_KEY] if isinstance(key, bytes) else key)[:MAX_KEY]
+
+
+class Distinct:
+    """Gives keys of one mapping that have become equal names of their own, in constant time for each.
+
+    Which names are taken the keys themselves say, and a client may have chosen them. So what follows a name
+    is counted, and no number is tried twice for it.
+    """
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+
+    def name(self, name: str, taken: Container[str]) -> str:
+        """Return ``name`` if it is not taken; else with an underscore, and from the third on a number."""
+        if name not in taken:
+            return name
+        number = self._last.get(name, 0)
+        while True:
+            number += 1
+            found = f"{name}_{number}" if number > 1 else f"{name}_"
+            if found not in taken:
+                self._last[name] = number
+                return found
+
+
+def plain(value: object, *, cut: Callable[[str, int], str] | None = None) -> object:
     """Return ``value`` as something that JSON holds.
 
     Args:
         value: anything, hostile objects included.
-        depth: how many levels of containers may still be opened.
         cut: returns the first so many characters of a longer text; None cuts wherever that is.
 
     Returns:
         None, bool, int (64 bits), finite float, str, or lists and string-keyed dicts of these; at
         most ``MAX_ITEMS`` values in all and ``MAX_DEPTH`` levels.
     """
-    return _Walk(cut or _cut).visit(value, depth)
+    return Plain(cut).value(value)
 
 
-class _Walk:
-    """One conversion: counts what it has opened, so that shared or cyclic data cannot grow without end."""
+class Plain:
+    """Converts the values of one record, which together are bounded.
 
-    __slots__ = ("_cut", "_left", "_open", "_text_left")
+    Counts what it has opened, so that shared or cyclic data cannot grow without end.
 
-    def __init__(self, cut: Callable[[str, int], str]) -> None:
-        self._cut = cut
-        self._left = MAX_ITEMS
-        self._text_left = MAX_TEXT_IN_ALL
+    Args:
+        cut: see ``plain``.
+        most: characters of all texts together.
+    """
+
+    __slots__ = ("_cut", "_in_all", "_left", "_most", "_open", "_text_left")
+
+    def __init__(self, cut: Callable[[str, int], str] | None = None, *, most: int = MAX_TEXT_IN_ALL) -> None:
+        self._cut = cut or _cut
+        self._left = 0
+        self._in_all = MAX_ITEMS_IN_ALL
+        self._most = self._text_left = most
         self._open: set[int] = set()
 
+    @property
+    def characters(self) -> int:
+        """How many characters the texts have had so far."""
+        return self._most - self._text_left
+
+    def value(self, value: object) -> object:
+        """Return one value as ``plain`` does."""
+        given = self._left = min(MAX_ITEMS, self._in_all)
+        try:
+            return self.visit(value, MAX_DEPTH)
+        finally:
+            self._in_all -= given - self._left
+
     def visit(self, value: object, depth: int) -> object:
+        """Return what is inside of a value; ``depth`` levels of containers may still be opened."""
         self._left -= 1
         kind = type(value)
         if kind is str:
@@ -103,6 +166,8 @@ class _Walk:
 
     def _other(self, value: Any, kind: type, depth: int) -> object:  # noqa: ANN401  # anything at all
         shown = _converter(kind)
+        if shown is _from_bytes:
+            return self._bytes(value)
         if shown is not _MAPPING and shown is not _SEQUENCE:
             made = shown(value)
             return self._text(made) if type(made) is str else made
@@ -118,6 +183,16 @@ class _Walk:
         finally:
             self._open.discard(id(value))
 
+    def _bytes(self, value: bytes | bytearray | memoryview) -> str:
+        """Decode what is kept, and as far beyond as a secret may reach, but no more."""
+        room = min(MAX_TEXT, max(self._text_left, 0))
+        text, is_whole = _decoded(value, room + MARGIN) if room else ("", False)
+        if is_whole and len(text) <= room:
+            return self._text(text)
+        shown = clean(self._cut(text, room)) if room else ""
+        self._text_left -= max(len(shown), room)
+        return shown + mark(f"cut off, {_size(value)} bytes in all")
+
     def _text(self, value: str) -> str:
         room = min(MAX_TEXT, max(self._text_left, 0))
         if len(value) <= room:
@@ -130,12 +205,11 @@ class _Walk:
 
     def _mapping(self, value: Mapping[object, object], depth: int) -> dict[str, object]:
         found: dict[str, object] = {}
+        distinct = Distinct()
         for key, item in _limited(value.items(), self._left):
             if self._left <= 0:
                 break
-            name = clean(key[:MAX_KEY]) if type(key) is str else text_of(key)[:MAX_KEY]
-            while name in found:  # 1 and "1" are two keys: keep both
-                name += "_"
+            name = distinct.name(key_of(key), found)  # 1 and "1" are two keys: keep both
             found[name] = self.visit(item, depth - 1)
         if len(found) < len(value):
             found[mark("left out")] = len(value) - len(found)
@@ -171,7 +245,23 @@ def _integer(value: int) -> int | str:
 
 
 def _from_bytes(value: bytes | bytearray | memoryview) -> str:
-    return bytes(value).decode("utf-8", "backslashreplace")
+    raise AssertionError(value)  # pragma: no cover - never called, compared by identity
+
+
+def _size(value: bytes | bytearray | memoryview) -> int:
+    return value.nbytes if isinstance(value, memoryview) else len(value)
+
+
+def _decoded(value: bytes | bytearray | memoryview, most: int) -> tuple[str, bool]:
+    """Return the first characters of bytes, at most ``most``, and whether these are all."""
+    if isinstance(value, memoryview):
+        value = value.cast("B") if value.c_contiguous else value.tobytes()
+    data = bytes(value[: most * _UTF8_MAX])
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:  # or the last character was cut in two, of which nothing is kept then
+        text = data.decode("utf-8", "surrogateescape")[: most + 1].translate(_ESCAPED)
+    return text[:most], len(text) <= most and len(data) == len(value)
 
 
 def _from_enum(value: enum.Enum) -> object:

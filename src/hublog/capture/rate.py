@@ -10,6 +10,8 @@ from typing import Final
 
 #: Loggers that have a bucket of their own. Beyond these, full buckets are forgotten: a new one is as full.
 LOGGERS_MAX: Final = 1_000
+#: Those whose names begin with the same so many characters are one.
+_NAME_MAX: Final = 256
 #: After a look for full buckets that found none, those that are too many share one for so long.
 _LOOK_AGAIN_S: Final = 1.0
 #: What rounding may take off a token that has come.
@@ -46,6 +48,8 @@ class RateLimit:
     def allows(self, logger: str) -> bool:
         """Take a token of a logger; returns False when there is none, and the record is over the limit."""
         now = self._now()
+        if len(logger) > _NAME_MAX:
+            logger = logger[:_NAME_MAX]
         bucket = self._buckets.get(logger)
         if bucket is None:
             bucket = self._make(logger, now)

@@ -33,6 +33,9 @@ KEYS_MAX: Final = 1_000
 LINES_MAX_BYTES: Final = 4 << 20
 #: A longer text is known by its hash.
 _TEXT_MAX: Final = 200
+#: Names that a record may have, and characters of them, to be known again: each window keeps them.
+_NAMES_MAX: Final = 128
+_NAMES_LONGEST: Final = 4_096
 #: Room for what a summary adds to a line.
 _ADDED_BYTES: Final = 256
 
@@ -285,13 +288,15 @@ def _key(record: logging.LogRecord) -> Hashable | None:
     place = (record.name, record.levelname, record.pathname, record.levelno, record.lineno, message)
     if tuple(map(type, place)) != _EXACT:
         return None
-    found: list[Hashable] = [*place[:-1], _short(message)]
+    found: list[Hashable] = [_short(part) if isinstance(part, str) else part for part in place]
     if record.exc_info:
         error = from_exc_info(record.exc_info)
         if error is not None:
             found += [error.fingerprint, _short(f"{error.message}\n{error.stacktrace}")]
     attributes, fields = record.__dict__, said()
     if fields or len(attributes) != STANDARD_LENGTH:
+        if len(attributes) + len(fields) > _NAMES_MAX or sum(map(len, (*attributes, *fields))) > _NAMES_LONGEST:
+            return None  # names that were made at run time, by which no other record is known again
         added = {name: _shown(attributes[name]) for name in tuple(attributes) if name not in _NOT_ADDED}
         also = {name: _shown(value) for name, value in fields.items()}
         found.append(_short(orjson.dumps((added, also)).decode()))

@@ -13,6 +13,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
+from hublog.capture.bounded_cache import BoundedCache
+from hublog.capture.plain import Distinct
 from hublog.capture.redaction.cards import find_cards, is_card, may_hold_card
 from hublog.capture.redaction.keyed import find_keyed, is_no_value, may_name_secret
 from hublog.capture.redaction.names import Names, Secrecy
@@ -56,7 +58,8 @@ _HASH_BYTES: Final = 8
 #: User patterns look at so many characters at once, since they may take the square of their number.
 _WINDOW: Final = 4_096
 _OVERLAP: Final = 512
-_SOURCES_MAX: Final = 4_096
+#: Characters that are shown of a line of source.
+_SOURCE_LONGEST: Final = 2_048
 #: So many short texts without a secret are known again, and how long they may be.
 _KNOWN_MAX: Final = 4_096
 _KNOWN_LONGEST: Final = 64
@@ -89,7 +92,7 @@ class Scrubber:
         self._key = _key(redaction.hash_key)
         self._is_hashing = redaction.mode is Mask.HASH and bool(redaction.hash_key)
         self._personal = redaction.personal_data
-        self._sources: dict[str, str] = {}
+        self._sources: BoundedCache[str, str] = BoundedCache()
         self._known: set[str] = set()
 
     def text(self, text: str) -> str:
@@ -148,13 +151,12 @@ class Scrubber:
     def source(self, line: str) -> str:
         """Return a line of Python without the secrets that are literals in it."""
         if not self.is_on:
-            return line
+            return line[:_SOURCE_LONGEST]
         found = self._sources.get(line)
         if found is None:
-            found = self._scrub_source(line)
-            if len(self._sources) >= _SOURCES_MAX:
-                self._sources = {}
-            self._sources[line] = found
+            # A line of a file that was generated may be as long as the file.
+            found = self._scrub_source(line[:_SOURCE_LONGEST])
+            self._sources.keep(line, found, len(line) + len(found))
         return found
 
     def secrecy(self, name: str) -> Secrecy:
@@ -269,11 +271,11 @@ class Scrubber:
     def _mapping(self, value: dict[str, object]) -> dict[str, object]:
         found: dict[str, object] = {}
         pair = self._pair_of(value)
+        distinct = Distinct()
         for key, item in value.items():
             secrecy = self._names.secrecy(key) or (pair if key in _VALUES else Secrecy.NONE)
             shown = self.text(key) if len(key) >= SHORTEST else key
-            while shown in found:  # two keys that were secrets are two marks
-                shown += "_"
+            shown = distinct.name(shown, found)  # two keys that were secrets are two marks
             found[shown] = self._hide(item, secrecy) if secrecy else self._tree(item, key)
         return found
 

@@ -1,14 +1,11 @@
 """A text too long to be looked at whole: its ends without secrets, and none cut in two."""
 
 from collections.abc import Callable, Iterable
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
-from hublog.capture.cutting import cut_middle, left_out
+from hublog.capture.cutting import MARGIN, cut_middle, left_out
 from hublog.capture.redaction.shapes import KEY_END
 from hublog.capture.redaction.spans import Span, merged, replaced
-
-#: How far beyond a cut the text is looked at: the longest private keys in use have 13,000 characters.
-MARGIN: Final = 16_384
 
 Find: TypeAlias = Callable[[str], Iterable[Span]]
 Mark: TypeAlias = Callable[[str], str]

@@ -1,0 +1,79 @@
+"""Logs each shape of input once to each destination, each time in a child of its own; run under cachegrind.
+
+Prints one JSON object: for each case the process ids of a child that does nothing and of one that logs.
+The valgrind tool writes what each child has executed to a file named after its process id.
+"""
+
+import json
+import logging
+import os
+import sys
+
+from hublog.capture import context
+from hublog.capture.console import ConsoleFormatter
+from hublog.capture.foreign import read, take
+from hublog.capture.formatter import LineFormatter
+from hublog.capture.json_formatter import JsonFormatter
+from hublog.capture.record_ids import RecordIds
+from hublog.capture.repeats import key_of
+from hublog.settings import RedactionSettings, ServiceSettings
+from hublog.testing import capture_records
+from tests.growth.shapes import SHAPES
+
+
+def destinations():
+    redaction = RedactionSettings()
+    console, file = ConsoleFormatter(redaction), JsonFormatter(redaction=redaction)
+    lines = LineFormatter(ServiceSettings(), ids=RecordIds(), redaction=redaction)
+
+    def encode(record):
+        key_of(record)  # what makes one record of equal ones sees the record first
+        return lines.encode(record)
+
+    def hub(record):
+        meant = read(record)
+        return encode(record) if meant is None else take(meant, encode)
+
+    return {"console": console.format, "file": file.format, "hub": hub, "testing": testing}
+
+
+def testing(record):
+    with capture_records() as records:
+        logging.getLogger("shop").handle(record)
+        return records.messages[0]
+
+
+def child(work):
+    pid = os.fork()
+    if not pid:
+        work()
+        os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    if status:
+        raise SystemExit(f"a child ended with {status}")
+    return pid
+
+
+def main(names, sizes):
+    # What is made at the first record is made before.
+    for log in destinations().values():
+        log(SHAPES["message"](1_024).record())
+    pids = {}
+    for name in names:
+        for size in sizes:
+            logged = SHAPES[name](size)
+            record = logged.record()
+            for destination, log in destinations().items():
+                small = logging.makeLogRecord({"name": "shop", "msg": "small", "levelno": logging.INFO})
+                idle = child(lambda log=log, small=small: log(small))
+
+                def work(log=log, record=record, bound=logged.bound):
+                    context.bind(**bound)
+                    log(record)
+
+                pids[f"{destination} {name} {size}"] = [idle, child(work)]
+    json.dump(pids, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1].split("|"), [int(size) for size in sys.argv[2].split(",")])

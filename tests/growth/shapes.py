@@ -1,0 +1,157 @@
+"""Inputs that a client may have chosen, each of about so many bytes, as the application would log them."""
+
+import json
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Logged:
+    """The arguments of a log call."""
+
+    msg: object = "order taken"
+    args: object = ()
+    extra: dict[str, Any] = field(default_factory=dict)
+    bound: dict[str, Any] = field(default_factory=dict)
+    error: BaseException | None = None
+    logger: str = "shop"
+
+    def record(self) -> logging.LogRecord:
+        exc_info = None if self.error is None else (type(self.error), self.error, self.error.__traceback__)
+        record = logging.LogRecord(
+            self.logger, logging.INFO, "/srv/shop.py", 7, self.msg, self.args, exc_info
+        )
+        record.__dict__.update(self.extra)
+        return record
+
+
+def filled(part: str, size: int) -> str:
+    return (part * (size // len(part) + 1))[:size]
+
+
+def alike(size: int) -> dict[str, int]:
+    """Keys that are equal in their first 256 characters."""
+    return {f"{'k' * 256}{number:06d}": number for number in range(size // 270 + 1)}
+
+
+def secret_keys(size: int) -> dict[str, int]:
+    return {f"sig=abcd{number:06d}": number for number in range(size // 16 + 1)}
+
+
+def surrogates(size: int) -> dict[str, int]:
+    return {f"\ud800{'k' * 255}{number:06d}": number for number in range(size // 270 + 1)}
+
+
+def underscores(size: int) -> dict[str, int]:
+    """Keys that are what others become when they are made to differ."""
+    return {f"{'k' * 256}{'_' * number}": number for number in range(min(int(size**0.5), 1_000))}
+
+
+def nested(size: int, opening: str) -> object:
+    value: object = 1
+    for _ in range(size // 16 + 1):
+        value = {"a": value} if opening == "{" else [value]
+    return value
+
+
+def bushy(size: int) -> object:
+    value: object = "leaf"
+    for _ in range(max(size.bit_length() - 5, 1)):
+        value = [value, value]
+    return value
+
+
+def error_of(size: int) -> BaseException:
+    return ValueError(filled("token=abcdef123 ", size))
+
+
+def group_of(size: int) -> BaseException:
+    error: BaseException = ValueError(filled("password=hunter2 ", size // 10))
+    for _ in range(3):
+        error = ExceptionGroup("several", [error] * 10)
+    return error
+
+
+def noted(size: int) -> BaseException:
+    error = ValueError("x")
+    error.__notes__ = ["note password=hunter2"] * (size // 10)
+    return error
+
+
+def chained(size: int) -> BaseException:
+    first = error = ValueError("password=hunter2")
+    for _ in range(size // 64):
+        error.__cause__ = ValueError("password=hunter2")
+        error = error.__cause__
+    return first
+
+
+def grouped_wide(size: int) -> BaseException:
+    return ExceptionGroup("several", [ValueError(f"x{number}") for number in range(size // 64 + 1)])
+
+
+def grouped_deep(size: int) -> BaseException:
+    error: BaseException = ValueError("x")
+    for _ in range(min(size // 64 + 1, 500)):
+        error = ExceptionGroup("several", [error])
+    return error
+
+
+SHAPES = {
+    "message": lambda size: Logged(filled("the order was taken ", size)),
+    "message with secrets": lambda size: Logged(filled("password=hunter2 ", size)),
+    "message with openings": lambda size: Logged(filled("password=[{(\"'", size)),
+    "message with digits": lambda size: Logged(filled("4111 1111 1111 111", size)),
+    "message with addresses": lambda size: Logged(filled("://a:b@c?", size)),
+    "message of equals": lambda size: Logged(filled("token=", size)),
+    "message not ASCII": lambda size: Logged(filled("commande reçue \u2028 ", size)),
+    "argument": lambda size: Logged("got %s", (filled("a=b&c ", size),)),
+    "argument mapping": lambda size: Logged("got %s", ({"body": alike(size)},)),
+    "argument bytes": lambda size: Logged("got %s", (b"\xff" * (size // 4),)),
+    "arguments that do not fit": lambda size: Logged("got", tuple(range(size // 8))),
+    "extra text": lambda size: Logged(extra={"body": filled("key: value, ", size)}),
+    "extra bytes": lambda size: Logged(extra={"body": b"\xff" * size}),
+    "extra bytes of secrets": lambda size: Logged(extra={"body": filled("password=hunter2 ", size).encode()}),
+    "extra bytearray": lambda size: Logged(extra={"body": bytearray(b"\xfe" * size)}),
+    "extra memoryview": lambda size: Logged(extra={"body": memoryview(b"\xfe" * size)}),
+    "extra list of bytes": lambda size: Logged(extra={"body": [b"\xff" * (size // 8)] * 8}),
+    "extra keys alike": lambda size: Logged(extra={"body": alike(size)}),
+    "extra keys secret": lambda size: Logged(extra={"body": secret_keys(size)}),
+    "extra keys of surrogates": lambda size: Logged(extra={"body": surrogates(size)}),
+    "extra keys of underscores": lambda size: Logged(extra={"body": underscores(size)}),
+    "extra lists": lambda size: Logged(extra={"body": nested(size, "[")}),
+    "extra mappings": lambda size: Logged(extra={"body": nested(size, "{")}),
+    "extra bush": lambda size: Logged(extra={"body": bushy(size)}),
+    "extra list": lambda size: Logged(extra={"body": list(range(size // 8))}),
+    "extra set": lambda size: Logged(extra={"body": set(range(size // 8))}),
+    "extra texts": lambda size: Logged(extra={"body": ["password=hunter2"] * (size // 16)}),
+    "extra JSON in JSON": lambda size: Logged(extra={"body": json.dumps(json.dumps(alike(size)))}),
+    "extra number": lambda size: Logged(extra={"body": 1 << size * 8}),
+    "one name": lambda size: Logged(extra={filled("name", size): 1}),
+    "names": lambda size: Logged(extra={f"name{number}": number for number in range(size // 16 + 1)}),
+    "names alike": lambda size: Logged(extra=alike(size)),
+    "names secret": lambda size: Logged(extra=secret_keys(size)),
+    "column": lambda size: Logged(extra={"http_path": filled("/a?token=b", size)}),
+    "column of bytes": lambda size: Logged(extra={"tenant_id": b"\xff" * size}),
+    "logger name": lambda size: Logged(logger=filled("shop.", size)),
+    "mapping as message, keys alike": lambda size: Logged(alike(size)),
+    "mapping as message, keys secret": lambda size: Logged(secret_keys(size)),
+    "mapping as message with text": lambda size: Logged({"event": "webhook", **alike(size)}),
+    "mapping as message, one key": lambda size: Logged({filled("name", size): 1}),
+    "mapping as message, names taken": lambda size: Logged({"event": "x", **{"name": alike(size)}}),
+    "structlog": lambda size: Logged(
+        {"event": "webhook", **alike(size)}, extra={"_logger": None, "_name": "shop"}
+    ),
+    "loguru": lambda size: Logged("webhook", extra={"extra": alike(size)}),
+    "bound": lambda size: Logged(bound={"body": alike(size)}),
+    "bound names": lambda size: Logged(bound=alike(size)),
+    "bound secrets": lambda size: Logged(bound={"body": secret_keys(size)}),
+    "bound bytes": lambda size: Logged(bound={"body": b"\xff" * size}),
+    "exception": lambda size: Logged(error=error_of(size)),
+    "exception group": lambda size: Logged(error=group_of(size)),
+    "exception group, wide": lambda size: Logged(error=grouped_wide(size)),
+    "exception group, deep": lambda size: Logged(error=grouped_deep(size)),
+    "exception notes": lambda size: Logged(error=noted(size)),
+    "exception causes": lambda size: Logged(error=chained(size)),
+}
