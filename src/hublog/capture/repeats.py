@@ -295,7 +295,8 @@ def _key(record: logging.LogRecord) -> Hashable | None:
             found += [error.fingerprint, _short(f"{error.message}\n{error.stacktrace}")]
     attributes, fields = record.__dict__, said()
     if fields or len(attributes) != STANDARD_LENGTH:
-        if len(attributes) + len(fields) > _NAMES_MAX or sum(map(len, (*attributes, *fields))) > _NAMES_LONGEST:
+        names = (*attributes, *fields)
+        if len(names) > _NAMES_MAX or sum(map(len, names)) > _NAMES_LONGEST:
             return None  # names that were made at run time, by which no other record is known again
         added = {name: _shown(attributes[name]) for name in tuple(attributes) if name not in _NOT_ADDED}
         also = {name: _shown(value) for name, value in fields.items()}
