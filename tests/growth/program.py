@@ -9,6 +9,8 @@ import logging
 import os
 import sys
 
+from tests.growth.shapes import SHAPES
+
 from hublog.capture import context
 from hublog.capture.console import ConsoleFormatter
 from hublog.capture.foreign import read, take
@@ -18,7 +20,6 @@ from hublog.capture.record_ids import RecordIds
 from hublog.capture.repeats import key_of
 from hublog.settings import RedactionSettings, ServiceSettings
 from hublog.testing import capture_records
-from tests.growth.shapes import SHAPES
 
 
 def destinations():

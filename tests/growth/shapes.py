@@ -139,7 +139,7 @@ SHAPES = {
     "mapping as message, keys secret": lambda size: Logged(secret_keys(size)),
     "mapping as message with text": lambda size: Logged({"event": "webhook", **alike(size)}),
     "mapping as message, one key": lambda size: Logged({filled("name", size): 1}),
-    "mapping as message, names taken": lambda size: Logged({"event": "x", **{"name": alike(size)}}),
+    "mapping as message, names taken": lambda size: Logged({"event": "x", "name": alike(size)}),
     "structlog": lambda size: Logged(
         {"event": "webhook", **alike(size)}, extra={"_logger": None, "_name": "shop"}
     ),

@@ -14,7 +14,7 @@ from hublog.capture import context
 from hublog.capture.arguments import arguments, unfit
 from hublog.capture.columns import OPEN_COLUMNS
 from hublog.capture.cutting import cut_middle
-from hublog.capture.exceptions import MAX_STACKTRACE, from_exc_info
+from hublog.capture.exceptions import MAX_STACKTRACE, from_record
 from hublog.capture.fields import END_OF_TIME, EncodedContext, as_text, encode_context, put, utc_text
 from hublog.capture.plain import (
     MAX_ITEMS,
@@ -98,7 +98,7 @@ def careful_row(
     row.columns["record_type"] = "log"
     for name, value in _attempt(lambda: thread_of(record), _NOTHING).items():
         row.put(name, value)
-    found = _attempt(lambda: from_exc_info(record.exc_info, scrubber), None)
+    found = _attempt(lambda: from_record(record.exc_info, getattr(record, "exc_text", None), scrubber), None)
     if found is not None:
         row.columns["record_type"] = "exception"
         _attempt(lambda: note_shown(record), None)

@@ -18,7 +18,7 @@ from hublog.capture.arguments import arguments
 from hublog.capture.bounded_cache import BoundedCache
 from hublog.capture.careful import careful_row, fit, has_own_message, timestamp_of
 from hublog.capture.columns import OPEN_COLUMNS
-from hublog.capture.exceptions import from_exc_info
+from hublog.capture.exceptions import from_record
 from hublog.capture.fields import (
     END_OF_TIME,
     EncodedContext,
@@ -155,7 +155,7 @@ class LineFormatter:
         if bound is None or bound.scrubber is not self._scrubber:
             bound = encode_context(now, self._scrubber)
         record_type, exception = bound.record_type or "log", b""
-        if record.exc_info:
+        if record.exc_info or record.exc_text:
             record_type, exception = _exception(record, bound, self._scrubber)
         misfits = bound.misfits
         if len(record.__dict__) == STANDARD_LENGTH:
@@ -377,7 +377,7 @@ class _Plan:
 
 
 def _exception(record: logging.LogRecord, bound: EncodedContext, scrubber: Scrubber) -> tuple[str, bytes]:
-    found = from_exc_info(record.exc_info, scrubber)
+    found = from_record(record.exc_info, record.exc_text, scrubber)
     if found is None:
         return bound.record_type or "log", b""
     if found.is_cut:

@@ -18,7 +18,7 @@ import orjson
 from hublog.capture.aside import Line
 from hublog.capture.careful import has_own_message, timestamp_of
 from hublog.capture.columns import OPEN_COLUMNS
-from hublog.capture.exceptions import from_exc_info
+from hublog.capture.exceptions import from_record
 from hublog.capture.fields import END_OF_TIME
 from hublog.capture.foreign import said
 from hublog.capture.formatter import NOT_ADDED, STANDARD_LENGTH, one_line
@@ -289,8 +289,8 @@ def _key(record: logging.LogRecord) -> Hashable | None:
     if tuple(map(type, place)) != _EXACT:
         return None
     found: list[Hashable] = [_short(part) if isinstance(part, str) else part for part in place]
-    if record.exc_info:
-        error = from_exc_info(record.exc_info)
+    if record.exc_info or record.exc_text:
+        error = from_record(record.exc_info, record.exc_text)
         if error is not None:
             found += [error.fingerprint, _short(f"{error.message}\n{error.stacktrace}")]
     attributes, fields = record.__dict__, said()
