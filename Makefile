@@ -7,8 +7,8 @@ MINUTES ?= 30
 MODES ?= O
 OLDEST := .venv/oldest/bin
 NEWEST := .venv/newest/bin
-# Microsoft's parser, the figures and the bill are the same with each Python: one run is enough.
-ONCE := tests/adx/test_schema.py tests/test_benchmarks.py tests/test_cost.py
+# Microsoft's parser, the figures, the bill and the growth are the same with each Python: one run is enough.
+ONCE := tests/adx/test_schema.py tests/test_benchmarks.py tests/test_cost.py tests/growth
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

@@ -3,7 +3,7 @@ import math
 import uuid
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import PurePosixPath
 from types import SimpleNamespace
@@ -49,6 +49,10 @@ CASES = [
     ({1: "a", "1": "b"}, {"1": "a", "1_": "b"}),
     (datetime(2026, 11, 23, tzinfo=UTC), "2026-11-23T00:00:00+00:00"),
     (date(2026, 11, 23), "2026-11-23"),
+    (timedelta(days=1, hours=2, minutes=3, seconds=4, microseconds=5), "1.02:03:04.0000050"),
+    (timedelta(days=-1, seconds=1), "-23:59:59"),
+    (timedelta(hours=25, milliseconds=1.5), "1.01:00:00.0015000"),
+    (timedelta(), "00:00:00"),
     (Decimal("1.10"), "1.10"),
     (Decimal("sNaN"), "sNaN"),
     (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),

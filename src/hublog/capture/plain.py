@@ -11,7 +11,7 @@ import math
 import operator
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Mapping
-from datetime import date, time
+from datetime import date, time, timedelta
 from itertools import islice
 from typing import Any, Final
 
@@ -345,6 +345,20 @@ def _mapped(value: Any) -> str:  # noqa: ANN401  # a mapped instance of SQLAlche
     return mark(f"{type(value).__qualname__} pk={', '.join(map(text_of, key or ('None',)))}")
 
 
+def timespan(value: timedelta) -> str:
+    """Return a duration as Kusto writes timespans and ``totimespan()`` reads them: ``-1.02:03:04.5000000``.
+
+    Days where there are any, the time, and a fraction in units of 100 ns where there is one.
+    """
+    sign = "-" if value < timedelta() else ""
+    value = abs(value)
+    hours, rest = divmod(value.seconds, 3_600)
+    minutes, seconds = divmod(rest, 60)
+    days = f"{value.days}." if value.days else ""
+    fraction = f".{value.microseconds:06d}0" if value.microseconds else ""
+    return f"{sign}{days}{hours:02d}:{minutes:02d}:{seconds:02d}{fraction}"
+
+
 def _type(value: type) -> str:
     return f"{value.__module__}.{value.__qualname__}"
 
@@ -408,6 +422,7 @@ _KINDS: tuple[tuple[type | tuple[type, ...], Callable[[Any], object]], ...] = (
     (float, _from_float),
     ((bytes, bytearray, memoryview), _from_bytes),
     ((date, time), lambda value: value.isoformat()),
+    (timedelta, timespan),
     (BaseException, _from_exception),
     (type, _type),
     (_SEQUENCES, _SEQUENCE),

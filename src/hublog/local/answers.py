@@ -8,6 +8,7 @@ from typing import Final, TextIO
 
 import orjson
 
+from hublog.capture.plain import timespan
 from hublog.local.conform import utc_text
 from hublog.local.extra import need_extra
 from hublog.local.kql import Result
@@ -89,7 +90,7 @@ def _json(value: object) -> object:
     if isinstance(value, datetime):
         return utc_text(value)
     if isinstance(value, timedelta):
-        return _timespan(value)
+        return timespan(value)
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 63:
         return str(value)
     return value
@@ -97,17 +98,6 @@ def _json(value: object) -> object:
 
 def _json_value(value: object) -> object:
     return float(value) if isinstance(value, Decimal) else str(value)
-
-
-def _timespan(value: timedelta) -> str:
-    """Return ``1.02:03:04.5000000``: days, then the time, in units of 100 ns."""
-    sign = "-" if value < timedelta() else ""
-    value = abs(value)
-    hours, rest = divmod(value.seconds, 3600)
-    minutes, seconds = divmod(rest, 60)
-    days = f"{value.days}." if value.days else ""
-    fraction = f".{value.microseconds:06d}0" if value.microseconds else ""
-    return f"{sign}{days}{hours:02d}:{minutes:02d}:{seconds:02d}{fraction}"
 
 
 def _is_numeric(result: Result, index: int) -> bool:
