@@ -319,3 +319,26 @@ def test_a_record_made_at_no_time_is_shown_all_the_same(created):
     odd = record("order %d", 7)
     odd.created = created
     assert ConsoleFormatter().format(odd).endswith("INFO     shop.orders order 7")
+
+
+def test_an_exception_without_end_is_printed_up_to_a_bound():
+    error = ValueError("x" * 60_000)
+    for _ in range(3):
+        error = ExceptionGroup("several", [error] * 10)
+    made = record("failed")
+    made.exc_info = (type(error), error, None)
+    assert len(ConsoleFormatter(redaction={}).format(made)) < 2_000_000
+    noted = ValueError("x")
+    noted.__notes__ = ["note"] * 100_000
+    made.exc_info = (type(noted), noted, None)
+    assert len(ConsoleFormatter(redaction={}).format(made)) < 10_000
+
+
+def test_an_exception_whose_names_say_nothing_is_printed():
+    class OddError(ValueError):
+        __notes__ = property(lambda self: 1 / 0)
+        __cause__ = "nothing"
+
+    made = record("failed")
+    made.exc_info = (OddError, OddError("of its own"), None)
+    assert "OddError: of its own" in ConsoleFormatter(redaction={}).format(made)

@@ -9,8 +9,10 @@ from pathlib import PurePosixPath
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from hublog.capture.plain import MAX_ITEMS, MAX_TEXT, plain, text_of
+from hublog.capture.plain import MAX_ITEMS, MAX_TEXT, Distinct, plain, text_of
 
 
 class Colour(enum.Enum):
@@ -126,3 +128,52 @@ def test_a_model_is_shown_by_its_key_without_its_str():
     order = type("Order", (base,), {"_meta": SimpleNamespace(pk=SimpleNamespace(attname="id"))})()
     order.id = 7
     assert plain({"order": order}) == {"order": "<Order pk=7>"}
+
+
+@given(
+    st.lists(
+        st.sampled_from([bytes([byte]) for byte in b"a\\\xe2\x82\xac\xff\xf0"] + [b"\\udcff", "é".encode()])
+    )
+)
+def test_bytes_are_shown_as_the_decoder_escapes_them(parts):
+    data = b"".join(parts)
+    assert (
+        plain(data)
+        == plain(bytearray(data))
+        == plain(memoryview(data))
+        == data.decode(errors="backslashreplace")
+    )
+
+
+@pytest.mark.parametrize("data", [b"x" * (MAX_TEXT + 1), b"\xff" * MAX_TEXT, "é".encode() * MAX_TEXT * 2])
+def test_bytes_beyond_the_limit_are_cut_and_their_number_is_said(data):
+    shown = plain(data)
+    assert shown.endswith(f"<cut off, {len(data)} bytes in all>")
+    assert shown[:MAX_TEXT] == data.decode(errors="backslashreplace")[:MAX_TEXT]
+
+
+class Counting(dict):
+    """Counts how often it is asked whether a name is taken."""
+
+    asked = 0
+
+    def __contains__(self, name):
+        self.asked += 1
+        return super().__contains__(name)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["k"] * 3_000,
+        ["k", *(f"k_{number}" for number in range(1_500)), *["k"] * 1_500],
+        [*(f"k{'_' * number}" for number in range(1_000)), *["k"] * 1_000, *["k_"] * 1_000],
+    ],
+    ids=["equal", "numbered before", "underscores before"],
+)
+def test_equal_names_are_made_distinct_in_a_few_questions_each(names):
+    taken, distinct = Counting(), Distinct()
+    for name in names:
+        taken[distinct.name(name, taken)] = 1
+    assert len(taken) == len(names)
+    assert taken.asked <= 4 * len(names)

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 from hublog.capture import context
 from hublog.capture.arguments import arguments
@@ -16,6 +16,7 @@ from hublog.capture.origin import format_where_made
 from hublog.capture.plain import mark, plain, text_of, whole_text_of
 from hublog.capture.redaction.given import redaction_of
 from hublog.capture.scrubber import Scrubber, scrubber_for
+from hublog.capture.traceback_text import frames_of, is_ordinary, print_of
 from hublog.errors import SettingsError
 from hublog.reports import Destination, cause_of
 from hublog.settings import RedactionSettings
@@ -86,6 +87,15 @@ class ConsoleFormatter(logging.Formatter):
             if part:
                 text = f"{text}{_INDENT}{harmless_lines(self._scrub(part))}"
         return text
+
+    def formatException(self, ei: Any) -> str:  # noqa: ANN401, N802  # name and type are logging's
+        """Return a traceback as Python prints it, and bounded where that would be without end."""
+        if is_ordinary(ei[1]):
+            try:
+                return super().formatException(ei)
+            except Exception:  # noqa: BLE001, S110  # its own names may be anything, which Python relies upon
+                pass
+        return print_of(ei[1], frames_of(ei[2]), self._scrubber).rstrip("\n") if ei[1] is not None else ""
 
     def _scrub(self, text: str) -> str:
         scrubber = self._scrubber

@@ -61,6 +61,8 @@ _READ: Final = frozenset(
     }
 )
 _PORT: Final = re.compile(r":[0-9]{1,5}")
+#: An address in brackets with a zone and a port is shorter.
+_HOP_MAX: Final = 128
 
 
 def request_fields(
@@ -249,9 +251,13 @@ def _client(settings: RequestSettings, headers: Headers, remote_address: str) ->
     return client_address(forwarded, remote_address, trusted_proxies=proxies)
 
 
-@lru_cache(maxsize=1_024)
 def _address(hop: str) -> str:
     """Return the address of a hop, or an empty text where it has none."""
+    return _address_of(hop) if len(hop) <= _HOP_MAX else ""  # a longer one is none, and is not kept
+
+
+@lru_cache(maxsize=1_024)
+def _address_of(hop: str) -> str:
     text = hop
     if hop.startswith("["):
         text, bracket, port = hop[1:].partition("]")

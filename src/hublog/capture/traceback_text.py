@@ -79,6 +79,20 @@ def print_of(error: BaseException, frames: list[Frame], scrubber: Scrubber) -> s
     return "".join(printer.parts)
 
 
+def is_ordinary(error: object) -> bool:
+    """Return whether Python's own text of an exception cannot be much longer than what is shown of it."""
+    for _ in range(_CHAIN_MAX):
+        if error is None:
+            return True
+        if not isinstance(error, BaseException) or isinstance(error, BaseExceptionGroup):
+            return False
+        notes = error.__dict__.get("__notes__", ())
+        if notes != () and (type(notes) is not list or len(notes) > _FRAMES_HEAD):
+            return False
+        error = _cause(error) or (None if _is_suppressed(error) else _context(error))
+    return False
+
+
 class _Node:
     """An exception and what is printed with it."""
 
