@@ -18,6 +18,7 @@ from hublog.capture.exceptions import MAX_STACKTRACE, from_record
 from hublog.capture.fields import END_OF_TIME, EncodedContext, as_text, encode_context, put, utc_text
 from hublog.capture.plain import (
     MAX_ITEMS,
+    MAX_NAME,
     MAX_TEXT_IN_ALL,
     Distinct,
     Plain,
@@ -144,10 +145,11 @@ class _Row:
             self._add(name, values[name])
         if len(names) > MAX_ITEMS:
             self.extra[mark("left out")] = len(names) - MAX_ITEMS
+            self.columns["truncated"] = True
 
     def _add(self, name: object, value: object) -> None:
         """Take one; a long text stays whole, as on the fast way: ``fit`` cuts it."""
-        key = key_of(name)
+        key = key_of(name, MAX_NAME)
         if key in OPEN_COLUMNS:
             self.put(key, value)
             return

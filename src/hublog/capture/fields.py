@@ -10,7 +10,7 @@ import orjson
 
 from hublog.capture.columns import BY_NAME, OPEN_COLUMNS, Kind
 from hublog.capture.context import Context
-from hublog.capture.plain import INT64, MAX_ITEMS, Distinct, Plain, key_of, mark
+from hublog.capture.plain import INT64, MAX_ITEMS, MAX_NAME, Distinct, Plain, key_of, mark
 from hublog.capture.scrubber import PERSONAL, SHORTEST, Scrubber
 from hublog.tally import Tally
 
@@ -55,7 +55,7 @@ def encode_context(context: Context, scrubber: Scrubber) -> EncodedContext:
         shown = value if is_plain else walk.value(value)
         if name not in OPEN_COLUMNS:
             if name not in PERSONAL:
-                key = key_of(name)
+                key = key_of(name, MAX_NAME)
                 key = scrubber.text(key) if len(key) >= SHORTEST else key
                 extra[distinct.name(key, extra)] = scrubber.value(shown, name)
             elif (shown := scrubber.column(name, shown)) is not None:
@@ -67,6 +67,7 @@ def encode_context(context: Context, scrubber: Scrubber) -> EncodedContext:
             misfits.append(name)
     if len(context.fields) > MAX_ITEMS:
         extra[mark("left out")] = len(context.fields) - MAX_ITEMS
+        columns["truncated"] = True
     record_type = columns.pop("record_type", "")
     columns_json = encode_columns(columns)
     fragment = columns_json + encode_columns({"extra": extra}) if extra else columns_json

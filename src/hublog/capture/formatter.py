@@ -29,7 +29,7 @@ from hublog.capture.fields import (
     put,
     utc_text,
 )
-from hublog.capture.plain import INT64, MAX_KEY, Plain, plain
+from hublog.capture.plain import INT64, MAX_NAME, Plain, plain
 from hublog.capture.record_ids import RecordIds
 from hublog.capture.scrubber import CARD_FROM, SHORTEST, Scrubber, scrubber_for
 from hublog.capture.service import process_fields
@@ -316,7 +316,7 @@ class _Plan:
             raise ValueError(len(attributes))
         names = tuple(name for name in attributes if name not in NOT_ADDED)
         for name in names:  # a client may have made them: the slow way cuts them, and hides what is secret
-            if len(name) > MAX_KEY or (len(name) >= SHORTEST and scrubber.text(name) is not name):
+            if len(name) > MAX_NAME or (len(name) >= SHORTEST and scrubber.text(name) is not name):
                 raise ValueError(name)
         self._columns = tuple(name for name in names if name in OPEN_COLUMNS)
         free = [(name, scrubber.secrecy(name)) for name in names if name not in OPEN_COLUMNS]

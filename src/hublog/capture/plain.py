@@ -23,6 +23,8 @@ MAX_ITEMS: Final = 1_000
 MAX_ITEMS_IN_ALL: Final = 10_000
 MAX_TEXT: Final = 65_536
 MAX_KEY: Final = 256
+#: Of what is added to a record or bound, at the top.
+MAX_NAME: Final = 1_024
 MAX_TEXT_IN_ALL: Final = 262_144
 #: What a whole number of 64 bits, which is all that ADX holds, stays below.
 INT64: Final = 1 << 63
@@ -70,11 +72,11 @@ def whole_text_of(value: object, *, most: int | None = None) -> str:
         return mark(f"{type(value).__name__} that cannot be shown: {type(error).__name__}")
 
 
-def key_of(key: object) -> str:
-    """Return the key of a mapping as a name of at most ``MAX_KEY`` characters."""
+def key_of(key: object, most: int = MAX_KEY) -> str:
+    """Return the key of a mapping as a name of at most ``most`` characters."""
     if type(key) is str:
-        return key if len(key) <= MAX_KEY and key.isascii() else clean(key[:MAX_KEY])
-    return text_of(key[:MAX_KEY] if isinstance(key, bytes) else key)[:MAX_KEY]
+        return key if len(key) <= most and key.isascii() else clean(key[:most])
+    return text_of(key[:most] if isinstance(key, bytes) else key)[:most]
 
 
 class Distinct:
