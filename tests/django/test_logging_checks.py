@@ -50,6 +50,50 @@ def test_a_handler_that_meets_a_record_twice_is_told_once(tmp_path, loggers, roo
     assert ids(**{**GOOD, "LOGGING": config, "LOG_ACCESS_RECORDS": False}) == ["W004"] * number
 
 
+ERRORS = {"class": "logging.StreamHandler", "stream": "ext://sys.stderr"}
+OUTPUT = {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}
+IN_DEBUG = {"debug": {"()": "django.utils.log.RequireDebugTrue"}}
+
+
+@pytest.mark.parametrize(
+    ("handlers", "loggers", "debug", "number"),
+    [
+        pytest.param({"console": CONSOLE}, {}, True, 1, id="Django's console with DEBUG"),
+        pytest.param({"console": CONSOLE}, {}, False, 0, id="Django's console without DEBUG"),
+        pytest.param(
+            {"ours": {"class": "hublog.ConsoleHandler"}}, {}, True, 1, id="our console and Django's"
+        ),
+        pytest.param({"console": CONSOLE}, {"django": {"level": "INFO"}}, True, 0, id="taken from django"),
+        pytest.param({}, {}, True, 0, id="Django's alone"),
+        pytest.param({"out": OUTPUT, "errors": ERRORS}, {"django": {}}, False, 1, id="stdout and stderr"),
+        pytest.param(
+            {"out": OUTPUT, "errors": {**ERRORS, "filters": ["debug"]}},
+            {"django": {}},
+            False,
+            0,
+            id="filtered",
+        ),
+        pytest.param(
+            {"out": OUTPUT, "errors": {**ERRORS, "filters": ["debug"]}}, {"django": {}}, True, 1, id="passing"
+        ),
+        pytest.param(
+            {"out": OUTPUT, "errors": {**ERRORS, "filters": ["own"]}},
+            {"django": {}},
+            True,
+            0,
+            id="own filter",
+        ),
+    ],
+)
+def test_a_record_that_is_on_the_terminal_twice_is_found(handlers, loggers, debug, number):
+    filters = {**IN_DEBUG, "own": {"()": "logging.Filter"}}
+    root = {"handlers": ["hub", *handlers], "level": "INFO"}
+    config = dict_config({"hub": HUB, **handlers}, loggers, root, filters=filters)
+    applied = "logging.config.dictConfig"
+    found = ids(**{**GOOD, "DEBUG": debug, "LOGGING": config, "LOGGING_CONFIG": applied})
+    assert found == ["W004"] * number
+
+
 @pytest.mark.usefixtures("leaky_client")
 def test_two_real_handlers_of_one_hub_send_a_record_once_and_one_at_two_loggers_twice():
     """What the messages of W004 say."""

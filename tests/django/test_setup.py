@@ -100,3 +100,36 @@ def test_a_project_logs_to_console_and_file_before_and_after_it_is_ready(tmp_pat
     assert [row["message"][:13] for row in rows if row["logger_name"] == "hublog.internal"] == [
         "No connection"
     ]
+
+
+DEBUGGED = """
+import json, logging, django
+django.setup()
+logging.getLogger("django.request").error("once")
+logging.getLogger("django.server").info("of the server")
+logger = logging.getLogger("django")
+print("FOUND" + json.dumps([logging.getLevelName(logger.level), [type(h).__name__ for h in logger.handlers]]))
+"""
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_record_of_django_is_on_the_console_once_and_still_goes_to_the_admins(debug, tmp_path):
+    (tmp_path / "conf.py").write_text(
+        "import hublog.django\n"
+        f"DEBUG = {debug}\nSECRET_KEY = 'x'\nINSTALLED_APPS = ['hublog.django']\n"
+        "MIDDLEWARE = ['hublog.django.middleware.RequestContextMiddleware']\n"
+        "EVENTHUB_LOGGING_ENABLED = False\nLOGGING = hublog.django.logging_config(globals())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", DEBUGGED],
+        env={"DJANGO_SETTINGS_MODULE": "conf", "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert (done.stdout + done.stderr).count("once") == 1
+    assert (done.stdout + done.stderr).count("of the server") == 1
+    found = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("FOUND"))[5:])
+    assert found == ["INFO", ["AdminEmailHandler"]]

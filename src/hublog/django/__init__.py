@@ -1,7 +1,8 @@
 """The Django app: ``"hublog.django"`` in INSTALLED_APPS, the middleware, and ``logging_config()``."""
 
+import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 try:
     import django as _django
@@ -19,6 +20,9 @@ del _django
 def logging_config(namespace: Mapping[str, object] | None = None) -> dict[str, Any]:
     """Return a ``LOGGING`` dict: console, log file and Event Hub side by side.
 
+    Django's own console handler is taken from the logger ``django``, or with ``DEBUG`` its records would be
+    on the console twice; ``mail_admins`` stays, and ``django.server``, whose lines reach no other handler.
+
     Call it at the end of the settings module. It holds no secret: the Event Hub's connection is read when
     Django is ready; names that the module sets below the call are applied to the handlers then, too.
 
@@ -27,8 +31,26 @@ def logging_config(namespace: Mapping[str, object] | None = None) -> dict[str, A
     """
     reading = read_settings(framework=namespace.get if namespace is not None else None)
     made[:] = [reading.settings]
-    return _logging_config(reading.settings, framework="django")
+    config: dict[str, Any] = _logging_config(reading.settings, framework="django")
+    _keep_djangos(config)
+    return config
 
 
+def _keep_djangos(config: dict[str, Any]) -> None:
+    """Name the logger ``django`` as Django has set it up, without its console."""
+    from django.utils.log import DEFAULT_LOGGING  # noqa: PLC0415  # not while a settings module is half read
+
+    defaults: dict[str, Any] = copy.deepcopy(DEFAULT_LOGGING)
+    entry = defaults["loggers"]["django"]
+    entry["handlers"] = [name for name in entry.get("handlers", ()) if name != DJANGOS_CONSOLE]
+    config["loggers"]["django"] = entry
+    for name in entry["handlers"]:
+        handler = config["handlers"][name] = defaults["handlers"][name]
+        for used in handler.get("filters", ()):
+            config.setdefault("filters", {})[used] = defaults["filters"][used]
+
+
+#: The handler of Django's own logging that writes to standard error with ``DEBUG``.
+DJANGOS_CONSOLE: Final = "console"
 #: The settings of the last call, empty before it; the app compares them when Django is ready.
 made: list[Settings] = []

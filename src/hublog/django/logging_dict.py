@@ -2,12 +2,14 @@
 
 import logging
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
+from django.utils.log import DEFAULT_LOGGING, RequireDebugFalse, RequireDebugTrue
 from django.utils.module_loading import import_string
 
 from hublog.handler import EventHubHandler
@@ -16,6 +18,11 @@ from hublog.settings import SETTINGS
 #: What a handler has besides its own keywords.
 _COMMON: Final = frozenset({"class", "()", "level", "filters", "formatter", "framework"})
 _FIELDS: Final = frozenset(setting.field for setting in SETTINGS if setting.section == "eventhub_logging")
+#: In front of the names of handlers that Django itself has set up.
+_DJANGOS: Final = "Django's "
+_STREAMS: Final = ("ext://sys.stdout", "ext://sys.stderr")
+_PASSING_DEBUG: Final = ("django.utils.log.RequireDebugTrue", RequireDebugTrue)
+_PASSING_PRODUCTION: Final = ("django.utils.log.RequireDebugFalse", RequireDebugFalse)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +109,47 @@ class LoggingDict:
                 if not entry.propagates:
                     return
             at = None if not at else at.rpartition(".")[0]
+
+    def is_console(self, handler: str) -> bool:
+        """Whether a handler writes to standard output or error all that it gets, as ``DEBUG`` is now."""
+        kind, config = self.class_of(handler), self.handlers[handler]
+        if (
+            kind is None
+            or not issubclass(kind, logging.StreamHandler)
+            or issubclass(kind, logging.FileHandler)
+        ):
+            return False
+        if config.get("stream") not in (None, *_STREAMS, sys.stdout, sys.stderr):
+            return False
+        filters = config.get("filters") or ()
+        known = _mapping(self.config.get("filters"))
+        passing = _PASSING_DEBUG if settings.DEBUG else _PASSING_PRODUCTION
+        return isinstance(filters, list | tuple) and all(
+            _mapping(known.get(name)).get("()") in passing for name in filters
+        )
+
+    def with_djangos(self) -> "LoggingDict":
+        """Return what is in force where Django has set its own logging up first: its handlers stay.
+
+        A logger that ``LOGGING`` names loses them, and one that it silences passes nothing on.
+        """
+        is_silenced = self.config.get("disable_existing_loggers", True)
+        if "django" in self.loggers or is_silenced or not getattr(settings, "LOGGING_CONFIG", None):
+            return self
+        defaults: Mapping[str, Any] = DEFAULT_LOGGING
+        entry = _mapping(defaults["loggers"].get("django"))
+        own = {f"{_DJANGOS}{name}": defaults["handlers"][name] for name in _entry("django", entry).handlers}
+        return LoggingDict(
+            {
+                **self.config,
+                "filters": {**defaults["filters"], **_mapping(self.config.get("filters"))},
+                "handlers": {**self.handlers, **own},
+                "loggers": {
+                    **_mapping(self.config.get("loggers")),
+                    "django": {**entry, "handlers": list(own)},
+                },
+            }
+        )
 
     def files(self) -> list[Path]:
         """Return the files that are written, each once."""

@@ -51,8 +51,8 @@ def find_contradictions() -> Iterator[CheckMessage]:
 
 
 def find_handlers_met_twice() -> Iterator[CheckMessage]:
-    """Find handlers that see a record twice."""
-    found = read_logging()
+    """Find handlers that see a record twice, Django's own among them."""
+    found = read_logging().with_djangos()
     told: set[Hashable] = set()
     for name in found.loggers:
         met: dict[Hashable, tuple[str, LoggerEntry]] = {}
@@ -77,6 +77,8 @@ def _identity(found: LoggingDict, handler: str) -> Hashable:
         path = found.file_of(handler)
         if path is not None:
             return ("file", str(path))
+        if found.is_console(handler):
+            return ("console",)
     return ("name", handler)
 
 
