@@ -256,3 +256,36 @@ def test_a_record_without_a_name_is_taken(hublog_records):
     handler.handle(record)
     assert hublog_records.messages == ["made by hand"]
     handler.close()
+
+
+@pytest.mark.parametrize(
+    ("loggers", "level"),
+    [({}, logging.WARNING), ({"azure": {"level": "INFO"}}, logging.INFO), ({"azure": {}}, logging.WARNING)],
+    ids=["not named", "a level", "no level"],
+)
+@pytest.mark.usefixtures("sender")
+def test_a_hand_made_configuration_has_the_azure_packages_quiet_unless_it_gives_them_a_level(loggers, level):
+    root = logging.getLogger()
+    before = root.level, list(root.handlers)
+    handlers = {"hub": {"class": "hublog.EventHubHandler"}}
+    try:
+        logging.config.dictConfig(
+            {
+                "version": 1,
+                "disable_existing_loggers": False,
+                "handlers": handlers,
+                "loggers": loggers,
+                "root": {"level": "INFO", "handlers": ["hub"]},
+            }
+        )
+        assert logging.getLogger("azure.eventhub._pyamqp").getEffectiveLevel() == level
+        assert logging.getLogger("msal").level == logging.WARNING
+    finally:
+        root.setLevel(before[0])
+        root.handlers[:] = before[1]
+
+
+def test_a_level_that_the_application_gave_the_azure_packages_stays():
+    logging.getLogger("azure").setLevel(logging.DEBUG)
+    EventHubHandler(settings=SETTINGS).close()
+    assert logging.getLogger("azure").level == logging.DEBUG

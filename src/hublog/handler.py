@@ -10,7 +10,7 @@ import hublog.term  # noqa: F401  # it follows the settings that pipelines read
 from hublog.capture import context
 from hublog.capture.context import EMPTY, stored
 from hublog.capture.foreign import read, take
-from hublog.capture.handler import CaptureHandler
+from hublog.capture.handler import CaptureHandler, quiet_azure
 from hublog.capture.origin import LOG_CALL, call_with, kept, origin
 from hublog.pipeline import Pipeline
 from hublog.pipelines import add_feeder, get_pipeline
@@ -25,6 +25,8 @@ _taken: ContextVar["weakref.ref[logging.LogRecord] | None"] = ContextVar("hublog
 
 class EventHubHandler(CaptureHandler):
     """Streams records to an Event Hub, through the one pipeline of its configuration.
+
+    The loggers ``azure`` and ``msal`` get the level WARNING unless they have one, or are given one later.
 
     Args:
         level: of its own; NOTSET leaves it to ``EVENTHUB_LOG_LEVEL``.
@@ -56,6 +58,7 @@ class EventHubHandler(CaptureHandler):
         self.is_closed = False
         self.find_pipeline()
         super().__init__(level)
+        quiet_azure()
         add_feeder(self)
 
     @property

@@ -25,11 +25,28 @@ _OWN_PREFIXES: Final = ("azure.", "msal.", "uamqp.", LOGGER_NAME + ".")
 #: What is known of logger names, so that each is looked at once.
 _is_own: Final[BoundedCache[str, bool]] = BoundedCache()
 
+#: Loggers of the Azure packages; at INFO they log each connection and each HTTP request, 15 lines a time.
+CHATTY: Final = ("azure", "msal")
+
 # A context variable, not a threading.local: one made before gevent patches is shared by all greenlets,
 # and a depth, not a flag: a signal handler may log while this thread formats.
 _depth: ContextVar[int] = ContextVar("hublog_depth", default=0)
 #: Calls inside the one that is inside the outermost, counted in one place for all of them.
 _inside: ContextVar[list[int] | None] = ContextVar("hublog_inside", default=None)
+
+
+def unset_loggers() -> list[str]:
+    """Return those of the Azure packages' loggers that have no level of their own."""
+    return [name for name in CHATTY if logging.getLogger(name).level == logging.NOTSET]
+
+
+def quiet_azure() -> None:
+    """Give the loggers of the Azure packages the level WARNING, unless they have one.
+
+    ``dictConfig`` makes handlers before it sets levels, so a level in its data still wins.
+    """
+    for name in unset_loggers():
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def enter_own_thread() -> None:

@@ -4,8 +4,9 @@ import logging
 from dataclasses import asdict
 from typing import Final
 
+from hublog.capture.handler import unset_loggers
 from hublog.capture.redaction.given import as_plain
-from hublog.configure.handlers import CONSOLE, EVENT_HUB, FILE, NOTHING, file_name, root_level, unset_loggers
+from hublog.configure.handlers import CONSOLE, EVENT_HUB, FILE, NOTHING, file_name, root_level
 from hublog.settings import Settings
 
 _JSON: Final = "hublog_json"

@@ -10,6 +10,7 @@ from typing import Final
 
 from hublog.capture import threads
 from hublog.capture.console import ConsoleFormatter, ConsoleHandler
+from hublog.capture.handler import quiet_azure
 from hublog.capture.json_formatter import JsonFormatter
 from hublog.reports import report
 from hublog.settings import EventHubSettings, Settings
@@ -21,9 +22,6 @@ FILE: Final = "hublog_file"
 EVENT_HUB: Final = "hublog_eventhub"
 NOTHING: Final = "hublog_nothing"
 NAMES: Final = frozenset({CONSOLE, FILE, EVENT_HUB, NOTHING})
-
-#: Loggers of the Azure packages; they tell at INFO about each connection and each HTTP request.
-CHATTY: Final = ("azure", "msal")
 
 #: Level and text of what is reported once the handlers are in place.
 _Trouble = tuple[int, str]
@@ -102,8 +100,7 @@ def configure(
         _replace(root, made)
         _Installed.plan, _Installed.handlers = plan, tuple((at, handler) for at, _, handler in made)
         root.setLevel(root_level(settings, has_event_hub=any(name == EVENT_HUB for _, name, _ in made)))
-        for name in unset_loggers():
-            logging.getLogger(name).setLevel(logging.WARNING)
+        quiet_azure()
     _tell(plan, made, troubles)
     return root
 
@@ -134,11 +131,6 @@ def root_level(settings: Settings, *, has_event_hub: bool) -> int:
     levels += [settings.file.level] if settings.file.enabled else []
     levels += [settings.eventhub.level] if has_event_hub else []
     return min(levels, default=settings.level)
-
-
-def unset_loggers() -> list[str]:
-    """Return those of the Azure packages' loggers that nobody gave a level."""
-    return [name for name in CHATTY if logging.getLogger(name).level == logging.NOTSET]
 
 
 def file_name(worker: str = "") -> str:
