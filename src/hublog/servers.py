@@ -29,6 +29,8 @@ STEERING: Final = frozenset(
     if hasattr(signal, name)
 )
 _LOOK_S: Final = 1.0
+#: A process with another id was forked from the one that has imported this.
+_FIRST_PID: Final = os.getpid()
 #: And the longer it has run, the less is new: a fifth of its age.
 _SHARE_OF_AGE: Final = 0.2
 _LOST: Final = "so records that wait in memory then are lost"
@@ -156,7 +158,7 @@ def advice(settings: EventHubSettings, around: Surroundings = HERE) -> list[str]
     found = [_thread_advice(settings, around)]
     if settings.spool is not SpoolMode.ALWAYS:
         options = _options(around.modules.get("uwsgi"))
-        found += [_uwsgi_exit_advice(options), _celery_advice(around)]
+        found += [_uwsgi_exit_advice(options), _celery_advice(around), _rq_advice(around)]
         if not settings.term_hook and Way.HOOK not in around.ways:
             found += [_uvicorn_advice(around), _waitress_advice(around)]
     if settings.spool is SpoolMode.MEMORY:  # else the disk has them before the exit is cut short
@@ -275,6 +277,17 @@ def _celery_advice(around: Surroundings) -> str:
         f"Children of Celery's prefork pool run no exit hooks, {_LOST}: import hublog.celery where the Celery"
         f" app is made, or set {_ALWAYS}."
     )
+
+
+def _rq_advice(around: Surroundings) -> str:
+    """RQ forks a work-horse for each job; the worker that forks them says it for all."""
+    is_known = "rq.worker" in around.modules and "hublog.rq" not in around.modules
+    # A work-horse that is spawned runs a program given by -c.
+    if not is_known or os.getpid() != _FIRST_PID or sys.argv[:1] == ["-c"]:
+        return ""
+    if not any(f"{module}.".startswith("rq.worker.") for module in around.main_modules()):
+        return ""
+    return f"RQ's work-horses run no exit hooks, {_LOST}: import hublog.rq in the worker, or set {_ALWAYS}."
 
 
 def _uvicorn_advice(around: Surroundings) -> str:

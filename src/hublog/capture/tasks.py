@@ -177,6 +177,11 @@ def running(task_id: str) -> TaskScope | None:
     return found
 
 
+def running_now() -> TaskScope | None:
+    """Return the scope of the task that runs here."""
+    return _current.get()
+
+
 def forget() -> None:
     """Take all fields away: a new process has nothing of the one that it was forked from."""
     context.clear()

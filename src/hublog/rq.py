@@ -1,0 +1,126 @@
+"""For RQ: importing it lets jobs log with the fields of the request that enqueued them, and loses no record.
+
+::
+
+    import hublog.rq  # in the web application, and in the module that sets the worker's logging up
+
+It sends request, trace, correlation, tenant and user along in a job's ``meta``, binds them and the job's own
+fields while the job runs, and logs one record at its end. And it delivers what a work-horse has logged: RQ
+forks one for each job, which leaves by ``os._exit``, so no exit hook of Python runs. A work-horse of
+``SpawnWorker`` imports the application when the job has begun already: its records are delivered, without
+these fields and without the record.
+"""
+
+import functools
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from hublog.capture import tasks
+from hublog.capture.tasks import KEY, Outcome, TaskScope
+from hublog.pipelines import drain_at_exit
+
+try:
+    from rq import Worker
+    from rq import worker as workers
+    from rq.job import Job
+except ImportError as error:
+    raise ImportError("hublog.rq needs RQ: pip install rq.") from error
+
+__all__: list[str] = []
+
+#: Of a wrapped function, so that it is wrapped once, however often this module is loaded.
+_MARK: Final = "hublog_wraps"
+
+_Function = Callable[..., Any]
+
+
+def _wrap(owner: type, name: str, wrap: Callable[[_Function], _Function]) -> None:
+    for kind in [kind for kind in owner.__mro__ if name in vars(kind)][:1]:
+        found = vars(kind)[name]
+        is_of_class = isinstance(found, classmethod)
+        former = found.__func__ if is_of_class else found
+        if not hasattr(former, _MARK):
+            made = functools.wraps(former)(wrap(former))
+            setattr(made, _MARK, former)
+            setattr(kind, name, classmethod(made) if is_of_class else made)
+
+
+def _with_fields(former: _Function) -> _Function:
+    """Wrap ``Job.create``: all ways to enqueue a job come by it."""
+
+    def create(cls: type, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # RQ's own
+        job = former(cls, *args, **kwargs)
+        with suppress(Exception):  # the job is enqueued, whatever is wrong with its fields
+            carried = tasks.outgoing()
+            if carried and KEY not in job.meta:
+                job.meta = {**job.meta, KEY: carried}
+        return job
+
+    return create
+
+
+def _in_scope(former: _Function) -> _Function:
+    """Wrap the method of a worker that runs a job, in a work-horse or in the worker itself."""
+
+    def perform_job(self: Any, job: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # RQ's own
+        scope = None
+        with suppress(Exception):  # the job runs, whatever is wrong with its fields
+            scope = _scope(job)
+            scope.enter()
+        has_succeeded = False
+        try:
+            has_succeeded = former(self, job, *args, **kwargs)
+        finally:
+            if scope is not None:
+                with suppress(Exception):  # a handler of the application's, as logging calls it
+                    scope.finish(_outcome(job, has_succeeded=bool(has_succeeded)))
+                scope.leave()
+            if getattr(self, "is_horse", False):
+                drain_at_exit()
+        return has_succeeded
+
+    return perform_job
+
+
+def _delivered(former: _Function) -> _Function:
+    """Wrap what a worker does last for a job: a work-horse that is spawned imports us in the middle of it."""
+
+    def finalize(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # RQ's own
+        try:
+            return former(self, *args, **kwargs)
+        finally:
+            if getattr(self, "is_horse", False) and tasks.running_now() is None:
+                drain_at_exit()
+
+    return finalize
+
+
+def _scope(job: Any) -> TaskScope:  # noqa: ANN401
+    if getattr(job, "is_async", True) is False or KEY not in job.meta:
+        carried = tasks.accepted(job.meta.get(KEY)) or tasks.outgoing()
+    else:
+        carried = tasks.accepted(job.meta[KEY])
+    return TaskScope(
+        name=str(job.func_name),
+        task_id=str(job.id),
+        queue=str(job.origin or ""),
+        retries=getattr(job, "number_of_retries", None) or 0,
+        carried=carried,
+    )
+
+
+def _outcome(job: Any, *, has_succeeded: bool) -> Outcome:  # noqa: ANN401
+    if has_succeeded:
+        return Outcome.SUCCEEDED
+    # RQ has put a job that it will try again back into its queue, or among the scheduled ones.
+    status = str(getattr(job.get_status(refresh=False), "value", job.get_status(refresh=False)))
+    return Outcome.RETRIED if status in ("queued", "scheduled") else Outcome.FAILED
+
+
+_wrap(Job, "create", _with_fields)
+_wrap(getattr(workers, "BaseWorker", Worker), "perform_job", _in_scope)
+for _name in ("_finalize_success", "_finalize_failure"):
+    _wrap(Worker, _name, _delivered)
+if "perform_job" in vars(Worker):  # before RQ 2 had a class of its own for it
+    _wrap(Worker, "perform_job", _in_scope)
