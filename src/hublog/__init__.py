@@ -10,8 +10,8 @@ from hublog.exits import exits
 from hublog.imports import loader
 
 if TYPE_CHECKING:
+    from hublog.capture.binding import bind, bound, unbind
     from hublog.capture.console import ConsoleFormatter, ConsoleHandler
-    from hublog.capture.context import bind, bound, unbind
     from hublog.capture.json_formatter import JsonFormatter
     from hublog.capture.threads import carry, detached
     from hublog.configure import (
@@ -68,8 +68,8 @@ _MODULES: Final = {
     "SettingsError": "hublog.errors",
     "State": "hublog.delivery.stats",
     "Stats": "hublog.delivery.stats",
-    "bind": "hublog.capture.context",
-    "bound": "hublog.capture.context",
+    "bind": "hublog.capture.binding",
+    "bound": "hublog.capture.binding",
     "carry": "hublog.capture.threads",
     "detached": "hublog.capture.threads",
     "flush": "hublog.pipelines",
@@ -77,7 +77,7 @@ _MODULES: Final = {
     "setup_logging": "hublog.configure",
     "setup_multi_worker_logging": "hublog.configure",
     "stats": "hublog.pipelines",
-    "unbind": "hublog.capture.context",
+    "unbind": "hublog.capture.binding",
 }
 exits.register()  # before the hooks of whoever imports this, so that it runs behind them
 

@@ -6,8 +6,8 @@
     app = lifespan(app)  # Starlette, FastAPI, Quart, a plain callable; the outermost wrapper of all
     application = lifespan(request_context(ProtocolTypeRouter({...})))  # Channels: websockets too
 
-uvicorn ends by its signal without running exit hooks, so ``lifespan`` is the last moment there. Nothing is
-patched, and no server is imported.
+uvicorn ends by its signal without running exit hooks, so ``lifespan`` is the last moment there. No server and
+no framework is imported, and nothing is patched but two classes of Channels, see ``capture.asgi_frameworks``.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from enum import Enum, auto
 from functools import update_wrapper
 from typing import Final, TypeAlias, TypeVar, cast
 
-from hublog.capture import asgi_requests
+from hublog.capture import asgi_frameworks, asgi_requests
 from hublog.capture.request import SCOPE_KEY
 from hublog.servers import Way, taken
 from hublog.settings import RequestSettings, read_settings
@@ -55,9 +55,10 @@ def lifespan(app: Callable[[S, R, E], Awaitable[None]]) -> Callable[[S, R, E], A
 def request_context(app: Callable[[S, R, E], Awaitable[None]]) -> Callable[[S, R, E], Awaitable[None]]:
     """Wrap an ASGI 3 application: what it logs in a request or a websocket has its fields.
 
-    Each request and each websocket ends in one record; the request id is echoed. Django's middleware inside
-    adds route and user, and writes no record of its own. Settings are those of Django, where its settings are
-    loaded when the first request comes, else of the environment.
+    Each request and each websocket ends in one record; the request id is echoed. Route, view and user are
+    those that FastAPI, Starlette, Litestar, Quart and Channels find out; Django's middleware inside adds its
+    own, and writes no record. Settings are those of Django, where its settings are loaded when the first
+    request comes, else of the environment.
     """
     known: list[RequestSettings] = []
 
@@ -68,6 +69,7 @@ def request_context(app: Callable[[S, R, E], Awaitable[None]]) -> Callable[[S, R
             return
         if not known:
             known.append(read_settings(framework=surroundings.lookup).settings.request)
+        asgi_frameworks.watch()
         conversation = cast("_Receive", receive), cast("_Send", send)
         await asgi_requests.serve(cast("_Application", app), opened, *conversation, known[0])
 

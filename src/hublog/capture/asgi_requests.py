@@ -6,6 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
+from hublog.capture.asgi_scopes import FollowedScope
 from hublog.capture.cancellation import was_cancelled
 from hublog.capture.headers import HOST_MAX, QUERY_MAX, AsgiHeaders, header_text, length_of, utf8_text
 from hublog.capture.request import SCOPE_KEY, RequestScope
@@ -53,7 +54,9 @@ async def serve(
     follower = (_Websocket if scope["type"] == WEBSOCKET else _Http)(request, scope, receive, send)
     request.enter()
     try:
-        await app({**scope, SCOPE_KEY: request}, follower.receive, follower.send)
+        followed = FollowedScope(scope, request)
+        followed[SCOPE_KEY] = request
+        await app(followed, follower.receive, follower.send)
     except BaseException as error:
         follower.end(error)
         raise

@@ -133,6 +133,8 @@ class RequestScope:
         self._tokens: _Tokens | None = None
         self._kept: context.Context | None = None
         self._counter = QueryCounter() if settings.count_queries else None
+        #: What was added or bound anywhere in the request since its start: its record has it.
+        self.noted: dict[str, object] = {}
         self._shown: set[int] = set()
         self._sent_id = ""
         self.fields: dict[str, object]
@@ -167,7 +169,13 @@ class RequestScope:
         known = _known(fields)
         if known:
             self.fields = {**self.fields, **known}
+            self.noted.update(known)
             context.bind(**known)
+
+    def serves(self, fields: Mapping[str, object]) -> bool:
+        """Whether fields are those of this request, and not of a task that runs inside it, or of nothing."""
+        mine = self.fields.get("request_id"), self.fields.get("task_id")
+        return (fields.get("request_id"), fields.get("task_id")) == mine
 
     def adopt_span(self) -> None:
         """Take on the ids of the active span of OpenTelemetry, if there is one.
@@ -323,15 +331,23 @@ class RequestScope:
 
     def _run(self, write: Callable[..., None], *args: object) -> None:
         """Write a record with the fields bound."""
-        if _current.get() is self:
+        if _current.get() is self and self._has_all():
             write(*args)
         else:  # closed by another thread or task, or between two parts of a stream
             copy_context().run(self._run_elsewhere, write, *args)
 
     def _run_elsewhere(self, write: Callable[..., None], *args: object) -> None:
-        self._bind()
+        if _current.get() is not self:
+            self._bind()
+        if not self._has_all():
+            context.bind(**self.noted)
         write(*args)
         context.clear()
+
+    def _has_all(self) -> bool:
+        """Whether what is bound here includes what was bound in other threads and tasks of the request."""
+        bound = context.bound()
+        return all(bound.get(name) is value for name, value in list(self.noted.items()))
 
     def _end(
         self,

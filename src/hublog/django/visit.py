@@ -19,7 +19,7 @@ from hublog.capture.request import (
     session_hash,
     user_fields,
 )
-from hublog.django.routes import route_text
+from hublog.capture.routes import route_text
 from hublog.settings import RequestSettings
 
 _KEY: Final = "_hublog_visit"

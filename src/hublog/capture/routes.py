@@ -1,4 +1,4 @@
-"""The route of a request as one text to group by, whether it was written with ``path`` or ``re_path``."""
+"""The route of a request of Django as a text to group by, written with ``path`` or with ``re_path``."""
 
 import re
 from functools import lru_cache
