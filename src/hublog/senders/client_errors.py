@@ -132,5 +132,6 @@ def _condition(error: Exception) -> str:
 
 
 def _shown(error: Exception) -> str:
-    lines = str(error).partition("\nError")[0]  # the client repeats itself below
-    return _SECRET.sub(r"\1\2***", lines)[:300]
+    text = str(error).partition("\nError")[0]  # the client repeats itself below, and in each line
+    lines = dict.fromkeys(line.strip() for line in text.splitlines())
+    return _SECRET.sub(r"\1\2***", " ".join(filter(None, lines)))[:300]

@@ -22,9 +22,6 @@ _UNREACHABLE: Final = (
 )
 _CONFIGURED: Final = "check the variables whose names begin with AZURE_"
 
-_CLASSES: Final = frozenset(
-    {"ClientAuthenticationError", "CredentialUnavailableError", "AuthenticationRequiredError"}
-)
 #: One of the ways that were tried, and what became of it.
 _TRIED = re.compile(r"(?m)^\s*(\w+)Credential: (.+)$")
 #: What says that a way is not set up here at all.
@@ -59,13 +56,8 @@ class SignInCause(NamedTuple):
 
 
 def is_sign_in(error: BaseException) -> bool:
-    """Whether an error comes from signing in."""
-    kind = type(error)
-    if kind.__module__.startswith(("azure.identity", "msal")):
-        return True
-    return kind.__module__.startswith("azure.core") and any(
-        each.__name__ in _CLASSES for each in kind.__mro__
-    )
+    """Whether an error comes from signing in: nothing else here goes by HTTP, which ``azure.core`` is for."""
+    return type(error).__module__.startswith(("azure.identity", "azure.core", "msal"))
 
 
 def sign_in_cause(error: BaseException) -> SignInCause:
