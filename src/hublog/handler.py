@@ -12,6 +12,7 @@ from hublog.capture.context import EMPTY, stored
 from hublog.capture.foreign import read, take
 from hublog.capture.handler import CaptureHandler, quiet_azure
 from hublog.capture.origin import LOG_CALL, call_with, kept, origin
+from hublog.capture.removal import watch
 from hublog.pipeline import Pipeline
 from hublog.pipelines import add_feeder, get_pipeline
 from hublog.settings import Settings, read_settings
@@ -59,6 +60,7 @@ class EventHubHandler(CaptureHandler):
         self.find_pipeline()
         super().__init__(level)
         quiet_azure()
+        watch()
         add_feeder(self)
 
     @property

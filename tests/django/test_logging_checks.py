@@ -325,3 +325,25 @@ def test_a_handler_on_the_logger_of_requests_is_enough(name):
 def test_a_setting_that_no_handler_follows_is_found():
     assert ids(**{**GOOD, "FILE_LOG_LEVEL": "ERROR"}) == ["W017"]
     assert ids(**{**GOOD, "FILE_LOG_LEVEL": "ERROR", "FILE_LOGGING_ENABLED": False}) == []
+
+
+def test_a_queue_that_no_listener_empties_is_found():
+    from logging.handlers import QueueHandler, QueueListener
+    from queue import SimpleQueue
+
+    from tests.django.setups import EMULATOR
+
+    from hublog import EventHubHandler
+
+    queue, root = SimpleQueue(), logging.getLogger()
+    hub, front = EventHubHandler(connection_string=EMULATOR), QueueHandler(queue)
+    listener = QueueListener(queue, hub)
+    root.addHandler(front)
+    try:
+        assert ids(**GOOD) == ["W019"]
+        listener.start()
+        assert ids(**GOOD) == []
+        listener.stop()
+    finally:
+        root.removeHandler(front)
+        hub.close()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from hublog.capture.removal import findings
 from hublog.cli.caller import FAILURE, OK, Caller
 from hublog.cli.kinds import add_config
 from hublog.errors import HublogError
@@ -62,6 +63,7 @@ def _look(options: argparse.Namespace, caller: Caller, pause: Callable[[float], 
             trouble = str(error)
     attached = caller.find_attached()
     told = [*reading.problems, *([trouble] if trouble else ()), *(waiting.problems if waiting else ())]
+    told += findings() if attached is not None else []
     if hub.enabled and not hub.is_configured:
         told.append(NOT_CONFIGURED)
     return Status(

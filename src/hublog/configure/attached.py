@@ -5,10 +5,10 @@ of the destinations is read from the loggers, not from the settings.
 """
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from hublog.capture.removal import behind
 from hublog.configure.dict_config import level_text
 from hublog.settings import SETTINGS, Reading, Settings
 
@@ -48,17 +48,8 @@ def attached() -> list[Attached]:
     for logger in loggers:
         name = "" if logger is logging.root else logger.name
         for handler in logger.handlers:
-            found += [_look_at(each, name) for each in _behind(handler)]
+            found += [_look_at(each, name) for each in behind(handler)]
     return [each for each in found if each is not None]
-
-
-def _behind(handler: logging.Handler) -> Iterator[logging.Handler]:
-    """Yield a handler and those to which it hands its records on, as far as it knows them."""
-    yield handler
-    listener = getattr(handler, "listener", None)  # a QueueHandler's, from Python 3.12 on
-    for each in (getattr(handler, "target", None), *(getattr(listener, "handlers", None) or ())):
-        if isinstance(each, logging.Handler):
-            yield each
 
 
 def _look_at(handler: logging.Handler, logger: str) -> Attached | None:

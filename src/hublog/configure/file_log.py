@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from hublog.capture.removal import watch
 from hublog.configure.archives import kind_of
 from hublog.configure.rotating_file import RotatingFile, gone, make_directory
 from hublog.reports import Destination, cause_of, report
@@ -64,6 +65,7 @@ class FileLogHandler(logging.FileHandler):
             f"The log file {path} lacks {{records}} records: it could not be written.", now=now
         )
         self._retry_mono = 0.0
+        watch()
 
     @property
     def baseFilename(self) -> str:  # type: ignore[override]  # noqa: N802  # the name is logging's

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from hublog._version import __version__
+from hublog.capture.removal import findings
 from hublog.capture.request import LOGGER_NAME as REQUESTS
 from hublog.configure.attached import EVENT_HUB, Attached, contradictions, reaches_event_hub
 from hublog.doctor.disk import LookAtSpool, look_at_files, look_at_spool
@@ -148,6 +149,9 @@ def _destinations(patient: Patient) -> Iterator[Result]:
     yield ok("destinations", text)
     if attached is None:
         return
+    for sentence in findings():
+        text, _, hint = sentence.partition(": ")
+        yield warn("destinations", text, f"{hint[:1].upper()}{hint[1:]}")
     for sentence in contradictions(patient.reading):
         yield warn("destinations", sentence, "Change the setting or the handler, so that both say the same.")
     hub = settings.eventhub

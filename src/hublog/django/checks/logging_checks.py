@@ -8,6 +8,7 @@ from typing import Final
 from django.conf import settings
 from django.core.checks import CheckMessage
 
+from hublog.capture.removal import findings
 from hublog.capture.request import LOGGER_NAME as REQUESTS
 from hublog.configure.attached import contradictions
 from hublog.django.checks.table import message
@@ -48,6 +49,12 @@ def find_contradictions() -> Iterator[CheckMessage]:
     """Find settings that the handlers of this process do not follow."""
     for sentence in contradictions(read_project()):
         yield message("W017", sentence)
+
+
+def find_handlers_without_records() -> Iterator[CheckMessage]:
+    """Find handlers of this process that a later configuration removed, or that wait behind a queue."""
+    for sentence in findings():
+        yield message("W019", sentence)
 
 
 def find_handlers_met_twice() -> Iterator[CheckMessage]:

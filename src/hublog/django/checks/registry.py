@@ -48,6 +48,7 @@ CHECKS: Final[tuple[tuple[Check, tuple[str, ...]], ...]] = tuple(
         (logging_checks.find_missing_handler, ()),
         (logging_checks.find_unreached_requests, ()),
         (logging_checks.find_contradictions, ()),
+        (logging_checks.find_handlers_without_records, ()),
         (logging_checks.find_handlers_met_twice, ()),
         (logging_checks.find_silenced_loggers, ()),
         (logging_checks.find_hiding_root, ()),

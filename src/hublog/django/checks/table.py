@@ -141,6 +141,13 @@ TABLE: Final = (
         "Put the handler on the root logger, or on the logger `hublog.request` too.",
     ),
     Row(
+        "W019",
+        "Handlers of hublog get no records: a later logging configuration removed them, or they stand behind"
+        " a `QueueListener` that is not started.",
+        "Configure logging in one place, or add `hublog.EventHubHandler` to the later one; start the"
+        " listener.",
+    ),
+    Row(
         "I001",
         "A plain rotating file handler: with more than one worker lines are lost.",
         "Use the file of `hublog.django.logging_config`, or silence this check where one process serves.",

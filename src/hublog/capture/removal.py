@@ -1,0 +1,150 @@
+"""Handlers that get no records: removed by a later configuration, or behind a queue that nobody empties."""
+
+import atexit
+import gc
+import logging
+import sys
+import types
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from hublog.reports import SKIPS_REPORTS, report
+
+#: Where the classes of the handlers are, and what each of them feeds.
+_MODULES: Final = {"hublog.handler": "the Event Hub", "hublog.configure.file_log": "the log file"}
+_REMEDY: Final = "call setup_logging() after it, or add the handlers to it (hublog.EventHubHandler)."
+
+
+class _Watch:
+    """What a later configuration removed, and which module applied it."""
+
+    is_on = False
+    lost: frozenset[str] = frozenset()
+    by = ""
+
+
+def watch() -> None:
+    """Notice from now on when ``logging.config.dictConfig`` removes hublog's handlers: one warning says so.
+
+    ``dictConfigClass`` is where ``logging`` lets its configurator be replaced.
+    """
+    if _Watch.is_on:
+        return
+    _Watch.is_on = True
+    import logging.config  # noqa: PLC0415  # 5 ms that only a process with a handler needs
+
+    config: Any = logging.config
+    former = config.dictConfigClass
+
+    def configure(self: Any) -> None:  # noqa: ANN401  # the class is whatever stood there
+        before = destinations()
+        former.configure(self)
+        _compare(before, sys._getframe(1))  # noqa: SLF001  # the only way to name the caller
+
+    config.dictConfigClass = type(former.__name__, (former,), {"configure": configure})
+    atexit.register(_report_queues)
+
+
+def destinations() -> frozenset[str]:
+    """Return which of Event Hub and log file hublog's handlers on the loggers of this process feed."""
+    found = {_module_of(each) for handler in _all_handlers() for each in behind(handler)}
+    return frozenset(name for module, name in _MODULES.items() if module in found)
+
+
+def behind(handler: logging.Handler) -> Iterator[logging.Handler]:
+    """Yield a handler and those to which it hands its records on, as far as it knows them."""
+    yield handler
+    listener = getattr(handler, "listener", None)  # a QueueHandler's, from Python 3.12 on
+    for each in (getattr(handler, "target", None), *(getattr(listener, "handlers", None) or ())):
+        if isinstance(each, logging.Handler):
+            yield each
+
+
+def findings() -> list[str]:
+    """Return a sentence, with a remedy, for each way in which handlers of hublog get no records here."""
+    found = []
+    lost = _Watch.lost - destinations()
+    if lost:
+        found.append(_removed_text(lost))
+    waiting = [queue for queue, _ in _idle_queues()]
+    if waiting:
+        found.append(_queue_text(waiting))
+    return found
+
+
+def _compare(before: frozenset[str], frame: types.FrameType | None) -> None:
+    lost = before - destinations()
+    if not lost:
+        return
+    while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "logging":
+        frame = frame.f_back
+    by = str(frame.f_globals.get("__name__", "")) if frame is not None else ""
+    is_new = lost - _Watch.lost
+    _Watch.lost, _Watch.by = _Watch.lost | lost, by
+    if is_new:
+        report(logging.WARNING, _removed_text(lost))
+
+
+def _removed_text(lost: frozenset[str]) -> str:
+    by = f" by {_Watch.by}" if _Watch.by else ""
+    return (
+        f"A logging configuration that was applied{by} has removed hublog's handlers, and records no longer"
+        f" reach {' and '.join(sorted(lost))}: {_REMEDY}"
+    )
+
+
+def _queue_text(queues: Iterable[Any]) -> str:
+    waiting = 0
+    for queue in queues:
+        try:
+            waiting += queue.qsize()
+        except Exception:  # noqa: BLE001, S112  # a queue of the application, or one that has no size
+            continue
+    return (
+        f"hublog's handlers stand behind a QueueListener that is not started, so records wait in its queue"
+        f" ({waiting:,} now): call start() on it, or put hublog.EventHubHandler on the logger itself, which"
+        " needs no queue in front."
+    )
+
+
+def _idle_queues() -> list[tuple[object, logging.Handler]]:
+    """Return queues on loggers that a listener which is not started should empty into handlers of hublog."""
+    fronts = [handler for handler in _all_handlers() if getattr(handler, "queue", None) is not None]
+    if not fronts:
+        return []
+    from logging.handlers import QueueListener  # noqa: PLC0415  # loaded by whoever has a queue
+
+    # By type: to ask a lazy object of the application for its class may load it.
+    listeners = [each for each in gc.get_objects() if issubclass(type(each), QueueListener)]
+    return [
+        (front.queue, front)  # type: ignore[attr-defined]  # looked at above
+        for front in fronts
+        for each in listeners
+        if each.queue is front.queue  # type: ignore[attr-defined]
+        and getattr(each, "_thread", None) is None
+        and any(
+            _module_of(handler) in ("hublog.handler", "hublog.configure.file_log")
+            for handler in each.handlers
+        )
+    ]
+
+
+def _report_queues() -> None:
+    """Say at the end of the process what nobody has taken from a queue."""
+    idle = [(queue, front) for queue, front in _idle_queues() if getattr(queue, "qsize", lambda: 0)()]
+    if idle:
+        for _, front in idle:
+            setattr(front, SKIPS_REPORTS, True)  # or the report would wait there too
+        report(logging.WARNING, _queue_text(queue for queue, _ in idle))
+
+
+def _all_handlers() -> list[logging.Handler]:
+    known = list(logging.root.manager.loggerDict.values())
+    loggers = [logging.root, *(each for each in known if isinstance(each, logging.Logger))]
+    return [handler for logger in loggers for handler in logger.handlers]
+
+
+def _module_of(handler: object) -> str:
+    """Return the module of the class of hublog that a handler is of; empty for others."""
+    names = (kind.__module__ for kind in type(handler).__mro__)
+    return next((name for name in names if name.startswith("hublog.")), "")
