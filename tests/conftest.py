@@ -4,12 +4,16 @@ import itertools
 import logging
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from hublog.capture import threads
 from hublog.configure import handlers
 from hublog.surroundings import surroundings
 
 pytest_plugins = ["pytester"]
+# How long an example takes says something of the machine, not of the code.
+hypothesis_settings.register_profile("hublog", deadline=None)
+hypothesis_settings.load_profile("hublog")
 
 _numbers = itertools.count()
 _NAMES = ("", "azure", "msal", "hublog", "hublog.internal", "web-1", "web-2")

@@ -104,3 +104,33 @@ def test_new_records_do_not_wait_where_a_slow_hub_has_fallen_behind(tmp_path, mo
         found.log(800, size=LINE_BYTES)
         found.run(1.0)
     assert_soon(lateness(found, 6.0))
+
+
+def orphans(tmp_path, number, clock):
+    """Leave the directories of processes that were killed while the hub was away, ten records each."""
+    hub = Hub()
+    hub.state = "away"
+    left = []
+    for index in range(number):
+        dead = Bench(hub, tmp_path / "spool", mode=SpoolMode.ALWAYS, name=f"dead{index}-", clock=clock)
+        dead.log(10)
+        dead.die()
+        left += dead.accepted
+    return left
+
+
+@pytest.mark.parametrize("mode", [SpoolMode.OVERFLOW, SpoolMode.ALWAYS])
+def test_a_live_record_does_not_wait_for_hundreds_of_orphaned_directories(tmp_path, mode):
+    clock = FakeClock()
+    left = orphans(tmp_path, 300, clock)
+    found = Bench(Hub(), tmp_path / "spool", mode=mode, name="live", clock=clock)
+    found.log(levelno=logging.ERROR)
+    for _ in range(2):
+        found.step()
+    assert "live0" in found.arrived
+    assert found.stats.adopted_total < len(left) / 4, "all of them were taken over before the first send"
+    found.run(60.0)
+    assert sorted(found.arrived) == sorted([*left, "live0"])
+    assert len(found.hub.sends) < 300 / 4, "each directory took a send of its own"
+    found.end()
+    assert list((tmp_path / "spool").iterdir()) == []

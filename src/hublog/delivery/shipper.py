@@ -6,12 +6,12 @@ lock is free, since receivers are not ours.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from threading import RLock
 from typing import Final
 
-from hublog.delivery.batch import Source
+from hublog.delivery.batch import Batch, Source
 from hublog.delivery.batcher import Batcher
 from hublog.delivery.bounded_queue import NEVER
 from hublog.delivery.breaker import Breaker
@@ -350,14 +350,27 @@ class Shipper:
                     taken = batcher.take(1 if is_single else EVENTS_PER_SEND, max_lines=max_lines)
                     self._transit.load(taken, is_replay=False)
                     return
-        # One event: new records must not wait behind it, and a process that is killed sends no more twice.
-        batch = self._stores.take_stored(
-            max_lines=max_lines or NEVER,
-            max_bytes=self._batchers[0][1].event_bytes,
-            line_overhead=LINE_OVERHEAD_BYTES,
+        self._transit.load(
+            self._take_stored(max_lines or NEVER, 1 if is_single else EVENTS_PER_SEND), is_replay=True
         )
-        if batch is not None:
-            self._transit.load([batch], is_replay=True)
+
+    def _take_stored(self, max_lines: int, events: int) -> Iterator[Batch]:
+        """Yield what waits, no more than fills one event.
+
+        New records must not wait behind it, and a process that is killed sends no more twice. What many
+        processes left, a few records each, makes several small events.
+        """
+        room = most = self._batchers[0][1].event_bytes
+        for _ in range(events):
+            batch = self._stores.take_stored(
+                max_lines=max_lines, max_bytes=room, line_overhead=LINE_OVERHEAD_BYTES
+            )
+            if batch is None:
+                return
+            yield batch
+            room -= sum(map(len, batch.lines)) + LINE_OVERHEAD_BYTES * len(batch.lines)
+            if room <= most // 2 or not self._stores.stored_lines:  # else the next event is tiny
+                return
 
     # What stays.
 

@@ -128,9 +128,11 @@ class SpoolDoor:
         self._failed(failure)
         return None
 
-    def adopt(self) -> "list[SpoolDirectory]":
+    def adopt(self, max_directories: int) -> "list[SpoolDirectory]":
         """Take over what dead processes left, oldest first; perhaps not all at once."""
-        return self._root.adopt_orphans(ADOPTED_BYTES) if self._root is not None else []
+        if self._root is None:
+            return []
+        return self._root.adopt_orphans(ADOPTED_BYTES, max_directories=max_directories)
 
     def keep_bound(self) -> None:
         """Drop the oldest segments until the bound is kept."""

@@ -29,6 +29,10 @@ if TYPE_CHECKING:  # the spool needs locks and limits that not every system has
 LOOK_S: Final = 1.5
 #: What is to be forced onto the device waits so long.
 SYNC_S: Final = 0.5
+#: So many directories are held to be sent, and so many of them taken over between two sends: each costs
+#: milliseconds, and a thousand small ones must not delay a record of now.
+STORED_MAX: Final = 64
+_TAKEN_AT_ONCE: Final = 16
 #: A disk that refuses is looked after no more often than this.
 _HURRIED_S: Final = 0.1
 #: A sixteenth of the bound is for records that the hub refused, at least this.
@@ -129,7 +133,7 @@ class Spooler:
         self._booked = _Totals()
         self._refusals = 0
         self._is_ended = False
-        self._look_mono = self._sync_mono = self._hurried_mono = -math.inf
+        self._look_mono = self._sync_mono = self._hurried_mono = self._bound_mono = -math.inf
         share = max(max_bytes // _REJECTED_SHARE, _REJECTED_MIN_BYTES)
         self._rejects = Rejects(self._door.path, max_bytes=share, wall=wall)
 
@@ -279,9 +283,10 @@ class Spooler:
                 directory.sync_if_due()
         if now >= self._look_due_mono:
             self._look_mono, self._hurried_mono = now + LOOK_S, now + _HURRIED_S
-            self.live.wants_look = False
+            if self.live.wants_look:
+                self.live.wants_look, self._bound_mono = False, now
             if self._door.is_usable():
-                self._look()
+                self._look(now)
         self._book_losses()
 
     def wait_s(self) -> float:
@@ -370,16 +375,18 @@ class Spooler:
             self._stored.remove(directory)
             self._gone.add(directory)
 
-    def _look(self) -> None:
-        taken = self._door.adopt() if self.adopts else []
+    def _look(self, now: float) -> None:
+        room = min(STORED_MAX - len(self._stored), _TAKEN_AT_ONCE) if self.adopts else 0
+        taken = self._door.adopt(room) if room > 0 else []
         for directory in taken:
             self._gone.adopted -= self._left.pop(directory.path, 0)  # what we left ourselves is not new
             self._stored.append(directory)
         if taken:
             self._stored.sort(key=lambda directory: directory.path.name)  # the name begins with its time
-            if sum(directory.backlog_bytes for directory in taken) >= ADOPTED_BYTES:
-                self._look_mono = self._now()
-        if self._stored or self.live.directory is not None:
+            if len(taken) == room or sum(each.backlog_bytes for each in taken) >= ADOPTED_BYTES:
+                self._look_mono = self._now()  # there may be more
+        if now >= self._bound_mono and (self._stored or self.live.directory is not None):
+            self._bound_mono = now + LOOK_S
             self._keep_bound()
         self._see_to_refusals()
         own = [directory for directory in self._directories() if not directory.adopted_total]

@@ -123,7 +123,9 @@ class SpoolRoot:
         )
         return self._keep(directory)
 
-    def adopt_orphans(self, max_bytes: int | None = None) -> list[SpoolDirectory]:
+    def adopt_orphans(
+        self, max_bytes: int | None = None, *, max_directories: int | None = None
+    ) -> list[SpoolDirectory]:
         """Take over what dead processes left, also in the middle of an adoption, and clean up behind them.
 
         What goes to another destination is left to processes that send there.
@@ -131,6 +133,7 @@ class SpoolRoot:
         Args:
             max_bytes: stop once so much was taken, since all of it is read; what is left may be taken by
                 the next call, or by others.
+            max_directories: take no more; empty ones that are cleaned up do not count.
 
         Returns:
             Directories with lines in them, oldest first. No other process has them, and each must be
@@ -142,6 +145,8 @@ class SpoolRoot:
         self.others = {path: envelope for path, envelope in self.others.items() if path in there}
         for name in names:
             if max_bytes is not None and sum(taken.backlog_bytes for taken in adopted) >= max_bytes:
+                break
+            if len(adopted) == max_directories:
                 break
             path = self.path / name
             if ownership.is_hidden_name(name):
