@@ -126,7 +126,7 @@ def hub():
                 )
             ),
             TransientSendError,
-            "sign-in failed: EnvironmentCredential: Failed: HTTPSConnection(host='login')",
+            "sign-in failed: EnvironmentCredential: Authentication failed: HTTPSConnection(",
             "login.microsoftonline.com",
         ),
         (
