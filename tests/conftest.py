@@ -6,7 +6,7 @@ import logging
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from hublog.capture import threads
+from hublog.capture import threads, uncaught
 from hublog.configure import handlers
 from hublog.surroundings import surroundings
 
@@ -39,6 +39,7 @@ def _threads():
     threads.uninstall()
     yield
     threads.uninstall()
+    uncaught.uninstall()
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final, Protocol
 
-from hublog.capture import threads
+from hublog.capture import threads, uncaught
 from hublog.delivery.courier import Sender
 from hublog.delivery.stats import Stats
 from hublog.delivery.worker import Request
@@ -270,3 +270,4 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 exits.install(drain_at_exit)
 followers.append(threads.follow)
+followers.append(uncaught.follow)

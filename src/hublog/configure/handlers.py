@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hublog.capture import threads
+from hublog.capture import threads, uncaught
 from hublog.capture.console import ConsoleFormatter, ConsoleHandler
 from hublog.capture.handler import quiet_azure
 from hublog.capture.json_formatter import JsonFormatter
@@ -89,6 +89,7 @@ def configure(
         The root logger.
     """
     threads.follow(settings)
+    uncaught.follow(settings)
     plan = _Plan(settings, framework, tuple(problems), tuple(notices), tuple(workers))
     root = logging.getLogger()
     with _Installed.lock:

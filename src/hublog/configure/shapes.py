@@ -95,6 +95,7 @@ class LoggingConfig(TypedDict, total=False):
     level: int | str
     log_to_stdout: bool
     log_dir: str
+    uncaught_exceptions: bool
     file_logging: FileLoggingConfig
     eventhub_logging: EventHubLoggingConfig
     service: ServiceConfig

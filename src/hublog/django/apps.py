@@ -5,7 +5,7 @@ import logging
 from django.apps import AppConfig
 
 import hublog.django
-from hublog.capture import threads
+from hublog.capture import threads, uncaught
 from hublog.configure.late import apply_late
 from hublog.django import tasks
 from hublog.django.checks.registry import register_all
@@ -32,5 +32,6 @@ class HublogConfig(AppConfig):
             apply_late(made, reading.settings, framework="django")
         use_lookup(lookup, framework="django")
         threads.follow(reading.settings)
+        uncaught.follow(reading.settings)
         tasks.connect()
         register_all()

@@ -201,11 +201,13 @@ class Settings:
     Attributes:
         level: level of the console.
         log_dir: where the log file lies; made when it is missing.
+        uncaught_exceptions: whether an exception that ends the process or a thread is logged.
     """
 
     level: int = logging.INFO
     log_to_stdout: bool = True
     log_dir: Path = Path("logs")
+    uncaught_exceptions: bool = True
     file: FileSettings = FileSettings()
     eventhub: EventHubSettings = EventHubSettings()
     service: ServiceSettings = ServiceSettings()

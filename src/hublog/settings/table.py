@@ -102,6 +102,12 @@ SETTINGS: Final = (
         ("level", "LOG_LEVEL", LEVEL, "Level of the console."),
         ("log_to_stdout", "LOG_TO_STDOUT", BOOLEAN, "Write to the console (standard output)."),
         ("log_dir", "LOG_DIR", PATH, "Directory of the log file; made when it is missing."),
+        (
+            "uncaught_exceptions",
+            "LOG_UNCAUGHT_EXCEPTIONS",
+            BOOLEAN,
+            "Log an exception that ends the process or a thread.",
+        ),
     ),
     *_section(
         "file_logging",

@@ -1,0 +1,164 @@
+"""An exception that ends the process or a thread is one record, and Python does with it what it always did.
+
+``install`` puts a hook around ``sys.excepthook`` and ``threading.excepthook``, which calls the former one in
+any case. ``SystemExit``, ``KeyboardInterrupt`` and ``GeneratorExit`` end what they end without a record. What
+a task of asyncio raises, and nobody retrieves, asyncio logs itself.
+"""
+
+import contextlib
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Final
+
+from hublog.settings import Settings
+
+#: Logger of the record.
+LOGGER_NAME: Final = "hublog.uncaught"
+
+_ENDS: Final = (SystemExit, KeyboardInterrupt, GeneratorExit)
+#: Hooks of these modules show an exception and log nothing. Another one may log it itself, and is called
+#: first, so that the exception is in one record.
+_SILENT: Final = frozenset(
+    {"sys", "_thread", "threading", "_pytest", "sentry_sdk", "rich", "IPython", "pydevd", "_pydevd_bundle"}
+)
+_Hook = Callable[..., Any]
+
+
+class _State:
+    """What the hooks do."""
+
+    is_active = False
+
+
+class _Wrapper:
+    """Stands in the place of a hook.
+
+    Args:
+        former: the hook that stood there.
+        show: takes what the hook is called with, and returns the exception and where it was raised.
+    """
+
+    def __init__(self, former: _Hook, show: Callable[..., "_Uncaught"]) -> None:
+        self._former = former
+        self._show = show
+
+    def __call__(self, *args: Any) -> None:  # noqa: ANN401  # as the interpreter calls it
+        """Log the exception, and call the former hook, whatever becomes of the record."""
+        found = None
+        with contextlib.suppress(Exception):
+            found = self._show(*args)
+        if found is None or not _State.is_active or isinstance(found.error, _ENDS):
+            self._former(*args)
+            return
+        module = str(getattr(self._former, "__module__", "")).partition(".")[0]
+        if module in _SILENT:
+            _log(found)
+            self._former(*args)
+            return
+        with _seen(found.error) as is_logged:
+            try:
+                self._former(*args)
+            finally:
+                if not is_logged():
+                    _log(found)
+
+
+class _Uncaught:
+    """An exception that nobody caught.
+
+    Args:
+        error: the exception.
+        traceback: where it was raised.
+        thread: name of the thread that it ends; empty where it ends the process.
+    """
+
+    def __init__(self, error: BaseException, traceback: TracebackType | None, thread: str = "") -> None:
+        self.error, self.traceback, self.thread = error, traceback, thread
+
+
+def install() -> None:
+    """Have uncaught exceptions logged, once, however often it is called."""
+    _State.is_active = True
+    if not isinstance(sys.excepthook, _Wrapper):
+        sys.excepthook = _Wrapper(sys.excepthook, _of_process)
+    if not isinstance(threading.excepthook, _Wrapper):
+        threading.excepthook = _Wrapper(threading.excepthook, _of_thread)
+
+
+def uninstall() -> None:
+    """Log no uncaught exception; hooks that another one stands in front of stay, without an effect."""
+    _State.is_active = False
+    if isinstance(sys.excepthook, _Wrapper):
+        sys.excepthook = sys.excepthook._former  # noqa: SLF001  # one of ours
+    if isinstance(threading.excepthook, _Wrapper):
+        threading.excepthook = threading.excepthook._former  # noqa: SLF001  # as above
+
+
+def follow(settings: Settings) -> None:
+    """Do as the settings say that are read last."""
+    if settings.uncaught_exceptions:
+        install()
+    else:
+        uninstall()
+
+
+def _of_process(
+    kind: type[BaseException], error: BaseException | None, traceback: TracebackType | None
+) -> _Uncaught:
+    return _Uncaught(error if error is not None else kind(), traceback)
+
+
+def _of_thread(args: threading.ExceptHookArgs) -> _Uncaught:
+    error = args.exc_value if args.exc_value is not None else args.exc_type()
+    return _Uncaught(error, args.exc_traceback, args.thread.name if args.thread is not None else "unknown")
+
+
+def _log(found: _Uncaught) -> None:
+    """Write the record; where no handler would take it, nothing is written."""
+    logger = logging.getLogger(LOGGER_NAME)
+    if not logger.hasHandlers() or getattr(_running, "is_logging", False):
+        return
+    _running.is_logging = True
+    try:
+        with contextlib.suppress(Exception):
+            logger.critical(
+                "Uncaught %s ends %s",
+                type(found.error).__name__,
+                f"the thread {found.thread}" if found.thread else "the process",
+                exc_info=(type(found.error), found.error, found.traceback),
+                extra={"event_name": "thread.failed" if found.thread else "process.failed"},
+            )
+    finally:
+        _running.is_logging = False
+
+
+class _Watch(logging.Handler):
+    """Sees whether an exception is logged."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self._error = error
+        self.is_logged = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Look at a record's exception."""
+        given: object = record.exc_info
+        if given is self._error or (isinstance(given, tuple) and len(given) > 1 and given[1] is self._error):
+            self.is_logged = True
+
+
+@contextlib.contextmanager
+def _seen(error: BaseException) -> Iterator[Callable[[], bool]]:
+    """Give what says whether the exception has been logged to the root logger meanwhile."""
+    watch = _Watch(error)
+    logging.root.addHandler(watch)
+    try:
+        yield lambda: watch.is_logged
+    finally:
+        logging.root.removeHandler(watch)
+
+
+_running: Final = threading.local()
