@@ -152,6 +152,13 @@ class BoundedQueue:
             line_border, byte_border = line_border + self._line_reserve, byte_border + self._byte_reserve
         return len(self._lines) < line_border and self._bytes_in + size <= byte_border
 
+    def has_room_beyond(self, size: int) -> bool:
+        """Return whether a line may pass the bounds for a moment, for want of another place to be.
+
+        Twice as many lines are held then, and a quarter more bytes.
+        """
+        return self.held_lines < 2 * self._max_lines and self.held_bytes + size <= self._max_bytes * 5 // 4
+
     # The way out.
 
     def take(self, *, max_lines: int, max_bytes: int, line_overhead: int = 0) -> Batch | None:

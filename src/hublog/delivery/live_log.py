@@ -54,6 +54,11 @@ class LiveLog:
         self._making = threading.RLock()
         self._is_making = False
 
+    @property
+    def is_making(self) -> bool:
+        """Whether a thread is making the directory."""
+        return self._is_making
+
     def __len__(self) -> int:
         return self.directory.unread_lines if self.directory is not None else 0
 
@@ -106,7 +111,8 @@ class LiveLog:
     def _new_directory(self, former: "SpoolDirectory | None") -> "SpoolDirectory | None":
         """Make a directory, unless another thread is faster; a signal handler in the middle gets none."""
         if not self._making.acquire(timeout=_MAKING_WAIT_S):
-            return None
+            made = self.directory  # perhaps just now
+            return made if made is not former else None
         try:
             if self._is_making:
                 return None

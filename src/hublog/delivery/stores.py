@@ -103,8 +103,13 @@ class Stores:
         if self.put != self.queue.put:
             if self.queue.put(line, levelno):  # the disk refused it
                 return True
-        elif self.spooler is not None and self.spooler.append((line,)):
-            return True
+        elif self.spooler is not None:
+            was_making = self.spooler.live.is_making
+            if self.spooler.append((line,)):
+                return True
+            if (was_making or self.spooler.live.is_making) and self.queue.has_room_beyond(len(line)):
+                self.queue.put_beyond(line, levelno)  # the disk did not refuse it: it is just being prepared
+                return True
         if self.backlog.make_room(len(line), levelno):
             self.queue.put_beyond(line, levelno)
             return True
