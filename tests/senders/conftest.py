@@ -29,14 +29,14 @@ def certificate(tmp_path_factory):
 
 @pytest.fixture
 def wire(request):
-    """How the hub is talked to: ``plain`` unless the test says ``tls``."""
+    """How the hub is reached: ``plain`` unless the test says ``tls``, or either of them inside WebSockets."""
     return getattr(request, "param", "plain")
 
 
 @pytest.fixture
 def hub(wire, certificate):
     context = None
-    if wire == "tls":
+    if wire.endswith("tls"):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificate)
     with LocalHub({"logs": 1}, ssl_context=context) as started:
@@ -45,14 +45,20 @@ def hub(wire, certificate):
 
 @pytest.fixture
 def options(wire, hub, certificate):
-    """What the client must be told to reach the hub."""
-    if wire == "plain":
-        return {}
-    return {
-        "custom_endpoint_address": f"sb://127.0.0.1:{hub.port}",
-        "transport_type": TransportType.Amqp,
-        "connection_verify": str(certificate[0]),
-    }
+    """What the client needs to reach the hub."""
+    found = {}
+    if wire.endswith("tls"):
+        found = {
+            "custom_endpoint_address": f"sb://127.0.0.1:{hub.port}",
+            "transport_type": TransportType.Amqp,
+            "connection_verify": str(certificate[0]),
+        }
+    if wire.startswith("websocket"):
+        found |= {
+            "custom_endpoint_address": f"sb://127.0.0.1:{hub.port}",
+            "transport_type": TransportType.AmqpOverWebsocket,
+        }
+    return found
 
 
 @pytest.fixture

@@ -103,6 +103,8 @@ def tunnelling(login="", to=None):
     def serve(connection, over):
         head = read_head(connection)
         found = re.match(r"CONNECT (\S+):(\d+) HTTP/1\.1\r\n", head)
+        if found is None:  # it has only looked whether we are here
+            return
         if wanted and f"Proxy-Authorization: {wanted}\r\n" not in head:
             connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
             return

@@ -18,7 +18,7 @@ HANG_S = 0.15
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
-    pytest.mark.parametrize("wire", ["plain", "tls"], indirect=True),
+    pytest.mark.parametrize("wire", ["plain", "tls", "websocket", "websocket tls"], indirect=True),
 ]
 
 

@@ -46,6 +46,7 @@ def secrets_of(settings: EventHubSettings) -> list[str]:
     found = [parts.get(name, "") for name in ("sharedaccesskey", "sharedaccesssignature")]
     proxy = route_of(settings).proxy
     login = [proxy.password, quote(proxy.password, safe=""), proxy.url] if proxy and proxy.password else []
-    every = (*found, settings.connection_string, settings.proxy, *login)
+    stated = [settings.proxy] if "@" in settings.proxy else []
+    every = (*found, settings.connection_string, *stated, *login)
     # A password of a proxy is one however short it is.
     return [each for each in every if len(each) >= _SECRET_MIN or each in login]
