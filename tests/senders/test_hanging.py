@@ -134,25 +134,22 @@ def test_a_send_that_hangs_is_given_up_and_its_thread_comes_back(hub, make_sende
 
 UNDER_GEVENT = """
 import sys
+from pathlib import Path
 from hublog.senders.event_hub import EventHubSender  # before the patch, as a late one finds it
-from hublog.settings import EventHubSettings
+from hublog.settings import EventHubSettings, Transport
 from gevent import monkey
 monkey.patch_all()
 import threading
 import gevent
-from azure.eventhub import TransportType
 
-connection_string, port, certificate = sys.argv[1:]
-options = {}
-if "UseDevelopmentEmulator" not in connection_string:
-    options = {
-        "custom_endpoint_address": f"sb://127.0.0.1:{port}",
-        "transport_type": TransportType.Amqp,
-        "connection_verify": certificate,
-    }
-sender = EventHubSender(
-    EventHubSettings(connection_string=connection_string, eventhub_name="logs"), options=options
+connection_string, transport, certificate = sys.argv[1:]
+settings = EventHubSettings(
+    connection_string=connection_string,
+    eventhub_name="logs",
+    transport=Transport(transport),
+    ca_file=Path(certificate),
 )
+sender = EventHubSender(settings)
 errors = []
 
 def send():
@@ -176,9 +173,10 @@ sender.close()
 """
 
 
-def test_under_gevent_the_other_greenlets_run_and_the_cut_ends_the_send(hub, certificate):
+def test_under_gevent_the_other_greenlets_run_and_the_cut_ends_the_send(hub, wire, certificate):
     hub.faults.add("release")
-    arguments = [hub.connection_string(), str(hub.port), str(certificate[0])]
+    transport = "websocket" if wire.startswith("websocket") else "amqp"
+    arguments = [hub.connection_string(), transport, str(certificate[0])]
     command = [sys.executable, "-W", "ignore", "-c", UNDER_GEVENT, *arguments]
     found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert found.stdout.splitlines() == ["hangs others run", "ended TransientSendError", "1"], found.stderr

@@ -264,7 +264,11 @@ def _place(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-PROXY: Final = Kind("http://[user:password@]<host>:<port>", _parse_proxy, is_secret=True)
+PROXY: Final = Kind(
+    "http://<host>:<port>, with user and password before the host where the proxy asks for a login",
+    _parse_proxy,
+    is_secret=True,
+)
 ENDPOINT: Final = Kind(
     "a host name or address, with a port where it is not that of the transport, like gateway.example.com:443",
     _parse_endpoint,
