@@ -6,7 +6,7 @@ import logging
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from hublog.capture import threads, uncaught
+from hublog.capture import service_name, threads, uncaught
 from hublog.configure import handlers
 from hublog.surroundings import surroundings
 
@@ -24,6 +24,7 @@ def _surroundings(monkeypatch):
     """Forget what an adapter under test handed over."""
     monkeypatch.setattr(surroundings, "lookup", None)
     monkeypatch.setattr(surroundings, "framework", "")
+    monkeypatch.setattr(service_name, "_suggestions", {})
 
 
 @pytest.fixture(autouse=True)

@@ -18,13 +18,14 @@ from contextlib import suppress
 from typing import Any, Final
 
 from hublog.capture import tasks
+from hublog.capture.service_name import suggest
 from hublog.capture.tasks import KEY, Outcome, TaskScope
 from hublog.configure.handlers import NAMES
 from hublog.handler import EventHubHandler
 from hublog.pipelines import drain_at_exit
 
 try:
-    from celery import exceptions, signals, states
+    from celery import current_app, exceptions, signals, states
 except ImportError as error:
     raise ImportError("hublog.celery needs Celery: pip install 'hublog[celery]'.") from error
 
@@ -144,6 +145,12 @@ def _drain(**_: object) -> None:
     drain_at_exit()
 
 
+def _name_of_app() -> str:
+    """Return the name of the app that is used here; one that is made for want of another has none."""
+    return str(current_app.main or "")
+
+
+suggest("celery", _name_of_app)
 for _signal, _receiver in (
     (signals.before_task_publish, _send),
     (signals.task_prerun, _begin),

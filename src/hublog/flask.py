@@ -15,6 +15,7 @@ from hublog.capture.request import (
     session_hash,
     user_fields,
 )
+from hublog.capture.service_name import suggest
 from hublog.cli.click_group import register_commands
 from hublog.configure import configure
 from hublog.pipelines import use_lookup
@@ -76,6 +77,8 @@ class HubLog:
         reading = read_settings(framework=app.config.get)
         settings = reading.strict() if self._strict else reading.settings
         app.extensions[KEY] = State(settings)
+        name = app.name
+        suggest("flask", lambda: name)
         use_lookup(app.config.get, framework="flask")
         configure(settings, framework="flask", problems=reading.problems, notices=reading.notices)
         app.logger.removeHandler(default_handler)  # else Flask's own and ours write each line twice

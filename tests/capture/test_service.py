@@ -15,6 +15,7 @@ def fields(tmp_path, service=None, environ=(), *, cgroup="", mountinfo="", host=
 def test_what_is_unknown_is_left_out(tmp_path):
     assert set(fields(tmp_path)) == {
         "host_name",
+        "service_name",  # see test_service_name
         "service_instance_id",
         "schema_version",
         "handler_version",

@@ -11,6 +11,7 @@ from hublog._version import __version__
 from hublog.capture.columns import SCHEMA_VERSION
 from hublog.capture.fields import put
 from hublog.capture.plain import plain
+from hublog.capture.service_name import default_name
 from hublog.settings import ServiceSettings
 
 #: The first of these variables that is set gives the column its value.
@@ -34,6 +35,7 @@ def process_fields(
     environ: Mapping[str, str] = os.environ,
     host_name: Callable[[], str] = socket.gethostname,
     proc: Path = Path("/proc/self"),
+    find_name: Callable[[], str] = default_name,
 ) -> dict[str, object]:
     """Return the columns that every record of this process shares; empty ones are left out.
 
@@ -42,6 +44,7 @@ def process_fields(
         framework: ``django``, ``flask`` or empty.
         environ: where Azure App Service, Container Apps and Kubernetes tell their names.
         host_name: gives the name of this machine; an error counts as no name.
+        find_name: gives the name of a service that nobody has named.
         proc: where ``cgroup`` and ``mountinfo`` of this process lie.
     """
     fields: dict[str, object] = {"framework": framework}
@@ -60,6 +63,7 @@ def process_fields(
         "environment": service.environment,
     }
     fields.update({name: value for name, value in stated.items() if value})
+    fields["service_name"] = fields["service_name"] or find_name()
     fields["service_instance_id"] = fields["service_instance_id"] or fields["host_name"]
     fields["schema_version"] = SCHEMA_VERSION
     fields["handler_version"] = __version__
@@ -67,6 +71,11 @@ def process_fields(
     for name, value in fields.items():
         put(columns, name, plain(value))  # a variable of the environment need not be UTF-8
     return columns
+
+
+def is_named(service: ServiceSettings, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the configuration or the platform names the service."""
+    return bool(service.name or any(environ.get(key) for key in _FROM_ENVIRONMENT["service_name"]))
 
 
 def _container_id(proc: Path) -> str:

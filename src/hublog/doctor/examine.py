@@ -12,6 +12,8 @@ from typing import Final
 from hublog._version import __version__
 from hublog.capture.removal import findings
 from hublog.capture.request import LOGGER_NAME as REQUESTS
+from hublog.capture.service import is_named
+from hublog.capture.service_name import default_name
 from hublog.configure.attached import EVENT_HUB, Attached, contradictions, reaches_event_hub
 from hublog.doctor.disk import LookAtSpool, look_at_files, look_at_spool
 from hublog.doctor.hub import look_at_hub
@@ -80,6 +82,7 @@ def _steps(patient: Patient) -> Iterator[Result]:
     yield _versions(patient.framework)
     yield from _settings(patient.reading)
     yield from _guarded("settings", _misspelt(patient))
+    yield from _guarded("service", _service(settings))
     yield from _guarded("destinations", _destinations(patient))
     yield from _guarded("way", _way(patient, settings))
     yield from _guarded("disk", _places(patient, settings))
@@ -138,6 +141,13 @@ def _misspelt(patient: Patient) -> Iterator[Result]:
     for place, names in (("the configuration", patient.names), ("the environment", os.environ)):
         for name, meant in misspelt(names):
             yield warn("settings", f"{name} in {place} has no effect", f"{meant} is the name of a setting.")
+
+
+def _service(settings: Settings) -> Iterator[Result]:
+    if is_named(settings.service):
+        return
+    text = f"LOG_SERVICE_NAME is not set, records have service_name {default_name()!r}"
+    yield warn("service", text, "Set it: queries, alerts and dashboards tell services apart by it.")
 
 
 def _destinations(patient: Patient) -> Iterator[Result]:

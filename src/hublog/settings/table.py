@@ -305,7 +305,7 @@ SETTINGS: Final = (
             "name",
             "LOG_SERVICE_NAME",
             TEXT,
-            "Name of the service; else `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` (all of these).",
+            "Name of the service; else `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` or the app's own.",
             ("OTEL_SERVICE_NAME", "service.name"),
         ),
         (
