@@ -289,3 +289,38 @@ def test_a_level_that_the_application_gave_the_azure_packages_stays():
     logging.getLogger("azure").setLevel(logging.DEBUG)
     EventHubHandler(settings=SETTINGS).close()
     assert logging.getLogger("azure").level == logging.DEBUG
+
+
+@pytest.mark.usefixtures("sender")
+@pytest.mark.parametrize(
+    ("error", "reason", "cause"),
+    [
+        (MemoryError(), "exhausted", "no memory is left"),
+        (OSError(28, "No space left on device"), "exhausted", "No space left on device"),
+        (OSError(24, "Too many open files"), "exhausted", "Too many open files"),
+        (RuntimeError("can't start new thread"), "exhausted", "no thread can be started"),
+        (KeyError("x"), "error", "KeyError"),
+        (OSError(5, "Input/output error"), "error", "Input/output error"),
+    ],
+    ids=repr,
+)
+def test_a_record_that_could_not_be_taken_is_counted_and_its_cause_is_named(
+    error, reason, cause, logger, caplog
+):
+    handler = EventHubHandler(settings=SETTINGS)
+    logger.addHandler(handler)
+    logger.warning("first")
+    handler.pipeline.failed(error)
+    handler.pipeline.failed(error)
+    assert handler.pipeline.stats().dropped[reason] == 2
+    told = [found.getMessage() for found in caplog.records if found.name == "hublog.internal"]
+    assert told == [f"A record could not be taken: {cause}. It is counted as dropped."]
+
+
+def test_a_record_at_the_end_of_the_stack_is_counted_and_raises_nothing(sender, logger, caplog):
+    handler = EventHubHandler(settings=SETTINGS)
+    logger.addHandler(handler)
+    logger.warning("first")
+    handler.pipeline.failed(RecursionError())
+    assert handler.pipeline.stats().dropped["exhausted"] == 1
+    assert [found for found in caplog.records if found.name == "hublog.internal"] == []

@@ -27,7 +27,7 @@ from hublog.delivery.drops import DropReport
 from hublog.delivery.stats import Drop, Stats
 from hublog.exits import exits
 from hublog.process import Process
-from hublog.reports import LOGGER_NAME, report
+from hublog.reports import LOGGER_NAME, cause_of, is_exhausted, report
 from hublog.senders.event_hub import EventHubSender
 from hublog.servers import Adviser, leave_signals
 from hublog.settings import ARGUMENT, EventHubSettings, Settings, read_settings
@@ -78,6 +78,7 @@ class Pipeline:
         self._process: Process | None = None
         self._is_told = False
         self._errors = Tally()
+        self._exhausted = Tally()
         self._handlers: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
         _requests.add(self)
         #: Whether more than one handler may feed this pipeline, so that a record must be known again.
@@ -163,12 +164,13 @@ class Pipeline:
             self.retire()
 
     def failed(self, error: Exception) -> None:
-        """Count a record that could not be taken; tell the first one."""
-        self._errors.add()
-        if self._errors.read() == 1:
+        """Count a record that could not be taken; report the first one, with its cause."""
+        counted = self._exhausted if is_exhausted(error) else self._errors
+        counted.add()
+        # A report that the stack has no room for would raise out of the log call.
+        if counted.read() == 1 and not isinstance(error, RecursionError):
             report(
-                logging.ERROR,
-                f"A record could not be taken: {type(error).__name__}. It is counted as dropped.",
+                logging.ERROR, f"A record could not be taken: {cause_of(error)}. It is counted as dropped."
             )
 
     def refuse_nested(self, record: logging.LogRecord) -> None:
@@ -269,6 +271,7 @@ class Pipeline:
         kept = 0 if reduction is None else reduction.tail.kept
         refused = {
             Drop.NOT_CONFIGURED: process.unconfigured.read(),
+            Drop.EXHAUSTED: self._exhausted.read(),
             Drop.ERROR: self._errors.read(),
             **process.left_out(),
         }
@@ -296,6 +299,7 @@ class Pipeline:
         self._processes = {}
         self._process = None
         self._errors = Tally()
+        self._exhausted = Tally()
 
     def start(self) -> Process:
         """Return the state of this process; makes it, with neither thread nor file."""

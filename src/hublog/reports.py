@@ -1,6 +1,7 @@
 """hublog's own troubles, told on the logger ``hublog.internal``: to console and file, never to the hub."""
 
 import contextlib
+import errno
 import logging
 import sys
 import time
@@ -92,24 +93,42 @@ class Destination:
             self._told_mono = None
             self._report_lost()
 
-    def report(self, text: str) -> bool:
+    def report(self, text: str, level: int = logging.WARNING) -> bool:
         """Report something unless the last report was just now; return whether it was done."""
         now = self._now()
         is_due = self._told_mono is None or now - self._told_mono >= INTERVAL_S
         if is_due:
             self._told_mono = now
-            report(logging.WARNING, text)
+            report(level, text)
         return is_due
 
     def _report_lost(self) -> None:
         lost, before = self.lost_total, self._lost_told
         self._lost_told = lost
-        if not self.report(self._lost_text.format(records=f"{lost - before:,}")):
+        # The warning named the cause; this is how much it cost.
+        if not self.report(self._lost_text.format(records=f"{lost - before:,}"), logging.INFO):
             self._lost_told = before
+
+
+#: What the machine or the limits of the process do not give any more.
+_EXHAUSTED: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EFBIG}
+)
+
+
+def is_exhausted(error: BaseException) -> bool:
+    """Whether memory, disk, file descriptors, threads or the stack were used up: no error of hublog."""
+    if isinstance(error, OSError):
+        return error.errno in _EXHAUSTED
+    return isinstance(error, MemoryError | RecursionError) or "can't start new thread" in str(error)
 
 
 def cause_of(error: BaseException) -> str:
     """Return why something failed, in words that hold nothing of a record."""
     if isinstance(error, MemoryError):
         return "no memory is left"
+    if isinstance(error, RecursionError):
+        return "the application's recursion is too deep"
+    if not isinstance(error, OSError) and is_exhausted(error):
+        return "no thread can be started"
     return getattr(error, "strerror", None) or type(error).__name__

@@ -193,6 +193,7 @@ def test_an_endless_recursion_of_the_application_is_not_hidden(monkeypatch):
 
 
 def test_a_broken_standard_output_does_not_raise_and_is_reported_once(monkeypatch, caplog, capsys):
+    caplog.set_level(logging.INFO, "hublog.internal")
     closed = io.StringIO()
     closed.close()
     monkeypatch.setattr(sys, "stdout", closed)
@@ -218,6 +219,7 @@ from hublog.capture.console import ConsoleFormatter, ConsoleHandler
 handler = ConsoleHandler()
 handler.setFormatter(ConsoleFormatter())
 logging.getLogger().addHandler(handler)
+logging.getLogger().setLevel(logging.INFO)
 {prepare}
 for number in range(2000):
     logging.getLogger("shop").error("password=hunter2 %d", number, extra={{"token": "hunter3"}})

@@ -54,6 +54,10 @@ _ADVICE: Final[Mapping[Drop, str]] = {
         "They were over what one logger may send: raise EVENTHUB_LOG_RATE_LIMIT or EVENTHUB_LOG_RATE_BURST,"
         " or have it log less."
     ),
+    Drop.EXHAUSTED: (
+        "The process had no memory, disk, file descriptors, threads or stack left: see the lines before this"
+        " one, raise its limits, or look for a recursion of the application."
+    ),
     Drop.ERROR: "That is an error in hublog: please report it, with its lines before this one.",
 }
 

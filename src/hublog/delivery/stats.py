@@ -21,6 +21,7 @@ class Drop(StrEnum):
         RATE_LIMITED: it was over the limit of its logger.
         HELD_BACK: its request went well; no loss, since it was asked for.
         COLLAPSED: a summary says how many were equal; no loss either.
+        EXHAUSTED: the process had no memory, disk, descriptors, threads or stack left.
         ERROR: an error of ours.
     """
 
@@ -35,6 +36,7 @@ class Drop(StrEnum):
     RATE_LIMITED = "rate_limited"
     HELD_BACK = "held_back"
     COLLAPSED = "collapsed"
+    EXHAUSTED = "exhausted"
     ERROR = "error"
 
 

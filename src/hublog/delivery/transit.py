@@ -10,6 +10,7 @@ from hublog.delivery.batch import Batch
 from hublog.delivery.packer import Packer
 from hublog.delivery.stats import Drop
 from hublog.delivery.stores import Stores
+from hublog.reports import is_exhausted
 
 
 @dataclass(slots=True, eq=False)
@@ -128,9 +129,10 @@ class Transit:
                 self._on_disk.append(load)
             try:
                 self._parcels += self._pack(batch.lines, load)
-            except Exception:  # what cannot be packed must not be held for ever
+            except Exception as error:  # what cannot be packed must not be held for ever
                 self._settle(load, batch.lines)
-                self._stores.drops.add_lines(Drop.ERROR, batch.lines)
+                reason = Drop.EXHAUSTED if is_exhausted(error) else Drop.ERROR
+                self._stores.drops.add_lines(reason, batch.lines)
                 raise
 
     def offer(self, events: int) -> list[bytes]:
