@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -253,7 +253,31 @@ def _bind_route() -> None:
         rule = request.url_rule
         reply.scope.adopt_span()
         reply.scope.add(http_route=rule.rule if rule is not None else "", view_name=request.endpoint or "")
+        if "flask_login" in sys.modules:
+            reply.scope.look_for_user(_UserLook(vars(g)))
         _note_session(reply)
+
+
+class _UserLook:
+    """Looks whether Flask-Login has loaded a user, where it keeps it; nothing is loaded.
+
+    Args:
+        known: the attributes of ``flask.g``.
+    """
+
+    __slots__ = ("_known", "_seen")
+
+    def __init__(self, known: dict[str, Any]) -> None:
+        self._known = known
+        self._seen: object = None
+
+    def __call__(self) -> Mapping[str, object] | None:
+        """Return the columns of a user who was not there at the last call."""
+        user = self._known.get("_login_user")
+        if user is self._seen:
+            return None
+        self._seen = user
+        return user_fields(user, getattr(user, "get_id", lambda: ""))
 
 
 def _note_stream(response: Response) -> Response:

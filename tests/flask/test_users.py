@@ -6,8 +6,10 @@ import logging
 import pytest
 from flask import session
 from flask.sessions import SessionInterface, SessionMixin
-from flask_login import LoginManager, UserMixin, current_user, login_user
+from flask_login import LoginManager, UserMixin, current_user, login_required, login_user
 from werkzeug.datastructures import CallbackDict
+
+import hublog
 
 LOGGER = logging.getLogger("shop.views")
 
@@ -161,3 +163,57 @@ def test_a_session_is_not_shown_unless_that_is_set(make, seen):
     app.add_url_rule("/", view_func=lambda: "ok")
     app.test_client().get("/")
     assert "session_id" not in seen.one("hublog.request")
+
+
+def test_a_view_behind_login_required_logs_with_the_user(app, seen, loads):
+    @app.get("/account")
+    @login_required
+    def account():
+        LOGGER.info("account")
+        return "ok"
+
+    client = app.test_client()
+    client.get("/login")
+    client.get("/account")
+    assert loads == ["42"]
+    assert (seen.one("shop.views")["user_id"], seen.one("shop.views")["user_authenticated"]) == ("42", True)
+
+
+def test_what_is_logged_before_the_user_is_loaded_has_none_and_what_follows_has(app, seen):
+    @app.get("/twice")
+    def twice():
+        LOGGER.info("before")
+        assert current_user.is_authenticated
+        LOGGER.info("after")
+        hublog.bind(tenant_id="acme")
+        LOGGER.info("bound")
+        return "ok"
+
+    client = app.test_client()
+    client.get("/login")
+    response = client.get("/twice")
+    assert response.status_code == 200
+    found = [(message, fields.get("user_id")) for message, fields in seen.of("shop.views")]
+    assert found == [("before", None), ("after", "42"), ("bound", "42")]
+
+
+def test_one_who_signs_in_during_the_request_is_named_from_then_on(app, seen):
+    @app.get("/sign-in")
+    def sign_in():
+        assert not current_user.is_authenticated
+        LOGGER.info("stranger")
+        login_user(User("7"))
+        LOGGER.info("known")
+        return "ok"
+
+    app.test_client().get("/sign-in")
+    found = [(fields["user_authenticated"], fields.get("user_id")) for _, fields in seen.of("shop.views")]
+    assert found == [(False, None), (True, "7")]
+
+
+def test_looking_for_the_user_loads_nobody(app, seen, loads):
+    client = app.test_client()
+    client.get("/login")
+    client.get("/plain")
+    assert loads == []
+    assert "user_id" not in seen.one("shop.views")

@@ -44,6 +44,11 @@ class Context:
         is_settled: whether these are the fields of a record that was made earlier or elsewhere, to which
             nothing is added now.
         settled: the same fields, settled; made when it is needed.
+        look: returns fields that become known late, such as the user once the application has loaded it: None
+            as long as there are none, then the same mapping as long as they stay the same. Such a context has
+            no ``encoded``, so that each record comes to look.
+        looked_up: what it returned when these fields were bound.
+        partial: what the formatter made of the fields while they may become more.
     """
 
     __slots__ = (
@@ -54,6 +59,9 @@ class Context:
         "is_settled",
         "life",
         "linger_s",
+        "look",
+        "looked_up",
+        "partial",
         "settled",
         "since",
     )
@@ -75,6 +83,9 @@ class Context:
         self.settled: Context | None = None
         #: Owned by the formatter: what it made of ``fields``, so that a request is encoded once.
         self.encoded: Any = None  # its type is the formatter's own, one layer of reading away
+        self.look: Callable[[], Mapping[str, object] | None] | None = None
+        self.looked_up: Mapping[str, object] | None = None
+        self.partial: Any = None
         #: Owned by ``spans``: the ids of the span that was active last, and the context of records inside it.
         self.in_span: tuple[object, Context | None] | None = None
 
@@ -197,7 +208,40 @@ def unbind(*names: str | Token[Context]) -> None:
 def bound() -> Mapping[str, object]:
     """Return the fields that are bound now; the mapping must not be changed."""
     now = _current.get()
-    return EMPTY.fields if is_over(now) else now.fields
+    if is_over(now):
+        return EMPTY.fields
+    return now.fields if now.look is None else looked(now).fields
+
+
+def looked(now: Context) -> Context:
+    """Return a context with what has become known of its request since; it is bound here from now on.
+
+    Args:
+        now: what is bound here, or what ``spans`` has made of it.
+    """
+    look = now.look
+    try:
+        found = look() if look is not None and not now.is_settled else None
+    except Exception:  # noqa: BLE001  # a log call never raises
+        return now
+    if found is None or found is now.looked_up:
+        return now
+    here = _current.get()
+    made = _with(now, found)
+    if here is now:
+        _current.set(made)
+    elif here.look is look:
+        _current.set(_with(here, found))
+    return made
+
+
+def _with(now: Context, found: Mapping[str, object]) -> Context:
+    made = Context({**now.fields, **found}, now.counter, now.life, linger_s=now.linger_s)
+    made.since = now.since  # for the records of this moment nothing else is bound
+    made.looked_up = found
+    if not found.get("user_authenticated"):  # one who is signed in later is another one
+        made.look = now.look
+    return made
 
 
 def is_over(context: Context) -> bool:
@@ -215,4 +259,5 @@ def _replace(fields: Mapping[str, object]) -> Token[Context]:
         now = EMPTY
     made = Context(fields, now.counter, now.life or Life(), linger_s=now.linger_s)
     made.is_settled = now.is_settled
+    made.look, made.looked_up = now.look, now.looked_up
     return _current.set(made)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from hublog.capture.columns import BY_NAME, OPEN_COLUMNS, Kind
-from hublog.capture.context import Context
+from hublog.capture.context import Context, looked
 from hublog.capture.plain import INT64, MAX_ITEMS, MAX_NAME, Distinct, Plain, key_of, mark
 from hublog.capture.scrubber import PERSONAL, SHORTEST, Scrubber
 from hublog.tally import Tally
@@ -44,7 +44,20 @@ class EncodedContext(NamedTuple):
 
 
 def encode_context(context: Context, scrubber: Scrubber) -> EncodedContext:
-    """Encode the bound fields and keep the result on the context."""
+    """Encode the bound fields, with what has become known since, and keep the result on the context."""
+    if context.look is None or context.is_settled:
+        context.encoded = found = _encoded(context, scrubber)
+        return found
+    now = looked(context)
+    if now.look is None:
+        return now.encoded or encode_context(now, scrubber)
+    partial: EncodedContext | None = now.partial
+    if partial is None or partial.scrubber is not scrubber:
+        now.partial = partial = _encoded(now, scrubber)
+    return partial
+
+
+def _encoded(context: Context, scrubber: Scrubber) -> EncodedContext:
     columns: dict[str, object] = {}
     extra: dict[str, object] = {}
     misfits: list[str] = []
@@ -71,9 +84,7 @@ def encode_context(context: Context, scrubber: Scrubber) -> EncodedContext:
     record_type = columns.pop("record_type", "")
     columns_json = encode_columns(columns)
     fragment = columns_json + encode_columns({"extra": extra}) if extra else columns_json
-    found = EncodedContext(columns, extra, str(record_type), misfits, scrubber, columns_json, fragment)
-    context.encoded = found
-    return found
+    return EncodedContext(columns, extra, str(record_type), misfits, scrubber, columns_json, fragment)
 
 
 def put(columns: dict[str, object], name: str, value: object) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from hublog.capture import context, spans
-from hublog.capture.context import EMPTY, Context, is_over, lend, restore, stored
+from hublog.capture.context import EMPTY, Context, is_over, lend, looked, restore, stored
 
 _T = TypeVar("_T")
 _Function = Callable[..., Any]
@@ -35,6 +35,7 @@ kept: Final[dict[int, tuple["weakref.ref[logging.LogRecord]", Context]]] = {}
 
 def settled(found: Context) -> Context:
     """Return the same fields for records of another moment: nothing of now is added to them."""
+    found = looked(found)
     if found.settled is None:
         made = Context(found.fields, found.counter)
         made.is_settled = True

@@ -135,6 +135,8 @@ class RequestScope:
         self._counter = QueryCounter() if settings.count_queries else None
         #: What was added or bound anywhere in the request since its start: its record has it.
         self.noted: dict[str, object] = {}
+        self._user: Callable[[], Mapping[str, object] | None] | None = None
+        self._user_fields: Mapping[str, object] | None = None
         self._shown: set[int] = set()
         self._sent_id = ""
         self.fields: dict[str, object]
@@ -190,8 +192,32 @@ class RequestScope:
 
     def add_user(self, fields: Mapping[str, object]) -> None:
         """Bind the application's user; one who is not signed in there does not hide Easy Auth's."""
-        if fields.get("user_authenticated") or not self.fields.get("user_authenticated"):
+        if fields.get("user_authenticated") or not self._is_known():
             self.add(**fields)
+
+    def look_for_user(self, look: Callable[[], Mapping[str, object] | None] | None) -> None:
+        """Have each record look for the user until the application has loaded one who is signed in.
+
+        Args:
+            look: returns the columns of the user that is loaded now, None for the one of the last call or for
+                none; it must load nothing, and is called for each record. None ends the looking.
+        """
+        self._user = look
+        if look is not None and _current.get() is self:
+            now = context.stored()
+            now.look, now.encoded = self._look, None
+
+    def _look(self) -> Mapping[str, object] | None:
+        found = self._user() if self._user is not None else None
+        if found is not None and (found.get("user_authenticated") or not self._is_known()):
+            self._user_fields = known = _known(found)
+            self.fields = {**self.fields, **known}
+            self.noted.update(known)
+        return self._user_fields
+
+    def _is_known(self) -> bool:
+        """Whether somebody is signed in, at Azure's edge or at the application."""
+        return bool(self.fields.get("user_authenticated"))
 
     def take_bound(self) -> None:
         """Take on what is bound here, in a task or thread whose context ends before the request does."""
@@ -316,6 +342,8 @@ class RequestScope:
         kept, self._kept = self._kept, None
         if kept is None:
             kept = context.Context(self.fields, self._counter)
+            if self._user is not None:
+                kept.look = self._look
         return context.resume(kept), _current.set(self)
 
     def _release(self, tokens: "_Tokens") -> None:

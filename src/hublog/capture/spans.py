@@ -71,7 +71,9 @@ def _derived(now: Context, span: Any, ids: Any) -> Context | None:  # noqa: ANN4
     fields = _fields(span, ids)
     if all(now.fields.get(name) == fields[name] for name in ("trace_id", "span_id")):
         return None
-    return Context(merged(now.fields, fields), now.counter)
+    made = Context(merged(now.fields, fields), now.counter)
+    made.look, made.looked_up = now.look, now.looked_up
+    return made
 
 
 def _fields(span: Any, ids: Any) -> dict[str, object]:  # noqa: ANN401  # of any tracer

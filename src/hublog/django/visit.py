@@ -4,7 +4,7 @@ Nothing here loads a user or session, makes a query, or raises.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -46,6 +46,7 @@ class Visit:
 
     def begin(self) -> None:
         """Bind the fields."""
+        self._scope.look_for_user(UserLook(vars(self._request)))
         if not self.is_inner:
             self._scope.enter()
 
@@ -61,7 +62,7 @@ class Visit:
     def note_user(self) -> None:
         """Bind the user and the session, if the application has loaded them."""
         with contextlib.suppress(Exception):
-            self._scope.add_user(_user_fields(self._request))
+            self._scope.add_user(UserLook(vars(self._request))() or {})
             if self._settings.session:
                 self._scope.add(session_id=session_hash(_session_key(self._request)))
 
@@ -97,6 +98,7 @@ class Visit:
     def _let_go(self) -> None:
         """Note the user a last time; from here on no cycle keeps the request."""
         self.note_user()
+        self._scope.look_for_user(None)
         vars(self._request).pop(_KEY, None)
 
     def _follow(self, response: Any) -> None:  # noqa: ANN401  # a StreamingHttpResponse, in whose insides we are
@@ -195,18 +197,36 @@ def _length(response: HttpResponseBase) -> object:
     return None
 
 
-def _user_fields(request: HttpRequest) -> dict[str, object]:
-    """Return the user's columns if the application has loaded the user; never load it for the log."""
-    known = vars(request)
-    user: Any = known.get("user")
-    if isinstance(user, LazyObject):
-        user = vars(user).get("_wrapped", empty)
-    if user is None or user is empty:
-        # The latter is what ``await request.auser()`` leaves.
-        user = known.get("_cached_user") or known.get("_acached_user")
-    if user is None:
-        return {}
-    return user_fields(user, lambda: getattr(user, "pk", None))
+class UserLook:
+    """Looks whether the application has loaded the user of a request; never loads it.
+
+    Args:
+        known: the attributes of the request.
+    """
+
+    __slots__ = ("_inside", "_known", "_seen", "_shown")
+
+    def __init__(self, known: dict[str, Any]) -> None:
+        self._known = known
+        self._seen: object = None
+        self._shown: object = None
+        self._inside: dict[str, Any] | None = None
+
+    def __call__(self) -> Mapping[str, object] | None:
+        """Return the columns of a user who was not there at the last call."""
+        known = self._known
+        user = known.get("user")
+        if user is not self._shown:
+            self._shown = user
+            self._inside = vars(user) if isinstance(user, LazyObject) else None
+        if self._inside is not None:
+            user = self._inside.get("_wrapped", empty)
+        if user is None or user is empty:  # the latter is what ``await request.auser()`` leaves
+            user = known.get("_cached_user") or known.get("_acached_user")
+        if user is None or user is self._seen:
+            return None
+        self._seen = user
+        return user_fields(user, lambda: getattr(user, "pk", None))
 
 
 def _session_key(request: HttpRequest) -> object:
