@@ -45,7 +45,12 @@ def environ(tmp_path):
     """A broker in a folder, a database in a file, and logs in a file alone."""
     queue = tmp_path / "queue"
     queue.mkdir()
-    transport = {"data_folder_in": str(queue), "data_folder_out": str(queue), "polling_interval": 0.05}
+    transport = {
+        "data_folder_in": str(queue),
+        "data_folder_out": str(queue),
+        "control_folder": str(queue / "control"),  # else it is made in the example itself
+        "polling_interval": 0.05,
+    }
     (tmp_path / "settings_with_queue.py").write_text(
         f"from shopsite.settings import *\nCELERY_BROKER_TRANSPORT_OPTIONS = {transport!r}\n"
     )
