@@ -350,6 +350,14 @@ def test_a_proxy_of_the_environment_that_cannot_be_used_is_named(make_sender, ow
     assert error.cause.startswith("HTTPS_PROXY names an https proxy, which is not supported")
 
 
+@pytest.mark.parametrize("transport", ["amqp", "websocket"])
+def test_an_address_that_the_client_cannot_connect_to_is_named(make_sender, transport):
+    error = failure(
+        make_sender(endpoint(443, "[fd00::4]"), EVENTHUB_LOG_TRANSPORT=transport), PermanentSendError
+    )
+    assert error.cause == "azure-eventhub cannot connect to an IPv6 address (fd00::4)"
+
+
 def test_a_missing_package_for_websockets_is_named(make_sender, monkeypatch):
     monkeypatch.setitem(sys.modules, "websocket", None)
     error = failure(make_sender(endpoint(443), EVENTHUB_LOG_TRANSPORT="websocket"), PermanentSendError)

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from hublog.settings import EventHubSettings
-from hublog.settings.connection_string import parts_of
+from hublog.settings.connection_string import parts_of, signature_of
 from hublog.settings.network import Route, route_of
 
 #: Shorter strings are no keys, and may stand in any word.
@@ -44,6 +44,8 @@ def secrets_of(settings: EventHubSettings) -> list[str]:
     """Return the strings that must be in no output."""
     parts = parts_of(settings.connection_string)
     found = [parts.get(name, "") for name in ("sharedaccesskey", "sharedaccesssignature")]
+    signature = signature_of(settings.connection_string)
+    found += [signature, unquote(signature)]
     proxy = route_of(settings).proxy
     login = [proxy.password, quote(proxy.password, safe=""), proxy.url] if proxy and proxy.password else []
     stated = [settings.proxy] if "@" in settings.proxy else []

@@ -253,8 +253,13 @@ def _check(route: Route) -> None:
     """Refuse a way that cannot be gone.
 
     Raises:
-        PermanentSendError: the proxy of the environment cannot be used, or an extra is missing.
+        PermanentSendError: the proxy or the address cannot be used, or an extra is missing.
     """
+    if ":" in route.host:
+        raise PermanentSendError(
+            f"azure-eventhub cannot connect to an IPv6 address ({route.host})",
+            advice="give a host name that resolves to it",
+        )
     if route.proxy_problem:
         raise PermanentSendError(
             route.proxy_problem.removesuffix("."),

@@ -45,9 +45,9 @@ def without_port(connection_string: str) -> str:
     return _PORT.sub(r"\1", connection_string, count=1)
 
 
-def has_signature(connection_string: str) -> bool:
-    """Whether a checked connection string holds a ready token in place of a key."""
-    return _SIGNATURE in parts_of(connection_string)
+def signature_of(connection_string: str) -> str:
+    """Return the signature in the token of a checked connection string, a secret; empty if there is none."""
+    return _token_fields(parts_of(connection_string).get(_SIGNATURE, "")).get("sig", "")
 
 
 def expiry_of(connection_string: str) -> datetime | None:

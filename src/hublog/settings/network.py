@@ -167,22 +167,22 @@ def _find_proxy(
 
 
 def is_excepted(host: str, no_proxy: str) -> bool:
-    """Tell whether a host is reached directly although there is a proxy.
+    """Tell whether a host is reached directly although there is a proxy, as the client's package tells it.
 
     Args:
         host: name or address.
         no_proxy: entries with commas between them: names, which stand for what is below them too, addresses,
             networks like ``10.0.0.0/8``, or ``*``.
     """
-    entries = [entry.strip().lower() for entry in no_proxy.split(",") if entry.strip()]
-    host = host.lower()
+    entries = [entry.strip() for entry in no_proxy.split(",") if entry.strip()]
     if "*" in entries or host in entries:
         return True
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        names = [entry.lstrip(".") for entry in entries]
-        return any(host == name or host.endswith(f".{name}") for name in names if name)
+        return any(
+            host.endswith(entry.lstrip(".") if entry.startswith(".") else f".{entry}") for entry in entries
+        )
     return any(address in network for network in _networks(entries))
 
 
