@@ -1,5 +1,6 @@
 import enum
 import math
+import time
 import uuid
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
@@ -7,10 +8,12 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import PurePosixPath
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import create_engine, text
 
 from hublog.capture.plain import MAX_ITEMS, MAX_TEXT, Distinct, plain, text_of
 
@@ -177,3 +180,32 @@ def test_equal_names_are_made_distinct_in_a_few_questions_each(names):
         taken[distinct.name(name, taken)] = 1
     assert len(taken) == len(names)
     assert taken.asked <= 4 * len(names)
+
+
+class Credentials(NamedTuple):
+    user: str
+    password: str
+    before: object = None
+
+
+def test_a_named_tuple_keeps_its_names():
+    assert plain(Credentials("bob", "x")) == {"user": "bob", "password": "x", "before": None}
+    assert plain({"list": [Credentials("bob", "x", Credentials("al", "y"))]}) == {
+        "list": [{"user": "bob", "password": "x", "before": {"user": "al", "password": "y", "before": None}}]
+    }
+    assert plain(time.gmtime(0)) == [1970, 1, 1, 0, 0, 0, 3, 1, 0]
+
+
+def test_a_named_tuple_that_holds_itself_ends():
+    inside = []
+    inside.append(Credentials("bob", "x", inside))
+    assert plain(inside) == [{"user": "bob", "password": "x", "before": "<cycle>"}]
+
+
+def test_a_row_of_sqlalchemy_keeps_its_names():
+    engine = create_engine("sqlite://")
+    with engine.connect() as connection:
+        row = connection.execute(text("SELECT 'bob' AS name, 'x' AS password, 1 AS n, 2 AS n")).one()
+    engine.dispose()
+    assert plain(row) == {"name": "bob", "password": "x", "n": 1, "n_3": 2}
+    assert plain([row]) == [plain(row)]

@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 from tests.capture.secret_texts import HARMLESS, SECRETS
 
 from hublog.capture import scrubber as scrubber_module
-from hublog.capture.redaction import cards, keyed, names, shapes, windows
+from hublog.capture.redaction import (
+    cards,
+    colours,
+    commands,
+    keyed,
+    names,
+    shapes,
+    statements,
+    tokens,
+    windows,
+)
 from hublog.capture.redaction.keyed import is_no_value
 from hublog.capture.scrubber import Scrubber, find_secrets, scrubber_for
 from hublog.settings import Mask, PersonalData, RedactionSettings
@@ -48,6 +58,15 @@ def test_a_secret_is_found_where_it_stands(marked):
 @pytest.mark.parametrize("text", HARMLESS)
 def test_a_harmless_text_holds_no_secret(text):
     assert find_secrets(text) == []
+
+
+@pytest.mark.parametrize("text", ["cvv=123", "otp:123", "pw=a", "cvc: 99"])
+def test_a_text_of_a_few_characters_may_hold_a_secret(text):
+    name, separator, _ = re.split("([=:] ?)", text)
+    assert scrubber().value({"note": text, "list": [text]}) == {
+        "note": f"{name}{separator}[redacted]",
+        "list": [f"{name}{separator}[redacted]"],
+    }
 
 
 def test_what_is_found_is_told_without_the_secret():
@@ -337,7 +356,7 @@ FORMS = {
 def test_whatever_a_secret_is_made_of_nothing_of_it_is_left(form, name, secret):
     text, encoded = form(name, secret)
     assume(any(map(str.isalnum, secret)) and not is_no_value(encoded) and not is_no_value(secret))
-    rest = text.replace(encoded, "")
+    rest = text.replace(encoded, "") + "[redacted]"
     shown = scrubber().text(text)
     pieces = {encoded[at : at + 5] for at in range(len(encoded) - 4)}
     assert not [piece for piece in pieces if piece in shown and piece not in rest]
@@ -386,7 +405,49 @@ HOSTILE = (
     "&code=",
     "authorization: Digest ",
     "SG.aaaaaaaaaaaaaaaaa.",
+    "Authorization: a ",
+    "Authorization: None ",
+    "authorization=x a=1 ",
+    'Cookie: a="',
+    "Cookie: a ",
+    "passphrase: a ",
+    "'Authorization: \\\\",
+    "<password><![CDATA[",
+    "<password>a",
+    "password='a''b",
+    "password={a}",
+    "mysql -p",
+    "curl -u a:",
+    "'curl', '-u', 'a",
+    "sshpass -p ",
+    "-pw ",
+    "'--password', '",
+    "INSERT INTO a (password) VALUES ('",
+    "INSERT INTO a (password) VALUES (''",
+    "INSERT INTO a (password''",
+    "insert into password ",
+    "IDENTIFIED BY '",
+    "PASSWORD ('",
+    "UPDATE a SET password=?",
+    "[parameters: (",
+    "args=('a', ",
+    "password=? args=('a') ",
+    "select password=? args=(''",
+    "input_value=",
+    "password\n input_value={...",
+    'name="password"\r\n\r\n',
+    'form-data name="password"; x',
+    "\x1b[1m",
+    "\\x1b[1m=",
+    "\x1b[1m[",
+    "s.abcdefghijklmnopqrstuvw1",
+    "pat0123456789abcd.",
+    ":AA0123456789",
+    "A3-ABCDEF-",
 )
+
+
+MODULES = (cards, colours, commands, keyed, names, scrubber_module, shapes, statements, tokens, windows)
 
 
 @pytest.mark.parametrize("part", HOSTILE)
@@ -408,11 +469,12 @@ def test_the_time_grows_with_the_text_and_not_with_its_square(part):
 def test_every_expression_of_ours_is_of_bounded_time_by_its_form():
     found = [
         value.pattern
-        for module in (names, keyed, shapes, cards, windows, scrubber_module)
+        for module in MODULES
         for value in vars(module).values()
         if isinstance(value, re.Pattern)
     ]
     found += [shapes._expression(token).pattern for token in shapes._TOKENS]
+    found += [tokens._expression(token).pattern for token in tokens._TOKENS]
     found.append(cards._other().pattern)
     assert len(found) > 40
     allowed = {"", "matches the empty text", "refers back to a group"}  # the group is one of a few characters

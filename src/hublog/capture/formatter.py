@@ -144,7 +144,14 @@ class LineFormatter:
         if is_own or args:
             is_plain = type(args) is tuple and not is_own
             message = message % args if is_plain else self._rendered(record, message, is_own=is_own)
-            if is_own or len(message) > slack or "=" in message or ":" in message:
+            if (
+                is_own
+                or len(message) > slack
+                or "=" in message
+                or ":" in message
+                or " -" in message
+                or ">" in message
+            ):
                 message = self._texts.scrubbed(message)
             message_json = _dumps(message)
         else:
@@ -329,11 +336,12 @@ class _Plan:
         """Return the free names and the columns as plain data, and the columns whose value did not fit."""
         extra: dict[str, object] = {}
         room = self._texts.max_length
+        is_looked_at = self._scrubber.looks_at_all
         for name in self._names:
             value = attributes[name]
             kind = type(value)
             if kind is str:
-                if len(value) >= SHORTEST:
+                if len(value) >= SHORTEST or "=" in value or ":" in value or is_looked_at:
                     room -= len(value)
                     if room < 0:
                         raise ValueError(name)

@@ -171,7 +171,7 @@ class Plain:
         shown = _converter(kind)
         if shown is _from_bytes:
             return self._bytes(value)
-        if shown is not _MAPPING and shown is not _SEQUENCE:
+        if shown is not _MAPPING and shown is not _SEQUENCE and shown is not _named:
             made = shown(value)
             return self._text(made) if type(made) is str else made
         if depth <= 0:
@@ -180,8 +180,9 @@ class Plain:
             return mark("cycle")
         self._open.add(id(value))
         try:
-            if shown is _MAPPING:
-                return self._mapping(value, depth)
+            if shown is not _SEQUENCE:
+                items: Mapping[object, object] = _named(value) if shown is _named else value
+                return self._mapping(items, depth)
             return self._sequence(value, depth)
         finally:
             self._open.discard(id(value))
@@ -321,7 +322,7 @@ def _holds_late(value: object, depth: int = 3) -> bool:
         inside = _shown_fields(value).values()
     elif shown is _MAPPING:
         inside = value.values()  # type: ignore[attr-defined]  # it is a mapping
-    elif shown is _SEQUENCE:
+    elif shown is _SEQUENCE or shown is _named:
         inside = value  # type: ignore[assignment]  # it is a sequence
     return any(_holds_late(item, depth - 1) for item in _limited(inside, _LOOK_MAX))
 
@@ -373,6 +374,17 @@ def _SEQUENCE(value: object) -> object:  # noqa: N802  # a sentinel with the con
     raise AssertionError(value)  # pragma: no cover - never called, compared by identity
 
 
+def _named(value: Any) -> dict[object, object]:  # noqa: ANN401  # a named tuple or a row of SQLAlchemy
+    """Return the items by their names; those of equal names, and of odd ones, by their places."""
+    names, items = tuple(value._fields), list(islice(value, MAX_ITEMS))  # its documented name
+    if len(names) != len(value) or not all(type(name) is str for name in names):
+        return dict(zip(map(str, range(len(items))), items, strict=False))
+    found: dict[object, object] = {}
+    for place, (name, item) in enumerate(zip(names, items, strict=False)):
+        found[f"{name}_{place}" if name in found else name] = item
+    return found
+
+
 _SEQUENCES = (list, tuple, set, frozenset, deque)
 #: Modules whose functions ``django.utils.functional.lazy`` may call here: translations and paths.
 _HARMLESS: Final = ("django.utils.translation", "django.urls")
@@ -388,7 +400,7 @@ _LAZY = {
     "django.forms.forms.BaseForm": _unevaluated,
     "django.forms.formsets.BaseFormSet": _unevaluated,
     "django.template.context.BaseContext": _unevaluated,
-    "sqlalchemy.engine.row.Row": _SEQUENCE,
+    "sqlalchemy.engine.row.Row": _named,
     "sqlalchemy.ext.associationproxy._AssociationCollection": _unevaluated,
     "werkzeug.local.LocalProxy": _unevaluated,
 }
@@ -433,6 +445,8 @@ _KINDS: tuple[tuple[type | tuple[type, ...], Callable[[Any], object]], ...] = (
 
 
 def _choose_plain(kind: type) -> Callable[[Any], object]:
+    if issubclass(kind, tuple) and isinstance(getattr(kind, "_fields", None), tuple):
+        return _named
     for classes, converter in _KINDS:
         if issubclass(kind, classes):
             return converter

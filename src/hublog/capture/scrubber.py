@@ -15,24 +15,32 @@ from typing import Final
 
 from hublog.capture.bounded_cache import BoundedCache
 from hublog.capture.plain import Distinct
-from hublog.capture.redaction.cards import find_cards, is_card, may_hold_card
+from hublog.capture.redaction.cards import CARD_SHORTEST, NO_DIGITS, find_cards, is_card, may_hold_card
+from hublog.capture.redaction.colours import find_under
+from hublog.capture.redaction.commands import find_in_arguments, find_in_commands, may_hold_command
 from hublog.capture.redaction.keyed import find_keyed, is_no_value, may_name_secret
 from hublog.capture.redaction.names import Names, Secrecy
 from hublog.capture.redaction.shapes import (
+    find_shapes,
     find_sign_ins,
-    find_tokens,
-    holds_lead,
+    holds_form,
+    may_hold_long_shape,
+    may_hold_shape,
     may_hold_sign_in,
-    may_hold_token,
 )
 from hublog.capture.redaction.spans import MARK, Span, is_mark, merged, replaced
+from hublog.capture.redaction.statements import find_in_statements
+from hublog.capture.redaction.tokens import find_tokens, has_run, holds_lead, may_hold_token
 from hublog.capture.redaction.windows import ends, head
 from hublog.reports import report
 from hublog.settings import Mask, PersonalData, RedactionSettings
 from hublog.settings.patterns import problem_of
 
-#: A text that is shorter holds no secret by itself: ``sig=abcd`` has as many characters.
+#: A text that is shorter holds a secret only behind ``=`` or ``:``, as in ``cvv=123``.
 SHORTEST: Final = 8
+#: The text of a UUID: the most usual of values, and no secret.
+_UUID_LENGTH: Final = 36
+_OF_UUID: Final = "-0123456789abcdef"
 #: The least number that is read as the number of a card.
 CARD_FROM: Final = 10**12
 #: What this is, or the time it was, is no card.
@@ -53,7 +61,6 @@ _NO_CARDS: Final = (
 )
 #: A smaller number under the name of a token counts something.
 _COUNTS_BELOW: Final = 10_000
-_CARD_SHORTEST: Final = 13
 _HASH_BYTES: Final = 8
 #: User patterns look at so many characters at once, since they may take the square of their number.
 _WINDOW: Final = 4_096
@@ -88,6 +95,8 @@ class Scrubber:
         self.is_on = redaction.enabled
         self._names = Names(redaction.keys)
         self._stems = self._names.stems
+        #: Whether texts of any length are looked at.
+        self.looks_at_all = self.is_on and bool(redaction.patterns)
         self._patterns = tuple(re.compile(one) for one in redaction.patterns if not problem_of(one))
         self._key = _key(redaction.hash_key)
         self._is_hashing = redaction.mode is Mask.HASH and bool(redaction.hash_key)
@@ -120,13 +129,22 @@ class Scrubber:
 
     def is_quiet(self, text: str) -> bool:
         """Return whether a text has no part that each secret has one of; a tenth of the cost of a search."""
+        if (
+            len(text) == _UUID_LENGTH
+            and text[8] == "-"
+            and not self.looks_at_all
+            and not text.strip(_OF_UUID)
+        ):
+            return True
         return not (
             may_name_secret(text)
-            or may_hold_token(text)
-            or may_hold_card(text)
-            or may_hold_sign_in(text)
+            or may_hold_shape(text)
+            or ("@" in text and "://" in text)
+            or ("-" in text and may_hold_command(text))
+            or ("%" in text and "%40" in text)
+            or _may_hold_token_or_card(text)
             or self._patterns
-            or self._holds_stem(text)
+            or (self._stems and self._holds_stem(text))
         )
 
     def bounded(self, text: str, longest: int, limit: int) -> str:
@@ -216,13 +234,20 @@ class Scrubber:
             self._patterns
             or any(one in own for one in ("=", ":", ">", "@", "--", "%", "://"))
             or holds_lead(own)
+            or holds_form(own)
+            or may_name_secret(f"{own}='")
         )
-        return len(own) + _CARD_SHORTEST - 1 - len(_DIGIT.findall(own)) if is_quiet else 0
+        return len(own) + CARD_SHORTEST - 1 - len(_DIGIT.findall(own)) if is_quiet else 0
 
     def find(self, text: str, *, is_code: bool = False) -> Iterator[Span]:
         """Find all secrets in a text; the spans may overlap and have no order."""
+        yield from find_under(text, lambda plain: self._find(plain, is_code=is_code))
+
+    def _find(self, text: str, *, is_code: bool) -> Iterator[Span]:
         if self._may_name(text):
             yield from find_keyed(text, self._names, is_code=is_code)
+            if not is_code:
+                yield from find_in_statements(text, self._names)
         yield from _find_by_shape(text)
         for pattern in self._patterns:
             yield from _find_pattern(pattern, text)
@@ -258,8 +283,8 @@ class Scrubber:
 
     def _tree(self, value: object, name: str) -> object:
         if type(value) is str:
-            is_other = len(value) < SHORTEST or (value.isdigit() and name.lower().endswith(_NO_CARDS))
-            return value if is_other else self.text(value)
+            is_other = value.isdigit() and name.lower().endswith(_NO_CARDS)
+            return self.text(value) if not is_other and self._is_long(value) else value
         if type(value) is int:
             return self._number(value, name)
         if type(value) is dict:
@@ -268,13 +293,17 @@ class Scrubber:
             return self._list(value)
         return value
 
+    def _is_long(self, text: str) -> bool:
+        """Return whether a text may be long enough to hold a secret."""
+        return len(text) >= SHORTEST or "=" in text or ":" in text or self.looks_at_all
+
     def _mapping(self, value: dict[str, object]) -> dict[str, object]:
         found: dict[str, object] = {}
         pair = self._pair_of(value)
         distinct = Distinct()
         for key, item in value.items():
             secrecy = self._names.secrecy(key) or (pair if key in _VALUES else Secrecy.NONE)
-            shown = self.text(key) if len(key) >= SHORTEST else key
+            shown = self.text(key) if self._is_long(key) else key
             shown = distinct.name(shown, found)  # two keys that were secrets are two marks
             found[shown] = self._hide(item, secrecy) if secrecy else self._tree(item, key)
         return found
@@ -287,7 +316,23 @@ class Scrubber:
         return self._names.secrecy(named) if type(named) is str else Secrecy.NONE
 
     def _list(self, value: list[object]) -> list[object]:
-        return [self._pair(item) if type(item) is list else self._tree(item, "") for item in value]
+        found = [self._pair(item) if type(item) is list else self._tree(item, "") for item in value]
+        return self._arguments(found) if any(map(_is_option, value)) else found
+
+    def _arguments(self, value: list[object]) -> list[object]:
+        """Scrub the arguments of a program, in which the value of an option is an item of its own."""
+        found = list(value)
+        secrecy = Secrecy.NONE
+        for place, item in enumerate(value):
+            text = item if type(item) is str else ""
+            if secrecy and not text.startswith("-"):
+                found[place] = self._hide(item, secrecy)
+            secrecy = self._names.secrecy(text) if _is_option(item) and "=" not in text else Secrecy.NONE
+        hidden = find_in_arguments([item if type(item) is str else "" for item in found])
+        for place, start in hidden.items():
+            text = str(found[place])
+            found[place] = text[:start] + self._mark(text[start:])
+        return found
 
     def _pair(self, value: list[object]) -> list[object]:
         """Scrub a list in a list; one of a name and its value, as headers are, is an item of a mapping."""
@@ -357,17 +402,29 @@ def find_secrets(text: str) -> list[str]:
     Returns:
         One entry for each: what it is and where, like ``value of password at 12-19`` (characters, from 0).
     """
-    found = (*find_keyed(text, _NAMES), *_find_by_shape(text))
-    return [f"{span.kind} at {span.start}-{span.end}" for span in merged(found)]
+    return [f"{span.kind} at {span.start}-{span.end}" for span in merged(DEFAULT.find(text))]
 
 
-_NAMES: Final = Names()
+def _is_option(value: object) -> bool:
+    return type(value) is str and value.startswith("-")
+
+
+def _may_hold_token_or_card(text: str) -> bool:
+    data = text.encode("utf-8", "surrogatepass")
+    if has_run(data) and (may_hold_long_shape(text) or may_hold_token(text, data)):
+        return True
+    return len(data.translate(None, NO_DIGITS)) >= CARD_SHORTEST and may_hold_card(text)
 
 
 def _find_by_shape(text: str) -> Iterator[Span]:
     if may_hold_sign_in(text):
         yield from find_sign_ins(text)
-    if may_hold_token(text):
+    if may_hold_command(text):
+        yield from find_in_commands(text)
+    if may_hold_shape(text) or may_hold_long_shape(text):
+        yield from find_shapes(text)
+    data = text.encode("utf-8", "surrogatepass")
+    if has_run(data) and may_hold_token(text, data):
         yield from find_tokens(text)
     if may_hold_card(text):
         yield from find_cards(text)

@@ -44,20 +44,46 @@ _BARE: Final = re.compile(
     r"""|>(?=[A-Za-z0-9])|(?<![(\[{=])["'`](?=[\w#!$%*+/?@^~|-])|<(?!/)|,(?![\s"']|\Z|[\w.-]{1,40}+["']?[=:])"""
     r"""|&(?!\#|[\w.%-]{1,40}+(?:\[[^\]\s]{0,40}+\])?[=;]|[\s"']|\Z)|;(?![\s"']|\Z|[\w.][\w .-]{0,40}+=))++"""
 )
+#: Schemes that stay: what follows is the secret.
 _SCHEME: Final = re.compile(
-    r"(Bearer|Basic|Negotiate|NTLM|Token|ApiKey|Api-Key|Key|SharedKey|DPoP|JWT)(?:[ ]{1,4}+|%20|\+)",
+    r"(Bearer|Basic|Negotiate|NTLM|Token|ApiKey|Api-Key|Key|SharedKey|DPoP|JWT)(?:[ \t]{1,4}+|%20|\+)",
     re.IGNORECASE,
 )
-#: Sign-ins and cookies of more than one word: all up to the end of the line, or of the quote around them.
-_LONG: Final = re.compile(
-    r"(?:Digest|OAuth|Hawk|AWS4-HMAC-SHA256|SharedAccessSignature|HMAC)[ ][^\r\n]*+", re.IGNORECASE
+#: The end of a line in a repr or in JSON: what follows is a header, the end, or anything behind a return.
+_ESCAPED_BREAK: Final = (
+    r"\\{1,7}+r\\{1,7}+n|\\{1,7}+n(?=[ \t]{0,8}+(?:[\w.-]{1,40}+\\{0,7}[\"']?[ ]?[:=]|[\"'\\]|\Z))"
 )
-_COOKIES: Final = re.compile(r"""[^\r\n"']++""")
+_LINE: Final = re.compile(rf"(?:[^\r\n\\]++|(?!{_ESCAPED_BREAK})\\)++")
+_IN_DOUBLE: Final = re.compile(rf'(?:[^"\r\n\\]++|(?!{_ESCAPED_BREAK})\\[^\r\n])*+')
+_IN_SINGLE: Final = re.compile(rf"(?:[^'\r\n\\]++|(?!{_ESCAPED_BREAK})\\[^\r\n])*+")
+#: The quote that opens right before a name.
+_OPENED: Final = re.compile(r"""(\\{0,7}+)(["'])\Z""")
+#: The same up to the next field of a line of ``name=value``.
+_FIELDS: Final = re.compile(
+    rf"(?:[^\r\n\\ ,;&]++|(?!{_ESCAPED_BREAK})\\|[ ,;&]++(?![ ,;&]|[\w.-]{{1,40}}+=))++"
+)
+_FIRST: Final = re.compile(r"[^\s]{1,4096}+")
+_OPENING: Final = re.compile(r"""[bBuUrRfF]{0,2}+\\{0,15}+["'`]""")
+#: A quote that goes on in a word, alone or doubled as in SQL; and what follows one that does close.
+_GOES_ON: Final = re.compile(r"""(["'])\1?[^\W_]""")
+_CLOSES: Final = re.compile(r"""\s{0,8}+(?:[,;)\]}>"']|\\|\Z)""")
+_REST_DOUBLE: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_REST_SINGLE: Final = re.compile(r"'(?:[^'\\]++|\\.)*+'", re.DOTALL)
+#: What stands between two tags, and the value of a part of a form.
+_CONTENT: Final = re.compile(r"\s*+<!\[CDATA\[((?:[^\]]++|\](?!\]>))*+)|([^<]*+)</")
+_FORM_VALUE: Final = re.compile(rf"(?:(?!{_BREAK}--)[\s\S])*+")
 _BEARER: Final = re.compile(r"(?:Bearer|Basic)(?:[ ]{1,4}+|%20|\+)", re.IGNORECASE)
 #: The type of an argument stands between its name and its default.
 _ANNOTATED: Final = re.compile(r"[ ]{0,4}+=(?!=)[ ]{0,4}+")
+#: What describes a field instead of giving its value.
+_SCHEMA: Final = re.compile(r"""\{\s{0,8}+\\{0,7}+["'](?:type|\$ref)\\{0,7}+["']\s{0,8}+:""")
 _BRACKETS: Final = re.compile(r"[\[\](){}]")
 _OPENS: Final = frozenset("[({")
+_QUOTES: Final = frozenset("\"'")
+_LINE_ENDS: Final = frozenset({"", "\r", "\n"})
+_OPTION_SHORTEST: Final = 3
+#: Their values may be sentences.
+_PHRASES: Final = frozenset({"passphrase", "passphrases", "mnemonic", "phrase"})
 #: What a value may begin with that is read in its own way.
 _ODD: Final = frozenset("%+|>\\\r\n")
 _HEX: Final = re.compile(r"[0-9A-Fa-f]{2}")
@@ -71,16 +97,20 @@ _SECOND: Final = words("key keys string id code codes phrase")
 #: A name and its value as two items: in a list of such, an element of HTML or a part of a form.
 _ITEM: Final = re.compile(
     r"""(?<![a-zA-Z])(?:name|key|Name|Key)\\{0,7}+["']?[ ]?[=:][ ]?\\{0,7}+["']([\w.-]{2,96}+)\\{0,7}+["']"""
-    r"""(?:[ ]?,?\s{0,8}+\\{0,7}+["']?[vV]alue\\{0,7}+["']?[ ]?[=:][ ]?"""
-    r"""|\r?\n(?:[\w-]{1,40}+:[^\n]*+\n)?\r?\n)"""
+    r"""[ ]?,?\s{0,8}+\\{0,7}+["']?[vV]alue\\{0,7}+["']?[ ]?[=:][ ]?"""
+)
+_PART: Final = re.compile(
+    rf"""(?<![a-zA-Z])name=\\{{0,7}}+"([\w.\[\]-]{{2,96}}+)\\{{0,7}}+"(?:;[^\r\n\\]{{0,200}}+)?"""
+    rf"""{_BREAK}(?:[\w-]{{1,40}}+:[^\r\n\\]{{0,200}}+{_BREAK}){{0,4}}{_BREAK}"""
 )
 #: An element of XML that has attributes.
-_ELEMENT: Final = re.compile(r"<(?:[\w.-]{1,40}+:)?([\w.-]{2,96}+)[ ][^<>]{0,400}+(?<!/)>[ ]?")
+_ELEMENT: Final = re.compile(r"<(?:[\w.-]{1,40}+:)?([\w.-]{2,96}+)[ ][^<>]{0,400}+(?<!/)>")
 _BEFORE_LONGEST: Final = 24
 #: What stands where a secret would, and is none.
 _NO_VALUES: Final = words(
     """
     true false none null nil undefined unset missing required invalid expired revoked empty yes no n/a unknown
+    on off await
     """
 )
 #: After ``name: `` these begin a sentence about the secret.
@@ -90,7 +120,7 @@ _PROSE: Final = words(
     not no at to in on of for from by with without and or but if has have had does do did please your our must
     required missing invalid incorrect wrong expected unexpected too field fields value values header
     reset changed updated rejected accepted granted denied ok failed success successful succeeded found
-    enabled disabled provided sent str string int bytes bool optional
+    enabled disabled provided sent str string int bytes bool optional raise return await new
     """
 )
 #: Conversions, fields and variables of templates; asterisks and the like; marks in angle brackets.
@@ -122,7 +152,8 @@ def find_keyed(text: str, names: Names, *, is_code: bool = False) -> Iterator[Sp
         name, separator = named[1], named[2]
         secrecy = _secrecy(text, named.start(1), name, separator, names)
         if secrecy:
-            place = _Value(text, name, secrecy, is_code=is_code, is_prose=separator == ":").read(at)
+            value = _Value(text, name, secrecy, is_code=is_code, is_prose=separator == ":")
+            place = value.read_behind(separator, named.start(1), at)
             if place is not None:
                 start, end, is_secret = place
                 at = max(at, end)
@@ -135,15 +166,15 @@ def find_keyed(text: str, names: Names, *, is_code: bool = False) -> Iterator[Sp
 def _find_items(text: str, names: Names) -> Iterator[Span]:
     """Find the values of secret names that stand in an item or an element of their own."""
     is_list = "alue" in text or "form-data" in text
-    for expression in ((_ITEM,) if is_list else ()) + ((_ELEMENT,) if "</" in text else ()):
+    for expression in ((_ITEM, _PART) if is_list else ()) + ((_ELEMENT,) if "</" in text else ()):
         for found in expression.finditer(text):
             name = found[1]
             secrecy = names.secrecy(name)
-            place = (
-                _Value(text, name, secrecy, is_code=False, is_prose=False).read(found.end())
-                if secrecy
-                else None
-            )
+            value = _Value(text, name, secrecy, is_code=False, is_prose=False)
+            if not secrecy:
+                continue
+            read = {_PART: value.form_field, _ELEMENT: value.content}.get(expression, value.read)
+            place = read(found.end())
             if place is not None and place[2]:
                 yield Span(place[0], place[1], f"value of {name[-32:]}")
 
@@ -153,10 +184,10 @@ def may_name_secret(text: str) -> bool:
     if not (
         "=" in text
         or ":" in text
-        or "--" in text
+        or ("-" in text and ("--" in text or " -" in text or "'-" in text or '"-' in text))
         or ">" in text
-        or "[(" in text
-        or "[[" in text
+        or "'" in text
+        or ("[" in text and ("[(" in text or "[[" in text))
         or "%3" in text
     ):
         return False
@@ -182,6 +213,7 @@ def may_name_secret(text: str) -> bool:
         or "srf" in low
         or "cvv" in low
         or "cvc" in low
+        or "ntified" in low
     )
 
 
@@ -206,13 +238,20 @@ def _is_separated(text: str, start: int, name: str, separator: str | None) -> bo
     """Return whether what stands behind a name separates it from a value."""
     match separator:
         case None:
-            return name.startswith("--")
+            return _is_option(name)
         case ">":
             opened = text.rfind("<", max(start - _TAG_LONGEST, 0), start)
             return opened >= 0 and text[start - 1] in "<:" and text[opened + 1] != "/"
+        case "," if _is_option(name):
+            return text[start - 1 : start] in _QUOTES
         case ",":
             return _PAIR.search(text, max(start - _PAIR_LONGEST, 0), start) is not None
     return True
+
+
+def _is_option(name: str) -> bool:
+    """Return whether a name is that of an option; one of one letter is looked for behind its program."""
+    return name.startswith("-") and len(name) >= _OPTION_SHORTEST
 
 
 def _escaped(text: str, start: int, name: str) -> int:
@@ -242,6 +281,24 @@ class _Value(NamedTuple):
     is_code: bool
     is_prose: bool
 
+    def read_behind(self, separator: str | None, name_at: int, at: int) -> _Place | None:
+        """Return where the value is that follows the name at ``name_at`` and what separates the two.
+
+        Sign-ins and cookies go on to the end of their line, and contents of XML to the end of the element.
+        """
+        if separator == ">":
+            return self.content(at)
+        if separator is None and self.text.startswith("-", at):
+            return None  # the next option
+        if self.is_code or separator == "," or _MARKED.match(self.text, at):
+            return self.read(at)
+        last = (split(self.name) or [""])[-1]
+        is_cookie = last.startswith("cookie")
+        is_phrase = separator == ":" and last in _PHRASES
+        if not (is_cookie or is_phrase or last.startswith("authori")) or self._opens(at):
+            return self.read(at)
+        return self._header(name_at, at, is_cookie=is_cookie, is_field=is_phrase or separator == "=")
+
     def read(self, at: int) -> _Place | None:
         """Return where the value is that begins at ``at``; None where there is none."""
         marked = _MARKED.match(self.text, at)
@@ -256,21 +313,70 @@ class _Value(NamedTuple):
             return found
         if self.text[at : at + 1] in _OPENS:
             return self._bracketed(at, at)
-        last = (split(self.name) or [""])[-1]
-        to_end = _COOKIES if last.startswith("cookie") else _LONG if last.startswith("authori") else None
-        long = to_end.match(self.text, at) if to_end and not self.is_code else None
-        if long:
-            return at, long.end(), not self._is_none(long[0].strip())
         return self._bare(at)
+
+    def _opens(self, at: int) -> bool:
+        """Return whether a value is in quotes or brackets, or on the next line."""
+        first = self.text[at : at + 1]
+        return first in _OPENS or first in _LINE_ENDS or _OPENING.match(self.text, at) is not None
+
+    def _header(self, name_at: int, at: int, *, is_cookie: bool, is_field: bool) -> _Place | None:
+        """Return a value that ends with its line, or with the quote that opens before its name."""
+        # What is read to the end of the line is a secret to that end: so nothing is read twice.
+        scheme = None if is_cookie else _SCHEME.match(self.text, at)
+        if scheme and _MARKED.match(self.text, scheme.end()):
+            return at, scheme.end(), False
+        first = _FIRST.match(self.text, at)
+        if not first or self._is_said(first[0]) or _PLACEHOLDER.match(self.text, at):
+            return at, first.end() if first else at, False
+        if is_cookie and "=" not in first[0]:
+            return (at, at, False) if first[0].endswith(":") else self._bare(at)
+        end = self._line_end(name_at, at, _FIELDS if is_field and not is_cookie else _LINE)
+        value = self.text[at:end].rstrip()
+        start = scheme.end() if scheme and scheme.end() < at + len(value) else at
+        return start, at + len(value), not self._is_none(value)
+
+    def _line_end(self, name_at: int, at: int, lines: re.Pattern[str]) -> int:
+        opened = _OPENED.search(self.text, max(name_at - _PAIR_LONGEST, 0), name_at)
+        if opened and opened[1]:
+            return _escaped_end(self.text, at, len(opened[1]), opened[2])
+        if opened:
+            inside = (_IN_DOUBLE if opened[2] == '"' else _IN_SINGLE).match(self.text, at)
+            return inside.end() if inside else at
+        line = lines.match(self.text, at)
+        return line.end() if line else at
+
+    def content(self, at: int) -> _Place | None:
+        """Return the content of an element of XML; without an end tag what stands behind the tag itself."""
+        content = _CONTENT.match(self.text, at)
+        if content:
+            start, end = content.span(content.lastindex or 0)
+            return start, end, not self._is_none(self.text[start:end].strip())
+        return self.read(at) if self.text[at - 1 : at] == ">" else None
 
     def _quoted(self, at: int) -> _Place | None:
         quoted = _QUOTED.match(self.text, at)
         if not quoted:
             return None
         start, end = quoted.span(quoted.lastindex or 0)
-        while more := _CONTINUED.match(self.text, end):
+        while more := _CONTINUED.match(self.text, end) or self._inner(start, end):
             end = more.end() - 1
         return start, end, not is_no_value(self.text[start:end])
+
+    def _inner(self, start: int, end: int) -> re.Match[str] | None:
+        """Return what goes on behind a quote that closes nothing, since it belongs to the value itself."""
+        text, quote = self.text, self.text[end : end + 1]
+        if start == end or quote not in _QUOTES:
+            return None
+        is_escaped = text.endswith("\\\\", start, end) and not _CLOSES.match(text, end + 1)
+        if not is_escaped and not _GOES_ON.match(text, end):
+            return None
+        return (_REST_DOUBLE if quote == '"' else _REST_SINGLE).match(text, end)
+
+    def form_field(self, at: int) -> _Place | None:
+        """Return the value of a part of a form, which ends before the next boundary."""
+        found = _FORM_VALUE.match(self.text, at)
+        return (*found.span(), not is_no_value(found[0])) if found else None
 
     def _odd(self, at: int) -> _Place | None:
         """Return a value whose quotes are escaped for a query, or one on the lines that follow."""
@@ -286,12 +392,16 @@ class _Value(NamedTuple):
         return self.read(line.end()) if line else None
 
     def _bracketed(self, start: int, bracket: int) -> _Place:
+        if _SCHEMA.match(self.text, bracket):
+            return start, bracket + 1, False
         end = _closing(self.text, bracket)
         inside = self.text[bracket:end]
         more = _BARE.match(self.text, end)
         if more and not is_mark(inside):  # a password may begin with a bracket
             end = more.end()
-        is_secret = '"' in inside or "'" in inside if self.is_code else not is_no_value(inside)
+        if self.is_code:
+            return start, end, '"' in inside or "'" in inside
+        is_secret = not is_no_value(self.text[bracket:end])
         return start, end, is_secret
 
     def _bare(self, at: int) -> _Place | None:
@@ -299,19 +409,15 @@ class _Value(NamedTuple):
         placeholder = _PLACEHOLDER.match(text, at)
         if placeholder:
             return at, placeholder.end(), False
-        scheme = (_SCHEME if self.name.lower().endswith(("authorization", "auth")) else _BEARER).match(
-            text, at
-        )
+        scheme = (_SCHEME if self.name.lower().endswith("auth") else _BEARER).match(text, at)
         at = scheme.end() if scheme else at
-        marked = MARKED.match(text, at)
-        if marked:
-            return at, marked.end(), False
-        found = _BARE.match(text, at)
-        if not found:
-            return None
+        found = MARKED.match(text, at) or _BARE.match(text, at)
+        if not found or is_mark(found[0]):
+            return (at, found.end(), False) if found else None
         value, end = found[0], found.end()
-        if value.endswith("("):  # SecretStr("...")
-            return self._bracketed(at, end - 1)
+        if value.endswith("("):  # SecretStr("..."); of a method that is called the brackets are looked at
+            is_method = "." in value and value[:-1].replace(".", "").isidentifier()
+            return (at, end, False) if is_method else self._bracketed(at, end - 1)
         if self.is_code:
             annotated = _ANNOTATED.match(text, end)
             return self.read(annotated.end()) if annotated else (at, end, value.strip(",)").isdigit())
@@ -323,6 +429,8 @@ class _Value(NamedTuple):
     def _is_none(self, value: str) -> bool:
         if is_no_value(value) or _is_itself(value, self.name):
             return True
+        if self.name.startswith("-") and value.isupper() and value.rstrip("]>").isalpha():
+            return True  # how a usage names it
         if self.secrecy is Secrecy.TEXT:
             return len(value) <= _SMALL_DIGITS and value.isdigit()
         return self.name in ("PWD", "OLDPWD") and value.startswith("/")

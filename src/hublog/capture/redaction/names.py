@@ -36,7 +36,8 @@ def words(text: str) -> frozenset[str]:
 _PASSWORDS: Final = words(
     """
     password passwords passwd passwds passphrase passphrases passcode pwd passwort secret otp totp cvv cvc
-    cvv2 cvc2 pw psw passw dbpass userpass mypass sshpass smtppass ftppass
+    cvv2 cvc2 pw psw passw dbpass userpass mypass sshpass smtppass ftppass storepass keypass mnemonic
+    kennwort motdepasse
     """
 )
 _SECRETS: Final = words(
@@ -57,7 +58,12 @@ _KEYS: Final = words(
     """
     api access private account shared secret storage master encryption encrypt signing sign sas auth security
     subscription ssh rsa dsa ecdsa pgp gpg functions function admin hmac aes crypto cipher session consumer
-    tls ssl jwt app application instrumentation license wrapping root deploy webhook service
+    tls ssl jwt app application instrumentation license wrapping root deploy webhook service hash fernet
+    cert keystore truststore recovery unlock stripe adafruit airtable algolia alibaba asana atlassian
+    bittrex coinbase cohere confluent datadog dropbox etsy fastly finnhub heroku hubspot intercom jfrog
+    kraken kucoin linode lob mailchimp mailgun mapbox mattermost messagebird okta openai openweather
+    pagerduty plaid postmark rapidapi sendgrid sentry shodan snyk sonar telegram tmdb trello twilio twitch
+    twitter typeform yandex zendesk anthropic
     """
 )
 #: Before ``pass``, which else is a pass of a compiler or for a train.
@@ -68,10 +74,14 @@ _PASSES: Final = words(
     """
 )
 #: Before ``code``: what lets someone in once.
-_CODES: Final = words("auth authorization verification recovery backup otp mfa fa security oauth")
+_CODES: Final = words(
+    "auth authorization verification recovery backup otp mfa fa security oauth access sms pin"
+)
 _SESSIONS: Final = words("session user django flask php http login auth asp net web x connect")
 #: As secret as a password, however short.
-_TWO_WORDS: Final = frozenset({("pass", "phrase"), ("pass", "word"), ("security", "code")})
+_TWO_WORDS: Final = frozenset(
+    {("pass", "phrase"), ("pass", "word"), ("security", "code"), ("seed", "phrase"), ("recovery", "phrase")}
+)
 #: Before ``auth``, which else names a way or a server.
 _AUTHS: Final = frozenset({"", "basic", "http", "proxy", "x", "rediscli", "zumo"})
 #: Before ``signature``: no seal, but how something is called.

@@ -1,4 +1,4 @@
-"""Secrets that are known by their own shape: tokens, keys, certificates' private halves, sign-ins in URLs.
+"""Secrets that are known by their form: signed and bearer tokens, private keys, webhooks, sign-ins in URLs.
 
 Each expression takes time in proportion to the text: what follows a repeat without an end is optional,
 and whether it is a secret is decided afterwards, so that nothing is read twice.
@@ -15,7 +15,7 @@ from hublog.capture.redaction.spans import Span, is_in_word, is_mark
 
 
 class _Token(NamedTuple):
-    """A token by the prefix that its issuer gives it, for just this purpose.
+    """A secret that begins with one text and goes on in one form.
 
     Attributes:
         lead: what the expression begins with.
@@ -30,44 +30,22 @@ class _Token(NamedTuple):
 
 
 _TOKENS: Final = (
-    _Token("AWS key", "AKIA", r"[A-Z0-9]{16}(?![A-Za-z0-9])"),
-    _Token("AWS key", "ASIA", r"[A-Z0-9]{16}(?![A-Za-z0-9])"),
-    _Token("GitHub token", "ghp_", r"[A-Za-z0-9]{20,}+"),
-    _Token("GitHub token", "gho_", r"[A-Za-z0-9]{20,}+"),
-    _Token("GitHub token", "ghu_", r"[A-Za-z0-9]{20,}+"),
-    _Token("GitHub token", "ghs_", r"[A-Za-z0-9]{20,}+"),
-    _Token("GitHub token", "ghr_", r"[A-Za-z0-9]{20,}+"),
-    _Token("GitHub token", "github_pat_", r"[A-Za-z0-9_]{20,}+"),
-    _Token("GitLab token", "glpat-", r"[A-Za-z0-9_-]{20,}+"),
-    _Token("Slack token", "xox", r"[abceoprs]-[A-Za-z0-9-]{10,}+"),
-    _Token("Slack token", "xapp-", r"[A-Za-z0-9-]{10,}+"),
     _Token("Slack webhook", "hooks.slack.com/", r"(?:services|workflows|triggers)/[A-Za-z0-9/_-]{10,}+"),
     _Token("Telegram token", "api.telegram.org/", r"(?:file/)?bot[0-9]{5,12}:[A-Za-z0-9_-]{30,}+"),
     _Token("Discord webhook", "api/webhooks/", r"[0-9]{10,24}/[A-Za-z0-9_-]{40,}+"),
-    _Token("Stripe key", "k_live_", r"(?<=[sr]k_live_)[A-Za-z0-9]{10,}+", 1),
-    _Token("Stripe key", "k_test_", r"(?<=[sr]k_test_)[A-Za-z0-9]{10,}+", 1),
-    _Token("Stripe key", "whsec_", r"[A-Za-z0-9+/=]{10,}+"),
-    _Token("API key", "sk-", r"(?:[a-z]{2,12}[0-9]{0,2}-)?[A-Za-z0-9_-]{32,}+"),
-    _Token("Google key", "AIza", r"[A-Za-z0-9_-]{35}"),
-    _Token("Google token", "ya29.", r"[A-Za-z0-9_-]{20,}+"),
-    _Token("SendGrid key", "SG.", r"[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,}+"),
-    _Token("npm token", "npm_", r"[A-Za-z0-9]{36}"),
-    _Token("PyPI token", "pypi-AgE", r"[A-Za-z0-9_-]{20,}+"),
-    _Token("Hugging Face token", "hf_", r"[A-Za-z0-9]{30,}+"),
-    _Token("DigitalOcean token", "_v1_", r"(?<=do[opr]_v1_)[a-f0-9]{40,}+", 3),
-    _Token("Databricks token", "dapi", r"[a-f0-9]{32}(?![A-Za-z0-9])"),
-    _Token("Shopify token", "shp", r"(?:at|ca|pa|ss)_[a-fA-F0-9]{32}"),
+    _Token("Teams webhook", "webhook.office.com/", r"webhookb2/[A-Za-z0-9@/-]{20,}+"),
     _Token("Azure client secret", "Q~", r"(?<=[A-Za-z0-9_~.-]{3}[0-9]Q~)[A-Za-z0-9_~.-]{31,34}", 4),
     _Token("Azure key", "+A", r"(?<=[A-Za-z0-9+/]{33}\+A)(?:Eh|Sb|Io|Rm)[A-Za-z0-9+/]{5,6}=", 33),
     _Token("Azure key", "+ASt", r"(?<=[A-Za-z0-9+/]{76}\+ASt)[A-Za-z0-9+/]{5}[AQgw]==", 76),
     _Token("JSON web token", "eyJ", r"[A-Za-z0-9_-]*+(?:\.[A-Za-z0-9_-]*+)*+"),
     _Token("private key", "-----BEGIN", r"[A-Z0-9 ]{1,40}PRIVATE KEY(?: BLOCK)?-----"),
-    _Token("bearer token", "earer", r"(?<=[Bb]earer)(?:[ +]|%20)[ ]{0,3}+[A-Za-z0-9._~+/=-]++", 1),
-    _Token("basic sign-in", "asic", r"(?<=[Bb]asic)(?:[ +]|%20)[ ]{0,3}+[A-Za-z0-9+/_-]++={0,2}+", 1),
+    _Token("bearer token", "earer", r"(?<=[Bb]earer)(?:[ \t+]|%20)[ \t]{0,3}+[A-Za-z0-9._~+/=-]++", 1),
+    _Token("bearer token", "EARER", r"(?<=BEARER)(?:[ \t+]|%20)[ \t]{0,3}+[A-Za-z0-9._~+/=-]++", 1),
+    _Token("basic sign-in", "asic", r"(?<=[Bb]asic)(?:[ \t+]|%20)[ \t]{0,3}+[A-Za-z0-9+/_-]++={0,2}+", 1),
 )
 #: What a private key ends with.
 KEY_END: Final = re.compile(r"-----END[A-Z0-9 ]{1,40}PRIVATE KEY(?: BLOCK)?-----")
-_SCHEME_END: Final = re.compile(r"(?:[ +]|%20)++")
+_SCHEME_END: Final = re.compile(r"(?:[ \t+]|%20)++")
 _SCHEMES: Final = frozenset({"bearer token", "basic sign-in"})
 _URL: Final = re.compile(r"://[^\s\"'<>`]*+")
 #: One that is itself the value of a query.
@@ -88,56 +66,30 @@ _WORD_LONGEST: Final = 24
 _BEARER_SHORTEST: Final = 8
 
 
-def may_hold_token(text: str) -> bool:
-    """Return whether ``find_tokens`` could find anything; at a tenth of its cost."""
-    if "_" in text and (
-        "ghp_" in text
-        or "k_live_" in text
-        or "k_test_" in text
-        or "github_pat_" in text
-        or "gho_" in text
-        or "ghs_" in text
-        or "ghu_" in text
-        or "ghr_" in text
-        or "whsec_" in text
-        or "npm_" in text
-        or "hf_" in text
-        or "_v1_" in text
-        or "shp" in text
-    ):
-        return True
-    if "-" in text and (
-        "sk-" in text
-        or "xox" in text
-        or "-----BEGIN" in text
-        or "glpat-" in text
-        or "xapp-" in text
-        or "pypi-" in text
-    ):
-        return True
-    if "." in text and (
-        "eyJ" in text or "SG." in text or "ya29." in text or "hooks" in text or "m.org/" in text
-    ):
-        return True
+def may_hold_shape(text: str) -> bool:
+    """Return whether ``find_shapes`` could find what has no long run of letters and digits."""
     return (
         "earer" in text
         or "asic" in text
-        or "AKIA" in text
-        or "ASIA" in text
-        or "AIza" in text
-        or "dapi" in text
         or "Q~" in text
         or "+A" in text
+        or "-----BEGIN" in text
+        or "EARER" in text
     )
 
 
-def holds_lead(text: str) -> bool:
-    """Return whether anything stands in a text that a token could begin with."""
+def may_hold_long_shape(text: str) -> bool:
+    """Return whether ``find_shapes`` could find what has a long run of letters and digits, see ``tokens``."""
+    return "hook" in text or "telegram" in text or (not text.islower() and "eyJ" in text)
+
+
+def holds_form(text: str) -> bool:
+    """Return whether anything stands in a text that a secret of this kind could begin with."""
     return any(token.lead in text for token in _TOKENS)
 
 
-def find_tokens(text: str) -> Iterator[Span]:
-    """Find tokens and keys by their prefix or form."""
+def find_shapes(text: str) -> Iterator[Span]:
+    """Find tokens and keys by their form."""
     for token in _TOKENS:
         if token.lead in text:
             yield from _find(text, token)

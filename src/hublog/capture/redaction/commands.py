@@ -1,0 +1,159 @@
+"""Secrets in command lines, whose options have one letter: ``mysql -phunter2``, ``curl -u bob:hunter2``.
+
+A letter means a secret behind the name of some program only, so each program has its own; options with a
+name of their own (``--password``) are found like all names. A line is read as a shell takes it and as the
+``repr`` of a list of arguments, in which a quotation mark, a comma and a blank stand between them.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from hublog.capture.redaction.keyed import is_no_value
+from hublog.capture.redaction.spans import Span
+
+
+class _Options(NamedTuple):
+    """Options of a program.
+
+    Attributes:
+        attached: letters whose secret follows without a blank.
+        apart: letters whose secret follows behind a blank, or without one.
+        sign_ins: letters and names behind which ``user:password`` stands.
+    """
+
+    attached: str = ""
+    apart: str = ""
+    sign_ins: tuple[str, ...] = ()
+
+
+_PROGRAMS: Final = {
+    "mysql": _Options("p"),
+    "mariadb": _Options("p"),
+    "curl": _Options("", "", ("u", "U", "-user", "-proxy-user")),
+    "http": _Options("", "", ("a", "-auth")),
+    "https": _Options("", "", ("a", "-auth")),
+    "xh": _Options("", "", ("a", "-auth")),
+    "lftp": _Options("", "", ("u",)),
+    "smbclient": _Options("", "", ("U", "-user")),
+    "rpcclient": _Options("", "", ("U", "-user")),
+    "sshpass": _Options("", "p"),
+    "redis": _Options("", "a"),
+    "valkey": _Options("", "a"),
+    "mongo": _Options("", "p"),
+    "ldap": _Options("", "w"),
+    "sqlcmd": _Options("", "P"),
+    "bcp": _Options("", "P"),
+    "isql": _Options("", "P"),
+    "tsql": _Options("", "P"),
+    "ipmitool": _Options("", "P"),
+    "login": _Options("", "p"),
+    "7z": _Options("p"),
+    "zip": _Options("", "P"),
+    "unzip": _Options("", "P"),
+    "rabbitmqadmin": _Options("", "p"),
+    "mosquitto": _Options("", "P"),
+    "snmp": _Options("", "AX"),
+    "psexec": _Options("", "p"),
+    "cqlsh": _Options("", "p"),
+    "influx": _Options("", "p"),
+}
+#: What a program is called, from its name above on: ``mysqldump``, ``redis-cli``, ``mongosh``.
+_PROGRAM: Final = re.compile(
+    r"""(?<![\w.-])(?:(mysql|mariadb|redis|valkey|mongo|ldap|mosquitto|snmp|7z|psexec|influx)[\w-]{0,24}+"""
+    r"""|(curl|https?|xh|lftp|smbclient|rpcclient|sshpass|sqlcmd|bcp|isql|tsql|ipmitool|zip|unzip"""
+    r"""|rabbitmqadmin|cqlsh|login))(?:\.exe)?(?=["']?,?[ ]["']?|\Z)""",
+)
+#: Between two arguments: blanks, or those of a list.
+_GAP: Final = r"""(?:\\{0,7}["'],[ ]\\{0,7}["']|[ \t]{1,8}+)"""
+_BEFORE: Final = r"""(?<=[ "'])"""
+_OPTION: Final = re.compile(rf"""{_BEFORE}-([A-Za-z]|-(?:proxy-)?user|-auth)(=|{_GAP})?""")
+_VALUE: Final = re.compile(
+    r"""\\{0,7}"((?:[^"\\]++|\\.)*+)"|\\{0,7}'((?:[^'\\]++|\\.)*+)'|((?:[^\s"'\\]++|\\(?!["']))++)"""
+)
+_SIGN_IN: Final = re.compile(r"""[^\s:%,"']{0,128}+([:%,])(?!//)""")
+_END: Final = re.compile(r"[\r\n;|]|&&")
+#: How openssl takes a password.
+_OTHER: Final = re.compile(r"""(?<=[ "'])-pass(?:in|out)?(?:["'],)?[ ]["']?pass:""")
+_ANY_OPTION: Final = re.compile(r"""[ "']-[A-Za-z-]""")
+
+
+def may_hold_command(text: str) -> bool:
+    """Return whether ``find_in_commands`` could find anything; at a fraction of its cost."""
+    if "-" not in text or not (" -" in text or "'-" in text or '"-' in text):
+        return False
+    return _ANY_OPTION.search(text) is not None and ("-pass" in text or _PROGRAM.search(text) is not None)
+
+
+def find_in_commands(text: str) -> Iterator[Span]:
+    """Find secrets behind options of one letter, each behind the program it belongs to."""
+    found = list(_PROGRAM.finditer(text))
+    for number, program in enumerate(found):
+        following = found[number + 1].start() if number + 1 < len(found) else len(text)
+        stop = _END.search(text, program.end(), following)
+        options = _PROGRAMS[program[1] or program[2]]
+        yield from _find_options(text, program.end(), stop.start() if stop else following, options)
+    for other in _OTHER.finditer(text):
+        value = _VALUE.match(text, other.end())
+        if value and not is_no_value(value[0]):
+            yield Span(other.end(), value.end(), "value of an option")
+
+
+def find_in_arguments(arguments: list[str]) -> dict[int, int]:
+    """Find secrets in the arguments of a program, given one by one; the first of them names it.
+
+    Returns:
+        Where in an argument the secret begins, which goes on to its end, by the argument's place.
+    """
+    found: dict[int, int] = {}
+    options = _Options()
+    for place, argument in enumerate(arguments):
+        program = _PROGRAM.fullmatch(argument.rpartition("/")[2])
+        if program:
+            options = _PROGRAMS[program[1] or program[2]]
+        name = argument[1:] if argument.startswith("-") else ""
+        if len(name) > 1 and name[0] in options.attached + options.apart:
+            found[place] = 2
+        elif name in (*options.apart, *options.sign_ins) and place + 1 < len(arguments):
+            following = arguments[place + 1]
+            user = _SIGN_IN.match(following) if name in options.sign_ins else None
+            start = user.end() if user else (len(following) if name in options.sign_ins else 0)
+            if start < len(following) and not following.startswith("-"):
+                found[place + 1] = start
+    return {place: start for place, start in found.items() if not is_no_value(arguments[place][start:])}
+
+
+def _find_options(text: str, start: int, end: int, options: _Options) -> Iterator[Span]:
+    at = start
+    while option := _OPTION.search(text, at, end):
+        at = option.end()
+        letter, gap = option[1], option[2] or ""
+        is_apart = bool(gap)
+        if letter in options.sign_ins:
+            span = _sign_in(text, at)
+        elif letter in options.apart or (letter in options.attached and not is_apart):
+            span = _value(text, at, is_apart=is_apart)
+        else:
+            # Letters may stand together, and the value of an option is no option itself.
+            at = option.end() - len(gap)
+            continue
+        if span:
+            at = span.end
+            yield span
+
+
+def _value(text: str, at: int, *, is_apart: bool) -> Span | None:
+    found = _VALUE.match(text, at)
+    if not found or (is_apart and found[0].startswith("-")):
+        return None
+    start, end = found.span(found.lastindex or 0)
+    secret = text[start:end]
+    return None if is_no_value(secret) else Span(start, end, "value of an option")
+
+
+def _sign_in(text: str, at: int) -> Span | None:
+    span = _value(text, at, is_apart=False)
+    user = _SIGN_IN.match(text, span.start, span.end) if span else None
+    if not span or not user or user.end() == span.end or is_no_value(text[user.end() : span.end]):
+        return None
+    return Span(user.end(), span.end, "value of an option")
