@@ -1,7 +1,9 @@
 """The Flask extension: ``HubLog(app)``, or ``HubLog()`` and ``init_app(app)`` in an app factory."""
 
 import contextlib
+import logging
 import sys
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -18,7 +20,9 @@ from hublog.capture.request import (
 from hublog.capture.service_name import suggest
 from hublog.cli.click_group import register_commands
 from hublog.configure import configure
+from hublog.configure.conflicts import conflicts
 from hublog.pipelines import use_lookup
+from hublog.reports import report
 from hublog.settings import Settings, read_settings
 
 try:
@@ -37,6 +41,8 @@ __all__ = ["HubLog"]
 KEY: Final = "hublog"
 #: Under this key the reply of a request stands in its WSGI environment.
 _REPLY: Final = "hublog.reply"
+#: The apps that are set up in this process and in use.
+_apps: Final["weakref.WeakSet[Flask]"] = weakref.WeakSet()
 _PAGE_BYTES: Final = 65_536
 
 
@@ -76,11 +82,15 @@ class HubLog:
             )
         reading = read_settings(framework=app.config.get)
         settings = reading.strict() if self._strict else reading.settings
+        conflict = _conflict(app, settings)
         app.extensions[KEY] = State(settings)
+        _apps.add(app)
         name = app.name
         suggest("flask", lambda: name)
         use_lookup(app.config.get, framework="flask")
         configure(settings, framework="flask", problems=reading.problems, notices=reading.notices)
+        if conflict:
+            report(logging.ERROR, conflict)
         app.logger.removeHandler(default_handler)  # else Flask's own and ours write each line twice
         app.wsgi_app = _Middleware(app.wsgi_app, settings)  # type: ignore[method-assign]  # Flask's documented way
         app.before_request(_bind_route)
@@ -88,6 +98,24 @@ class HubLog:
         app.teardown_request(_on_teardown)
         got_request_exception.connect(_on_exception, app)
         register_commands(app)
+
+
+def _conflict(app: Flask, settings: Settings) -> str:
+    """Return what to say of another app of this process whose settings cannot hold beside these.
+
+    An app for tests may have any: the next one follows it, and only the last one serves.
+    """
+    if app.testing:
+        return ""
+    for other in list(_apps):
+        names = conflicts(other.extensions[KEY].settings, settings)
+        if names and not other.testing:
+            return (
+                f"The Flask apps {other.name!r} and {app.name!r} in this process differ in"
+                f" {', '.join(names)}. Both log through the handlers on the root logger, which now follow"
+                f" {app.name!r}; give them the same settings, or a process each."
+            )
+    return ""
 
 
 class _Middleware:

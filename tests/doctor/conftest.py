@@ -55,7 +55,6 @@ def doctor(tmp_path, capfd):
             "EVENTHUB_NAMESPACE_CONNECTION_STRING": connection,
             "EVENTHUB_LOGS_NAME": "logs",
             "LOG_DIR": str(tmp_path / "logs"),
-            "LOG_SERVICE_NAME": "shop",
             **settings,
         }
         patient = Patient(

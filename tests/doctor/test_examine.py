@@ -396,10 +396,12 @@ def _segment():
     return make_segment(make_lines(2))
 
 
-def test_a_service_that_nobody_has_named_is_a_warning_with_the_name_that_it_gets(doctor, monkeypatch):
+def test_a_service_that_nobody_has_named_is_a_line_with_the_name_that_it_gets(doctor, monkeypatch):
     monkeypatch.delenv("WEBSITE_SITE_NAME", raising=False)
     monkeypatch.delenv("CONTAINER_APP_NAME", raising=False)
-    unnamed = doctor(LOG_SERVICE_NAME="", EVENTHUB_LOGGING_ENABLED="false").one("service")
-    assert (unnamed.status, unnamed.hint[:6]) == ("warn", "Set it")
-    assert unnamed.detail == "LOG_SERVICE_NAME is not set, records have service_name 'unknown_service'"
-    assert "service" not in [what for what, _ in doctor(EVENTHUB_LOGGING_ENABLED="false").steps]
+    unnamed = doctor(EVENTHUB_LOGGING_ENABLED="false").one("settings")
+    assert unnamed.detail == (
+        "all are valid; LOG_SERVICE_NAME is not set, so service_name is 'unknown_service'"
+    )
+    named = doctor(EVENTHUB_LOGGING_ENABLED="false", LOG_SERVICE_NAME="shop").one("settings")
+    assert named.detail == "all are valid"

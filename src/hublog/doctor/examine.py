@@ -82,7 +82,6 @@ def _steps(patient: Patient) -> Iterator[Result]:
     yield _versions(patient.framework)
     yield from _settings(patient.reading)
     yield from _guarded("settings", _misspelt(patient))
-    yield from _guarded("service", _service(settings))
     yield from _guarded("destinations", _destinations(patient))
     yield from _guarded("way", _way(patient, settings))
     yield from _guarded("disk", _places(patient, settings))
@@ -128,7 +127,7 @@ def _version_of(name: str) -> str:
 
 def _settings(reading: Reading) -> Iterator[Result]:
     if not reading.problems:
-        yield ok("settings", "all are valid")
+        yield ok("settings", f"all are valid{_unnamed(reading.settings)}")
     for problem in reading.problems:
         yield fail("settings", problem, "Until then its default is in force.")
     for override in reading.overrides:
@@ -137,17 +136,17 @@ def _settings(reading: Reading) -> Iterator[Result]:
         yield warn("settings", text, "docker run --env-file keeps quotation marks, a shell removes them.")
 
 
+def _unnamed(settings: Settings) -> str:
+    """Return what to say where nobody has named the service, which every query groups by."""
+    if is_named(settings.service):
+        return ""
+    return f"; LOG_SERVICE_NAME is not set, so service_name is {default_name()!r}"
+
+
 def _misspelt(patient: Patient) -> Iterator[Result]:
     for place, names in (("the configuration", patient.names), ("the environment", os.environ)):
         for name, meant in misspelt(names):
             yield warn("settings", f"{name} in {place} has no effect", f"{meant} is the name of a setting.")
-
-
-def _service(settings: Settings) -> Iterator[Result]:
-    if is_named(settings.service):
-        return
-    text = f"LOG_SERVICE_NAME is not set, records have service_name {default_name()!r}"
-    yield warn("service", text, "Set it: queries, alerts and dashboards tell services apart by it.")
 
 
 def _destinations(patient: Patient) -> Iterator[Result]:
