@@ -29,7 +29,7 @@ from hublog.exits import exits
 from hublog.process import Process
 from hublog.reports import LOGGER_NAME, cause_of, is_exhausted, report
 from hublog.senders.event_hub import EventHubSender
-from hublog.servers import Adviser, leave_signals
+from hublog.servers import leave_signals
 from hublog.settings import ARGUMENT, EventHubSettings, Settings, read_settings
 from hublog.surroundings import Lookup, followers, surroundings
 from hublog.tally import Tally
@@ -42,6 +42,7 @@ NOT_CONFIGURED: Final = (
     " EVENTHUB_NAMESPACE_CONNECTION_STRING (or EVENTHUB_FULLY_QUALIFIED_NAMESPACE), or"
     " EVENTHUB_LOGGING_ENABLED=false to say that it is meant so."
 )
+_HUB_NAME: Final = "eventhub_logging.eventhub_name"
 #: A forked child keeps its parent's state unused: finalizing an inherited client would end its connection.
 _inherited: list[object] = []
 
@@ -73,9 +74,15 @@ class Pipeline:
         self._now = now
         self._settings: Settings | None = None
         #: What they were read with, which may not be what the framework hands over just now.
-        self._lookup: Lookup | None = None
+        self._read_with: Lookup | None = None
         self._processes: dict[int, Process] = {}
         self._process: Process | None = None
+        #: States of this process that send what was accepted under other settings, the oldest first.
+        self._former: list[Process] = []
+        self._finished = Stats()
+        #: Whether it was a framework's configuration, and every state of this process knows what is in it.
+        self._has_lookup = False
+        self._is_hub_stated = settings is not None
         self._is_told = False
         self._errors = Tally()
         self._exhausted = Tally()
@@ -184,9 +191,11 @@ class Pipeline:
 
     def read_again(self) -> Settings:
         """Read the settings anew and have them applied; what waits in the queue stays there."""
-        self._lookup = surroundings.lookup
+        self._read_with = surroundings.lookup
+        has_lookup = self._read_with is not None
         settings = self._fixed or self._read_surroundings()
         if settings == self._settings:
+            self._has_lookup = has_lookup
             return settings
         self.level, self.is_configured = settings.eventhub.level, True
         self.is_enabled = settings.eventhub.enabled
@@ -194,15 +203,51 @@ class Pipeline:
         self._settings = settings
         for follow in followers:
             follow(settings)
-        process = self._process
+        process = self.process
         if process is not None:
-            process.adviser = Adviser(settings.eventhub)
-            process.use_formatter(settings)
-            process.worker.call_prepare()
+            self._change(process, settings)
+        self._has_lookup = has_lookup  # behind the change: see ``_prepare``
         return settings
 
+    def _change(self, process: Process, settings: Settings) -> None:
+        """Have settings hold from now on; what was accepted for another destination still goes there."""
+        is_addressed = self._is_addressed(settings)
+        if not self._can_apply(process, settings):
+            made = self._make_process(settings, ids=process.ids)
+            self._former = [*self._unfinished(), process]
+            self._processes[process.pid] = self._process = made
+        else:
+            process.apply(settings, is_addressed=is_addressed)
+        for former in self._former:
+            former.readdress(settings, is_addressed=is_addressed)
+        if process in self._former:
+            process.finish()
+
+    def _can_apply(self, process: Process, settings: Settings) -> bool:
+        return process.can_apply(settings)
+
+    def _unfinished(self) -> list[Process]:
+        """Return the former states that are still needed; of the others only the counters are."""
+        left: list[Process] = []
+        for former in self._former:
+            if former.is_finished:
+                self._finished = self._stats_of(former).after(self._finished)
+            else:
+                left.append(former)
+        return left
+
+    def _is_addressed(self, settings: Settings) -> bool:
+        """Whether these settings name the event hub for good.
+
+        One that only the default names does not count while a framework's configuration may be handed over.
+        """
+        hub = settings.eventhub
+        is_default = not self._is_hub_stated and hub.eventhub_name == EventHubSettings().eventhub_name
+        return hub.is_configured and (not is_default or self._read_with is not None)
+
     def _read_surroundings(self) -> Settings:
-        reading = read_settings({"eventhub_logging": self._keywords}, framework=self._lookup)
+        reading = read_settings({"eventhub_logging": self._keywords}, framework=self._read_with)
+        self._is_hub_stated = _HUB_NAME in reading.origins
         problems, notices = reading.problems, reading.notices
         if surroundings.lookup is not None:
             # The adapter has reported what is wrong, but does not know what this handler was given.
@@ -217,7 +262,8 @@ class Pipeline:
 
     def _prepare(self, process: Process, *, is_asked: bool) -> float:
         """Fit the process to the settings; runs in its worker's thread, see ``Worker``."""
-        settings = self.read()
+        has_lookup = self._has_lookup  # before the settings: they are those of the framework then
+        settings = process.settings
         if settings is process.fitted:
             return 0.0
         now = self._now()
@@ -227,9 +273,9 @@ class Pipeline:
         if process.asked_mono is None:
             process.asked_mono = now
         left = process.asked_mono + CONFIGURATION_GRACE_S - now
-        if left > 0 and not is_asked and self._lookup is None:
+        if left > 0 and not is_asked and not has_lookup:
             return left
-        if self.is_configured:
+        if self.is_configured and process is self.process:
             # Told before the records are settled: whoever waits for them may end the process.
             self.is_configured = False
             report(logging.WARNING, NOT_CONFIGURED)
@@ -248,31 +294,33 @@ class Pipeline:
         Returns:
             Whether all of it is sent, or dropped and counted.
         """
-        process = self.process
-        if process is None:
+        processes = self.processes()
+        if not processes:
             return True
         begun = monotonic()
         if timeout_s is None:
             timeout_s = self.read().eventhub.exit_timeout_seconds
-        end = exits.end_mono
-        if end is not None:
-            timeout_s = min(timeout_s, end - begun)
-        if process.worker.request_flush(give_up_early=exits.is_begun).wait(timeout_s):
-            return True
-        exits.waited_in_vain(monotonic() - begun)
-        return False
+        if exits.end_mono is not None:
+            timeout_s = min(timeout_s, exits.end_mono - begun)
+        requests = [each.worker.request_flush(give_up_early=exits.is_begun) for each in processes]
+        answers = [request.wait(begun + timeout_s - monotonic()) for request in requests]
+        if not all(answers):
+            exits.waited_in_vain(monotonic() - begun)
+        return all(answers)
 
     def stats(self) -> Stats:
         """Return a snapshot of the books of this process."""
-        process = self.process
-        if process is None:
-            return Stats()
+        found = self._finished
+        refused = {Drop.EXHAUSTED: self._exhausted.read(), Drop.ERROR: self._errors.read()}
+        for process in self.processes():
+            found = self._stats_of(process).after(found)
+        return found.with_refused(refused) if self.process is not None else Stats()
+
+    def _stats_of(self, process: Process) -> Stats:
         reduction = process.reduction
         kept = 0 if reduction is None else reduction.tail.kept
         refused = {
             Drop.NOT_CONFIGURED: process.unconfigured.read(),
-            Drop.EXHAUSTED: self._exhausted.read(),
-            Drop.ERROR: self._errors.read(),
             **process.left_out(),
         }
         stats = process.shipper.stats().with_refused(refused)
@@ -285,19 +333,20 @@ class Pipeline:
 
     def retire(self) -> None:
         """Let the thread end when everything is delivered; a later record starts it again."""
-        process = self.process
-        if process is not None:
+        for process in self.processes():
             if process.reduction is not None:
                 process.reduction.let_go()
             process.worker.stop()
 
     def forget(self) -> None:
         """Leave the parent's state alone: runs in a forked child, so no I/O, no lock, no thread."""
-        for process in self._processes.values():
+        for process in [*self._former, *self._processes.values()]:
             process.abandon_after_fork()
-        _inherited.append(self._processes)
+        _inherited.extend((self._processes, self._former))
         self._processes = {}
         self._process = None
+        self._former = []
+        self._finished = Stats()
         self._errors = Tally()
         self._exhausted = Tally()
 
@@ -310,6 +359,14 @@ class Pipeline:
         """The state of this process, if a record was accepted in it."""
         return self._processes.get(os.getpid())
 
+    def processes(self) -> list[Process]:
+        """Return the states of this process that hold records: former ones, and the one that takes them."""
+        pid = os.getpid()
+        current = self._processes.get(pid)
+        if current is None:
+            return []
+        return [*(former for former in self._former if former.pid == pid), current]
+
     def _make_formatter(self, settings: Settings, ids: RecordIds, misfits: Misfits) -> LineFormatter:
         """Return the formatter for these settings."""
         return LineFormatter(
@@ -321,7 +378,7 @@ class Pipeline:
             redaction=settings.redaction,
         )
 
-    def _make_process(self, settings: Settings) -> Process:
+    def _make_process(self, settings: Settings, *, ids: RecordIds | None = None) -> Process:
         exits.follow_multiprocessing()
         process = Process(
             settings,
@@ -329,7 +386,9 @@ class Pipeline:
             prepare=lambda process, is_asked: self._prepare(process, is_asked=is_asked),
             enter=_enter_thread,
             now=self._now,
+            ids=ids,
         )
+        process.is_addressed = self._is_addressed(settings)
         process.shipper.teller.ship_report = self._ship
         return process
 

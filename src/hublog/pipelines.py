@@ -245,7 +245,7 @@ def drain_at_exit() -> None:
 
 
 def _running() -> list[tuple[Pipeline, Process]]:
-    return [(pipeline, process) for pipeline in pipelines() if (process := pipeline.process) is not None]
+    return [(pipeline, process) for pipeline in pipelines() for process in pipeline.processes()]
 
 
 def _request_all(running: list[tuple[Pipeline, Process]]) -> list[Request]:

@@ -5,6 +5,7 @@ import math
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from time import monotonic
 from typing import Final
 
@@ -49,8 +50,11 @@ class Process:
         prepare: see ``Worker``; is also told which process asks.
         enter: called once in each new thread.
         now: monotonic seconds, by which it is decided what is due; tests pass their own.
+        ids: of a former state of this process, which go on; None for new ones.
 
     Attributes:
+        settings: under which its records are accepted; set anew when others apply to them.
+        is_addressed: whether these name the event hub of its records, so that they go to no other.
         volume: what keeps the number of records down; None while all of it is off.
         reduction: the same, also when it is off again; None if it never was on.
     """
@@ -63,11 +67,14 @@ class Process:
         prepare: Callable[["Process", bool], float],
         enter: Callable[[], object],
         now: Callable[[], float] = monotonic,
+        ids: RecordIds | None = None,
     ) -> None:
         hub = settings.eventhub
         self._now = now
         self.pid = os.getpid()
-        self.ids = RecordIds()
+        self.settings = settings
+        self.is_addressed = False
+        self.ids = ids or RecordIds()
         self.misfits = Misfits()
         self._make_formatter = make_formatter
         self.volume: Volume | None = None
@@ -160,6 +167,53 @@ class Process:
                 self.courier.start()
         else:
             self.courier.refit(self._make_sender, limit_s=hub.send_timeout_seconds)
+
+    def can_apply(self, settings: Settings) -> bool:
+        """Whether other settings may hold for the records that are here, too.
+
+        Not if these were accepted for another destination, packing or routing, nor if some of them lie in
+        another spool.
+        """
+        is_moved = envelope_of(settings.eventhub) != envelope_of(self.settings.eventhub)
+        if self.is_addressed and is_moved:
+            return False
+        if _spool_settings(settings) == _spool_settings(self.settings):
+            return True
+        spooler = self.stores.spooler
+        return spooler is None or spooler.end_if_unused()
+
+    def apply(self, settings: Settings, *, is_addressed: bool) -> None:
+        """Have other settings hold for the records that are here, and for those that come."""
+        self.settings, self.is_addressed = settings, is_addressed
+        self.adviser = Adviser(settings.eventhub)
+        self.use_formatter(settings)
+        self.worker.call_prepare()
+
+    def readdress(self, settings: Settings, *, is_addressed: bool) -> None:
+        """Send what is here to the destination of these settings, from the spool that it lies in."""
+        if not self.is_addressed:
+            own = self.settings
+            hub = replace(
+                settings.eventhub,
+                spool=own.eventhub.spool,
+                spool_dir=own.spool_dir,
+                spool_max_bytes=own.eventhub.spool_max_bytes,
+                spool_sync=own.eventhub.spool_sync,
+            )
+            self.settings, self.is_addressed = replace(settings, eventhub=hub), is_addressed
+            self.worker.call_prepare()
+
+    def finish(self) -> None:
+        """Send what is here, and end: another state takes the records that come."""
+        self.volume = None
+        if self.reduction is not None:
+            self.reduction.let_go()
+        self.worker.stop()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is here and no thread runs."""
+        return self.worker.is_ended and self.shipper.is_empty
 
     def use_formatter(self, settings: Settings) -> None:
         """Encode as these settings say, and keep the number of records down as they say; any thread."""

@@ -108,6 +108,18 @@ class LiveLog:
         self._taken = 0
         return directory
 
+    def stop_if_unused(self, stop: Callable[[], object]) -> bool:
+        """Call what keeps directories from being made, unless there is one; returns whether it was called."""
+        if not self._making.acquire(timeout=_MAKING_WAIT_S):
+            return False
+        try:
+            is_unused = self.directory is None and not self._is_making
+            if is_unused:
+                stop()
+            return is_unused
+        finally:
+            self._making.release()
+
     def _new_directory(self, former: "SpoolDirectory | None") -> "SpoolDirectory | None":
         """Make a directory, unless another thread is faster; a signal handler in the middle gets none."""
         if not self._making.acquire(timeout=_MAKING_WAIT_S):

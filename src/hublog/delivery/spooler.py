@@ -319,6 +319,17 @@ class Spooler:
         self._stored.clear()
         self._book_losses()
 
+    def end_if_unused(self) -> bool:
+        """Write nothing from now on, if nothing was written yet and nothing was taken over; any thread.
+
+        Returns:
+            Whether it is ended, so that another spooler can take its place.
+        """
+        return self._is_ended or (not self._stored and self.live.stop_if_unused(self._stop))
+
+    def _stop(self) -> None:
+        self._is_ended = True
+
     def end(self) -> None:
         """Close for good: another spooler has taken the place of this one."""
         self._is_ended = True

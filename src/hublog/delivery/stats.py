@@ -1,7 +1,7 @@
 """The books: what came in, what left, what was dropped and why, what is still held."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Final, Self
 
@@ -127,6 +127,17 @@ class Stats:
             accepted_total=self.accepted_total + sum(refused.values()),
             dropped={drop: number for drop, number in dropped.items() if number},
         )
+
+    def after(self, former: Self) -> Self:
+        """Return these books with those of a former process state of the same pipeline; the state is ours."""
+        sums = {
+            each.name: getattr(self, each.name) + getattr(former, each.name)
+            for each in fields(self)
+            if isinstance(getattr(self, each.name), int)
+        }
+        found = replace(self, **sums)
+        dropped = {drop: self.dropped.get(drop, 0) + former.dropped.get(drop, 0) for drop in Drop}
+        return replace(found, dropped={drop: number for drop, number in dropped.items() if number})
 
     @property
     def dropped_total(self) -> int:

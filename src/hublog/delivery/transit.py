@@ -241,7 +241,7 @@ class Transit:
 
     def refit(self, stores: Stores, packer: Packer) -> None:
         """Pack anew what is not offered yet; what lies in another spool stays there."""
-        if stores.spooler is not self._stores.spooler:
+        if self._on_disk and stores.spooler is not self._stores.spooler:
             self.give_back()
         self._stores, self._packer = stores, packer
         parcels = list(self._parcels)

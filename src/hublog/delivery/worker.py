@@ -182,6 +182,11 @@ class Worker:
             thread.join(timeout_s)
         return thread is None or not thread.is_alive()
 
+    @property
+    def is_ended(self) -> bool:
+        """Whether no thread runs."""
+        return self._thread is None
+
     def _start(self) -> bool:
         # Never wait for the lock: its holder may be this very thread, interrupted by a signal handler.
         if not self._starting.acquire(blocking=False):

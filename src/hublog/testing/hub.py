@@ -13,6 +13,7 @@ from hublog.delivery.courier import Sender
 from hublog.delivery.stats import Drop
 from hublog.errors import TransientSendError
 from hublog.pipeline import Pipeline
+from hublog.process import Process
 from hublog.settings import EventHubSettings, Settings, SpoolMode
 from hublog.testing.fakes import FakeClock, MemorySender
 from hublog.testing.late import is_late
@@ -198,6 +199,11 @@ class HubPipeline(Pipeline):
         if process is not None:
             process.shipper.drop_held(Drop.EXIT)
             self.retire()
+
+    def _can_apply(self, process: Process, settings: Settings) -> bool:
+        """Return True: all destinations are the one hub of the test."""
+        del process, settings
+        return True
 
     def _read_surroundings(self) -> Settings:
         return _for_memory(super()._read_surroundings())

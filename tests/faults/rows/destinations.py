@@ -172,3 +172,59 @@ def _leave(root: Path, head: bytes, number: int, ids: list[str]) -> Path:
         head + b"".join(struct.pack("<II", len(line), zlib.crc32(line)) + line for line in lines)
     )
     return path
+
+
+_CHANGES: Final = {
+    "directory": {"EVENTHUB_LOG_SPOOL_DIR": "later"},
+    "hub": {"EVENTHUB_LOGS_NAME": AUDIT},
+    "both": {"EVENTHUB_LOGS_NAME": AUDIT, "EVENTHUB_LOG_SPOOL_DIR": "later"},
+    "packing": {"EVENTHUB_LOG_PACKING": "gzip"},
+    "mode": {"EVENTHUB_LOG_SPOOL": "always"},
+}
+
+
+def _t2_expects(mode: Mode, variant: str) -> Expect | None:
+    change, _, end = variant.partition("-")
+    if end == "killed":
+        return Expect(duplicates=EVENT, unconfirmed=1) if mode is Mode.ALWAYS else None
+    return None if change == "mode" and mode is Mode.ALWAYS else Expect()
+
+
+@row(
+    "T2",
+    "settings change after the first record",
+    _t2_expects,
+    seconds=15,
+    variants=tuple(f"{change}-{end}" for change in _CHANGES for end in ("available", "refused", "killed")),
+    has_control=False,
+)
+def _t2(scene: Scene) -> None:
+    change, _, end = scene.variant.partition("-")
+    wanted = dict(_CHANGES[change])
+    if "EVENTHUB_LOG_SPOOL_DIR" in wanted:
+        wanted["EVENTHUB_LOG_SPOOL_DIR"] = str(scene.folder / wanted["EVENTHUB_LOG_SPOOL_DIR"])
+    changes = [f"{name}={value}" for name, value in wanted.items()]
+    if end != "available":
+        scene.broker.refuse()
+
+    def start(name: str, flush_s: float) -> Child:
+        settings = {"EVENTHUB_LOGS_NAME": HUB, "FAULTS_NAME": name, "FAULTS_FLUSH_S": str(flush_s)}
+        program = scene.program("changed", _COUNT, *changes, **settings, **_QUICK)
+        program.wait_for_text("all logged", scene.left_s)
+        return program
+
+    program = start("first", 0.1 if end != "available" else scene.left_s)
+    is_flushed = end == "available"
+    first = f"flush {is_flushed}, {0 if is_flushed else 2 * _COUNT} held, 0 unaccounted"
+    scene.check(first in program.text(), f"not {first!r}: {program.text()}")
+    if end == "killed":
+        program.send(signal.SIGKILL)
+        program.wait(scene.left_s)
+        scene.broker.heal()
+        program = start("second", scene.left_s)
+    scene.broker.heal()
+    finish(scene, program)
+    last = [line for line in program.text().splitlines() if line.startswith("flush ")][-1]
+    scene.check(last == "flush True, 0 held, 0 unaccounted", f"the books at the end: {last}")
+    left = segments.dead_segments(scene.folder / "later")
+    scene.check(not left, f"{len(left)} segments are left in the other directory")
