@@ -23,15 +23,21 @@ from hublog.capture.tasks import KEY, Outcome, TaskScope
 from hublog.configure.handlers import NAMES
 from hublog.handler import EventHubHandler
 from hublog.pipelines import drain_at_exit
+from hublog.reports import report
 
 try:
     from celery import current_app, exceptions, signals, states
+    from celery.utils.log import ColorFormatter
 except ImportError as error:
     raise ImportError("hublog.celery needs Celery: pip install 'hublog[celery]'.") from error
 
 __all__: list[str] = []
 
 _TRACEPARENT: Final = "traceparent"
+_OWN_LOGGING: Final = (
+    "Celery leaves the root logger to hublog's handlers: --logfile has no effect, and --loglevel applies to"
+    " the logger celery alone."
+)
 _OUTCOMES: Final = {
     states.SUCCESS: Outcome.SUCCEEDED,
     states.RETRY: Outcome.RETRIED,
@@ -65,8 +71,8 @@ def _begin(task_id: object = None, task: Any = None, **_: object) -> None:  # no
         _scope(str(task_id), task).enter()
 
 
-def _scope(task_id: str, task: Any) -> TaskScope:  # noqa: ANN401
-    request = task.request
+def _scope(task_id: str, task: Any, request: Any = None) -> TaskScope:  # noqa: ANN401
+    request = task.request if request is None else request
     custom = request.headers if isinstance(request.headers, dict) else {}
     carried = tasks.accepted(request.get(KEY) or custom.get(KEY))
     if not carried and request.is_eager is True:
@@ -95,9 +101,17 @@ def _end(
     if scope is None:
         return
     try:
-        if state is None and isinstance(sys.exc_info()[1], exceptions.Retry):
-            state = states.RETRY  # one that runs in place of a worker may pass it on
-        scope.finish(_OUTCOMES.get(state, Outcome.FAILED), level=_level(task, state, retval))
+        # One that runs in place of a worker may pass on what it raises, and then Celery logs nothing.
+        error = sys.exc_info()[1] if state is None else None
+        if isinstance(error, exceptions.Retry):
+            state, error = states.RETRY, None
+        elif isinstance(error, exceptions.Ignore):
+            state, error = states.IGNORED, None
+        elif isinstance(error, exceptions.Reject):
+            state, error = states.REJECTED, None
+        elif error is not None:
+            state, retval = states.FAILURE, error
+        scope.finish(_OUTCOMES.get(state, Outcome.FAILED), level=_level(task, state, retval), error=error)
     finally:
         scope.leave()
 
@@ -121,6 +135,24 @@ def _retry(reason: object = None, **_: object) -> None:
         signature.options["headers"] = {**headers, KEY: tasks.outgoing()}
 
 
+def _revoke(
+    sender: Any = None,  # noqa: ANN401
+    request: Any = None,  # noqa: ANN401
+    terminated: object = False,  # noqa: FBT002  # as Celery calls it
+    expired: object = False,  # noqa: FBT002  # as above
+    **_: object,
+) -> None:
+    """Write the record of a task that was revoked before it ran, or stopped while it did; in the worker."""
+    with suppress(Exception):
+        outcome = Outcome.EXPIRED if expired else Outcome.TERMINATED if terminated else Outcome.REVOKED
+        scope = _scope(str(request.id), sender, request)
+        scope.enter()
+        try:
+            scope.finish(outcome)
+        finally:
+            scope.leave()
+
+
 def _begin_process(**_: object) -> None:
     """Begin a child of the pool with no field of its parent."""
     tasks.forget()
@@ -136,8 +168,31 @@ def _keep_handlers(**_: object) -> None:
         signals.setup_logging.connect(_leave_logging, weak=False, dispatch_uid="hublog")
 
 
-def _leave_logging(**_: object) -> None:
-    """Configure nothing: it is done."""
+def _leave_logging(
+    loglevel: object = None,
+    logfile: object = None,
+    format: str | None = None,  # noqa: A002  # the names are Celery's
+    colorize: object = None,
+    **_: object,
+) -> None:
+    """Leave the handlers as they are, and let Celery's own lines be seen where none of them shows any."""
+    with suppress(Exception):  # the worker starts, whatever is wrong with its lines
+        logger = logging.getLogger("celery")
+        if isinstance(loglevel, int) and 0 < loglevel < logger.getEffectiveLevel():
+            logger.setLevel(loglevel)
+        if not any(_is_shown(handler) for handler in (*logging.getLogger().handlers, *logger.handlers)):
+            shown = logging.StreamHandler(sys.__stderr__)
+            has_colors = current_app.log.supports_color(colorize, logfile)
+            shown.setFormatter(ColorFormatter(format or current_app.conf.worker_log_format, has_colors))
+            logger.addHandler(shown)
+        report(logging.INFO, _OWN_LOGGING)
+
+
+def _is_shown(handler: logging.Handler) -> bool:
+    """Whether a handler writes to standard output or error."""
+    if isinstance(handler, logging.FileHandler) or not isinstance(handler, logging.StreamHandler):
+        return False
+    return handler.stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
 
 
 def _drain(**_: object) -> None:
@@ -156,6 +211,7 @@ for _signal, _receiver in (
     (signals.task_prerun, _begin),
     (signals.task_postrun, _end),
     (signals.task_retry, _retry),
+    (signals.task_revoked, _revoke),
     (signals.import_modules, _keep_handlers),
     (signals.celeryd_init, _keep_handlers),
     (signals.worker_process_init, _begin_process),

@@ -15,7 +15,7 @@ pytest.importorskip("celery")
 from celery import Celery, beat, schedules, signals
 from celery.exceptions import Ignore, Retry
 
-import hublog.celery  # noqa: F401  # it connects itself
+import hublog.celery  # it connects itself
 from hublog.capture import context
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -289,3 +289,111 @@ def test_the_logging_of_a_django_project_stays(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "['ConsoleHandler'] True"
+
+
+@pytest.mark.parametrize("propagates", [False, True])
+def test_a_task_that_fails_at_once_shows_its_exception_in_one_record(app, seen, propagates):
+    app.conf.task_eager_propagates = propagates
+
+    @app.task(name="shop.fail")
+    def fail():
+        raise LookupError("gone")
+
+    with suppress(LookupError):
+        fail.delay()
+    [(message, end)] = seen.of("hublog.task")
+    assert message.startswith("shop.fail failed ")
+    assert (end["event_name"], end["levelname"]) == ("task.failed", "ERROR")
+    shown = [fields["exc_info"][1] for _, _, fields in seen.records if fields["exc_info"]]
+    assert [str(error) for error in shown] == ["gone"]
+
+
+@pytest.mark.parametrize("error", [Ignore(), Retry("later")])
+def test_what_is_no_failure_shows_no_exception(app, seen, error):
+    app.conf.task_eager_propagates = True
+
+    @app.task(name="shop.end")
+    def end():
+        raise error
+
+    with suppress(Ignore, Retry):
+        end.delay()
+    [(_, fields)] = seen.of("hublog.task")
+    assert fields["event_name"] in ("task.ignored", "task.retried")
+    assert not fields["exc_info"]
+
+
+@pytest.mark.parametrize(
+    ("given", "event", "level"),
+    [
+        ({}, "revoked", "INFO"),
+        ({"expired": True}, "expired", "WARNING"),
+        ({"terminated": True, "signum": 15}, "terminated", "WARNING"),
+    ],
+    ids=["revoked", "expired", "terminated"],
+)
+def test_a_task_that_is_revoked_is_one_record_with_the_fields_of_its_request(app, seen, given, event, level):
+    from celery.app.task import Context
+
+    @app.task(name="shop.never")
+    def never():
+        raise AssertionError
+
+    request = Context(
+        {
+            "id": "task-7",
+            "hublog": SENT,
+            "headers": None,
+            "delivery_info": {"routing_key": "orders"},
+            "retries": 1,
+        }
+    )
+    signals.task_revoked.send(
+        sender=never, request=request, **{"terminated": False, "signum": None, "expired": False, **given}
+    )
+    [(message, fields)] = seen.of("hublog.task")
+    assert message == f"shop.never {event}"
+    assert (fields["event_name"], fields["levelname"]) == (f"task.{event}", level)
+    assert (fields["task_id"], fields["task_queue"], fields["task_retries"]) == ("task-7", "orders", 1)
+    assert (fields["request_id"], fields["trace_id"]) == ("req-1", TRACE)
+    assert "duration_ms" not in fields
+    assert dict(context.bound()) == {}
+
+
+@pytest.fixture
+def root(monkeypatch):
+    """The root logger without a handler; the logger of Celery as it was afterwards."""
+    logger = logging.getLogger("celery")
+    before, level = list(logger.handlers), logger.level
+    monkeypatch.setattr(logging.root, "handlers", [])
+    yield logging.root
+    logger.handlers[:] = before
+    logger.setLevel(level)
+
+
+def begin_worker():
+    from hublog.celery import _leave_logging
+
+    _leave_logging(loglevel=logging.INFO, logfile=None, format="%(message)s", colorize=False)
+
+
+def test_a_worker_whose_console_nobody_writes_keeps_its_own_lines_and_says_so(root, capfd, monkeypatch):
+    monkeypatch.setattr(sys, "__stderr__", sys.stderr)
+    root.addHandler(hublog.EventHubHandler())
+    root.setLevel(logging.WARNING)
+    begin_worker()
+    logging.getLogger("celery.worker").info("ready")
+    assert "ready" in capfd.readouterr().err
+    assert root.level == logging.WARNING
+
+
+def test_a_worker_with_a_console_of_hublogs_writes_its_lines_once(root, capsys):
+    shown = hublog.ConsoleHandler()
+    shown.setFormatter(hublog.ConsoleFormatter())
+    root.addHandler(shown)
+    root.setLevel(logging.INFO)
+    begin_worker()
+    logging.getLogger("celery.worker").info("ready")
+    told = capsys.readouterr()
+    assert (told.out + told.err).count("ready") == 1
+    assert "--logfile has no effect" in told.out

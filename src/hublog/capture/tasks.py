@@ -36,9 +36,19 @@ class Outcome(StrEnum):
     RETRIED = "retried"
     REJECTED = "rejected"
     IGNORED = "ignored"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    TERMINATED = "terminated"
 
 
-_LEVELS: Final = {Outcome.FAILED: logging.ERROR, Outcome.RETRIED: logging.WARNING}
+_LEVELS: Final = {
+    Outcome.FAILED: logging.ERROR,
+    Outcome.RETRIED: logging.WARNING,
+    Outcome.EXPIRED: logging.WARNING,
+    Outcome.TERMINATED: logging.WARNING,
+}
+#: Task records that no run has come before, or none that is known here.
+_WITHOUT_RUN: Final = frozenset({Outcome.REVOKED, Outcome.EXPIRED, Outcome.TERMINATED})
 
 
 def outgoing() -> dict[str, object]:
@@ -135,29 +145,28 @@ class TaskScope:
         self._token = context.enter(self.fields)
         _current.set(self)
 
-    def finish(self, outcome: Outcome, *, level: int | None = None) -> None:
+    def finish(
+        self, outcome: Outcome, *, level: int | None = None, error: BaseException | None = None
+    ) -> None:
         """Write the task record, once.
 
         Args:
             outcome: how the run ended.
             level: of the record, in place of the outcome's own.
+            error: what left the task, if nobody else logs it.
         """
         if self._is_finished:
             return
         self._is_finished = True
+        logger = logging.getLogger(LOGGER_NAME)
+        number = _LEVELS.get(outcome, logging.INFO) if level is None else level
+        extra: dict[str, object] = {"record_type": "task", "event_name": f"task.{outcome.value}"}
+        if outcome in _WITHOUT_RUN:
+            logger.log(number, "%s %s", self._name, outcome.value, extra=extra)
+            return
         duration = (self._now() - self._started) * 1000
-        logging.getLogger(LOGGER_NAME).log(
-            _LEVELS.get(outcome, logging.INFO) if level is None else level,
-            "%s %s %.1f ms",
-            self._name,
-            outcome.value,
-            duration,
-            extra={
-                "record_type": "task",
-                "event_name": f"task.{outcome.value}",
-                "duration_ms": round(duration, 3),
-            },
-        )
+        extra["duration_ms"] = round(duration, 3)
+        logger.log(number, "%s %s %.1f ms", self._name, outcome.value, duration, exc_info=error, extra=extra)
 
     def leave(self) -> None:
         """Bring back what was bound before; what was bound meanwhile goes, also by runs that never ended."""
