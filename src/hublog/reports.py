@@ -47,7 +47,7 @@ class Destination:
     """Whether console or file work: counts the records that they did not take, and reports trouble once.
 
     Args:
-        lost: what to say of lost records; has ``{records}`` in it.
+        lost: what to say of lost records; has ``{records}`` in it, a number and its noun.
         now: monotonic seconds.
     """
 
@@ -106,8 +106,12 @@ class Destination:
         lost, before = self.lost_total, self._lost_told
         self._lost_told = lost
         # The warning named the cause; this is how much it cost.
-        if not self.report(self._lost_text.format(records=f"{lost - before:,}"), logging.INFO):
+        if not self.report(self._lost_text.format(records=_records(lost - before)), logging.INFO):
             self._lost_told = before
+
+
+def _records(number: int) -> str:
+    return f"{number:,} record" if number == 1 else f"{number:,} records"
 
 
 #: What the machine or the limits of the process do not give any more.

@@ -10,8 +10,10 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -250,36 +252,35 @@ def test_root_who_comes_first_makes_the_file_for_the_user_of_the_directory(make,
         assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (APP_UID, APP_GID, 0o640), name
 
 
+@pytest.fixture
+def open_path():
+    """Return a directory that other users reach, unlike those of pytest."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 @needs_root
-def test_the_application_writes_on_after_root_has_archived(make, tmp_path):
-    os.chown(tmp_path, APP_UID, APP_GID)
+def test_the_application_writes_on_after_root_has_archived(make, open_path):
+    os.chown(open_path, APP_UID, APP_GID)
     code = (
         "import logging, os, sys; from hublog.configure.file_log import FileLogHandler;"
         "handler = FileLogHandler(sys.argv[1], max_bytes=1); record = logging.makeLogRecord({'msg': '{}'});"
         f"os.setgroups([]); os.setgid({APP_GID}); os.setuid({APP_UID});"
         "handler.handle(record); print('one', flush=True); sys.stdin.readline(); handler.handle(record)"
     )
-    tmp_path.parent.chmod(0o755)
-    parents = [tmp_path.parent.parent, tmp_path.parent.parent.parent]
-    before = [parent.stat().st_mode for parent in parents]
-    try:
-        for parent in parents:
-            parent.chmod(0o755)
-        with subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path / "application.log")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stdout.readline() == "one\n", process.stderr.read()
-            make(max_bytes=1).handle(record("of root"))
-            _, errors = process.communicate("go on\n", timeout=60)
-    finally:
-        for parent, mode in zip(parents, before, strict=True):
-            parent.chmod(mode)
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(open_path / "application.log")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "one\n", process.stderr.read()
+        make(open_path / "application.log", max_bytes=1).handle(record("of root"))
+        _, errors = process.communicate("go on\n", timeout=60)
     assert errors == ""
-    assert (tmp_path / "application.log").read_text() == "{}\n"
+    assert (open_path / "application.log").read_text() == "{}\n"
 
 
 def test_the_mode_of_a_file_that_is_there_is_not_changed(make, tmp_path):
@@ -517,3 +518,53 @@ def test_a_directory_that_others_may_write_is_a_warning(mode, text, make, tmp_pa
     handler.handle(record())
     handler.handle(record())
     assert [text in found for found in reports()] == ([True] if text else [])
+
+
+CONNECTION = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=a;SharedAccessKey=b;UseDevelopmentEmulator=true"
+
+
+def in_a_removed_directory(tmp_path, text):
+    """Run a program whose working directory is removed at once; nothing that it needs is relative to it."""
+    program = tmp_path / "program.py"
+    program.write_text(f"import os; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')\n{text}")
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith(("LOG_", "EVENTHUB_"))
+    }
+    connected = {"EVENTHUB_NAMESPACE_CONNECTION_STRING": CONNECTION, "EVENTHUB_LOG_EXIT_TIMEOUT": "0.1"}
+    return subprocess.run(
+        [sys.executable, program],
+        cwd=tmp_path,
+        env={**environ, **connected},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_records_wait_in_memory_where_the_working_directory_of_the_spool_was_removed(tmp_path):
+    done = in_a_removed_directory(
+        tmp_path,
+        "import logging, hublog\nhublog.setup_logging()\nlogging.getLogger('shop').error('hello')\n"
+        "print(hublog.stats()[0].accepted_total, hublog.stats()[0].dropped)\n",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 {}\n" in done.stdout
+    assert done.stdout.count("The spool directory logs/spool cannot be used: the working directory") == 1
+    assert (
+        done.stdout.count("The log file logs/application.log cannot be written (the working directory") == 1
+    )
+
+
+@pytest.mark.parametrize("command", ["doctor", "status", "settings"])
+def test_the_commands_answer_where_the_working_directory_was_removed(command, tmp_path):
+    done = in_a_removed_directory(
+        tmp_path, f"import sys\nsys.argv[1:] = [{command!r}]\nfrom hublog.cli import main\nsys.exit(main())\n"
+    )
+    assert "Traceback" not in done.stderr
+    assert "report this" not in done.stdout
+    if command == "doctor":
+        told = [
+            line for line in done.stdout.splitlines() if "the working directory of the process was" in line
+        ]
+        assert [line.split()[1] for line in told] == ["spool", "log"]

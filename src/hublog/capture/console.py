@@ -115,7 +115,7 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
 
     def __init__(self, level: int = logging.NOTSET) -> None:
         logging.Handler.__init__(self, level)
-        self._state = Destination("The console lacks {records} records: it could not be written.")
+        self._state = Destination("The console lacks {records}: it could not be written.")
         #: What a pipe that is full left over of a record, and the descriptor it belongs to.
         self._rest: tuple[int, bytes] | None = None
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from hublog.capture.removal import findings
 from hublog.cli.caller import FAILURE, OK, Caller
 from hublog.cli.kinds import add_config
+from hublog.doctor.places import whole
 from hublog.errors import HublogError
 from hublog.settings import SpoolMode
 
@@ -51,7 +52,7 @@ def _look(options: argparse.Namespace, caller: Caller, pause: Callable[[float], 
     reading = caller.read(options.config)
     settings = reading.settings
     hub = settings.eventhub
-    root, waiting, trouble = settings.spool_dir.absolute(), None, ""
+    root, waiting, trouble = whole(settings.spool_dir), None, ""
     if os.path.lexists(root):
         try:
             waiting = waiting_in(root, hub)

@@ -9,7 +9,7 @@ from typing import Final
 
 from hublog.capture.removal import watch
 from hublog.configure.archives import kind_of
-from hublog.configure.rotating_file import RotatingFile, gone, make_directory
+from hublog.configure.rotating_file import RotatingFile, gone, make_directory, why_no_right
 from hublog.reports import Destination, cause_of, report
 
 #: A file that cannot be opened is tried with each of the first records, then once in this time.
@@ -61,9 +61,7 @@ class FileLogHandler(logging.FileHandler):
             now=now,
         )
         path = self._file.path.replace("{", "{{").replace("}", "}}")
-        self._state = Destination(
-            f"The log file {path} lacks {{records}} records: it could not be written.", now=now
-        )
+        self._state = Destination(f"The log file {path} lacks {{records}}: it could not be written.", now=now)
         self._retry_mono = 0.0
         watch()
 
@@ -108,8 +106,9 @@ class FileLogHandler(logging.FileHandler):
             kind = kind_of(path)
             if kind:
                 raise OSError(0, f"{os.path.basename(path)} is {kind}, not a file")  # noqa: PTH119, TRY301
-            if not os.access(path if os.path.exists(path) else folder, os.W_OK):  # noqa: PTH110
-                raise PermissionError(0, "no right to write")
+            why = why_no_right(path if os.path.exists(path) else folder)  # noqa: PTH110
+            if why:
+                raise PermissionError(0, why)
         except (OSError, ValueError) as error:
             self._state.is_failing = is_told
             self._fail(error)

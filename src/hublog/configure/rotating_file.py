@@ -433,6 +433,16 @@ def make_directory(path: str) -> None:
     Path(path).mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
 
 
+def why_no_right(path: str) -> str:
+    """Return why a process may not write to a file or directory; empty if it may."""
+    if os.access(path, os.W_OK):
+        return ""
+    with contextlib.suppress(OSError, AttributeError):
+        if os.statvfs(path).f_flag & os.ST_RDONLY:
+            return os.strerror(errno.EROFS)
+    return "no right to write"
+
+
 def gone(error: OSError) -> OSError:
     """Return what to say where a relative path has no directory to begin at."""
     return FileNotFoundError(

@@ -56,7 +56,7 @@ class SpoolDoor:
         wall: Callable[[], float],
         envelope: Envelope | None = None,
     ) -> None:
-        self.path = path.absolute()  # the application may change its working directory
+        self.path = _whole(path)  # the application may change its working directory
         self._envelope = envelope
         self._max_bytes = max_bytes
         self._sync = sync
@@ -218,6 +218,11 @@ class SpoolDoor:
     def _make_root(self) -> "SpoolRoot":
         if _missing is not None:
             raise _missing
+        if not self.path.is_absolute():
+            raise spool.SpoolUnavailableError(
+                f"The spool directory {self.path} cannot be used: the working directory of the process was"
+                " removed, and the path is relative to it; set EVENTHUB_LOG_SPOOL_DIR to an absolute path."
+            )
         return spool.SpoolRoot(
             self.path,
             max_bytes=self._max_bytes,
@@ -237,6 +242,14 @@ class SpoolDoor:
                 f"{error} Until then records wait in memory only, and a restart loses those that wait; it is"
                 " tried again every few seconds.",
             )
+
+
+def _whole(path: Path) -> Path:
+    """Return an absolute path; the same where the working directory was removed."""
+    try:
+        return path.absolute()
+    except FileNotFoundError:
+        return path
 
 
 def is_full(error: OSError | None) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from hublog.doctor.limits import Budget, TookTooLongError, within
-from hublog.doctor.places import why_no_log_file, why_no_spool
+from hublog.doctor.places import whole, why_no_log_file, why_no_spool
 from hublog.doctor.result import Result, fail, ok, warn
 from hublog.settings import EventHubSettings
 
@@ -29,7 +29,7 @@ def look_at_spool(root: Path, hub: EventHubSettings, look: LookAtSpool, budget: 
         look: tells what waits.
         budget: how long it may take.
     """
-    root = root.absolute()
+    root = whole(root)
     reason = _in_time(lambda: why_no_spool(root), budget)
     if reason:
         return fail("spool", f"{root} cannot be used: {reason}", _SPOOL_HINT)
@@ -40,15 +40,16 @@ def look_at_spool(root: Path, hub: EventHubSettings, look: LookAtSpool, budget: 
         return warn("spool", detail, "Look with hublog spool list, which takes its time.")
 
 
-def look_at_files(paths: Sequence[Path], budget: Budget) -> Iterator[Result]:
+def look_at_files(paths: Sequence[Path], ours: Sequence[Path], budget: Budget) -> Iterator[Result]:
     """Try whether log files can be written.
 
     Args:
         paths: of the files; they and their directories may be missing.
+        ours: those that hublog's own handler writes.
         budget: how long each may take.
     """
-    for path in (each.absolute() for each in paths):
-        reason = _in_time(lambda path=path: why_no_log_file(path), budget)  # type: ignore[misc]  # mypy does not know the default's type
+    for path in map(whole, paths):
+        reason = _in_time(lambda path=path: why_no_log_file(path, is_ours=path in ours), budget)  # type: ignore[misc]  # mypy does not know the default's type
         if reason:
             yield fail("log file", f"{path} cannot be written: {reason}", _FILE_HINT)
         else:

@@ -220,7 +220,7 @@ def _places(patient: Patient, settings: Settings) -> Iterator[Result]:
     hub = settings.eventhub
     if hub.enabled and hub.spool is not SpoolMode.MEMORY:
         yield look_at_spool(settings.spool_dir, hub, patient.look_at_spool, patient.budget)
-    yield from look_at_files(patient.find_log_files(settings), patient.budget)
+    yield from look_at_files(patient.find_log_files(settings), log_files(settings), patient.budget)
 
 
 def _server(settings: Settings) -> Iterator[Result]:

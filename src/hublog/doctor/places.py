@@ -1,7 +1,6 @@
 """Whether records can be written where the settings say; nothing is left behind by the try."""
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from hublog.errors import HublogError
 from hublog.settings import Settings
 
 _TRY: Final = ".hublog-try-"
+_GONE: Final = "the working directory of the process was removed, and the path is relative to it"
 
 
 def why_no_spool(root: Path) -> str:
@@ -26,6 +26,8 @@ def why_no_spool(root: Path) -> str:
         from hublog.delivery.spool import ownership  # noqa: PLC0415  # needs locks that not every system has
     except ImportError:
         return "this system has no locks of files (fcntl)"
+    if not root.is_absolute():
+        return _GONE
     try:
         if root.exists():
             reason = ownership.why_unsafe_root(root.stat())
@@ -46,20 +48,37 @@ def log_files(settings: Settings) -> list[Path]:
     """Return the log files that these settings have written, their paths whole."""
     from hublog.configure.handlers import file_name  # noqa: PLC0415  # the handlers, for who asks only
 
-    return [(settings.log_dir / file_name()).absolute()] if settings.file.enabled else []
+    return [whole(settings.log_dir / file_name())] if settings.file.enabled else []
 
 
-def why_no_log_file(path: Path) -> str:
+def whole(path: Path) -> Path:
+    """Return an absolute path; the same where the working directory was removed."""
+    try:
+        return path.absolute()
+    except FileNotFoundError:
+        return path
+
+
+def why_no_log_file(path: Path, *, is_ours: bool = False) -> str:
     """Return why a log file cannot be written; empty if it can.
 
     Args:
         path: of the file; it and its directory may be missing.
+        is_ours: whether hublog's own handler writes it, which follows no link.
     """
+    from hublog.configure.archives import kind_of  # noqa: PLC0415  # as above
+    from hublog.configure.rotating_file import why_no_right  # noqa: PLC0415
+
+    if not path.is_absolute():
+        return _GONE
     try:
+        kind = kind_of(str(path)) if is_ours else ""
+        if kind:
+            return f"{path.name} is {kind}, not a file"
         if path.exists():
             if not path.is_file() and not path.is_char_device():
                 return f"{path} is no file"
-            return "" if os.access(path, os.W_OK) else "no right to write"
+            return why_no_right(str(path))
         with _made_beside(path):
             return ""
     except OSError as error:

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -83,6 +84,12 @@ def _in_place_of_the_file():
     """Prepare what the variant wants where the log file or its lock should be."""
     kind, _, name = sys.argv[2].partition("-")
     path = LOGS / ("application.log" if name == "log" else ".__application.lock")
+    if kind == "readonly":
+        try:
+            tempfile.gettempdir()
+        except FileNotFoundError:
+            return
+        raise AssertionError("there is a temporary directory")
     LOGS.mkdir(parents=True, exist_ok=True)
     if kind == "pipe":
         os.mkfifo(path)

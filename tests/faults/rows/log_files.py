@@ -4,11 +4,12 @@ import gzip
 import itertools
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Final
 
 from tests.faults.expect import Expect
-from tests.faults.matrix import by_mode, modules, row, same
+from tests.faults.matrix import Need, both, by_mode, command, modules, root, row, same
 from tests.faults.scene import Scene
 
 _KILLS: Final = 200
@@ -27,7 +28,17 @@ _PLACES: Final = {
     "lock-lock": "holds a lock on",
     "nolocks": "its file system has no file locks",
     "gone": "the working directory of the process was removed",
+    "readonly": "Read-only file system",
 }
+#: Everything read-only but the folder of the run, which the journal needs: no temporary directory either.
+_READ_ONLY: Final = """
+mount --make-rprivate / && mount --bind "$1" "$1" && mount -o remount,ro,bind / || exit 90
+for place in /tmp /var/tmp /dev/shm; do
+    mount --rbind "$place" "$place" 2>/dev/null && mount -o remount,ro,bind "$place"
+done
+mount --bind "$1" "$1" 2>/dev/null && mount -o remount,rw,bind "$1"
+cd / && shift && exec "$@"
+"""
 #: No log call waits so long for anything; by the time that it was not on the processor, in the median.
 _WAIT_MAX_S: Final = 0.05
 
@@ -36,14 +47,23 @@ def _warnings(text: str) -> list[str]:
     return [line for line in text.splitlines() if "WARNING" in line and "The log file" in line]
 
 
+def _mounts() -> str:
+    tried = subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False)
+    return "" if tried.returncode == 0 else "file systems cannot be mounted here"
+
+
+def _needs(place: str, way: str) -> Need:
+    framework = modules(*{"HubLog": ("flask",), "Django": ("django",)}.get(way, ()))
+    return both(framework, root, command("unshare"), _mounts) if place == "readonly" else framework
+
+
 @row(
     "T10",
     "something else in place of the log file",
     by_mode(overflow=Expect()),
     variants=tuple(f"{place} {way}" for place, way in itertools.product(_PLACES, _WAYS)),
     seconds=10,
-    needs={f"{place} HubLog": modules("flask") for place in _PLACES}
-    | {f"{place} Django": modules("django") for place in _PLACES},
+    needs={f"{place} {way}": _needs(place, way) for place, way in itertools.product(_PLACES, _WAYS)},
     has_control=False,
 )
 def _t10(scene: Scene) -> None:
@@ -53,7 +73,14 @@ def _t10(scene: Scene) -> None:
         "FILE_LOGGING_ENABLED": "true",
         "LOG_TO_STDOUT": "true",
     }
-    program = scene.run("files", "misplaced", place, way)
+    if place == "readonly":
+        inner = [str(scene.folder), *scene.command("files", "misplaced", place, way)]
+        outer = ["unshare", "-m", "sh", "-c", _READ_ONLY, "sh"]
+        program = scene.start("files", [*outer, *inner], LOG_DIR="/var/hublog-row")
+        status = scene.end(program, is_timed=False)
+        scene.check(status == 0, f"it ended with {status}: {program.tail()}")
+    else:
+        program = scene.run("files", "misplaced", place, way)
     told = _warnings(program.text())
     scene.check(len(told) == 1 and _PLACES[place] in told[0], f"reported: {told}")
     found = re.search(r"^\{.*\}$", program.text(), re.MULTILINE)

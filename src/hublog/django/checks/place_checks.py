@@ -7,6 +7,7 @@ from pathlib import Path
 from django.conf import settings
 from django.core.checks import CheckMessage
 
+from hublog.configure.file_log import FileLogHandler
 from hublog.django.checks.table import message
 from hublog.django.logging_dict import read_logging
 from hublog.django.project import read_project
@@ -28,8 +29,10 @@ def find_unusable_spool() -> Iterator[CheckMessage]:
 
 def find_unwritable_files() -> Iterator[CheckMessage]:
     """Try the files that ``LOGGING`` names; nothing is left behind."""
-    for path in read_logging().files():
-        reason = why_no_log_file(path)
+    found = read_logging()
+    ours = [found.file_of(name) for name in found.of_class(FileLogHandler)]
+    for path in found.files():
+        reason = why_no_log_file(path, is_ours=path in ours)
         if reason:
             yield message("W011", f"The log file {path} cannot be written: {reason}.")
 
