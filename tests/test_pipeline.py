@@ -288,7 +288,7 @@ def test_an_outage_is_told_once_and_its_end_too(make_logger, caplog):
         assert sender.wait_for(2, timeout_s=20)
         assert pipeline.flush(10)  # the end is told after the send, and before a flush has ended
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-    assert "away" in caplog.text
+    assert "Away" in caplog.text
 
 
 def test_stats_show_the_circuit(make_logger):
