@@ -333,7 +333,7 @@ def test_a_number_is_found_as_text(records, logger, failure):
 def test_what_looks_like_a_secret_is_found_without_being_given(failure, row, where, monkeypatch):
     monkeypatch.setattr(RecordedLogs, "_read", lambda _: [row])
     text = failure("assert_no_secrets")
-    assert f"{where} holds what looks like a secret: " in text
+    assert f"{where} holds what looks like a secret, " in text
     assert not re.search("hunter2|abcdef123456|pw123456", text)
 
 

@@ -421,10 +421,11 @@ def _find_by_shape(text: str) -> Iterator[Span]:
         yield from find_sign_ins(text)
     if may_hold_command(text):
         yield from find_in_commands(text)
-    if may_hold_shape(text) or may_hold_long_shape(text):
-        yield from find_shapes(text)
     data = text.encode("utf-8", "surrogatepass")
-    if has_run(data) and may_hold_token(text, data):
+    is_run = has_run(data)
+    if may_hold_shape(text) or (is_run and may_hold_long_shape(text)):
+        yield from find_shapes(text)
+    if is_run and may_hold_token(text, data):
         yield from find_tokens(text)
     if may_hold_card(text):
         yield from find_cards(text)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from hublog.capture.scrubber import DEFAULT
+
 
 class Status(StrEnum):
     """How it went; only ``fail`` makes the exit status 1."""
@@ -19,7 +21,7 @@ class Result:
     Attributes:
         status: how it went.
         what: the step, one word or two.
-        detail: what was seen, without secrets.
+        detail: what was seen, without secrets: texts of other packages are in it.
         hint: what to do; empty when all is well.
         seconds: how long it took, where that says something.
     """
@@ -29,6 +31,11 @@ class Result:
     detail: str
     hint: str = ""
     seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        """Take out what the error of a credential or a client may quote."""
+        object.__setattr__(self, "detail", DEFAULT.text(self.detail))
+        object.__setattr__(self, "hint", DEFAULT.text(self.hint))
 
 
 def ok(what: str, detail: str, *, seconds: float | None = None) -> Result:

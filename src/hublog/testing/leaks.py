@@ -105,7 +105,7 @@ def _shapes(value: Mapping[str, object], path: str = "") -> Iterator[str]:
         texts = [json.dumps({key: item}, ensure_ascii=False)] if path else []
         texts += [item] if isinstance(item, str) else []
         for kind in [kind for text in texts for kind in find_secrets(text)]:
-            yield f"{where} holds what looks like a secret: {_PLACE.sub('', kind)}"
+            yield f"{where} holds what looks like a secret, {_PLACE.sub('', kind)}"
 
 
 def _name(row: Mapping[str, object]) -> str:

@@ -84,6 +84,12 @@ _LINE_ENDS: Final = frozenset({"", "\r", "\n"})
 _OPTION_SHORTEST: Final = 3
 #: Their values may be sentences.
 _PHRASES: Final = frozenset({"passphrase", "passphrases", "mnemonic", "phrase"})
+#: Lower-case words up to one that stands in sentences only.
+_SENTENCE: Final = re.compile(
+    r"[a-z]{2,16}+(?:[ ][a-z]{2,16}+){0,2}?[ ]"
+    r"(?:the|this|is|are|was|of|and|or|in|to|be|must|may|by|from|with|for|what)(?=[ .,]|\Z)"
+)
+_CLASS: Final = re.compile(r"(?:[A-Z][a-z0-9]+){2,8}")
 #: What a value may begin with that is read in its own way.
 _ODD: Final = frozenset("%+|>\\\r\n")
 _HEX: Final = re.compile(r"[0-9A-Fa-f]{2}")
@@ -152,7 +158,7 @@ def find_keyed(text: str, names: Names, *, is_code: bool = False) -> Iterator[Sp
         name, separator = named[1], named[2]
         secrecy = _secrecy(text, named.start(1), name, separator, names)
         if secrecy:
-            value = _Value(text, name, secrecy, is_code=is_code, is_prose=separator == ":")
+            value = _Value(text, name, secrecy, is_code=is_code, is_prose=separator in (":", None))
             place = value.read_behind(separator, named.start(1), at)
             if place is not None:
                 start, end, is_secret = place
@@ -224,7 +230,9 @@ def _secrecy(text: str, start: int, name: str, separator: str | None, names: Nam
     if found:
         # A parser tells of the token that it did not expect.
         is_parsed = separator == ":" and text.endswith("xpected ", max(start - 8, 0), start)
-        return Secrecy.NONE if is_parsed else found
+        # Azure's libraries say which class of theirs failed, and why.
+        is_class = separator == ":" and name.endswith("Credential") and _CLASS.fullmatch(name) is not None
+        return Secrecy.NONE if is_parsed or is_class else found
     if name in _QUERY_NAMES and text[start - 1 : start] in ("?", "&"):
         return Secrecy.TEXT if len(_bare(text, start + len(name) + 1)) >= _QUERY_SHORTEST else Secrecy.NONE
     if name.lower() in _SECOND:
@@ -327,7 +335,7 @@ class _Value(NamedTuple):
         if scheme and _MARKED.match(self.text, scheme.end()):
             return at, scheme.end(), False
         first = _FIRST.match(self.text, at)
-        if not first or self._is_said(first[0]) or _PLACEHOLDER.match(self.text, at):
+        if not first or self._is_said(first[0]) or self._is_sentence(at) or _PLACEHOLDER.match(self.text, at):
             return at, first.end() if first else at, False
         if is_cookie and "=" not in first[0]:
             return (at, at, False) if first[0].endswith(":") else self._bare(at)
@@ -421,10 +429,15 @@ class _Value(NamedTuple):
         if self.is_code:
             annotated = _ANNOTATED.match(text, end)
             return self.read(annotated.end()) if annotated else (at, end, value.strip(",)").isdigit())
-        return at, end, not ((scheme is None and self._is_said(value)) or self._is_none(value))
+        is_said = scheme is None and (self._is_said(value) or self._is_sentence(at))
+        return at, end, not (is_said or self._is_none(value))
 
     def _is_said(self, value: str) -> bool:
         return self.is_prose and value.lower().rstrip(".:,") in _PROSE
+
+    def _is_sentence(self, at: int) -> bool:
+        """Return whether words follow that say something of a key or token; of a password they may be it."""
+        return self.is_prose and self.secrecy is Secrecy.TEXT and _SENTENCE.match(self.text, at) is not None
 
     def _is_none(self, value: str) -> bool:
         if is_no_value(value) or _is_itself(value, self.name):
