@@ -27,7 +27,6 @@ from hublog.reports import report
 
 try:
     from celery import current_app, exceptions, signals, states
-    from celery.utils.log import ColorFormatter
 except ImportError as error:
     raise ImportError("hublog.celery needs Celery: pip install 'hublog[celery]'.") from error
 
@@ -37,6 +36,10 @@ _TRACEPARENT: Final = "traceparent"
 _OWN_LOGGING: Final = (
     "Celery leaves the root logger to hublog's handlers: --logfile has no effect, and --loglevel applies to"
     " the logger celery alone."
+)
+_NO_CONSOLE: Final = (
+    "None of them writes to the console, so the worker shows nothing there: add a handler for it to the root"
+    " logger, or to the logger celery."
 )
 _OUTCOMES: Final = {
     states.SUCCESS: Outcome.SUCCEEDED,
@@ -168,24 +171,16 @@ def _keep_handlers(**_: object) -> None:
         signals.setup_logging.connect(_leave_logging, weak=False, dispatch_uid="hublog")
 
 
-def _leave_logging(
-    loglevel: object = None,
-    logfile: object = None,
-    format: str | None = None,  # noqa: A002  # the names are Celery's
-    colorize: object = None,
-    **_: object,
-) -> None:
-    """Leave the handlers as they are, and let Celery's own lines be seen where none of them shows any."""
+def _leave_logging(loglevel: object = None, **_: object) -> None:
+    """Leave the handlers as they are, and say what that means for the worker's own lines."""
     with suppress(Exception):  # the worker starts, whatever is wrong with its lines
         logger = logging.getLogger("celery")
         if isinstance(loglevel, int) and 0 < loglevel < logger.getEffectiveLevel():
             logger.setLevel(loglevel)
-        if not any(_is_shown(handler) for handler in (*logging.getLogger().handlers, *logger.handlers)):
-            shown = logging.StreamHandler(sys.__stderr__)
-            has_colors = current_app.log.supports_color(colorize, logfile)
-            shown.setFormatter(ColorFormatter(format or current_app.conf.worker_log_format, has_colors))
-            logger.addHandler(shown)
-        report(logging.INFO, _OWN_LOGGING)
+        if any(_is_shown(handler) for handler in (*logging.getLogger().handlers, *logger.handlers)):
+            report(logging.INFO, _OWN_LOGGING)
+        else:
+            report(logging.WARNING, f"{_OWN_LOGGING} {_NO_CONSOLE}")
 
 
 def _is_shown(handler: logging.Handler) -> bool:

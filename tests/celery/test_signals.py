@@ -377,14 +377,16 @@ def begin_worker():
     _leave_logging(loglevel=logging.INFO, logfile=None, format="%(message)s", colorize=False)
 
 
-def test_a_worker_whose_console_nobody_writes_keeps_its_own_lines_and_says_so(root, capfd, monkeypatch):
-    monkeypatch.setattr(sys, "__stderr__", sys.stderr)
+def test_a_worker_whose_console_nobody_writes_says_so_at_its_start(root, caplog):
     root.addHandler(hublog.EventHubHandler())
     root.setLevel(logging.WARNING)
     begin_worker()
-    logging.getLogger("celery.worker").info("ready")
-    assert "ready" in capfd.readouterr().err
+    [(name, level, told)] = caplog.record_tuples
+    assert (name, level) == ("hublog.internal", logging.WARNING)
+    assert told.startswith("Celery leaves the root logger to hublog's handlers: --logfile has no effect")
+    assert "the worker shows nothing there" in told
     assert root.level == logging.WARNING
+    assert logging.getLogger("celery").level == logging.INFO
 
 
 def test_a_worker_with_a_console_of_hublogs_writes_its_lines_once(root, capsys):
@@ -397,3 +399,4 @@ def test_a_worker_with_a_console_of_hublogs_writes_its_lines_once(root, capsys):
     told = capsys.readouterr()
     assert (told.out + told.err).count("ready") == 1
     assert "--logfile has no effect" in told.out
+    assert "shows nothing" not in told.out
