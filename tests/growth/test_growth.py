@@ -45,7 +45,7 @@ def instructions(names, directory):
     ]
     # Coverage would be counted too.
     environ = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    environ |= {"PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT)}
+    environ |= {"PYTHONHASHSEED": "0", "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
     run = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     pids = json.loads(run.stdout)

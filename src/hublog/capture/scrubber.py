@@ -34,7 +34,7 @@ from hublog.capture.redaction.tokens import find_tokens, has_run, holds_lead, ma
 from hublog.capture.redaction.windows import ends, head
 from hublog.reports import report
 from hublog.settings import Mask, PersonalData, RedactionSettings
-from hublog.settings.patterns import problem_of
+from hublog.settings.patterns import finder_of, problem_of
 
 #: A text that is shorter holds a secret only behind ``=`` or ``:``, as in ``cvv=123``.
 SHORTEST: Final = 8
@@ -62,9 +62,6 @@ _NO_CARDS: Final = (
 #: A smaller number under the name of a token counts something.
 _COUNTS_BELOW: Final = 10_000
 _HASH_BYTES: Final = 8
-#: User patterns look at so many characters at once, since they may take the square of their number.
-_WINDOW: Final = 4_096
-_OVERLAP: Final = 512
 #: Characters that are shown of a line of source.
 _SOURCE_LONGEST: Final = 2_048
 #: So many short texts without a secret are known again, and how long they may be.
@@ -97,7 +94,7 @@ class Scrubber:
         self._stems = self._names.stems
         #: Whether texts of any length are looked at.
         self.looks_at_all = self.is_on and bool(redaction.patterns)
-        self._patterns = tuple(re.compile(one) for one in redaction.patterns if not problem_of(one))
+        self._patterns = tuple(find for one in redaction.patterns if (find := finder_of(one)))
         self._key = _key(redaction.hash_key)
         self._is_hashing = redaction.mode is Mask.HASH and bool(redaction.hash_key)
         self._personal = redaction.personal_data
@@ -249,8 +246,8 @@ class Scrubber:
             if not is_code:
                 yield from find_in_statements(text, self._names)
         yield from _find_by_shape(text)
-        for pattern in self._patterns:
-            yield from _find_pattern(pattern, text)
+        for find in self._patterns:
+            yield from (Span(start, end, "pattern") for start, end in find(text))
 
     def _may_name(self, text: str) -> bool:
         return may_name_secret(text) or self._holds_stem(text)
@@ -429,13 +426,6 @@ def _find_by_shape(text: str) -> Iterator[Span]:
         yield from find_tokens(text)
     if may_hold_card(text):
         yield from find_cards(text)
-
-
-def _find_pattern(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
-    for start in range(0, max(len(text) - _OVERLAP, 1), _WINDOW - _OVERLAP):
-        for found in pattern.finditer(text[start : start + _WINDOW]):
-            if found.end() > found.start():
-                yield Span(start + found.start(), start + found.end(), "pattern")
 
 
 def _key(hash_key: str) -> bytes:

@@ -1,198 +1,174 @@
 """Whether a regular expression of the user is fit to run on every text: valid, and of bounded time.
 
-Python's engine tries one way after the other. Where a repeat can share the same characters with another
-one, or with itself from inside, the ways multiply, and one hostile text holds up the application.
+Python's engine tries one way after the other, so that one hostile text can hold up the application. What is
+proven to be linear by ``pattern_cost`` runs on it. All else needs the extra ``re2``, whose engine is linear
+in the text whatever the expression is.
 """
 
+import os
 import re
 import warnings
-from collections.abc import Iterable
+import weakref
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, Final
 
-# The tree that ``re`` itself compiles; the modules have no types.
-ops: Any = import_module("re._constants")
-parser: Any = import_module("re._parser")
+from hublog.settings.pattern_cost import NotProvenError, guard_of, steps_of
 
-#: Repeats of so many or more count as endless: what they multiply is too much already.
-_ENDLESS: Final = 64
-#: So many ways to share what they match may repeats have together; two endless ones have more.
-_WAYS_MAX: Final = 2_000
-#: So many copies of what is repeated are looked at beside each other.
-_COPIES: Final = 12
-_STEPS_MAX: Final = 20_000
-#: What stands for all characters when two sets are compared.
-_SAMPLE: Final = frozenset((*map(chr, range(256)), "Ω", "я", "中", "٣", "\u2028", "😀"))
 _LONGEST: Final = 1_000
+#: Steps of the engine for each character of a text, at most; one takes about 10 ns.
+STEPS_MAX: Final = 500
+_NEEDS: Final = "install hublog[re2], which runs every expression in linear time"
+#: RE2's classes know ASCII only; these are Python's. What is negated may match more there than in Python.
+_CLASSES: Final = {
+    "d": r"\p{Nd}",
+    "w": r"\p{L}\p{N}_",
+    "s": r"\t-\r\x1c-\x20\x85\xa0\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}",
+}
 
-_REPEATS: Final = (ops.MAX_REPEAT, ops.MIN_REPEAT)
+#: An escape, the beginning of a class with what is literal there, or one character.
+_PARTS: Final = re.compile(r"\\.|\[\^?\]?|.", re.DOTALL)
+
+#: Yields the places in a text, from and to before, that an expression matches.
+Find = Callable[[str], Iterator[tuple[int, int]]]
+
+
+def problem_of(pattern: str) -> str:
+    """Return what is wrong with a regular expression, as the rest of a sentence; empty if nothing is."""
+    found = _judged(pattern)
+    return found if isinstance(found, str) else ""
+
+
+def finder_of(pattern: str) -> Find | None:
+    """Return what finds an expression's matches, in time in proportion to the text; None if it is not fit."""
+    found = _judged(pattern)
+    return None if isinstance(found, str) else found
 
 
 @lru_cache(maxsize=256)
-def problem_of(pattern: str) -> str:
-    """Return what is wrong with a regular expression, as the rest of a sentence; empty if nothing is."""
+def _judged(pattern: str) -> str | Find:
+    """Return the finder of an expression, or what is wrong with it."""
     if len(pattern) > _LONGEST:
         return f"is longer than {_LONGEST} characters"
     try:
         with warnings.catch_warnings(category=Warning, action="ignore"):
             expression = re.compile(pattern)
-            tree = parser.parse(pattern)
+        is_empty = expression.match("") is not None
     except (re.error, RecursionError, OverflowError) as error:
         return f"is no regular expression ({error})"
-    if expression.match(""):
+    if is_empty:
         return "matches the empty text"
     try:
-        return _Walk(tree.state.flags).sequence(tree, is_inside=False)
-    except RecursionError:
-        return "is nested too deep"
+        steps = steps_of(pattern)
+        if steps <= STEPS_MAX:
+            return _by_python(expression)
+        reason = "may take long for each character of a hostile text"
+    except NotProvenError as error:
+        reason = str(error)
+    found = _by_re2(pattern)
+    return f"{reason}, so that it {found}" if isinstance(found, str) else found
 
 
-class _Walk:
-    """Looks for repeats whose ways multiply."""
+def _by_python(expression: re.Pattern[str]) -> Find:
+    """Search with Python's engine, by an expression that is proven to be linear.
 
-    def __init__(self, flags: int) -> None:
-        self._flags = flags
-        self._steps = 0
+    One that begins with a repeat without an end is not begun inside of a run of what it repeats: it
+    fails there where it has failed from the beginning of the run. Behind a match it is begun in any case.
+    """
+    guard, rest = guard_of(expression.pattern)
+    first = re.compile(f"(?<!{guard})(?:{rest})", expression.flags) if guard else expression
 
-    def sequence(self, items: Iterable[Any], *, is_inside: bool) -> str:
-        """Return what is wrong with items that follow each other.
+    def find(text: str) -> Iterator[tuple[int, int]]:
+        at = 0
+        while at <= len(text):
+            found = (expression.match(text, at) if guard and at else None) or first.search(text, at)
+            if found is None:
+                return
+            start, end = found.span()
+            if end > start:
+                yield start, end
+            at = max(end, at + (end == start))
 
-        Args:
-            items: of the parser's tree.
-            is_inside: whether they are repeated without end.
-        """
-        #: Repeats whose characters all that came since may be a part of, with the number of their ways.
-        shared: list[tuple[frozenset[str], int]] = []
-        for op, detail in items:
-            self._steps += 1
-            if self._steps > _STEPS_MAX:
-                return "is too complex"
-            problem = self._item(op, detail, is_inside=is_inside)
-            if problem:
-                return problem
-            possible, least, ways = self._reach(op, detail)
-            if ways > 1:
-                product = ways
-                for other, number in shared:
-                    product *= number if possible & other else 1
-                if product > _WAYS_MAX:
-                    return "has repeats that can share what they match in too many ways"
-            if least:
-                shared = [(other, number) for other, number in shared if possible & other]
-            if ways > 1:
-                shared.append((possible, ways))
-        return ""
-
-    def _item(self, op: object, detail: Any, *, is_inside: bool) -> str:  # noqa: ANN401, PLR0911  # the tree has no types; one return for each kind of item
-        if op in _REPEATS:
-            _, most, body = detail
-            is_endless = most is ops.MAXREPEAT or most >= _ENDLESS
-            if is_endless and is_inside:
-                return "has an endless repeat inside an endless repeat"
-            return self.sequence([*body] * min(most, _COPIES), is_inside=is_inside or is_endless)
-        if op is ops.POSSESSIVE_REPEAT:
-            return self.sequence(detail[2], is_inside=False)
-        if op is ops.ATOMIC_GROUP:
-            return self.sequence(detail, is_inside=False)
-        if op is ops.SUBPATTERN:
-            return self.sequence(detail[3], is_inside=is_inside)
-        if op is ops.BRANCH:
-            return self._branch(detail[1], is_inside=is_inside)
-        if op in (ops.ASSERT, ops.ASSERT_NOT):
-            return self.sequence(detail[1], is_inside=is_inside)
-        if op in (ops.GROUPREF, ops.GROUPREF_EXISTS, ops.GROUPREF_IGNORE):
-            return "refers back to a group"
-        return ""
-
-    def _branch(self, ways: list[Any], *, is_inside: bool) -> str:
-        first: list[frozenset[str]] = []
-        for way in ways:
-            problem = self.sequence(way, is_inside=is_inside)
-            if problem:
-                return problem
-            if is_inside:
-                starts = self._first(way)
-                if any(starts & other for other in first):
-                    return "has alternatives inside an endless repeat that begin alike"
-                first.append(starts)
-        return ""
-
-    def _first(self, items: Any) -> frozenset[str]:  # noqa: ANN401  # the tree has no types
-        found: frozenset[str] = frozenset()
-        for op, detail in items:
-            possible, least, _ = self._reach(op, detail)
-            if op is ops.SUBPATTERN:
-                possible = self._first(detail[3])
-            found |= possible
-            if least:
-                return found
-        return found
-
-    def _reach(self, op: object, detail: Any) -> tuple[frozenset[str], int, int]:  # noqa: ANN401  # as _item
-        """Return which characters an item can match, how many at least, and in how many ways, roughly."""
-        if op is ops.AT or op in (ops.ASSERT, ops.ASSERT_NOT):
-            return frozenset(), 0, 1
-        if op in _REPEATS or op is ops.POSSESSIVE_REPEAT:
-            least, most, body = detail
-            possible, shortest, ways = self._all(body)
-            number = _ENDLESS if most is ops.MAXREPEAT else min(most - least + 1, _ENDLESS)
-            # A possessive repeat gives nothing back: one way only.
-            return possible, min(least, 1) * shortest, max(number, ways) if op in _REPEATS else 1
-        if op is ops.ATOMIC_GROUP:
-            return *self._all(detail)[:2], 1
-        if op is ops.SUBPATTERN:
-            return self._all(detail[3])
-        if op is ops.BRANCH:
-            alternatives = [self._all(way) for way in detail[1]]
-            possible = frozenset().union(*(one[0] for one in alternatives))
-            return possible, min(one[1] for one in alternatives), max(one[2] for one in alternatives)
-        return self._characters(op, detail), 1, 1
-
-    def _all(self, items: Iterable[Any]) -> tuple[frozenset[str], int, int]:
-        possible: frozenset[str] = frozenset()
-        least, ways = 0, 1
-        for op, detail in items:
-            self._steps += 1
-            one, shortest, number = self._reach(op, detail)
-            possible, least, ways = possible | one, least + shortest, max(ways, number)
-        return possible, least, ways
-
-    def _characters(self, op: object, detail: Any) -> frozenset[str]:  # noqa: ANN401  # the tree has no types
-        """Return which of the sample a single character's item matches."""
-        ignores_case = bool(self._flags & re.IGNORECASE)
-        if op is ops.LITERAL:
-            return _cases(chr(detail)) if ignores_case else frozenset({chr(detail)})
-        if op is ops.NOT_LITERAL:
-            return _SAMPLE - {chr(detail)}
-        if op is not ops.IN:
-            return _SAMPLE
-        found: set[str] = set()
-        is_negated = False
-        for kind, value in detail:
-            if kind is ops.NEGATE:
-                is_negated = True
-            elif kind is ops.LITERAL:
-                found.add(chr(value))
-            elif kind is ops.RANGE:
-                found.update(one for one in _SAMPLE if value[0] <= ord(one) <= value[1])
-            else:
-                category = re.compile(_CATEGORIES[value])
-                found.update(one for one in _SAMPLE if category.match(one))
-        if ignores_case:
-            found = {case for one in found for case in _cases(one)}
-        return _SAMPLE - found if is_negated else frozenset(found)
+    return find
 
 
-_CATEGORIES: Final = {
-    ops.CATEGORY_DIGIT: r"\d",
-    ops.CATEGORY_NOT_DIGIT: r"\D",
-    ops.CATEGORY_SPACE: r"\s",
-    ops.CATEGORY_NOT_SPACE: r"\S",
-    ops.CATEGORY_WORD: r"\w",
-    ops.CATEGORY_NOT_WORD: r"\W",
-}
+class _Re2:
+    """Searches with RE2.
+
+    Its objects hold locks while they search, and the search lets other threads run, so a forked child makes
+    one of its own; that of its parent is kept as it is.
+    """
+
+    def __init__(self, re2: Any, pattern: str) -> None:  # noqa: ANN401  # the module has no types
+        self._re2, self._pattern = re2, _translated(pattern)
+        self._expression = self._compiled()
+        _in_use.add(self)
+
+    def _compiled(self) -> Any:  # noqa: ANN401  # as above
+        options = self._re2.Options()
+        options.log_errors, options.never_capture = False, True
+        return self._re2.compile(self._pattern, options)
+
+    def forget(self) -> None:
+        """Make a new one at the next search; runs in a forked child."""
+        _inherited.append(self._expression)
+        self._expression = None
+
+    def __call__(self, text: str) -> Iterator[tuple[int, int]]:
+        expression = self._expression
+        if expression is None:
+            self._re2.purge()  # else its cache gives the parent's
+            expression = self._expression = self._compiled()
+        # One character for one, since the places are counted: UTF-8 has no lone surrogates.
+        readable = text.encode("utf-8", "replace").decode("utf-8")
+        for found in expression.finditer(readable):
+            start, end = found.span()
+            if end > start:
+                yield start, end
 
 
-def _cases(character: str) -> frozenset[str]:
-    return frozenset({character, character.lower(), character.upper()})
+_in_use: Final[weakref.WeakSet[_Re2]] = weakref.WeakSet()
+_inherited: Final[list[object]] = []
+
+
+def _after_fork() -> None:
+    for found in list(_in_use):
+        found.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _translated(pattern: str) -> str:
+    """Return an expression in RE2's syntax, with the classes that Python means."""
+    found: list[str] = []
+    is_class = False
+    for part in _PARTS.findall(pattern):
+        one = part[1:]
+        if part[0] == "\\" and one in _CLASSES:
+            found.append(_CLASSES[one] if is_class else f"[{_CLASSES[one]}]")
+        elif part == "\\Z":
+            found.append("\\z")
+        else:
+            is_class = part[0] == "[" or (is_class and part != "]")
+            found.append(part)
+    return "".join(found)
+
+
+def _by_re2(pattern: str) -> str | Find:
+    """Return a finder by RE2, or why there is none."""
+    try:
+        re2: Any = import_module("re2")
+        compile_error = re2.error, re2.Options
+    except (ImportError, AttributeError):  # another package of this name has no options
+        return f"is not proven to be fast; {_NEEDS}"
+    try:
+        return _Re2(re2, pattern)
+    except compile_error[0] as error:
+        return f"is not proven to be fast, and RE2 does not know it ({_reason(error)})"
+
+
+def _reason(error: Exception) -> str:
+    text = error.args[0] if error.args else ""
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
