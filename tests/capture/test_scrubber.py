@@ -14,22 +14,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tests.capture.secret_texts import HARMLESS, SECRETS
 
-from hublog.capture import scrubber as scrubber_module
-from hublog.capture.redaction import (
-    cards,
-    colours,
-    commands,
-    keyed,
-    names,
-    shapes,
-    statements,
-    tokens,
-    windows,
-)
 from hublog.capture.redaction.keyed import is_no_value
 from hublog.capture.scrubber import Scrubber, find_secrets, scrubber_for
 from hublog.settings import Mask, PersonalData, RedactionSettings
-from hublog.settings.patterns import problem_of
 
 SECRET = re.compile("«(.*?)»", re.DOTALL)
 
@@ -219,7 +206,7 @@ def test_names_of_the_user_are_secret_in_any_style_whatever_their_value():
 
 
 def test_patterns_of_the_user_are_secret_wherever_they_stand():
-    own = scrubber(patterns=(r"EMP-\d{6}", "(a+)+b"))
+    own = scrubber(patterns=(r"EMP-\d{6}", r"(a)\1b"))
     assert own.text("by EMP-123456 and EMP-1") == "by [redacted] and EMP-1"
     far = "x" * 3_580 + " EMP-123456 " + "y" * 9_000 + "EMP-654321"
     assert own.text(far) == far.replace("EMP-123456", "[redacted]").replace("EMP-654321", "[redacted]")
@@ -227,12 +214,12 @@ def test_patterns_of_the_user_are_secret_wherever_they_stand():
 
 
 def test_what_is_wrong_is_told_once_without_the_key(caplog):
-    wrong = RedactionSettings(mode=Mask.HASH, patterns=("(a+)+b",), personal_data=PersonalData.HASH)
+    wrong = RedactionSettings(mode=Mask.HASH, patterns=(r"(a)\1",), personal_data=PersonalData.HASH)
     with caplog.at_level(logging.WARNING, "hublog.internal"):
         found = scrubber_for(wrong)
         assert scrubber_for(wrong) is found
     (told,) = (record.getMessage() for record in caplog.records)
-    assert "The pattern '(a+)+b' of LOG_REDACTION_PATTERNS has an endless repeat inside" in told
+    assert r"The pattern '(a)\\1' of LOG_REDACTION_PATTERNS refers back to a group" in told
     assert "LOG_REDACTION_MODE is 'hash' without LOG_REDACTION_HASH_KEY; secrets are masked." in told
     assert "LOG_PERSONAL_DATA is 'hash' without LOG_REDACTION_HASH_KEY; a key drawn at random serves" in told
     assert found.text("password=x1") == "password=[redacted]"
@@ -464,21 +451,6 @@ def test_the_time_grows_with_the_text_and_not_with_its_square(part):
     size = 65_536 // len(part)
     # With the square it would be 16 times; below the resolution of the clock there is nothing to compare.
     assert taken(size) < 9 * max(taken(size // 4), 0.002)
-
-
-def test_every_expression_of_ours_is_of_bounded_time_by_its_form():
-    found = [
-        value.pattern
-        for module in MODULES
-        for value in vars(module).values()
-        if isinstance(value, re.Pattern)
-    ]
-    found += [shapes._expression(token).pattern for token in shapes._TOKENS]
-    found += [tokens._expression(token).pattern for token in tokens._TOKENS]
-    found.append(cards._other().pattern)
-    assert len(found) > 40
-    allowed = {"", "matches the empty text", "refers back to a group"}  # the group is one of a few characters
-    assert {problem_of(pattern) for pattern in found} <= allowed
 
 
 def test_nothing_in_realistic_records_is_taken_for_a_secret():
