@@ -434,9 +434,6 @@ HOSTILE = (
 )
 
 
-MODULES = (cards, colours, commands, keyed, names, scrubber_module, shapes, statements, tokens, windows)
-
-
 @pytest.mark.parametrize("part", HOSTILE)
 def test_the_time_grows_with_the_text_and_not_with_its_square(part):
     def taken(size):
