@@ -4,6 +4,7 @@ import contextlib
 import gc
 import logging
 import os
+import threading
 import time
 import warnings
 
@@ -12,14 +13,14 @@ from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError
 from azure.eventhub import EventHubProducerClient
 from azure.eventhub._client_base import EventHubSharedKeyCredential
-from azure.identity import CredentialUnavailableError
+from azure.identity import CredentialUnavailableError, DefaultAzureCredential
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hublog.errors import PermanentSendError, TransientSendError
 from hublog.local import LocalHub
 from hublog.senders.event_hub import EventHubSender
-from hublog.senders.sign_in import shortened, sign_in_cause
+from hublog.senders.sign_in import QuietCredential, shortened, sign_in_cause
 from hublog.settings import EventHubSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")
@@ -213,6 +214,35 @@ def test_variables_that_no_credential_can_be_made_of_are_named(no_identity, name
     assert said in found.value.cause
     assert "AZURE_" in found.value.advice
     assert SECRET not in str(found.value)
+
+
+def test_what_fails_is_not_logged_by_the_packages_below_as_well(no_identity, caplog):
+    no_identity.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
+    caplog.set_level(logging.DEBUG)
+    credential = DefaultAzureCredential()
+    with pytest.raises(ClientAuthenticationError):
+        QuietCredential(credential).get_token("https://eventhubs.azure.net/.default")
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    with pytest.raises(ClientAuthenticationError):  # that of the application still says what it said
+        credential.get_token("https://eventhubs.azure.net/.default")
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
+
+
+def test_other_threads_log_while_one_signs_in(no_identity, caplog):
+    caplog.set_level(logging.DEBUG)
+    logger = logging.getLogger("azure.identity._credentials.chained")
+
+    class Waiting:
+        def get_token(self, *scopes, **options):
+            logger.warning("of ours")
+            thread = threading.Thread(target=logger.warning, args=("of the application",))
+            thread.start()
+            thread.join()
+            return "a token"
+
+    assert QuietCredential(Waiting()).get_token("x") == "a token"
+    logger.warning("later")
+    assert [record.getMessage() for record in caplog.records] == ["of the application", "later"]
 
 
 # A token that ends.

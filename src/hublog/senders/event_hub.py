@@ -21,7 +21,7 @@ from hublog.imports import import_in_parts, importing
 from hublog.reports import report
 from hublog.senders.client_errors import is_expired, is_settled, translate
 from hublog.senders.connections import Connections, tls_context, watched
-from hublog.senders.sign_in import misconfigured
+from hublog.senders.sign_in import QuietCredential, misconfigured
 from hublog.settings import EventHubSettings
 from hublog.settings.connection_string import expiry_of, without_port
 from hublog.settings.network import PROXY_SETTING, Route, route_of
@@ -340,7 +340,7 @@ def _credential(route: Route) -> Any:  # noqa: ANN401  # a TokenCredential of a 
         # That of the environment it finds by itself. What is not HTTPS is an address of this machine.
         options["proxies"] = {"https": route.proxy.url}
     try:
-        return DefaultAzureCredential(**options)
+        return QuietCredential(DefaultAzureCredential(**options))
     except Exception as error:  # noqa: BLE001  # a ValueError for most variables, an OSError for a certificate
         cause = misconfigured(error)
         raise PermanentSendError(cause.text, advice=cause.advice) from None

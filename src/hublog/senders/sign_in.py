@@ -4,8 +4,12 @@ The texts of azure-identity are long, hold links, and list each way that was tri
 kept, in one line, and what may be a secret in them is masked.
 """
 
+import contextlib
+import logging
 import re
-from typing import Final, NamedTuple
+import threading
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
 
 #: Characters of a foreign text that are kept.
 _SHOWN_MAX: Final = 240
@@ -47,6 +51,9 @@ _SECRET = re.compile(
 _LONG_TOKEN = re.compile(r"[A-Za-z0-9_~.+/=-]{40,}")
 
 
+_PACKAGES: Final = ("azure.identity", "azure.core", "msal")
+
+
 class SignInCause(NamedTuple):
     """What went wrong at the sign-in; see ``Cause``."""
 
@@ -57,7 +64,7 @@ class SignInCause(NamedTuple):
 
 def is_sign_in(error: BaseException) -> bool:
     """Whether an error comes from signing in: nothing else here goes by HTTP, which ``azure.core`` is for."""
-    return type(error).__module__.startswith(("azure.identity", "azure.core", "msal"))
+    return type(error).__module__.startswith(_PACKAGES)
 
 
 def sign_in_cause(error: BaseException) -> SignInCause:
@@ -94,3 +101,53 @@ def shortened(text: str) -> str:
 def _is_refused(said: str) -> bool:
     """Whether the service itself answered that it does not take the credential."""
     return bool(_ERROR_CODE.search(said)) and not re.search(r"AADSTS(?:90033|50196|90055)", said)
+
+
+class QuietCredential:
+    """Signs in without a word of the packages below: what fails is reported once, by us.
+
+    They log the whole text of each failure as a warning, to console and file of the application.
+
+    Args:
+        credential: a ``TokenCredential``.
+    """
+
+    def __init__(self, credential: Any) -> None:  # noqa: ANN401  # of a package that may be missing
+        self._credential = credential
+
+    def get_token(self, *scopes: str, **options: Any) -> Any:  # noqa: ANN401  # passed on as they come
+        """Return a token, see ``azure.core.credentials.TokenCredential``."""
+        with _quiet():
+            return self._credential.get_token(*scopes, **options)
+
+    def close(self) -> None:
+        """Close the credential."""
+        self._credential.close()
+
+
+class _NotThisThread(logging.Filter):
+    """Lets nothing through that is logged in threads that sign in just now."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: set[int] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002  # logging's signature
+        return threading.get_ident() not in self.threads
+
+
+_not_this_thread = _NotThisThread()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    # A filter of a logger is not asked for those below it, and some are made at the first sign-in only.
+    for name in list(logging.root.manager.loggerDict):  # other threads make loggers meanwhile
+        if name.startswith(_PACKAGES):
+            logging.getLogger(name).addFilter(_not_this_thread)
+    thread = threading.get_ident()
+    _not_this_thread.threads.add(thread)
+    try:
+        yield
+    finally:
+        _not_this_thread.threads.discard(thread)
