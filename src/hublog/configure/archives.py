@@ -29,6 +29,8 @@ _THREAD_TRIES: Final = 500
 _THREAD_PAUSE_S: Final = 0.01
 #: Errors of ``flock`` that mean: another process holds the lock. All others mean that there are no locks.
 _HELD: Final = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EINTR})
+#: Errors of ``open`` where something else stands in place of a file.
+NO_FILE: Final = frozenset({errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR, errno.EINVAL})
 _NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
 _BINARY: Final = getattr(os, "O_BINARY", 0)
 _COMMON: Final = (
@@ -57,8 +59,8 @@ def open_safely(path: str, flags: int, mode: int = 0o600) -> int:
         descriptor = os.open(path, flags | _COMMON, mode)
     except OSError as error:
         kind = kind_of(path)
-        if kind and error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR, errno.EACCES):
-            raise OSError(error.errno, f"{os.path.basename(path)} is {kind}, not a file") from None  # noqa: PTH119  # as below, no Path on the way of a record
+        if kind and error.errno in NO_FILE | {errno.EACCES}:
+            raise OSError(errno.EINVAL, f"{os.path.basename(path)} is {kind}, not a file") from None  # noqa: PTH119  # as below, no Path on the way of a record
         raise
     found = os.fstat(descriptor).st_mode
     if not (stat.S_ISREG(found) or stat.S_ISCHR(found)):

@@ -1,6 +1,7 @@
 """The log file as a destination: archived as gzip, safe for several processes; trouble is reported once."""
 
 import contextlib
+import errno
 import logging
 import os
 import time
@@ -8,9 +9,9 @@ from collections.abc import Callable
 from typing import Final
 
 from hublog.capture.removal import watch
-from hublog.configure.archives import kind_of
-from hublog.configure.rotating_file import RotatingFile, gone, make_directory, why_no_right
-from hublog.reports import Destination, cause_of, report
+from hublog.configure.archives import NO_FILE, kind_of
+from hublog.configure.rotating_file import RotatingFile, check_right, gone, make_directory
+from hublog.reports import Destination, cause_of, is_exhausted, report
 
 #: A file that cannot be opened is tried with each of the first records, then once in this time.
 _FREE_TRIES: Final = 10
@@ -105,10 +106,8 @@ class FileLogHandler(logging.FileHandler):
             make_directory(folder)
             kind = kind_of(path)
             if kind:
-                raise OSError(0, f"{os.path.basename(path)} is {kind}, not a file")  # noqa: PTH119, TRY301
-            why = why_no_right(path if os.path.exists(path) else folder)  # noqa: PTH110
-            if why:
-                raise PermissionError(0, why)
+                raise OSError(errno.EINVAL, f"{os.path.basename(path)} is {kind}, not a file")  # noqa: PTH119, TRY301
+            check_right(path if os.path.exists(path) else folder)  # noqa: PTH110
         except (OSError, ValueError) as error:
             self._state.is_failing = is_told
             self._fail(error)
@@ -123,7 +122,7 @@ class FileLogHandler(logging.FileHandler):
             return
         try:
             line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
-        except Exception as error:  # noqa: BLE001  # a log call never raises, and shows no record
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a log call never raises, and shows no record
             state.lose(record)
             if not isinstance(error, RecursionError):  # a report would raise it again
                 state.report(f"A record is not in the log file: its formatter raised {type(error).__name__}.")
@@ -167,7 +166,7 @@ class FileLogHandler(logging.FileHandler):
         self._retry_mono = self._now() + _RETRY_S
         self._state.fails(
             f"The log file {self.baseFilename} cannot be written ({cause_of(error)}), everything else goes"
-            " on; make its directory writable, change LOG_DIR or set FILE_LOGGING_ENABLED=false."
+            f" on; {_remedy(error)}change LOG_DIR or set FILE_LOGGING_ENABLED=false."
         )
 
     def _report_doubts(self) -> None:
@@ -185,6 +184,22 @@ def _absolute(path: str) -> str:
         return os.path.abspath(path)  # noqa: PTH100  # not resolve: a link is a name of its own
     except (OSError, ValueError):
         return path
+
+
+def _remedy(error: BaseException) -> str:
+    """Return what to do about the cause, besides another directory."""
+    code = error.errno if isinstance(error, OSError) else None
+    if code in (errno.ENOSPC, errno.EDQUOT):
+        return "make room on its disk, "
+    if code in (errno.EMFILE, errno.ENFILE):
+        return "raise the limit of open files, "
+    if is_exhausted(error):
+        return "raise the limits of the process, "
+    if code == errno.EROFS:
+        return "mount a volume there that can be written, "
+    if code in NO_FILE:
+        return "remove what stands in its place, "
+    return "" if isinstance(error, FileNotFoundError) else "make its directory writable, "
 
 
 def _checked(path: str) -> str:

@@ -433,14 +433,18 @@ def make_directory(path: str) -> None:
     Path(path).mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
 
 
-def why_no_right(path: str) -> str:
-    """Return why a process may not write to a file or directory; empty if it may."""
+def check_right(path: str) -> None:
+    """Find out whether a process may write to a file or directory.
+
+    Raises:
+        OSError: it may not; ``strerror`` says why.
+    """
     if os.access(path, os.W_OK):
-        return ""
-    with contextlib.suppress(OSError, AttributeError):
+        return
+    with contextlib.suppress(AttributeError):
         if os.statvfs(path).f_flag & os.ST_RDONLY:
-            return os.strerror(errno.EROFS)
-    return "no right to write"
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+    raise PermissionError(errno.EACCES, "no right to write")
 
 
 def gone(error: OSError) -> OSError:

@@ -67,7 +67,7 @@ def why_no_log_file(path: Path, *, is_ours: bool = False) -> str:
         is_ours: whether hublog's own handler writes it, which follows no link.
     """
     from hublog.configure.archives import kind_of  # noqa: PLC0415  # as above
-    from hublog.configure.rotating_file import why_no_right  # noqa: PLC0415
+    from hublog.configure.rotating_file import check_right  # noqa: PLC0415
 
     if not path.is_absolute():
         return _GONE
@@ -78,7 +78,8 @@ def why_no_log_file(path: Path, *, is_ours: bool = False) -> str:
         if path.exists():
             if not path.is_file() and not path.is_char_device():
                 return f"{path} is no file"
-            return why_no_right(str(path))
+            check_right(str(path))
+            return ""
         with _made_beside(path):
             return ""
     except OSError as error:
