@@ -341,3 +341,19 @@ def test_what_goes_nobody_can_read_where_is_unclear(root, run):
     out = run("list")[1]
     assert out.splitlines()[1].split()[2:4] == ["unclear", "-"]
     assert f"left alone: {A} (it cannot be read where its records go)" in out
+
+
+@pytest.mark.parametrize("change", ["link", "mode"])
+def test_a_segment_that_is_not_taken_over_is_not_counted(root, tmp_path, run, change):
+    path = leave(root, A, make_segment(make_lines(2)), make_segment(make_lines(3)))
+    segment = path / "00000002.seg"
+    if change == "link":
+        os.link(segment, tmp_path / "elsewhere")
+        why = "00000002.seg is a hard link with another name elsewhere"
+    else:
+        segment.chmod(0o666)
+        why = "00000002.seg has mode 0666: everybody may write"
+    out = run("list")[1]
+    assert out.splitlines()[1].split()[2:6] == ["dead", "-", "1", "2"]
+    assert f"left alone: {A}/00000002.seg ({why})" in out
+    assert run("verify")[0] == 1

@@ -21,10 +21,12 @@ class LeftAlone:
     Attributes:
         name: in its directory; it may hold any character.
         reason: what it is.
+        is_refused: whether it is a segment, and the reason is that another user may have made or changed it.
     """
 
     name: str
     reason: str
+    is_refused: bool = False
 
 
 def entries_of(directory: Path) -> list[tuple[str, int]]:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from hublog.delivery.envelope import Envelope
 from hublog.delivery.spool.frames import HEADER, FrameReader, is_foreign, is_header, read_header, survey
 from hublog.delivery.spool.ownership import LOCK_NAME
+from hublog.delivery.spool.rights import NotOursError, check_file
 from hublog.delivery.spool.segments import READ_MAX_BYTES, list_segments, read_file
 from hublog.spool_tools.entries import LeftAlone, entries_of, kind_of
 
@@ -86,6 +87,7 @@ def look_at_segments(
     names = entries_of(directory)  # first: what is added after is a segment that somebody just makes
     found = list(list_segments(directory))
     left_alone = list(_strangers(directory, names, {path.name for _, path, _ in found}))
+    owner = directory.parent.stat().st_uid
     sizes = {number: size for number, _, size in found}
     number, offset = cursor
     is_sane = not found or number < found[0][0] or offset <= sizes.get(number, -1)
@@ -93,7 +95,14 @@ def look_at_segments(
         number, offset = 0, 0
     segments: list[SegmentLook] = []
     for each, path, size in found:
-        data, reason = _read(path, size, envelope)
+        try:
+            check_file(path, uid=owner)
+            data, reason = _read(path, size, envelope)
+        except FileNotFoundError:
+            continue
+        except NotOursError as error:
+            left_alone.append(LeftAlone(name=path.name, reason=error.strerror or "", is_refused=True))
+            continue
         if data is None:
             left_alone += [LeftAlone(name=path.name, reason=reason)] if reason else []
             continue

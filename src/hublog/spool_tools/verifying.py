@@ -149,7 +149,9 @@ def _of_directory(root: Path, look: DirectoryLook) -> Iterator[Finding]:
         path = f"{name}/{segment.path.name}"
         yield from _of_access(root, path)
         yield from _of_segment(path, segment)
-    yield from _foreign(name, look.content.left_alone)
+    for item in look.content.left_alone:
+        access = list(_of_access(root, f"{name}/{item.name}")) if item.is_refused else []
+        yield from access or _foreign(name, (item,))
 
 
 def _of_cursor(look: DirectoryLook) -> Iterator[Finding]:
