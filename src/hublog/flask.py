@@ -13,6 +13,7 @@ from hublog.capture.bodies import Body
 from hublog.capture.headers import HOST_MAX, PATH_MAX, QUERY_MAX, environ_name, length_of, utf8_text
 from hublog.capture.request import (
     RequestScope,
+    UserLook,
     current_scope,
     session_hash,
     user_fields,
@@ -164,6 +165,8 @@ class _Reply:
     def __init__(self, scope: RequestScope, start_response: "StartResponse", *, has_session: bool) -> None:
         self.scope = scope
         self.is_streamed = False
+        #: Whether the parts of the body are in memory, and nothing of the application makes them.
+        self.is_made = False
         self.has_session = has_session
         self._start_response = start_response
         self._status = 500
@@ -191,7 +194,8 @@ class _Reply:
             self.scope.leave()
             return body
         self.scope.suspend()
-        return (_Sized if hasattr(body, "__len__") else _Whole)(body, self.scope)
+        kind = _Sized if hasattr(body, "__len__") else _Whole
+        return kind(body, self.scope, is_made=self.is_made)
 
     def fail(self, error: BaseException) -> None:
         """End a request whose app has raised."""
@@ -231,25 +235,31 @@ class _Streamed:
 class _Whole:
     """A body that is made already: its request has ended, what it still runs has the fields."""
 
-    def __init__(self, parts: Any, scope: RequestScope) -> None:  # noqa: ANN401  # an iterable with ``close``
+    def __init__(self, parts: Any, scope: RequestScope, *, is_made: bool) -> None:  # noqa: ANN401  # an iterable with ``close``
         self._parts = parts
         self._next: Callable[[], bytes] | None = None
         self._scope = scope
+        self._is_made = is_made
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        with self._scope.resumed():
-            try:
-                if self._next is None:
-                    self._next = iter(self._parts).__next__
-                return self._next()
-            except StopIteration:
-                raise
-            except BaseException as error:
-                self._scope.fail(error)
-                raise
+        if not self._is_made:
+            with self._scope.resumed():
+                return self._part()
+        return self._part()
+
+    def _part(self) -> bytes:
+        try:
+            if self._next is None:
+                self._next = iter(self._parts).__next__
+            return self._next()
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self._scope.fail(error)
+            raise
 
     def close(self) -> None:
         """Close the app's own body, and with it all that waits for the end of the response."""
@@ -286,26 +296,25 @@ def _bind_route() -> None:
         _note_session(reply)
 
 
-class _UserLook:
-    """Looks whether Flask-Login has loaded a user, where it keeps it; nothing is loaded.
+class _UserLook(UserLook):
+    """Looks whether Flask-Login has loaded a user, where it keeps it.
 
     Args:
         known: the attributes of ``flask.g``.
     """
 
-    __slots__ = ("_known", "_seen")
+    __slots__ = ("_known",)
 
     def __init__(self, known: dict[str, Any]) -> None:
+        super().__init__()
         self._known = known
-        self._seen: object = None
+        self.probes = ((known, "_login_user", None),)
 
-    def __call__(self) -> Mapping[str, object] | None:
-        """Return the columns of a user who was not there at the last call."""
+    def read(self) -> Mapping[str, object]:
+        """Return the columns of the user that is loaded."""
         user = self._known.get("_login_user")
-        if user is self._seen:
-            return None
-        self._seen = user
-        return user_fields(user, getattr(user, "get_id", lambda: ""))
+        self.probes = ((self._known, "_login_user", user),)
+        return {} if user is None else user_fields(user, getattr(user, "get_id", lambda: ""))
 
 
 def _note_stream(response: Response) -> Response:
@@ -314,7 +323,8 @@ def _note_stream(response: Response) -> Response:
         return response
     with contextlib.suppress(Exception):
         reply.scope.adopt_span()
-    reply.is_streamed = getattr(response, "is_streamed", True) and not _is_page(response)
+    reply.is_made = not getattr(response, "is_streamed", True)
+    reply.is_streamed = not reply.is_made and not _is_page(response)
     return response
 
 

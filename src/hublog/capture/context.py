@@ -6,7 +6,8 @@ old one keeps what it saw.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from typing import Any, Final
 
@@ -30,6 +31,24 @@ class Life:
         self.ended_mono: float | None = None
 
 
+class Look:
+    """Where fields are found that become known late, such as the user once the application has loaded it.
+
+    Attributes:
+        probes: mappings, names and values: as long as each is there, ``look`` would find nothing new.
+        found: what was found last; the same object as long as it stays the same.
+    """
+
+    __slots__ = ("found", "probes")
+
+    def __init__(self) -> None:
+        self.probes: Sequence[tuple[Mapping[str, object], str, object]] = ()
+        self.found: Mapping[str, object] | None = None
+
+    def look(self) -> None:
+        """Set ``found`` and ``probes`` anew; nothing is loaded for it, and it need not be total."""
+
+
 class Context:
     """An immutable set of fields, with a place where the formatter keeps their encoded form.
 
@@ -44,10 +63,9 @@ class Context:
         is_settled: whether these are the fields of a record that was made earlier or elsewhere, to which
             nothing is added now.
         settled: the same fields, settled; made when it is needed.
-        look: returns fields that become known late, such as the user once the application has loaded it: None
-            as long as there are none, then the same mapping as long as they stay the same. Such a context has
-            no ``encoded``, so that each record comes to look.
-        looked_up: what it returned when these fields were bound.
+        look: where fields are found that become known late; None for nowhere. Such a context has no
+            ``encoded``, so that each record comes to look.
+        looked_up: what was found there when these fields were bound.
         partial: what the formatter made of the fields while they may become more.
     """
 
@@ -83,7 +101,7 @@ class Context:
         self.settled: Context | None = None
         #: Owned by the formatter: what it made of ``fields``, so that a request is encoded once.
         self.encoded: Any = None  # its type is the formatter's own, one layer of reading away
-        self.look: Callable[[], Mapping[str, object] | None] | None = None
+        self.look: Look | None = None
         self.looked_up: Mapping[str, object] | None = None
         self.partial: Any = None
         #: Owned by ``spans``: the ids of the span that was active last, and the context of records inside it.
@@ -220,10 +238,14 @@ def looked(now: Context) -> Context:
         now: what is bound here, or what ``spans`` has made of it.
     """
     look = now.look
-    try:
-        found = look() if look is not None and not now.is_settled else None
-    except Exception:  # noqa: BLE001  # a log call never raises
+    if look is None or now.is_settled:
         return now
+    for known, name, value in look.probes:
+        if known.get(name) is not value:
+            with suppress(Exception):  # a log call never raises
+                look.look()
+            break
+    found = look.found
     if found is None or found is now.looked_up:
         return now
     here = _current.get()

@@ -45,10 +45,18 @@ class EncodedContext(NamedTuple):
 
 def encode_context(context: Context, scrubber: Scrubber) -> EncodedContext:
     """Encode the bound fields, with what has become known since, and keep the result on the context."""
-    if context.look is None or context.is_settled:
+    look = context.look
+    if look is None or context.is_settled:
         context.encoded = found = _encoded(context, scrubber)
         return found
-    now = looked(context)
+    now = context
+    for known, name, value in look.probes:
+        if known.get(name) is not value:
+            now = looked(context)
+            break
+    else:
+        if look.found is not context.looked_up:
+            now = looked(context)
     if now.look is None:
         return now.encoded or encode_context(now, scrubber)
     partial: EncodedContext | None = now.partial

@@ -5,8 +5,7 @@ import fnmatch
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token, copy_context
 from functools import lru_cache
 from typing import Final, Protocol
@@ -38,6 +37,7 @@ __all__ = [
     "Headers",
     "RequestObserver",
     "RequestScope",
+    "UserLook",
     "client_address",
     "current_scope",
     "observers",
@@ -135,8 +135,7 @@ class RequestScope:
         self._counter = QueryCounter() if settings.count_queries else None
         #: What was added or bound anywhere in the request since its start: its record has it.
         self.noted: dict[str, object] = {}
-        self._user: Callable[[], Mapping[str, object] | None] | None = None
-        self._user_fields: Mapping[str, object] | None = None
+        self._user: UserLook | None = None
         self._shown: set[int] = set()
         self._sent_id = ""
         self.fields: dict[str, object]
@@ -195,25 +194,27 @@ class RequestScope:
         if fields.get("user_authenticated") or not self._is_known():
             self.add(**fields)
 
-    def look_for_user(self, look: Callable[[], Mapping[str, object] | None] | None) -> None:
+    def look_for_user(self, look: "UserLook | None") -> None:
         """Have each record look for the user until the application has loaded one who is signed in.
 
         Args:
-            look: returns the columns of the user that is loaded now, None for the one of the last call or for
-                none; it must load nothing, and is called for each record. None ends the looking.
+            look: for this request alone; None ends the looking.
         """
         self._user = look
-        if look is not None and _current.get() is self:
+        if look is not None:
+            look.scope = self
+        if _current.get() is self:
             now = context.stored()
-            now.look, now.encoded = self._look, None
+            now.look, now.encoded = look, now.partial if look is None else None
 
-    def _look(self) -> Mapping[str, object] | None:
-        found = self._user() if self._user is not None else None
-        if found is not None and (found.get("user_authenticated") or not self._is_known()):
-            self._user_fields = known = _known(found)
-            self.fields = {**self.fields, **known}
-            self.noted.update(known)
-        return self._user_fields
+    def take_user(self, fields: Mapping[str, object]) -> Mapping[str, object] | None:
+        """Take the user on that a look has found; return the fields to bind, None if they are not wanted."""
+        if not fields.get("user_authenticated") and self._is_known():
+            return None
+        known = _known(fields)
+        self.fields = {**self.fields, **known}
+        self.noted.update(known)
+        return known
 
     def _is_known(self) -> bool:
         """Whether somebody is signed in, at Azure's edge or at the application."""
@@ -252,6 +253,7 @@ class RequestScope:
                 self._run(self._write_error, error)
             return
         self._is_finished = True
+        self._user = None
         seconds, status = self._now() - self._started, _whole(status)
         if size is not None and self.is_bodiless(status):
             size = 0
@@ -296,25 +298,18 @@ class RequestScope:
 
     def suspend(self) -> None:
         """Take the fields away until they are bound again, with what else is bound now."""
-        self._kept = context.stored()
+        self._kept = kept = context.stored()
+        if self._is_finished:
+            kept.look = None
         self.leave()
 
     def drop(self) -> None:
         """Forget what was bound when the fields were taken away: nothing more is logged for the request."""
         self._kept = None
 
-    @contextmanager
-    def resumed(self) -> Iterator[None]:
+    def resumed(self) -> "_Resumed":
         """Bind the fields of a suspended request again; where they are bound already nothing changes."""
-        if _current.get() is self:
-            yield
-            return
-        tokens = self._bind()
-        try:
-            yield
-        finally:
-            self._kept = context.stored()
-            self._release(tokens)
+        return _Resumed(self)
 
     @property
     def echoed(self) -> tuple[str, str]:
@@ -342,9 +337,15 @@ class RequestScope:
         kept, self._kept = self._kept, None
         if kept is None:
             kept = context.Context(self.fields, self._counter)
-            if self._user is not None:
-                kept.look = self._look
+            kept.look = self._user
         return context.resume(kept), _current.set(self)
+
+    def _pause(self, tokens: "_Tokens") -> None:
+        """Take the fields away until they are bound again."""
+        self._kept = kept = context.stored()
+        if self._is_finished:
+            kept.look = None  # which has the scope
+        self._release(tokens)
 
     def _release(self, tokens: "_Tokens") -> None:
         bound, current = tokens
@@ -464,6 +465,49 @@ class RequestScope:
 
 
 _Tokens = tuple[Token[context.Context], Token[RequestScope | None]]
+
+
+class _Resumed:
+    """A context manager that is cheaper than one of a generator: streamed bodies need one for each part."""
+
+    __slots__ = ("_scope", "_tokens")
+
+    def __init__(self, scope: RequestScope) -> None:
+        self._scope = scope
+        self._tokens: _Tokens | None = None
+
+    def __enter__(self) -> None:
+        scope = self._scope
+        if _current.get() is not scope:
+            self._tokens = scope._bind()  # noqa: SLF001  # a part of it
+
+    def __exit__(self, *_: object) -> None:
+        if self._tokens is not None:
+            self._scope._pause(self._tokens)  # noqa: SLF001  # a part of it
+
+
+class UserLook(context.Look):
+    """Looks for the user of a request where an adapter says; nothing is loaded for it.
+
+    Attributes:
+        scope: the request's; set by ``RequestScope.look_for_user``.
+    """
+
+    __slots__ = ("scope",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scope: RequestScope | None = None
+
+    def look(self) -> None:
+        """Note the user if it is another one than before."""
+        fields = self.read()
+        if fields and self.scope is not None:
+            self.found = self.scope.take_user(fields) or self.found
+
+    def read(self) -> Mapping[str, object]:
+        """Return the columns of the user that is loaded now, nothing for none; set ``probes``."""
+        raise NotImplementedError
 
 
 def current_scope() -> RequestScope | None:

@@ -16,6 +16,7 @@ from hublog.capture.headers import QUERY_MAX, environ_name, length_of, utf8_text
 from hublog.capture.request import (
     SCOPE_KEY,
     RequestScope,
+    UserLook,
     session_hash,
     user_fields,
 )
@@ -46,7 +47,7 @@ class Visit:
 
     def begin(self) -> None:
         """Bind the fields."""
-        self._scope.look_for_user(UserLook(vars(self._request)))
+        self._scope.look_for_user(Look(vars(self._request)))
         if not self.is_inner:
             self._scope.enter()
 
@@ -62,7 +63,7 @@ class Visit:
     def note_user(self) -> None:
         """Bind the user and the session, if the application has loaded them."""
         with contextlib.suppress(Exception):
-            self._scope.add_user(UserLook(vars(self._request))() or {})
+            self._scope.add_user(Look(vars(self._request)).read())
             if self._settings.session:
                 self._scope.add(session_id=session_hash(_session_key(self._request)))
 
@@ -197,36 +198,32 @@ def _length(response: HttpResponseBase) -> object:
     return None
 
 
-class UserLook:
+class Look(UserLook):
     """Looks whether the application has loaded the user of a request; never loads it.
 
     Args:
         known: the attributes of the request.
     """
 
-    __slots__ = ("_inside", "_known", "_seen", "_shown")
+    __slots__ = ("_known",)
 
     def __init__(self, known: dict[str, Any]) -> None:
+        super().__init__()
         self._known = known
-        self._seen: object = None
-        self._shown: object = None
-        self._inside: dict[str, Any] | None = None
+        self.probes = ((known, "user", None),)
 
-    def __call__(self) -> Mapping[str, object] | None:
-        """Return the columns of a user who was not there at the last call."""
+    def read(self) -> Mapping[str, object]:
+        """Return the columns of the user that is loaded."""
         known = self._known
-        user = known.get("user")
-        if user is not self._shown:
-            self._shown = user
-            self._inside = vars(user) if isinstance(user, LazyObject) else None
-        if self._inside is not None:
-            user = self._inside.get("_wrapped", empty)
+        user, awaited = known.get("user"), known.get("_acached_user")
+        self.probes = ((known, "user", user),)
+        if isinstance(user, LazyObject):
+            inside = vars(user)
+            user = inside.get("_wrapped", empty)
+            self.probes += ((inside, "_wrapped", user), (known, "_acached_user", awaited))
         if user is None or user is empty:  # the latter is what ``await request.auser()`` leaves
-            user = known.get("_cached_user") or known.get("_acached_user")
-        if user is None or user is self._seen:
-            return None
-        self._seen = user
-        return user_fields(user, lambda: getattr(user, "pk", None))
+            user = known.get("_cached_user") or awaited
+        return {} if user is None else user_fields(user, lambda: getattr(user, "pk", None))
 
 
 def _session_key(request: HttpRequest) -> object:
