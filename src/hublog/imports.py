@@ -11,22 +11,32 @@ Nobody waits here by a lock of the system alone: greenlets may share the thread,
 can release the lock.
 """
 
+import _thread
 import contextlib
 import importlib
+import importlib.util
 import logging  # noqa: F401  # its hooks of a fork and of the exit must be registered before ours
 import os
 import sys
 import threading
 import time
+import types
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
 from typing import Final
 
 #: A fork never waits longer than this.
 LIMIT_S: Final = 0.4
-#: How long an import waits for a fork, or for a monkey patch, that was announced.
+#: How long an import waits for forks.
 _YIELD_S: Final = 1.0
+#: How long it waits for a monkey patch that was announced, and how long that waits for it.
+_PATCH_S: Final = 3.0
 _POLL_S: Final = 0.001
+#: What may patch, and the modules without which it cannot.
+_GREENLETS: Final = ("gevent", "eventlet")
+_PATCHERS: Final = frozenset({"gevent.monkey", "eventlet.patcher"})
 #: The events of gevent that begin and end the time in which no import may be under way.
 _PATCHES: Final = {"GeventWillPatchAllEvent": True, "GeventDidPatchAllEvent": False}
 
@@ -47,13 +57,12 @@ class Loading:
         #: One entry for each that waits: it comes before the next part of an import.
         self._forks: deque[None] = deque()
         self._patched_mono = 0.0
+        self._is_watching = False
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Have forks of other threads wait."""
-        self._watch_gevent()
-        self._give_way()
-        _acquire(self._lock)
+        self._enter()
         try:
             self._holder = threading.get_ident()
             yield
@@ -90,29 +99,82 @@ class Loading:
         self._lock, self._holder, self._forker = threading.Lock(), None, None
         self._forks.clear()
 
-    def _give_way(self) -> None:
-        """Let go first who waits: without it the next part would begin before a sleeper is awake."""
+    def _enter(self) -> None:
+        """Take the lock, behind who waits: else the next part would begin before a sleeper is awake."""
         end = time.monotonic() + _YIELD_S
-        while (self._forks or self._is_patching) and time.monotonic() < end:
-            time.sleep(_POLL_S)
+        while True:
+            while self._is_awaited(end):
+                time.sleep(_POLL_S)
+            _acquire(self._lock)
+            if not self._is_awaited(end):
+                return
+            self._lock.release()
+
+    def _is_awaited(self, end: float) -> bool:
+        return (self.is_awaited and time.monotonic() < end) or self._is_patching
+
+    def find_spec(self, name: str, path: Sequence[str] | None, *_: object) -> ModuleSpec | None:
+        """Notice what is about to patch; ``sys.meta_path`` calls this, and nothing may wait here."""
+        if name in _PATCHERS:
+            self._patched_mono = time.monotonic() + _PATCH_S
+        if name != "gevent.events":
+            return None
+        spec = PathFinder.find_spec(name, path)
+        loader = spec.loader if spec is not None else None
+        execute = getattr(loader, "exec_module", None)
+        if execute is not None:
+
+            def execute_and_watch(module: ModuleType) -> None:
+                execute(module)
+                self._watch_gevent()  # in the thread that patches, and before it does
+
+            with contextlib.suppress(AttributeError):
+                loader.exec_module = execute_and_watch  # type: ignore[union-attr,method-assign]  # of this one
+        return spec
+
+    def watch(self) -> None:
+        """Notice a monkey patch that is still to come, where one can come."""
+        if not self._is_watching and _is_unpatched() and not _PATCHERS.isdisjoint(sys.modules):
+            self._patched_mono = time.monotonic() + _YIELD_S  # what patches is there, and may be about to
+        self._is_watching = True
+        if self in sys.meta_path or not any(map(importlib.util.find_spec, _GREENLETS)):
+            return
+        # In front, and for good: a thread that walks along the list now would miss a finder if one left it.
+        sys.meta_path.insert(0, self)
 
     @property
     def _is_patching(self) -> bool:
-        return time.monotonic() < self._patched_mono
+        self._watch_gevent()
+        if time.monotonic() >= self._patched_mono:
+            return False
+        return bool(self._subscribers) or _is_unpatched()  # eventlet has no event when it has patched
+
+    @property
+    def _subscribers(self) -> list[object]:
+        found = getattr(sys.modules.get("gevent.events"), "subscribers", None)
+        return found if isinstance(found, list) else []
 
     def _watch_gevent(self) -> None:
-        subscribers = getattr(sys.modules.get("gevent.events"), "subscribers", None)
-        if subscribers is not None and self._patch not in subscribers:
-            subscribers.append(self._patch)
+        if "gevent.events" in sys.modules and self._patch not in self._subscribers:
+            self._subscribers.append(self._patch)
 
     def _patch(self, event: object) -> None:
         """Keep imports out from the beginning of a monkey patch to its end; called by gevent."""
         begins = _PATCHES.get(type(event).__name__)
-        if begins is None:
-            return
-        self._patched_mono = time.monotonic() + _YIELD_S if begins else 0.0
-        if begins and self._holder != threading.get_ident() and _acquire(self._lock, _YIELD_S):
+        if begins:
+            self._keep_out()
+        elif begins is not None:
+            self._patched_mono = 0.0
+
+    def _keep_out(self) -> None:
+        """Wait for an import that is under way, and let none begin for a moment."""
+        self._patched_mono = time.monotonic() + _PATCH_S
+        if self._holder != threading.get_ident() and _acquire(self._lock, _PATCH_S):
             self._lock.release()
+
+
+def _is_unpatched() -> bool:
+    return isinstance(_thread.start_new_thread, types.BuiltinFunctionType)
 
 
 def _acquire(lock: threading.Lock, limit_s: float = threading.TIMEOUT_MAX) -> bool:
@@ -183,6 +245,7 @@ def importing() -> contextlib.AbstractContextManager[None]:
 
 def import_in_parts(names: Iterable[str]) -> None:
     """Import modules one by one, as far as they are there, so that a fork waits for one of them at most."""
+    loading.watch()
     for name in names:
         with importing(), contextlib.suppress(ImportError):
             importlib.import_module(name)

@@ -1,9 +1,11 @@
 """What belongs to one process: replaced after a fork, never repaired."""
 
+import contextlib
 import logging
 import math
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
@@ -26,13 +28,14 @@ from hublog.delivery.envelope import envelope_of
 from hublog.delivery.inline import InlineCourier, TooLateError, time_limit
 from hublog.delivery.packer import Packer
 from hublog.delivery.shipper import Shipper
+from hublog.delivery.spawning import Spawner, is_patched
 from hublog.delivery.spooler import Spooler
 from hublog.delivery.stats import Drop
 from hublog.delivery.stores import Stores
 from hublog.delivery.worker import Worker
 from hublog.observer import Observer
 from hublog.reports import report
-from hublog.servers import Adviser, why_no_thread
+from hublog.servers import Adviser, is_about_to_patch, when_patched, why_no_thread
 from hublog.settings import EventHubSettings, Settings, SpoolMode
 from hublog.tally import Tally
 
@@ -81,6 +84,7 @@ class Process:
         self.reduction: Volume | None = None
         self.use_formatter(settings)
         self.drops = DropBook()
+        self._told: deque[tuple[int, str]] = deque()
         self.queue = BoundedQueue(
             max_lines=hub.max_queue_size,
             max_bytes=hub.max_queue_bytes,
@@ -92,12 +96,14 @@ class Process:
         self.stores = self._make_stores(settings, self._make_spooler(settings))
         self.put = self.stores.put
         self.observer = Observer(hub, spool_dir=settings.spool_dir, misfits=self.misfits)
+        spawner = Spawner()
         self.courier = Courier(
             self._first_sender,
             woken=lambda: self.worker.notify(),  # noqa: PLW0108  # it is made below
             now=now,
             limit_s=hub.send_timeout_seconds,
             enter=enter,
+            spawner=spawner,
         )
         self.shipper = Shipper(
             self.stores,
@@ -113,10 +119,12 @@ class Process:
             self.shipper,
             self._sources(),
             prepare=lambda is_asked: prepare(self, is_asked),
-            start=self.courier.start,
+            start=self._start_sending,
             enter=enter,
             leave=self._leave,
             may_start=lambda: not why_no_thread(),
+            is_early=self._is_early,
+            spawner=spawner,
             look=self.look,
             gather=self.tell,
         )
@@ -126,6 +134,7 @@ class Process:
         self.asked_mono: float | None = None
         self._make_sender: Callable[[], Sender] | None = None
         self._is_fitted = threading.Event()
+        self._waits_for_patch = False
 
     def fit(
         self, settings: Settings, make_sender: Callable[[EventHubSettings], Sender], *, since: float
@@ -293,6 +302,7 @@ class Process:
             report(logging.WARNING, f"{lost} records could not be delivered before the exit and are lost.")
         self.observer.end(self.shipper.stats())
         self.shipper.close_spool(at_exit=True)
+        self._report()
         self.report_drops()  # behind all that may lose some, or find out that others have dropped ours
 
     def send_inline(self, timeout_s: float) -> None:
@@ -333,17 +343,41 @@ class Process:
         Returns:
             The seconds until the next summary is due.
         """
+        self._report()
         for line in self.adviser.look():
             report(logging.WARNING, line)
         return self.reduction.look() if self.reduction is not None else math.inf
 
+    def _report(self) -> None:
+        """Report what the disk had to say while a lock was held, which no handler must wait behind."""
+        while self._told:
+            with contextlib.suppress(IndexError):  # another thread was quicker
+                report(*self._told.popleft())
+
     def _first_sender(self) -> Sender:
         """Make the destination once the settings are there; the thread exists before they are."""
-        self._is_fitted.wait()
+        is_fitted = self._is_fitted
+        if self._make_sender is None:
+            is_fitted.wait()
         make = self._make_sender
         if make is None:
             raise RuntimeError("there is no hub")
         return make()
+
+    def _is_early(self) -> bool:
+        """Whether this process will be patched within moments: threads are made when that is done."""
+        is_early = not is_patched() and is_about_to_patch()
+        if is_early and not self._waits_for_patch:
+            self._waits_for_patch = True
+            when_patched(self.worker.wake)
+        return is_early
+
+    def _start_sending(self) -> None:
+        # Made here and not with the rest: the process may have been patched since then.
+        self._is_fitted = threading.Event()
+        if self._make_sender is not None:
+            self._is_fitted.set()
+        self.courier.start()
 
     def _leave(self) -> None:
         """Let go of connection and disk; runs in the worker's thread."""
@@ -361,7 +395,7 @@ class Process:
             sync=hub.spool_sync,
             urgent_level=hub.urgent_level,
             drops=self.drops,
-            tell=report,
+            tell=lambda level, text: self._told.append((level, text)),
             envelope=envelope_of(hub),
         )
 

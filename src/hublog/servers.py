@@ -28,6 +28,8 @@ STEERING: Final = frozenset(
     for name in ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM")
     if hasattr(signal, name)
 )
+#: The workers of gunicorn that patch the process they run in.
+_PATCHING: Final = frozenset({"gunicorn.workers.ggevent", "gunicorn.workers.geventlet"})
 _LOOK_S: Final = 1.0
 #: A process with another id was forked from the one that has imported this.
 _FIRST_PID: Final = os.getpid()
@@ -130,6 +132,31 @@ def _has_threads(uwsgi: object) -> bool:
         return bool(found)
     options = _options(uwsgi)
     return options.is_on("enable-threads") or options.number("threads") > 0
+
+
+def is_about_to_patch(around: Surroundings = HERE) -> bool:
+    """Whether the server of this process makes greenlets of all threads within moments, if it has not yet.
+
+    A worker of gunicorn logs that it boots, and runs hooks of the application, before it patches anything.
+    """
+    arbiter = _term_owner(around, "gunicorn.arbiter")
+    kinds = getattr(getattr(arbiter, "worker_class", None), "__mro__", ())
+    # The master itself never does.
+    return any(kind.__module__ in _PATCHING for kind in kinds) and getattr(arbiter, "pid", 0) != os.getpid()
+
+
+def when_patched(resume: Callable[[], object], around: Surroundings = HERE) -> None:
+    """Have this called by gevent's loop once gevent has patched this process; if another does, never."""
+    subscribers = getattr(around.modules.get("gevent.events"), "subscribers", None)
+    spawn_later = getattr(around.modules.get("gevent"), "spawn_later", None)
+    if subscribers is None or spawn_later is None:
+        return
+
+    def notice(event: object) -> None:
+        if type(event).__name__ == "GeventDidPatchAllEvent":
+            spawn_later(0.0, resume)
+
+    subscribers.append(notice)
 
 
 def leave_signals() -> None:

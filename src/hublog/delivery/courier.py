@@ -4,8 +4,8 @@ A client can wait for its hub for ever. A send that takes too long is therefore 
 its client, and the next one begins with new ones. Each thread has letterboxes of its own: what one that was
 given up brings back late lies where nobody looks.
 
-Everything that belongs to threads is looked up when it is used, so that a late gevent patch is met, and
-nothing here survives a fork: the child makes its own.
+Everything that belongs to threads is looked up when the first of them is made, so that a late gevent patch is
+met, and nothing here survives a fork: the child makes its own.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from hublog.delivery.spawning import Spawner
 from hublog.errors import SendError, TransientSendError
 
 #: What Event Hubs takes in one send unless the link says otherwise (the Basic tier says 256 KiB).
@@ -103,6 +104,7 @@ class Courier:
         now: monotonic seconds.
         limit_s: seconds after which a send is given up.
         enter: called once in each new thread, in its own context.
+        spawner: makes the threads; the one of whoever steps.
     """
 
     def __init__(
@@ -113,12 +115,14 @@ class Courier:
         now: Callable[[], float],
         limit_s: float,
         enter: Callable[[], object],
+        spawner: Spawner | None = None,
     ) -> None:
         self._make_sender = make_sender
         self._woken = woken
         self._now = now
         self._limit_s = limit_s
         self._enter = enter
+        self._spawner = spawner or Spawner()
         self._starting = threading.Lock()
         self._carrier: _Carrier | None = None
         self._hanging: list[_Carrier] = []
@@ -164,7 +168,13 @@ class Courier:
                 return True
             if self._is_paused:
                 return False
-            self._carrier = _Carrier(self._make_sender, woken=self._woken, now=self._now, enter=self._enter)
+            self._carrier = _Carrier(
+                self._make_sender,
+                woken=self._woken,
+                now=self._now,
+                enter=self._enter,
+                spawner=self._spawner,
+            )
             return self._carrier.start()
         finally:
             self._starting.release()
@@ -268,13 +278,15 @@ class _Carrier:
         woken: Callable[[], object],
         now: Callable[[], float],
         enter: Callable[[], object],
+        spawner: Spawner,
     ) -> None:
         self._make_sender = make_sender
         self._woken = woken
         self._now = now
         self._enter = enter
-        self._jobs: queues.SimpleQueue[Callable[[], None] | None] = queues.SimpleQueue()
-        self._outcomes: queues.SimpleQueue[Outcome] = queues.SimpleQueue()
+        self._spawner = spawner
+        self._jobs: queues.SimpleQueue[Callable[[], None] | None] = spawner.make_queue()
+        self._outcomes: queues.SimpleQueue[Outcome] = spawner.make_queue()
         self._failure: BaseException | None = None
         self._is_abandoned = False
         self._cut_mono = -math.inf
@@ -287,7 +299,7 @@ class _Carrier:
     def start(self) -> bool:
         """Start the thread; returns whether it could."""
         try:
-            threading.Thread(target=self._run, name=THREAD_NAME, daemon=True).start()
+            self._spawner.make(self._run, name=THREAD_NAME).start()
         except (RuntimeError, MemoryError) as error:  # the interpreter ends, or a limit is reached
             self.is_ending = self.is_back = True
             self._outcomes.put(failed_outcome(error, 0.0))  # a send may be here already

@@ -1,8 +1,8 @@
 """The background thread: made at the first record, asleep while there is nothing to do.
 
 It never waits for the network, so it can always put records where they are safe. Everything that belongs
-to threads is looked up when it is used, so that a late gevent patch is met, and nothing here survives a
-fork: the child makes its own.
+to threads is looked up when the thread is made, so that a late gevent patch is met, and nothing here survives
+a fork: the child makes its own.
 """
 
 import contextlib
@@ -11,13 +11,16 @@ import logging
 import math
 import queue as queues
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Final
 
 from hublog.delivery.batch import Source
 from hublog.delivery.bounded_queue import NEVER
 from hublog.delivery.shipper import Shipper
+from hublog.delivery.spawning import Running, Spawner
 from hublog.delivery.stores import Mark
 from hublog.reports import report
 
@@ -25,15 +28,20 @@ THREAD_NAME: Final = "hublog"
 #: Pause after an error of our own.
 ERROR_PAUSE_S: Final = 1.0
 _TOKENS_MAX = 2
+#: Whoever waits for the thread looks by itself so often.
+_LOOK_S: Final = 0.05
+#: The thread that this is, if it is that of a worker.
+_here: ContextVar[Running | None] = ContextVar("hublog_worker", default=None)
 
 
 class Request:
     """Somebody waits for the worker to have done something."""
 
-    __slots__ = ("_done", "early", "is_settled", "mark")
+    __slots__ = ("_done", "_is_done", "early", "is_settled", "mark")
 
     def __init__(self, *, early: bool = False) -> None:
         self._done = threading.Event()
+        self._is_done = False
         self.early = early
         self.mark: Mark | None = None
         self.is_settled = False
@@ -41,11 +49,18 @@ class Request:
     def settle(self, *, is_settled: bool) -> None:
         """End the wait; called by the worker."""
         self.is_settled = is_settled
-        self._done.set()
+        self._is_done = True
+        with contextlib.suppress(Exception):  # of greenlets that another thread may not wake
+            self._done.set()
 
     def wait(self, timeout_s: float) -> bool:
-        """Return whether it is done, after at most this many seconds."""
-        self._done.wait(max(timeout_s, 0.0))
+        """Return whether it is done, after at most this many seconds.
+
+        It looks by itself, too: a greenlet of eventlet is not woken by a thread of the system.
+        """
+        end = time.monotonic() + timeout_s
+        while not self._is_done and (left := end - time.monotonic()) > 0:
+            self._done.wait(min(left, _LOOK_S))
         return self.is_settled
 
 
@@ -62,6 +77,9 @@ class Worker:
         enter: called once in the new thread, in its own context.
         leave: called in the thread when it ends after ``stop``.
         may_start: whether threads can be had in this interpreter at all.
+        is_early: whether threads made now would be of a kind that is about to change; the next record
+            asks again.
+        spawner: makes the thread.
         look: called in the thread with every step, outside all locks; returns the seconds until it wants to
             be called again.
         gather: called by whoever asks for a flush, before that: queues what should leave with it.
@@ -80,6 +98,8 @@ class Worker:
         enter: Callable[[], object],
         leave: Callable[[], object],
         may_start: Callable[[], bool] = lambda: True,
+        is_early: Callable[[], bool] = lambda: False,
+        spawner: Spawner | None = None,
         look: Callable[[], float] = lambda: math.inf,
         gather: Callable[[], object] = lambda: None,
     ) -> None:
@@ -90,6 +110,8 @@ class Worker:
         self._enter = enter
         self._leave = leave
         self._may_start = may_start
+        self._is_early = is_early
+        self._spawner = spawner or Spawner()
         self._look = look
         self._gather = gather
         self._tokens: queues.SimpleQueue[None] = queues.SimpleQueue()
@@ -97,7 +119,7 @@ class Worker:
         self._securing: deque[Request] = deque()
         self._waiting: list[Request] = []
         self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._thread: Running | None = None
         self._is_stopping = False
         self._is_prepared = False
         self._is_error_told = False
@@ -110,8 +132,12 @@ class Worker:
             source.wake_at = NEVER
         self._sources = sources
         for source in sources:
-            source.wake = self.wake
+            source.wake = self.wake_for_record
             source.wake_at = 1
+
+    def wake_for_record(self) -> bool:
+        """Do what ``wake`` does, unless it is too early for a thread; then the next record tries again."""
+        return (self._thread is None and self._is_early()) or self.wake()
 
     def wake(self) -> bool:
         """End the thread's sleep; start it if there is none. Never waits.
@@ -162,7 +188,7 @@ class Worker:
         The thread does it, since no signal handler can raise in the middle of its work.
         """
         request = Request()
-        if self._thread is None or self._thread is threading.current_thread():
+        if self._thread is None or _here.get() is self._thread:
             request.settle(is_settled=False)
             return request
         self._securing.append(request)
@@ -172,8 +198,7 @@ class Worker:
     def stop(self) -> None:
         """Let the thread end once nothing is held; until then it goes on trying."""
         self._is_stopping = True
-        if self._thread is not None:
-            self.wake()
+        self.notify()  # not ``wake``: a thread that has just ended would be started again
 
     def wait_until_ended(self, timeout_s: float) -> bool:
         """Return whether the thread has ended, after at most this many seconds; for ``stop``."""
@@ -195,22 +220,24 @@ class Worker:
             if self._thread is None and not self._may_start():
                 return False
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+                self._tokens = self._spawner.make_queue()
+                thread = self._spawner.make(lambda: self._run(thread), name=THREAD_NAME)
                 self._thread = thread  # before it runs: it may be at its end before we are
                 thread.start()
                 self.is_missing = False
                 self._start_more()
-        except RuntimeError:  # no more threads: the interpreter ends, or a limit is reached
+        except (RuntimeError, MemoryError):  # no more threads: the interpreter ends, or a limit is reached
             self._thread = None
             return False
         finally:
             self._starting.release()
         return True
 
-    def _run(self) -> None:
-        contextvars.Context().run(self._loop)
+    def _run(self, thread: Running) -> None:
+        contextvars.Context().run(self._loop, thread)
 
-    def _loop(self) -> None:
+    def _loop(self, thread: Running) -> None:
+        _here.set(thread)
         self._enter()
         while True:
             self._drain_tokens()
@@ -241,7 +268,7 @@ class Worker:
             return False
         try:
             if self._thread is None:
-                self._thread = threading.current_thread()
+                self._thread = _here.get()
                 return True
         finally:
             self._starting.release()

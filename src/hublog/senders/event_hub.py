@@ -7,11 +7,13 @@ for ever for a hub that says nothing; then another thread cuts its connections.
 
 # The client loads this module. The first record may come at the exit, when it can no longer be loaded:
 # it registers an exit hook of its own, which ``threading`` refuses by then.
+import _thread
 import concurrent.futures.thread  # noqa: F401
 import contextlib
 import inspect
 import logging
 import platform
+import types
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -194,7 +196,7 @@ class EventHubSender:
 def _load(*, has_identity: bool, is_websocket: bool) -> None:
     """Load the client, and what it would load at its first connection."""
     import_in_parts(_CLIENT)
-    platform.platform()  # for the client's name; ``platform`` remembers it
+    _know_platform()
     with importing():
         import azure.eventhub  # noqa: PLC0415  # loaded by now; else this says why it is not
         import certifi  # noqa: PLC0415
@@ -205,6 +207,15 @@ def _load(*, has_identity: bool, is_websocket: bool) -> None:
     if is_websocket:  # an extra as well, see ``_check``
         import_in_parts(["websocket"])
     del azure
+
+
+def _know_platform() -> None:
+    """Have ``platform`` remember what the client's name is made of; it starts a process to find it out."""
+    if not isinstance(_thread.start_new_thread, types.BuiltinFunctionType):
+        # Under gevent only the main thread can start one, and a child complains of the other threads.
+        with contextlib.suppress(Exception):
+            vars(platform.uname()).setdefault("processor", "")  # which is what needs the process
+    platform.platform()
 
 
 def connect_producer(
