@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hublog.capture.bodies import Body
 from hublog.capture.headers import HOST_MAX, PATH_MAX, QUERY_MAX, environ_name, length_of, utf8_text
+from hublog.capture.hidden import hidden
 from hublog.capture.request import (
     RequestScope,
     UserLook,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["HubLog"]
 
 KEY: Final = "hublog"
+_CONNECTION: Final = "EVENTHUB_NAMESPACE_CONNECTION_STRING"
 #: Under this key the reply of a request stands in its WSGI environment.
 _REPLY: Final = "hublog.reply"
 #: The apps that are set up in this process and in use.
@@ -81,6 +83,8 @@ class HubLog:
             raise RuntimeError(
                 "This app has a HubLog already. Call init_app once, or HubLog(app) without init_app."
             )
+        if _CONNECTION in app.config:
+            app.config[_CONNECTION] = hidden(app.config[_CONNECTION])  # a dump of the config masks its key
         reading = read_settings(framework=app.config.get)
         settings = reading.strict() if self._strict else reading.settings
         conflict = _conflict(app, settings)

@@ -172,3 +172,11 @@ def test_a_server_that_says_none_is_served_as_without_us(make, seen, name):
     app.wsgi_app(environ, lambda status, headers, exc_info=None: answers.append(status))
     assert answers == ["404 NOT FOUND"]
     assert seen.one("hublog.request")["http_status_code"] == 404
+
+
+def test_a_dump_of_the_config_masks_the_key_of_the_connection(make):
+    key = "c2VjcmV0LWtleS1vZi10aGUtaHVi"
+    connection = f"Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=n;SharedAccessKey={key}"
+    app = make(EVENTHUB_NAMESPACE_CONNECTION_STRING=connection)
+    assert key not in repr(app.config)
+    assert app.config["EVENTHUB_NAMESPACE_CONNECTION_STRING"] == connection

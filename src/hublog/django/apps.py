@@ -9,6 +9,7 @@ from hublog.capture import threads, uncaught
 from hublog.configure.late import apply_late
 from hublog.django import tasks
 from hublog.django.checks.registry import register_all
+from hublog.django.hidden import hide_secrets
 from hublog.django.project import lookup, read_project
 from hublog.pipelines import use_lookup
 from hublog.reports import report
@@ -22,7 +23,8 @@ class HublogConfig(AppConfig):
     verbose_name = "hublog"
 
     def ready(self) -> None:
-        """Read the settings, tell what is wrong with them, register the checks."""
+        """Hide secrets in the settings, read them, say what is wrong with them, register the checks."""
+        hide_secrets()
         reading = read_project()
         if reading.problems:
             report(logging.ERROR, f"Invalid settings, each has its default now: {' '.join(reading.problems)}")

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage
 
 from hublog.django.checks.table import message
+from hublog.django.hidden import shown_settings
 from hublog.django.logging_dict import read_logging
 from hublog.django.project import lookup, project_names, read_project
 from hublog.doctor.names import misspelt
@@ -99,6 +100,14 @@ def find_secrets_in_settings() -> Iterator[CheckMessage]:
         if _is_written_down(found.keywords_of(handler).get("connection_string")):
             text = f"LOGGING holds the connection_string of the handler {handler!r}."
             yield message("W007", text)
+
+
+def find_shown_secrets() -> Iterator[CheckMessage]:
+    """Find settings with the key of the connection that Django's debug page would show."""
+    connection = read_project().settings.eventhub.connection_string
+    secret = _secret_in(connection) if connection else ""
+    for name in shown_settings(secret) if secret else ():
+        yield message("W020", f"Django's debug page and its mails to ADMINS would show the key in {name}.")
 
 
 def _is_written_down(value: object) -> bool:

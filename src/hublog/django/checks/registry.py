@@ -45,6 +45,7 @@ CHECKS: Final[tuple[tuple[Check, tuple[str, ...]], ...]] = tuple(
         (project_checks.find_missing_identity, ()),
         (project_checks.find_open_secrets, (Tags.security,)),
         (project_checks.find_secrets_in_settings, (Tags.security,)),
+        (project_checks.find_shown_secrets, (Tags.security,)),
         (logging_checks.find_missing_handler, ()),
         (logging_checks.find_unreached_requests, ()),
         (logging_checks.find_contradictions, ()),

@@ -148,6 +148,12 @@ TABLE: Final = (
         " listener.",
     ),
     Row(
+        "W020",
+        "Django's debug page and its mails to ADMINS would show the key of the connection.",
+        "Read the setting from the environment under a name of ours, or name it `..._CONNECTION_STRING` or"
+        " `..._KEY`; a filter of your own has to hide these names.",
+    ),
+    Row(
         "I001",
         "A plain rotating file handler: with more than one worker lines are lost.",
         "Use the file of `hublog.django.logging_config`, or silence this check where one process serves.",
