@@ -401,6 +401,15 @@ def test_a_lock_that_another_process_holds_for_ever_keeps_no_record_out(name, ma
     assert sorted(int(text) for texts in found for text in texts) == list(range(50))
 
 
+def test_a_process_that_archives_while_another_one_starts_is_no_trouble(make, tmp_path, reports):
+    handler = make(max_bytes=100)
+    with archives.locked(str(tmp_path / ".__application.lock"), None) as is_taken:
+        assert is_taken
+        handler.handle(record("at the start"))
+    assert messages(tmp_path / "application.log") == ["at the start"]
+    assert reports() == []
+
+
 def test_with_the_lock_held_the_file_grows_and_is_archived_afterwards(make, tmp_path):
     clock = FakeClock()
     lock = tmp_path / ".__application.lock"

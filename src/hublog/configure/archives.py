@@ -41,6 +41,8 @@ _COMMON: Final = (
     | getattr(os, "O_NOCTTY", 0)
 )
 
+#: What stands in the lock file while a process archives, so that others know it from one that is at no end.
+_MARK: Final = b"archiving\n"
 #: Descriptors that hold a lock; a forked child closes its copies, or the lock would last as long as it does.
 _locked: Final[set[int]] = set()
 
@@ -146,10 +148,15 @@ def locked(
             if is_taken or not left:
                 break
             time.sleep(pause_s)
+        if is_taken:
+            with contextlib.suppress(OSError):
+                os.write(descriptor, _MARK)
         yield is_taken
     finally:
         _locked.discard(descriptor)
         if is_taken:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, 0)
             with contextlib.suppress(OSError):
                 # Not by closing alone: a child that was just forked has the same open file.
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
@@ -170,6 +177,14 @@ def _open_lock(path: str, like: os.stat_result | None) -> int:
     if like is not None:
         give_owner(descriptor, like)
     return descriptor
+
+
+def is_foreign(path: str) -> bool:
+    """Whether a lock file that is locked is so by a process that does not archive."""
+    try:
+        return os.lstat(path).st_size == 0
+    except OSError:
+        return False
 
 
 def holder_of(path: str) -> str:

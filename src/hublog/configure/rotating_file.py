@@ -14,6 +14,7 @@ from hublog.configure.archives import (
     Archives,
     NoLocksError,
     holder_of,
+    is_foreign,
     locked,
     open_safely,
     same_file,
@@ -314,7 +315,7 @@ class RotatingFile:
             self._report_held(self.path)
         try:
             with locked(self.lock_path, own, tries=_FIRST_TRIES) as is_taken:
-                if not is_taken:
+                if not is_taken and is_foreign(self.lock_path):
                     self._report_held(self.lock_path)
         except OSError as error:
             self._archiving_failed(error)
