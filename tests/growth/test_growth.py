@@ -22,7 +22,7 @@ MOST = 1_200_000_000
 #: What is not the record: making a hub for a test, its thread, the memory's first pages.
 FIXED = 30_000_000
 #: Shapes that are measured in one process, since starting it takes longest.
-TOGETHER = 9
+TOGETHER = 4
 GROUPS = [list(SHAPES)[start : start + TOGETHER] for start in range(0, len(SHAPES), TOGETHER)]
 
 

@@ -68,7 +68,7 @@ def test_csv_reads_back():
     assert rows == [
         list(RESULT.columns),
         ["2026-11-23T14:00:00.000000Z", "INFO", "3", "00:00:01.5000000", '{"a":[1]}', "true"],
-        ["", 'x"y,\n\x1b[31m', "", "", "", "false"],
+        ["", r'x"y,\n\x1b[31m', "", "", "", "false"],
     ]
 
 
@@ -93,3 +93,27 @@ def test_many_columns_become_a_block_for_each_row_of_what_is_there():
     names = [f"c{number}" for number in range(20)]
     text = written(write_table, Result(names, [[None] * 18 + ["", "x\x1b"], ["y"] + [None] * 19]))
     assert text.splitlines() == ["-- row 1", "c19  x\\x1b", "-- row 2", "c0   y"]
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("  =1+1", "'  =1+1"),
+        ("\uff1d1", "'\uff1d1"),
+        (-1, "-1"),
+        (-1.5, "-1.5"),
+        (timedelta(seconds=-1), "-00:00:01"),
+        ("a=1", "a=1"),
+        ("\x1b[8mhidden", "\\x1b[8mhidden"),
+        ("two\nlines", "two\\nlines"),
+    ],
+    ids=repr,
+)
+def test_a_cell_is_no_formula_and_has_no_control_character(value, cell):
+    out = io.StringIO()
+    write_csv(Result(("value",), ((value,),)), out)
+    assert list(csv.reader(io.StringIO(out.getvalue(), newline="")))[1] == [cell]

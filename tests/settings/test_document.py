@@ -183,3 +183,13 @@ def test_reading_without_a_file_needs_no_extra():
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
     )
     assert not {"yaml", "expandvars", "azure", "flask", "django"} & set(result.stdout.split())
+
+
+@pytest.mark.parametrize("depth", [10, 100, 3_000, 100_000])
+def test_variables_nested_without_end_are_a_problem_and_no_error(depth):
+    reading = read_settings(
+        {"environment": "x"}, document={"level": "${A:-" * depth + "}" * depth}, environ={}
+    )
+    assert isinstance(reading.settings, Settings)
+    if depth > 1_000:
+        assert "cannot be filled in (it holds more than 100 variables)" in " ".join(reading.problems)

@@ -56,12 +56,24 @@ def write_json(result: Result, out: TextIO) -> None:
 
 
 def write_csv(result: Result, out: TextIO) -> None:
-    """Write CSV (RFC 4180) with a header; null is empty. A terminal gets no character that it obeys."""
-    show = harmless if out.isatty() else str
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([show(name) for name in result.columns])
-    writer.writerows([show(text_of(value)) for value in row] for row in result.rows)
+    """Write CSV (RFC 4180) with a header; null is empty.
 
+    What was logged may come from a client, and the file is for a spreadsheet or a terminal: control
+    characters are written out, and what a spreadsheet would take for a formula has an apostrophe in front.
+    """
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([_cell(name) for name in result.columns])
+    writer.writerows([_cell(value) for value in row] for row in result.rows)
+
+
+def _cell(value: object) -> str:
+    text = harmless(text_of(value))
+    is_formula = isinstance(value, str) and text.lstrip()[:1] in _FORMULAS
+    return f"'{text}" if is_formula else text
+
+
+#: What a formula begins with in the usual spreadsheets; the wide forms are taken for the others.
+_FORMULAS: Final = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
 
 FORMATS: Final[Mapping[str, Callable[[Result, TextIO], None]]] = {
     "table": write_table,

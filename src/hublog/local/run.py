@@ -186,8 +186,10 @@ def _say(out: TextIO, text: str) -> None:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    """Write a file that is never seen half written."""
+    """Write a file that is never seen half written, and that only its owner may read: it holds a key."""
     unfinished = path.with_name(f"{path.name}.{os.getpid()}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished.write_text(text)
+    unfinished.unlink(missing_ok=True)  # of an earlier process with this number
+    with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:  # noqa: PTH123  # it takes the descriptor
+        out.write(text)
     unfinished.replace(path)

@@ -17,6 +17,8 @@ from hublog.settings.values import NotAllowedError, shown
 Document: TypeAlias = str | os.PathLike[str] | Mapping[str, object]
 
 ROOT: Final = "logging"
+#: Of one value; nested ones take a part of the stack each.
+_VARIABLES_MAX: Final = 100
 #: Sections whose keys are hardly anything else's.
 _DISTINCT: Final = ("file_logging", "eventhub_logging")
 _MISSING = "{0} needs PyYAML and expandvars: pip install 'hublog[yaml]'."
@@ -68,10 +70,12 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
 
     Raises:
         ImportError: there is something to fill in, and the extra ``yaml`` is missing.
-        NotAllowedError: the expression is malformed.
+        NotAllowedError: the expression is malformed, or holds too many variables, which may be nested.
     """
     if "${" not in text:
         return text
+    if text.count("${") > _VARIABLES_MAX:
+        raise NotAllowedError(f"cannot be filled in (it holds more than {_VARIABLES_MAX} variables)")
     try:
         import expandvars  # noqa: PLC0415  # of the extra yaml
     except ImportError as error:
@@ -79,7 +83,7 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
     try:
         # A copy, since ${NAME:=value} assigns.
         return str(expandvars.expand(text, environ=dict(environ), surrounded_vars_only=True))
-    except expandvars.ExpandvarsException as error:
+    except (expandvars.ExpandvarsException, RecursionError) as error:
         raise NotAllowedError(f"cannot be filled in ({type(error).__name__})") from None
 
 

@@ -147,3 +147,17 @@ def test_bytes_made_to_keep_the_reader_busy_are_given_up(monkeypatch):
     tail = b"}" * 2_000 + b"}"
     data = HEADER + bad * 100 + tail + make_segment(make_lines(1), head=b"")
     assert read_all(data) == ([], [(len(HEADER), len(data))])
+
+
+def test_a_file_of_braces_is_given_up_after_a_bounded_number_of_looks(monkeypatch):
+    looks = 0
+    look = FrameReader._end_of_frame
+
+    def counted(self, at):
+        nonlocal looks
+        looks += 1
+        return look(self, at)
+
+    monkeypatch.setattr(FrameReader, "_end_of_frame", counted)
+    assert FrameReader(HEADER + b"{" * (2 << 20), at=len(HEADER)).next_line() is None
+    assert looks <= (1 << 20) + 10

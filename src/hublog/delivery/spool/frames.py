@@ -28,6 +28,8 @@ HEADER_MAX_BYTES: Final = len(HEADER) + PREFIX_BYTES + ENVELOPE_MAX_BYTES
 #: Checksums that may be computed in vain in one read, in bytes. Damage needs next to none; bytes that
 #: are made for the purpose could otherwise keep a reader busy for hours.
 _WASTE_MAX: Final = 1 << 28
+#: What a look for a frame counts as: a file of braces alone would take minutes, one that is damaged has few.
+_TRIAL_COST: Final = 256
 _OPENS, _CLOSES, _BREAK = b"{}\n"
 
 
@@ -186,6 +188,7 @@ class FrameReader:
         data = self._data
         brace = data.find(b"{", start + PREFIX_BYTES)
         while brace >= 0 and self._waste < _WASTE_MAX:
+            self._waste += _TRIAL_COST
             if self._end_of_frame(brace - PREFIX_BYTES):
                 return brace - PREFIX_BYTES
             brace = data.find(b"{", brace + 1)
