@@ -54,6 +54,11 @@ SECRETS = {
     "headers": "{'Authorization': '«Bearer abcdef1234»', 'Accept': '*/*'}",
     "cookie": "Cookie: «sid=abc; theme=dark»",
     "set-cookie": "Set-Cookie: «sessionid=abc; Path=/»\nDate: x",
+    "cookies of a jar": (
+        "<RequestsCookieJar[Cookie(version=0, name='tok', value='«hunter2»', port=None)]>"
+        " <Cookie tok=«hunter2» for x/>"
+    ),
+    "password in a sentence": "the new password is '«hunter2»', SET PASSWORD FOR 'kim'@'%' = '«hunter2»'",
     "session id": "sessionid=«abcdef» PHPSESSID=«abcdef» JSESSIONID=«abc»",
     "JSON web token": f"got «{JWT}» here",
     "JSON web token in a path": f"/verify/«{JWT}»/ok",

@@ -18,7 +18,8 @@ _LONGEST: Final = 16_384
 #: A literal behind the words that say what it is.
 _STATED: Final = re.compile(
     r"""\b(?:identified[ ]{1,4}+(?:with[ ]{1,4}+[^\s]{1,40}+[ ]{1,4}+)?(?:by|as)(?:[ ]{1,4}+password)?"""
-    r"""|password)[ ]{0,4}+\(?(?<=[ (])[ ]{0,4}+(?=\\{0,7}['"][^'"\s,;:)\]}])""",
+    r"""|password(?:[ ](?:is|was)|[ ]for[ ][^\s]{1,80}+[ ]=)?)"""
+    r"""[ ]{0,4}+\(?(?<=[ (])[ ]{0,4}+(?=\\{0,7}['"][^'"\s,;:)\]}])""",
     re.IGNORECASE,
 )
 _INSERT: Final = re.compile(
@@ -83,6 +84,11 @@ _NUMBER: Final = re.compile(r"-?[0-9.]+|null|true|false", re.IGNORECASE)
 _NONE: Final = frozenset(["limit", "offset", "fetch", "values", "returning", "interval", "top"])
 
 _QUOTED: Final = re.compile(r"""\\{0,7}(?:'((?:[^'\\\n]++|''|\\.)*+)'|"((?:[^"\\\n]++|\\.)*+)")""")
+#: How ``http.cookiejar`` and ``requests`` show a cookie of any name.
+_COOKIE: Final = re.compile(
+    r"""(?:\bCookie\((?:version=[0-9None]{1,4}, )?name=[^\s]{1,200}+ value=["']"""
+    r"""|<Cookie [^=\s<>]{1,200}+=)([^"'\s>]++)"""
+)
 #: What pydantic quotes, how far it may go, and how far above it the path of the field stands.
 _INPUT: Final = re.compile(r"input_value=")
 _INPUT_END: Final = re.compile(r", input_type=|\]?(?:\n|\\n)")
@@ -97,6 +103,10 @@ def find_in_statements(text: str, names: Names) -> Iterator[Span]:
         yield from _find_stated(text)
         yield from _find_inserted(text, names)
         yield from _find_parameters(text, names)
+    if "Cookie" in text:
+        for cookie in _COOKIE.finditer(text):
+            if not is_no_value(cookie[1]):
+                yield Span(*cookie.span(1), "value of a cookie")
     if "input_value=" in text:
         yield from _find_input(text, names)
 
