@@ -190,6 +190,25 @@ def test_records_are_packed_and_routed_as_was_set_when_they_were_accepted(shop):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_what_was_accepted_before_the_hub_was_switched_off_arrives_and_so_does_what_follows(shop, mode):
+    shop.set(EVENTHUB_LOG_SPOOL=mode)
+    shop.hub("first").is_away = True
+    shop.log("early")
+    shop.change(EVENTHUB_LOGGING_ENABLED="false")
+    assert not shop.pipeline.is_enabled
+    shop.check_books()
+    shop.change()
+    shop.log("late")
+    assert not shop.pipeline.flush(0.1)
+    assert bool(shop.pipeline.process.stores.spooler) is (mode != "memory")
+    shop.check_books()
+    shop.hub("first").is_away = False
+    assert shop.pipeline.flush(LIMIT_S)
+    assert shop.check_books().sent_total == 20
+    assert sorted(shop.arrived("first")) == shop.wanted
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_many_changes_lose_nothing(shop, tmp_path, mode):
     shop.set(EVENTHUB_LOG_SPOOL=mode)
     names = [f"hub-{number}" for number in range(12)]

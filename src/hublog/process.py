@@ -204,6 +204,7 @@ class Process:
             own = self.settings
             hub = replace(
                 settings.eventhub,
+                enabled=own.eventhub.enabled,
                 spool=own.eventhub.spool,
                 spool_dir=own.spool_dir,
                 spool_max_bytes=own.eventhub.spool_max_bytes,
@@ -424,7 +425,7 @@ class Process:
 
 def _spool_settings(settings: Settings) -> tuple[object, ...]:
     hub = settings.eventhub
-    return hub.spool, settings.spool_dir, hub.spool_max_bytes, hub.spool_sync
+    return hub.enabled, hub.spool, settings.spool_dir, hub.spool_max_bytes, hub.spool_sync
 
 
 def _packer(hub: EventHubSettings) -> Packer:

@@ -14,7 +14,7 @@ from typing import Final
 from hublog.delivery.envelope import Envelope
 from hublog.delivery.spool import ownership
 from hublog.delivery.spool.frames import encode_header
-from hublog.delivery.spool.ownership import Claim
+from hublog.delivery.spool.ownership import Address, Claim
 from hublog.delivery.spool.reader import SegmentReader
 from hublog.delivery.spool.segments import Position, Segment, SegmentRules, unlink
 from hublog.delivery.spool.writer import SegmentWriter
@@ -84,8 +84,12 @@ class SpoolDirectory:
         return cls(claim, rules=rules, now=now, envelope=envelope)
 
     @classmethod
-    def adopt(cls, path: Path) -> "SpoolDirectory | None":
+    def adopt(cls, path: Path, address: Address | None = None) -> "SpoolDirectory | None":
         """Take over the lines of a process that is dead; nothing can be appended to them.
+
+        Args:
+            path: of the directory.
+            address: of its lines, which never changes; None to read it.
 
         Returns:
             None when the owner lives, or somebody else was faster.
@@ -98,7 +102,7 @@ class SpoolDirectory:
             claim = ownership.take(path)
             if claim is None:
                 return None
-            directory = cls(claim, envelope=ownership.read_address(path).envelope)
+            directory = cls(claim, envelope=(address or ownership.read_address(path)).envelope)
             with directory._writer.lock:
                 directory._writer.close()
             directory._reader.take_stock(path, claim.read_cursor(), directory.envelope)

@@ -11,7 +11,7 @@ from hublog.delivery.envelope import Envelope
 from hublog.delivery.spool import ownership
 from hublog.delivery.spool.directory import SpoolDirectory
 from hublog.delivery.spool.frames import is_foreign, survey
-from hublog.delivery.spool.ownership import Claim, SpoolUnavailableError
+from hublog.delivery.spool.ownership import Address, Claim, SpoolUnavailableError
 from hublog.delivery.spool.rights import NotOursError
 from hublog.delivery.spool.segments import (
     READ_MAX_BYTES,
@@ -236,11 +236,17 @@ class SpoolRoot:
 
     def _adopt(self, path: Path) -> list[SpoolDirectory]:
         own = self._own.get(path.name)
-        if (own is not None and own.is_owned) or not self._is_for_us(path):
+        if own is not None and own.is_owned:
             return []
-        directory = SpoolDirectory.adopt(path)
-        if directory is None:
+        try:
+            address = self._address_for_us(path)
+            if address is None:
+                return []
+        except OSError:  # it has no lock, or is gone
             self._clean_lockless(path)
+            return []
+        directory = SpoolDirectory.adopt(path, address)
+        if directory is None:
             return []
         self.unknown.update(directory.unknown)
         self.causes.update(directory.causes)
@@ -253,24 +259,26 @@ class SpoolRoot:
             directory.close()
         return []
 
-    def _is_for_us(self, path: Path) -> bool:
-        """Whether what lies in a directory may be sent where this process sends."""
+    def _address_for_us(self, path: Path) -> Address | None:
+        """Return where the lines of a directory go; None where this process does not send them.
+
+        Raises:
+            OSError: the directory or its lock cannot be looked at.
+        """
         try:
             ownership.check_access(path, uid=os.geteuid())
-            address = ownership.read_address(path)
-            envelope = address.envelope
-            if envelope is not None and self._is_other(envelope) and any(True for _ in list_segments(path)):
-                self.others[path] = envelope
-                return False
         except NotOursError as error:
             self._refuse(path, error.strerror or "")
-            return False
-        except OSError:
-            return True  # it has no lock, or is gone
+            return None
+        address = ownership.read_address(path)
         if address.is_lost:
             self._refuse(path, "it cannot be read which event hub its records are for")
-            return False
-        return True
+            return None
+        envelope = address.envelope
+        if envelope is not None and self._is_other(envelope) and any(True for _ in list_segments(path)):
+            self.others[path] = envelope
+            return None
+        return address
 
     def _is_other(self, envelope: Envelope) -> bool:
         own = self.envelope
