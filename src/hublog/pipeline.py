@@ -19,7 +19,7 @@ from typing import Final
 
 from hublog.capture.fields import Misfits
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.handler import enter_own_thread
+from hublog.capture.handler import enter_own_thread, is_own_thread
 from hublog.capture.record_ids import RecordIds
 from hublog.capture.request import RequestScope, observers
 from hublog.delivery.courier import Sender
@@ -124,6 +124,8 @@ class Pipeline:
 
     def _see_to(self, process: Process) -> None:
         """Do for a record what no thread will do: none can be started, or the exit hook has run."""
+        if is_own_thread():  # a finalizer that runs in it; it goes on behind that
+            return
         end = exits.end_mono
         if process.worker.is_missing or sys.is_finalizing():
             process.shipper.secure()

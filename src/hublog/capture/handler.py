@@ -1,7 +1,10 @@
 """The front of the pipeline: a ``logging.Handler`` without a lock, a wait, a raise or a feedback loop."""
 
+import gc
 import logging
+import sys
 from contextvars import ContextVar
+from types import FrameType
 from typing import Final
 
 from hublog import reports
@@ -17,6 +20,19 @@ DEEP: Final = 2
 MAX_INSIDE: Final = 100
 #: The depth of our own thread: nothing that it or a library under it logs is shipped.
 OWN_THREAD: Final = 1_000
+#: The same while the garbage collector runs in it: what finalizers log is the application's.
+_COLLECTING: Final = OWN_THREAD + 1
+#: Packages whose finalizers are not the application's.
+_LIBRARIES: Final = (
+    "hublog",
+    "azure",
+    "msal",
+    "msal_extensions",
+    "uamqp",
+    "urllib3",
+    "requests",
+    "websocket",
+)
 
 #: Loggers whose records are made by shipping records; they go to console and file only.
 #: The module is there because loguru names a record after the module that logs.
@@ -49,9 +65,40 @@ def quiet_azure() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+_is_ours: ContextVar[bool] = ContextVar("hublog_is_ours", default=False)
+
+
 def enter_own_thread() -> None:
     """Mark the current thread's context as ours."""
     _depth.set(OWN_THREAD)
+    _is_ours.set(True)
+    if _note_collection not in gc.callbacks:
+        gc.callbacks.append(_note_collection)
+
+
+def is_own_thread() -> bool:
+    """Whether the current thread is ours, which must not wait for itself."""
+    return _is_ours.get()
+
+
+def _note_collection(phase: str, _info: dict[str, int]) -> None:
+    """Note that finalizers of whoever run in a thread of ours; the collector calls this in its thread."""
+    if _depth.get() >= OWN_THREAD:
+        _depth.set(_COLLECTING if phase == "start" else OWN_THREAD)
+
+
+def _is_of_a_finalizer() -> bool:
+    """Whether a finalizer of the application logs: its object died in our thread without the collector."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # public in all but its name
+    while frame is not None:
+        if frame.f_code.co_name in ("__del__", "__call__"):
+            module = str(frame.f_globals.get("__name__", ""))
+            if frame.f_code.co_name == "__del__" and module.partition(".")[0] not in _LIBRARIES:
+                return True
+            if module == "weakref":
+                return True
+        frame = frame.f_back
+    return False
 
 
 class CaptureHandler(logging.Handler):
@@ -82,8 +129,12 @@ class CaptureHandler(logging.Handler):
             is_own = False
         depth = _depth.get()
         if is_own or depth:
-            if not is_own and depth < OWN_THREAD:
+            if is_own:
+                return
+            if depth < OWN_THREAD:
                 self._emit_inside(record, depth)
+            elif depth == _COLLECTING or _is_of_a_finalizer():
+                self._emit_inside(record, DEEP)  # it may stand in the middle of anything we do
             return
         token = _depth.set(1)
         try:
