@@ -1,6 +1,7 @@
 """An ASGI application, wrapped: requests and websockets of whatever framework is inside."""
 
 import asyncio
+import copy
 import logging
 import os
 import socket
@@ -285,6 +286,17 @@ def test_a_scope_that_is_odd_is_the_applications_to_refuse(seen):
 @pytest.mark.parametrize("scope", [{"client": None}, {"headers": None, "path": ""}, {"query_string": None}])
 def test_a_scope_with_little_in_it_is_served(seen, scope):
     run(answering(), **scope)
+    assert told(seen)[0] == 200
+
+
+@pytest.mark.parametrize("copied", [dict, copy.copy, copy.deepcopy, lambda scope: scope | {"user": None}])
+def test_an_application_may_copy_its_scope(seen, copied):
+    async def app(scope, receive, send):
+        found = copied(scope)
+        assert type(found) is dict
+        await answering()(found, receive, send)
+
+    run(app)
     assert told(seen)[0] == 200
 
 

@@ -58,6 +58,10 @@ class FollowedScope(dict[str, Any]):
             elif not _TOLD.isdisjoint(entries):
                 self._note(entries)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Be copied as a plain scope."""
+        return dict, (dict(self),)
+
     def _enter_mount(self, path: str) -> None:
         """Note that the request goes on inside a mounted application, below this part of its path."""
         route = self._last

@@ -154,6 +154,10 @@ class RequestScope:
         self._first = self.fields
         self.request_id = str(self.fields["request_id"])
 
+    def __deepcopy__(self, _: object) -> "RequestScope":
+        """Be the same in a copy of what an application has of its request, such as a scope of ASGI."""
+        return self
+
     def enter(self) -> None:
         """Bind the fields, and what was bound when they were taken away; each record now carries them."""
         self._tokens = self._bind()
