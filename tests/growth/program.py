@@ -13,13 +13,14 @@ import sys
 from tests.growth.shapes import SHAPES
 
 from hublog.capture import context
+from hublog.capture.asgi_requests import _request
 from hublog.capture.console import ConsoleFormatter
 from hublog.capture.foreign import read, take
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.json_formatter import JsonFormatter
 from hublog.capture.record_ids import RecordIds
 from hublog.capture.repeats import key_of
-from hublog.settings import RedactionSettings, ServiceSettings
+from hublog.settings import RedactionSettings, RequestSettings, ServiceSettings
 from hublog.testing import capture_records
 
 
@@ -68,8 +69,10 @@ def main(names, sizes):
             idle = child(lambda: None)
             for destination, log in destinations().items():
 
-                def work(log=log, record=record, bound=logged.bound):
-                    context.bind(**bound)
+                def work(log=log, record=record, logged=logged):
+                    if logged.headers:
+                        _request(logged.scope(), RequestSettings(trusted_proxies=1))
+                    context.bind(**logged.bound)
                     log(record)
 
                 pids[f"{destination} {name} {size}"] = [idle, child(work)]

@@ -16,6 +16,18 @@ class Logged:
     bound: dict[str, Any] = field(default_factory=dict)
     error: BaseException | None = None
     logger: str = "shop"
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+    def scope(self) -> dict[str, Any]:
+        """Return the request inside of which it is logged, as an ASGI server hands it over."""
+        return {
+            "type": "http",
+            "method": "GET",
+            "path": "/",
+            "query_string": b"",
+            "client": ("127.0.0.1", 1),
+            "headers": self.headers,
+        }
 
     def record(self) -> logging.LogRecord:
         exc_info = None if self.error is None else (type(self.error), self.error, self.error.__traceback__)
@@ -148,6 +160,11 @@ SHAPES = {
     "bound names": lambda size: Logged(bound=alike(size)),
     "bound secrets": lambda size: Logged(bound={"body": secret_keys(size)}),
     "bound bytes": lambda size: Logged(bound={"body": b"\xff" * size}),
+    "headers": lambda size: Logged(headers=[(b"a", b"b")] * (size // 4)),
+    "headers that are read": lambda size: Logged(headers=[(b"x-forwarded-for", b"::1")] * (size // 20)),
+    "one header": lambda size: Logged(
+        headers=[(b"user-agent", b"\xff" * size), (b"traceparent", b"0" * size)]
+    ),
     "exception": lambda size: Logged(error=error_of(size)),
     "exception group": lambda size: Logged(error=group_of(size)),
     "exception group, wide": lambda size: Logged(error=grouped_wide(size)),
