@@ -31,6 +31,7 @@ from hublog.reports import LOGGER_NAME, cause_of, is_exhausted, report
 from hublog.senders.event_hub import EventHubSender
 from hublog.servers import leave_signals
 from hublog.settings import ARGUMENT, EventHubSettings, Settings, read_settings
+from hublog.settings.connection_string import is_local
 from hublog.surroundings import Lookup, followers, surroundings
 from hublog.tally import Tally
 
@@ -43,6 +44,8 @@ NOT_CONFIGURED: Final = (
     " EVENTHUB_LOGGING_ENABLED=false to say that it is meant so."
 )
 _HUB_NAME: Final = "eventhub_logging.eventhub_name"
+#: In the environment of a run of pytest that has not asked for ``hublog_send``; its children have it, too.
+TEST_RUN: Final = "HUBLOG_TEST_RUN"
 #: A forked child keeps its parent's state unused: finalizing an inherited client would end its connection.
 _inherited: list[object] = []
 
@@ -200,7 +203,7 @@ class Pipeline:
             self._has_lookup = has_lookup
             return settings
         self.level, self.is_configured = settings.eventhub.level, True
-        self.is_enabled = settings.eventhub.enabled
+        self.is_enabled = settings.eventhub.enabled and not self._is_barred(settings.eventhub)
         # Behind them: a record that comes meanwhile, from wherever, relies on all three.
         self._settings = settings
         for follow in followers:
@@ -210,6 +213,11 @@ class Pipeline:
             self._change(process, settings)
         self._has_lookup = has_lookup  # behind the change: see ``_prepare``
         return settings
+
+    def _is_barred(self, hub: EventHubSettings) -> bool:
+        """Whether this is a run of pytest, whose records are not for a real hub."""
+        is_real = self._make_sender is EventHubSender and not is_local(hub.connection_string)
+        return is_real and TEST_RUN in os.environ
 
     def _change(self, process: Process, settings: Settings) -> None:
         """Have settings hold from now on; what was accepted for another destination still goes there."""

@@ -133,3 +133,24 @@ def test_a_record_of_django_is_on_the_console_once_and_still_goes_to_the_admins(
     assert (done.stdout + done.stderr).count("of the server") == 1
     found = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("FOUND"))[5:])
     assert found == ["INFO", ["AdminEmailHandler"]]
+
+
+def test_a_setting_that_a_test_overrides_applies_until_it_ends(monkeypatch):
+    from hublog.django.project import lookup
+    from hublog.pipelines import pipelines, use_lookup
+    from hublog.surroundings import surroundings
+
+    monkeypatch.setenv("EVENTHUB_NAMESPACE_CONNECTION_STRING", CONNECTED)
+    monkeypatch.setattr(surroundings, "lookup", None)
+    handler = hublog.EventHubHandler(eventhub_name="overridden")
+    use_lookup(lookup, framework="django")
+    try:
+        assert handler.pipeline in pipelines()
+        with override_settings(EVENTHUB_LOGGING_ENABLED=True, EVENTHUB_LOG_LEVEL="ERROR"):
+            assert (handler.pipeline.is_enabled, handler.pipeline.level) == (True, 40)
+            with override_settings(EVENTHUB_LOGGING_ENABLED=False):
+                assert handler.pipeline.is_enabled is False
+            assert handler.pipeline.is_enabled is True
+        assert handler.pipeline.is_enabled is False
+    finally:
+        handler.close()

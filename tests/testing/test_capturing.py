@@ -530,3 +530,47 @@ def test_a_handler_that_was_made_inside_and_is_open_takes_records_afterwards(log
         handler = hublog.EventHubHandler(settings=SETTINGS)
     assert type(handler.pipeline) is Pipeline
     handler.close()
+
+
+@pytest.mark.parametrize("is_listening", [False, True])
+def test_a_handler_that_a_test_left_behind_a_queue_takes_nothing_from_the_next_test(is_listening):
+    from logging.handlers import QueueHandler, QueueListener
+    from queue import Queue
+
+    queue = Queue()
+    left = hublog.EventHubHandler()
+    listener = QueueListener(queue, left)
+    if is_listening:
+        listener.start()
+    try:
+        with capture_records(level="INFO") as records:
+            logging.getLogger("shop").info("hello")
+            assert records.messages == ["hello"]
+        logging.getLogger().addHandler(QueueHandler(queue))
+        with capture_records(level="INFO") as records:
+            logging.getLogger("shop").warning("again")
+            if is_listening:
+                listener.stop()
+            assert records.messages == ["again"]
+    finally:
+        if is_listening and listener._thread is not None:
+            listener.stop()
+        left.close()
+
+
+def test_a_handler_behind_one_of_the_applications_own_kind_is_in_use():
+    class Behind(logging.Handler):
+        def __init__(self, others):
+            super().__init__()
+            self.others = others
+
+        def emit(self, record):
+            for other in self.others:
+                other.handle(record)
+
+    hub = hublog.EventHubHandler()
+    logging.getLogger().addHandler(Behind([hub]))
+    with capture_records(level="INFO") as records:
+        logging.getLogger("shop").warning("hello")
+        assert records.messages == ["hello"]
+    hub.close()

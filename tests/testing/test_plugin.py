@@ -281,3 +281,36 @@ def test_a_project_of_django_arrives_from_every_kind_of_its_tests(run, pytester)
         "--ds=shop_settings",
     )
     result.assert_outcomes(passed=3)
+
+
+SENDING = """
+    import logging, os
+    import hublog
+    from hublog.pipelines import pipelines
+
+    logging.getLogger("shop").addHandler(hublog.EventHubHandler())
+
+    def test_it():
+        [pipeline] = pipelines()
+        pipeline.read()
+        print("TAKES", pipeline.is_enabled)
+"""
+REAL = "Endpoint=sb://shop.servicebus.windows.net/;SharedAccessKeyName=n;SharedAccessKey=verysecret"
+LOCAL = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true"
+
+
+@pytest.mark.parametrize(
+    "case",
+    [(REAL, "", False), (REAL, "hublog_send = true", True), (LOCAL, "", True)],
+    ids=["real", "asked for", "local"],
+)
+def test_what_tests_log_goes_to_no_real_hub_unless_that_is_asked_for(run, pytester, monkeypatch, case):
+    connection, ini, takes = case
+    monkeypatch.setenv("EVENTHUB_NAMESPACE_CONNECTION_STRING", connection)
+    monkeypatch.setenv("EVENTHUB_LOG_SPOOL", "memory")
+    monkeypatch.setenv("EVENTHUB_LOG_EXIT_TIMEOUT", "0")
+    monkeypatch.delenv("HUBLOG_TEST_RUN", raising=False)
+    pytester.makeini(f"[pytest]\n{ini}\n")
+    result = run(SENDING, "-s")
+    result.assert_outcomes(passed=1)
+    assert f"TAKES {takes}" in result.stdout.str()

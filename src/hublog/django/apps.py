@@ -1,8 +1,10 @@
 """Hands Django's settings over to hublog once they can be read."""
 
 import logging
+from typing import Final
 
 from django.apps import AppConfig
+from django.core.signals import setting_changed
 
 import hublog.django
 from hublog.capture import threads, uncaught
@@ -11,8 +13,11 @@ from hublog.django import tasks
 from hublog.django.checks.registry import register_all
 from hublog.django.hidden import hide_secrets
 from hublog.django.project import lookup, read_project
-from hublog.pipelines import use_lookup
+from hublog.pipelines import pipelines, use_lookup
 from hublog.reports import report
+from hublog.settings import SETTINGS
+
+_NAMES: Final = frozenset(setting.name for setting in SETTINGS)
 
 
 class HublogConfig(AppConfig):
@@ -35,5 +40,17 @@ class HublogConfig(AppConfig):
         use_lookup(lookup, framework="django")
         threads.follow(reading.settings)
         uncaught.follow(reading.settings)
+        setting_changed.connect(_follow, weak=False, dispatch_uid="hublog")
         tasks.connect()
         register_all()
+
+
+def _follow(*, setting: str, **_: object) -> None:
+    """Read the settings again when a test overrides one of hublog's."""
+    if setting not in _NAMES:
+        return
+    for pipeline in pipelines():
+        pipeline.read_again()
+    settings = read_project().settings
+    threads.follow(settings)
+    uncaught.follow(settings)

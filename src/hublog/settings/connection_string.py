@@ -8,6 +8,7 @@ part make the part unknown to it, and only ``UseDevelopmentEmulator=true`` in lo
 import re
 from datetime import UTC, datetime
 from typing import Final
+from urllib.parse import urlsplit
 
 from hublog.settings.values import HUB_NAME, Kind, NotAllowedError
 
@@ -29,6 +30,9 @@ _FORM: Final = f"{_FIRST_WORD} sr=<resource>&sig=<signature>&se=<expiry>&skn=<po
 _EXPIRY = re.compile(r"[0-9]{1,12}")
 
 
+_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
 def parts_of(connection_string: str) -> dict[str, str]:
     """Return the parts of a checked connection string by their lower-case names; a secret is among them."""
     pairs = (part.partition("=") for part in connection_string.split(";") if part)
@@ -38,6 +42,13 @@ def parts_of(connection_string: str) -> dict[str, str]:
 def entity_path(connection_string: str) -> str:
     """Return the event hub that a checked connection string names, or nothing."""
     return parts_of(connection_string).get("entitypath", "")
+
+
+def is_local(connection_string: str) -> bool:
+    """Whether a checked connection string leads to a hub on this machine, or to an emulator of one."""
+    parts = parts_of(connection_string)
+    host = urlsplit(parts.get("endpoint", "")).hostname or ""
+    return parts.get("usedevelopmentemulator", "").lower() == "true" or host in _LOCAL_HOSTS
 
 
 def without_port(connection_string: str) -> str:

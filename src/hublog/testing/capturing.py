@@ -3,20 +3,25 @@
 import contextlib
 import logging
 import threading
+import weakref
 from collections.abc import Iterator
+from logging.handlers import QueueHandler, QueueListener
+from typing import Final
 
 from hublog.capture import context, threads
 from hublog.configure.handlers import installed, kept
 from hublog.handler import EventHubHandler
-from hublog.pipelines import all_feeders, replaced
+from hublog.pipelines import Feeder, all_feeders, replaced
 from hublog.surroundings import Lookup, surroundings
 from hublog.testing.hub import Hub
 from hublog.testing.late import note_late
-from hublog.testing.loggers import Snapshot, reached
+from hublog.testing.loggers import Snapshot, all_loggers, reached
 from hublog.testing.matching import level_number
 from hublog.testing.recorded import RecordedLogs
 
 _standbys: list["_Standby"] = []
+#: Handlers that a former test or set-up has left behind: open, and no logger leads to them.
+_left: Final["weakref.WeakSet[Feeder]"] = weakref.WeakSet()
 
 
 class _Standby(EventHubHandler):
@@ -72,6 +77,7 @@ def capture_records(*, level: int | str | None = None) -> Iterator[RecordedLogs]
         surroundings.is_hub_replaced = True
         stack.callback(Snapshot().restore)
         stack.callback(_standbys.__delitem__, slice(len(_standbys), None))
+        _left.update(found for found in all_feeders() if not _is_led_to(found))
         if not _has_handler():
             _stand_by(number)
         yield records
@@ -98,7 +104,35 @@ def _stand_by(level: int) -> None:
 
 
 def _has_handler() -> bool:
-    return any(_is_another(found) and not found.is_closed for found in all_feeders())
+    return any(
+        _is_another(found) and not found.is_closed and (found not in _left or _is_led_to(found))
+        for found in all_feeders()
+    )
+
+
+def _is_led_to(handler: object) -> bool:
+    """Whether records come to a handler: from a logger, another handler, or a queue that is read."""
+    ways: list[object] = [found for logger in all_loggers() for found in logger.handlers]
+    queues = {id(getattr(found, "queue", None)) for found in ways if isinstance(found, QueueHandler)}
+    for thread in threading.enumerate():
+        listener = getattr(getattr(thread, "_target", None), "__self__", None)
+        if isinstance(listener, QueueListener) and id(listener.queue) in queues:
+            ways += listener.handlers
+    known = {id(way) for way in ways}
+    for way in ways:  # it grows meanwhile
+        for behind in _behind(way):
+            if id(behind) not in known:
+                known.add(id(behind))
+                ways.append(behind)
+    return id(handler) in known
+
+
+def _behind(handler: object) -> Iterator[logging.Handler]:
+    """Yield the handlers that another one holds, as ``MemoryHandler`` does."""
+    for value in list(getattr(handler, "__dict__", {}).values()):
+        for found in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(found, logging.Handler):
+                yield found
 
 
 def _is_another(found: object) -> bool:

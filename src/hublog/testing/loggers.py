@@ -22,7 +22,7 @@ class Snapshot:
     """How all loggers are now: handlers, levels and filters."""
 
     def __init__(self) -> None:
-        self._states = {logger: _state(logger) for logger in _loggers()}
+        self._states = {logger: _state(logger) for logger in all_loggers()}
         self._levels = {
             handler: handler.level for state in self._states.values() for handler in state.handlers
         }
@@ -31,7 +31,7 @@ class Snapshot:
     def restore(self) -> None:
         """Bring that back; what came meanwhile is closed, but for what pytest and libraries put there."""
         came: list[logging.Handler] = []
-        for logger in list(_loggers()):
+        for logger in list(all_loggers()):
             came += _restore(logger, self._states.get(logger, _NEW))
         for handler, level in self._levels.items():
             handler.setLevel(level)
@@ -52,7 +52,8 @@ def reached(logger: logging.Logger) -> Iterator[logging.Handler]:
         current = current.parent if current.propagate else None
 
 
-def _loggers() -> Iterator[logging.Logger]:
+def all_loggers() -> Iterator[logging.Logger]:
+    """Yield all loggers that are there, the root first."""
     yield logging.root
     for found in list(logging.root.manager.loggerDict.values()):
         if isinstance(found, logging.Logger):

@@ -4,14 +4,18 @@ Pytest loads it in every run where hublog is installed, so it imports nothing be
 """
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
 if TYPE_CHECKING:
     from hublog.testing.recorded import RecordedLogs
+
+#: The name of ``hublog.pipeline.TEST_RUN``, which is not imported here.
+_TEST_RUN: Final = "HUBLOG_TEST_RUN"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,11 +25,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "Level of hublog_records where the application has no handler for the Event Hub.",
         default="",
     )
+    parser.addini(
+        "hublog_send",
+        "Send to the real Event Hub what tests log without hublog_records.",
+        type="bool",
+        default=False,
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker."""
+    """Register the marker, and keep the records of tests from the real Event Hub."""
     config.addinivalue_line("markers", "hublog(level): the level of hublog_records, see hublog_level.")
+    if not config.getini("hublog_send") and _TEST_RUN not in os.environ:
+        os.environ[_TEST_RUN] = "pytest"
+        config.add_cleanup(_end_test_run)
+
+
+def _end_test_run() -> None:
+    os.environ.pop(_TEST_RUN, None)
 
 
 @pytest.fixture
