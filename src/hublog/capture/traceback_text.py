@@ -20,7 +20,7 @@ MAX_SHOWN: Final = 16_384
 #: Of a longer text the middle, which is cut out of a stack trace anyway, is not looked at.
 MAX_SCRUBBED: Final = 65_536
 #: Characters of all texts of an exception, its causes and members that are looked at.
-_ROOM: Final = 4 * MAX_SCRUBBED
+_ROOM: Final = MAX_SCRUBBED + MAX_SHOWN
 #: Exceptions that are printed, and causes one behind the other.
 _PRINTED_MAX: Final = 100
 _CHAIN_MAX: Final = 10
