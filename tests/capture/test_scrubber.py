@@ -427,6 +427,7 @@ HOSTILE = (
     "password\n input_value={...",
     'name="password"\r\n\r\n',
     'form-data name="password"; x',
+    'form-data name="password"\r\n\r\ninput_value=',
     "\x1b[1m",
     "\\x1b[1m=",
     "\x1b[1m[",

@@ -173,14 +173,16 @@ def _find_items(text: str, names: Names) -> Iterator[Span]:
     """Find the values of secret names that stand in an item or an element of their own."""
     is_list = "alue" in text or "form-data" in text
     for expression in ((_ITEM, _PART) if is_list else ()) + ((_ELEMENT,) if "</" in text else ()):
+        done = 0  # a value may go on to the end of the text, and is read once
         for found in expression.finditer(text):
             name = found[1]
             secrecy = names.secrecy(name)
-            value = _Value(text, name, secrecy, is_code=False, is_prose=False)
-            if not secrecy:
+            if not secrecy or found.start() < done:
                 continue
+            value = _Value(text, name, secrecy, is_code=False, is_prose=False)
             read = {_PART: value.form_field, _ELEMENT: value.content}.get(expression, value.read)
             place = read(found.end())
+            done = place[1] if place is not None else done
             if place is not None and place[2]:
                 yield Span(place[0], place[1], f"value of {name[-32:]}")
 
