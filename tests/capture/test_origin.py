@@ -406,3 +406,24 @@ def test_records_of_loguru_and_structlog_have_the_fields_of_their_request(shop, 
         logger.remove(number)
     for library in ("loguru", "structlog"):
         assert (shop.fields(f"{library} a"), shop.fields(f"{library} b")) == (A, B)
+
+
+def test_a_record_that_is_handled_in_its_own_log_call_costs_no_search(shop):
+    """Calls are counted, since they are the same on every machine."""
+    shop.logger.addHandler(shop.hub)
+    token = context.enter(A)
+    shop.logger.info("first")
+    called = []
+
+    def note(frame, event, _):
+        if event == "call" and frame.f_globals.get("__name__") == origin.__name__:
+            called.append(frame.f_code.co_name)
+
+    sys.setprofile(note)
+    try:
+        shop.logger.info("second")
+    finally:
+        sys.setprofile(None)
+    context.leave(token)
+    assert called == []
+    assert [row["request_id"] for row in shop.records.rows] == ["req-a", "req-a"]
