@@ -140,6 +140,11 @@ class Observer:
             self._kept_on_disk = stats.spooled
             self._tell(logging.INFO, self._words.kept_on_disk(stats))
 
+    @property
+    def has_told_rest(self) -> bool:
+        """Whether ``end`` has told that records stay on disk."""
+        return self._kept_on_disk > 0
+
     def _line(self, old: State, new: State, error: SendError | None, stats: Stats) -> tuple[int, str]:
         now = self._now()
         match new:

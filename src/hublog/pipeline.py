@@ -136,7 +136,10 @@ class Pipeline:
         if end is not None:
             if not sys.is_finalizing() and not self.flush(end - monotonic()):
                 self.send_inline(process, end - monotonic())
-            process.end()
+            if process.has_ended or sys.is_finalizing():
+                process.end_late()
+            else:
+                process.end()
 
     def send_inline(self, process: Process, timeout_s: float) -> None:
         """Send in this thread, where no other can be had; for the exit."""

@@ -60,6 +60,7 @@ class Process:
         is_addressed: whether these name the event hub of its records, so that they go to no other.
         volume: what keeps the number of records down; None while all of it is off.
         reduction: the same, also when it is off again; None if it never was on.
+        has_ended: whether ``end`` was called.
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class Process:
         self.asked_mono: float | None = None
         self._make_sender: Callable[[], Sender] | None = None
         self._is_fitted = threading.Event()
-        self._waits_for_patch = False
+        self._waits_for_patch = self._is_late_told = self.has_ended = False
 
     def fit(
         self, settings: Settings, make_sender: Callable[[EventHubSettings], Sender], *, since: float
@@ -305,6 +306,32 @@ class Process:
         self.shipper.close_spool(at_exit=True)
         self._report()
         self.report_drops()  # behind all that may lose some, or find out that others have dropped ours
+        self.write_always()  # what comes later is on disk before its log call returns
+        self.has_ended = True
+
+    def end_late(self) -> None:
+        """Put on disk, or count as lost, what is logged after ``end``: in one segment, with one line.
+
+        The segment stays open; it is another process's once this one is gone.
+        """
+        if self.stores.memory_lines:
+            self.shipper.secure()
+        # Only then: what is on its way from the disk would be given back, and sent once more.
+        lost = self.shipper.drop_held(Drop.EXIT) if self.stores.memory_lines else 0
+        if self._is_late_told or not (lost or self.stores.held_lines):
+            return
+        self._is_late_told = True
+        if lost:
+            report(
+                logging.WARNING,
+                f"{lost} records could not be delivered before the exit and are lost, and so are later ones.",
+            )
+        elif not self.observer.has_told_rest:
+            report(
+                logging.INFO,
+                "Records that are logged while this process ends stay on disk; a process with the same"
+                " directory sends them.",
+            )
 
     def send_inline(self, timeout_s: float) -> None:
         """Send in this thread what waits, since no other can be had; for the exit."""

@@ -107,6 +107,36 @@ def finalizer():
     tell()
 
 
+class Late(Dying):
+    """One of many that do."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+
+    def __del__(self):
+        self.write(f"dying-{self.number}", "teardown")
+
+
+@case
+def finalizers():
+    """T6: a thousand objects log at the teardown of the interpreter."""
+    global dying  # noqa: PLW0603  # they must live as long as the module
+    probe.set_up()
+    log()
+    dying = [Late(number) for number in range(1_000)]
+    tell()
+
+
+@case
+def late_hooks():
+    """T6: a thousand records of an exit hook that runs behind the package's own."""
+    atexit.register(log, "late", 1_000)
+    probe.set_up()
+    log()
+    tell()
+
+
 def wait_for_signal():
     """Log, tell, and wait in a way that a signal can end."""
     probe.set_up()

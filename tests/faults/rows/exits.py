@@ -3,7 +3,7 @@
 import json
 from typing import Final
 
-from tests.faults.expect import Expect, Mode
+from tests.faults.expect import BATCH, Expect, Mode
 from tests.faults.matrix import disk, row, same
 from tests.faults.scene import EXIT_S, GRACE_S, Scene
 
@@ -86,3 +86,36 @@ def _x8(scene: Scene) -> None:
 def _x9(scene: Scene) -> None:
     scene.broker.faults.add("silent", times=None)
     run_to_exit(scene, "normal")
+
+
+_LATE: Final = 1_000
+
+
+def _t6_expects(mode: Mode, variant: str) -> Expect | None:
+    if mode is not Mode.MEMORY:
+        return Expect(duplicates=BATCH, exit_s=_HUNG_EXIT_S)
+    # With the interpreter half gone nobody can wait for the hub, and no hook can say how many there were: one
+    # line says that they are lost.
+    is_late = variant == "finalizers"
+    return Expect(missing=_LATE, dropped=None, exit_s=_HUNG_EXIT_S) if is_late else None
+
+
+@row(
+    "T6",
+    "a thousand records behind the exit hook",
+    _t6_expects,
+    variants=("finalizers", "late_hooks", "late_hooks-hang"),
+)
+def _t6(scene: Scene) -> None:
+    case, _, hangs = scene.variant.partition("-")
+    if hangs:
+        scene.broker.faults.add("silent", times=None)
+    run_to_exit(scene, case)
+    logged = len(scene.books.journal())
+    scene.check(logged == _RECORDS + _LATE, f"{logged} records were logged")
+    found = list(scene.spool.rglob("*.seg"))
+    # One of what waited at the exit, one of what was on its way, one of what came later.
+    scene.check(len(found) <= 3, f"{len(found)} segments")
+    lines = [line for text in scene.books.texts() for line in text.splitlines() if "hublog.internal" in line]
+    late = [line for line in lines if "exit" in line or "ends" in line]
+    scene.check(len(late) <= 2, f"{len(late)} lines: {late[:3]}")
