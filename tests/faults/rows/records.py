@@ -5,6 +5,7 @@ from typing import Final
 
 from tests.faults.expect import Expect
 from tests.faults.matrix import disk, row, same
+from tests.faults.rows.broker_faults import end
 from tests.faults.scene import Scene
 
 _CLEAN: Final = Expect()
@@ -116,3 +117,17 @@ def _r8(scene: Scene) -> None:
     scene.check(
         any("took" in text and "second" in text for text in texts), "asyncio's slow callback did not come"
     )
+
+
+@row(
+    "T4", "finalizers log while the collector runs in our threads", lambda mode, variant: Expect(), seconds=8
+)
+def _t4(scene: Scene) -> None:
+    count = 1_000
+    program = scene.program(
+        "finalizers", count, EVENTHUB_LOG_BATCH_SIZE="1", EVENTHUB_LOG_BATCH_TIMEOUT="0.01"
+    )
+    program.wait_for_text("all logged", scene.left_s)
+    logged = scene.books.journal()
+    scene.check(len(logged) >= 2 * count, f"asyncio logged {len(logged) - count} of {count} failures")
+    end(scene, program)
