@@ -258,6 +258,18 @@ def test_in_a_line_of_source_only_literals_are_secret(line, shown):
     assert scrubber().source(line) == shown
 
 
+@pytest.mark.parametrize(
+    "before", ["mysql -p", 'mysql -p"', "curl -u kim:", "curl -u 'kim:", "openssl -passin pass:"]
+)
+@pytest.mark.parametrize("length", [12, 4_092, 4_096, 20_000])
+def test_a_secret_in_a_command_is_hidden_to_its_end(before, length):
+    secret = "xY!9" * (length // 4)
+    for after in ("", "' db", '" db'):
+        shown = scrubber().text(f"{before}{secret}{after}")
+        assert "xY" not in shown
+        assert "Y!9" not in shown
+
+
 def test_a_secret_across_a_cut_leaves_no_half():
     secret = "ghp_" + "q" * 36
     for shift in range(60):
@@ -405,6 +417,10 @@ HOSTILE = (
     "password={a}",
     "mysql -p",
     "curl -u a:",
+    'mysql -p\\"',
+    "mysql -p\\'a\n",
+    'curl -u \\"a ',
+    "openssl -passin pass:\\'",
     "'curl', '-u', 'a",
     "sshpass -p ",
     "-pw ",

@@ -68,11 +68,16 @@ _PROGRAM: Final = re.compile(
 _GAP: Final = r"""(?:\\{0,7}["'],[ ]\\{0,7}["']|[ \t]{1,8}+)"""
 _BEFORE: Final = r"""(?<=[ "'])"""
 _OPTION: Final = re.compile(rf"""{_BEFORE}-([A-Za-z]|-(?:proxy-)?user|-auth)(=|{_GAP})?""")
+#: In quotes, without them, or in one that is not closed: then it goes to the end of the line.
 _VALUE: Final = re.compile(
     r"""\\{0,7}"((?:[^"\\]++|\\.)*+)"|\\{0,7}'((?:[^'\\]++|\\.)*+)'|((?:[^\s"'\\]++|\\(?!["']))++)"""
+    r"""|\\{0,7}["']([^\r\n]++)"""
 )
+#: A closing quote is looked for so far, or many that are open would each read the whole text.
+_VALUE_LONGEST: Final = 4_096
 _SIGN_IN: Final = re.compile(r"""[^\s:%,"']{0,128}+([:%,])(?!//)""")
 _END: Final = re.compile(r"[\r\n;|]|&&")
+_LINE: Final = re.compile(r"[^\r\n]*+")
 #: How openssl takes a password.
 _OTHER: Final = re.compile(r"""(?<=[ "'])-pass(?:in|out)?(?:["'],)?[ ]["']?pass:""")
 _ANY_OPTION: Final = re.compile(r"""[ "']-[A-Za-z-]""")
@@ -88,15 +93,23 @@ def may_hold_command(text: str) -> bool:
 def find_in_commands(text: str) -> Iterator[Span]:
     """Find secrets behind options of one letter, each behind the program it belongs to."""
     found = list(_PROGRAM.finditer(text))
+    done = 0
     for number, program in enumerate(found):
+        if program.start() < done:  # in the value of an option
+            continue
         following = found[number + 1].start() if number + 1 < len(found) else len(text)
         stop = _END.search(text, program.end(), following)
         options = _PROGRAMS[program[1] or program[2]]
-        yield from _find_options(text, program.end(), stop.start() if stop else following, options)
+        for span in _find_options(text, program.end(), stop.start() if stop else following, options):
+            done = span.end
+            yield span
+    done = 0
     for other in _OTHER.finditer(text):
-        value = _VALUE.match(text, other.end())
+        value = _match_value(text, other.end()) if other.start() >= done else None
         if value and not is_no_value(value[0]):
-            yield Span(other.end(), value.end(), "value of an option")
+            span = _span(text, other.end(), value)
+            done = span.end
+            yield span
 
 
 def find_in_arguments(arguments: list[str]) -> dict[int, int]:
@@ -143,17 +156,28 @@ def _find_options(text: str, start: int, end: int, options: _Options) -> Iterato
 
 
 def _value(text: str, at: int, *, is_apart: bool) -> Span | None:
-    found = _VALUE.match(text, at)
+    found = _match_value(text, at)
     if not found or (is_apart and found[0].startswith("-")):
         return None
     start, end = found.span(found.lastindex or 0)
-    secret = text[start:end]
-    return None if is_no_value(secret) else Span(start, end, "value of an option")
+    return None if is_no_value(text[start:end]) else _span(text, start, found)
 
 
 def _sign_in(text: str, at: int) -> Span | None:
-    span = _value(text, at, is_apart=False)
-    user = _SIGN_IN.match(text, span.start, span.end) if span else None
-    if not span or not user or user.end() == span.end or is_no_value(text[user.end() : span.end]):
+    found = _match_value(text, at)
+    start, end = found.span(found.lastindex or 0) if found else (at, at)
+    user = _SIGN_IN.match(text, start, end)
+    if not found or not user or user.end() == end or is_no_value(text[user.end() : end]):
         return None
-    return Span(user.end(), span.end, "value of an option")
+    return _span(text, user.end(), found)
+
+
+def _match_value(text: str, at: int) -> re.Match[str] | None:
+    return _VALUE.match(text, at, at + _VALUE_LONGEST)
+
+
+def _span(text: str, start: int, value: re.Match[str]) -> Span:
+    """Return where a secret stands; one that is longer than was looked at goes to the end of the line."""
+    end = value.end(value.lastindex or 0)
+    rest = _LINE.match(text, end) if end - value.start() >= _VALUE_LONGEST else None
+    return Span(start, rest.end() if rest else end, "value of an option")
