@@ -7,6 +7,9 @@ import pytest
 from flask import session
 from flask.sessions import SessionInterface, SessionMixin
 from flask_login import LoginManager, UserMixin, current_user, login_required, login_user
+from sqlalchemy import create_engine, event
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
+from sqlalchemy.pool import StaticPool
 from werkzeug.datastructures import CallbackDict
 
 import hublog
@@ -17,6 +20,16 @@ LOGGER = logging.getLogger("shop.views")
 class User(UserMixin):
     def __init__(self, key):
         self.id = key
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Account(UserMixin, Base):
+    __tablename__ = "account"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    is_active: Mapped[bool] = mapped_column(default=True)
 
 
 class StoredSession(CallbackDict, SessionMixin):
@@ -217,3 +230,37 @@ def test_looking_for_the_user_loads_nobody(app, seen, loads):
     client.get("/plain")
     assert loads == []
     assert "user_id" not in seen.one("shop.views")
+
+
+@pytest.fixture
+def database():
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    Base.metadata.create_all(engine)
+    with sessionmaker(engine)() as session:
+        session.add(Account(id=42))
+        session.commit()
+        yield session
+    engine.dispose()
+
+
+@pytest.mark.parametrize("is_logged_before", [True, False])
+def test_a_user_whom_a_commit_has_expired_is_named_without_a_query(make, seen, database, is_logged_before):
+    app = make()
+    LoginManager(app).request_loader(lambda _: database.get(Account, 42))
+    queries = []
+
+    @app.get("/order")
+    def order():
+        assert current_user.is_authenticated
+        if is_logged_before:
+            LOGGER.info("before")
+        database.commit()
+        event.listen(database.get_bind(), "before_cursor_execute", lambda *given: queries.append(given[2]))
+        LOGGER.info("ordered")
+        return "ok"
+
+    assert app.test_client().get("/order").status_code == 200
+    assert queries == []
+    records = [*seen.of("shop.views"), *seen.of("hublog.request")]
+    found = [(fields["user_authenticated"], fields["user_id"]) for _, fields in records]
+    assert found == [(True, "42")] * (2 + is_logged_before)

@@ -19,13 +19,28 @@ _STORED: Final = (MemberDescriptorType, GetSetDescriptorType)
 def user_fields(user: object, key: Callable[[], object]) -> dict[str, object]:
     """Return the user's columns; an anonymous user has no id.
 
+    One that SQLAlchemy has expired, as after a commit, is known by the primary key: to read an attribute
+    would make a query.
+
     Args:
         user: an object with ``is_authenticated``, loaded by the application.
         key: gives its key; asked only for a user who is signed in.
     """
+    expired = _expired_key(user)
+    if expired is not None:
+        return {"user_authenticated": True, "user_id": expired[:_NAME_MAX]}
     is_authenticated = bool(getattr(user, "is_authenticated", False))
     found = key() if is_authenticated else None
     return {"user_authenticated": is_authenticated, "user_id": "" if found is None else str(found)}
+
+
+def _expired_key(user: Any) -> str | None:  # noqa: ANN401  # of any kind
+    """Return the primary key of an object whose attributes SQLAlchemy would load again, None for others."""
+    state = user._sa_instance_state if hasattr(type(user), "_sa_class_manager") else None  # noqa: SLF001  # how it marks its own
+    if state is None or not state.expired_attributes or state.key is None:
+        return None
+    identity = state.key[1]
+    return str(identity[0]) if len(identity) == 1 else ""
 
 
 def caller_fields(user: Any) -> dict[str, object]:  # noqa: ANN401  # of any framework, or the application's own
