@@ -226,6 +226,32 @@ def test_many_changes_lose_nothing(shop, tmp_path, mode):
     assert found == [[f"{name}-{number}" for number in range(3)] for name in names]
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_what_was_sent_before_a_change_of_the_directory_stays_counted(shop, tmp_path, mode):
+    shop.set(EVENTHUB_LOG_SPOOL=mode)
+    shop.log("early")
+    assert shop.pipeline.flush(LIMIT_S)
+    shop.pipeline.retire()  # so that nothing is left in the directory of before
+    assert shop.pipeline.process.worker.wait_until_ended(LIMIT_S)
+    shop.change(EVENTHUB_LOG_SPOOL_DIR=str(tmp_path / "later"))
+    assert shop.check_books().sent_total == 10
+    shop.log("late")
+    assert shop.pipeline.flush(LIMIT_S)
+    assert shop.check_books().sent_total == 20
+
+
+def test_a_change_that_is_taken_back_before_the_thread_sees_it_leaves_the_disk(shop, tmp_path):
+    shop.hub("first").is_away = True
+    shop.pipeline.start()  # and no thread yet
+    shop.change(EVENTHUB_LOG_SPOOL_DIR=str(tmp_path / "later"))
+    shop.change()
+    shop.log("late")
+    assert not shop.pipeline.flush(0.1)
+    assert shop.pipeline.process.secure() == 0
+    assert shop.check_books().spooled == 10
+    assert sorted(shop.on_disk("former")) == shop.wanted
+
+
 def test_sequence_numbers_go_on_after_a_change(shop):
     shop.log("early", 3)
     shop.change(EVENTHUB_LOGS_NAME="second")

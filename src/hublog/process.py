@@ -151,7 +151,8 @@ class Process:
         self.queue.max_lines, self.queue.max_bytes = hub.max_queue_size, hub.max_queue_bytes
         self.queue.urgent_level = hub.urgent_level
         former = self.stores.spooler
-        if self.spool_settings != _spool_settings(settings):
+        has_ended = former is not None and former.is_ended  # perhaps for settings that were taken back
+        if has_ended or self.spool_settings != _spool_settings(settings):
             self.spool_settings = _spool_settings(settings)
             self.stores = self._make_stores(settings, self._make_spooler(settings))
             self.put = self.stores.put

@@ -108,6 +108,21 @@ def test_what_was_not_settled_is_taken_again(disk):
     assert disk.spooler.live.take(**ANY).lines == lines(5)
 
 
+def test_what_is_retired_is_counted_at_every_moment(disk):
+    class Watched(list):
+        def append(self, directory):
+            found.append(disk.spooler.on_disk_lines)
+            super().append(directory)
+            found.append(disk.spooler.on_disk_lines)
+
+    found = []
+    disk.spooler.append(lines(5))
+    disk.spooler._stored = Watched()
+    disk.spooler.retire()
+    found.append(disk.spooler.on_disk_lines)
+    assert min(found) == 5
+
+
 def test_what_is_retired_waits_beside_what_is_new(disk):
     disk.spooler.append(lines(5))
     disk.spooler.retire()

@@ -104,6 +104,7 @@ class Spooler:
         live: where this process writes.
         rewrites_total: how often lines were written anew, in another place.
         adopts: whether to take over what dead processes left; not any more when this one is at its end.
+        is_ended: whether nothing is written any more: another spooler takes the place of this one.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class Spooler:
         self._left: dict[Path, int] = {}
         self._booked = _Totals()
         self._refusals = 0
-        self._is_ended = False
+        self.is_ended = False
         self._look_mono = self._sync_mono = self._hurried_mono = self._bound_mono = -math.inf
         share = max(max_bytes // _REJECTED_SHARE, _REJECTED_MIN_BYTES)
         self._rejects = Rejects(self._door.path, max_bytes=share, wall=wall)
@@ -239,10 +240,15 @@ class Spooler:
 
     def retire(self) -> None:
         """Let what this process wrote be sent again, beside new lines: these go elsewhere from now on."""
-        directory = self.live.seal()
-        if directory is not None:
-            self._stored.append(directory)
-            self._let_go(directory)
+        directory = self.live.directory
+        if directory is None:
+            return
+        # Before it is sealed: who looks from another thread must not find it in neither place.
+        self._stored.append(directory)
+        sealed = self.live.seal()
+        if sealed is not None and sealed not in self._stored:  # another thread has made a new one just now
+            self._stored.append(sealed)
+        self._let_go(directory)
 
     def rewind(self) -> None:
         """Let everything that is not settled be taken once more."""
@@ -322,17 +328,20 @@ class Spooler:
     def end_if_unused(self) -> bool:
         """Write nothing from now on, if nothing was written yet and nothing was taken over; any thread.
 
+        What was, and is gone, is still in the counters, which another spooler would not have.
+
         Returns:
             Whether it is ended, so that another spooler can take its place.
         """
-        return self._is_ended or (not self._stored and self.live.stop_if_unused(self._stop))
+        is_untouched = not self._stored and self._gone == _Totals()
+        return self.is_ended or (is_untouched and self.live.stop_if_unused(self._stop))
 
     def _stop(self) -> None:
-        self._is_ended = True
+        self.is_ended = True
 
     def end(self) -> None:
         """Close for good: another spooler has taken the place of this one."""
-        self._is_ended = True
+        self.is_ended = True
         self.close()
 
     def abandon_after_fork(self) -> None:
@@ -368,7 +377,7 @@ class Spooler:
         return written
 
     def _new_directory(self, envelope: Envelope | None = None) -> "SpoolDirectory | None":
-        if self._is_ended:
+        if self.is_ended:
             return None
         former = self.live.directory
         directory = self._door.new_directory(envelope)

@@ -93,6 +93,16 @@ def test_a_process_leaves_what_goes_elsewhere(sends, other):
     assert root.unknown == set()
 
 
+def test_what_went_elsewhere_is_taken_over_once_the_process_sends_there(sends):
+    root = sends("application-logs")  # the framework's configuration is still to come
+    leave_for(root.path, A, "audit", make_lines(2))
+    assert root.adopt_orphans() == []
+    root.envelope = to("audit")
+    (taken,) = root.adopt_orphans()
+    assert taken.read(*ALL)[0] == make_lines(2)
+    assert root.others == {}
+
+
 def test_what_went_elsewhere_is_forgotten_when_it_is_gone(sends):
     root = sends("audit")
     leave_for(root.path, A, "plain", make_lines(2))

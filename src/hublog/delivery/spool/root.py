@@ -50,7 +50,6 @@ class SpoolRoot:
             taken over if it may be sent there. None takes whatever is there.
 
     Attributes:
-        envelope: as above; may be set anew, and holds for directories that are made from then on.
         unknown: files and directories that were left alone: another version's, nobody's we know, or
             without a lock. Each is told once, by whoever looks here.
         causes: why some of these were left alone.
@@ -73,7 +72,7 @@ class SpoolRoot:
     ) -> None:
         self.path = path.absolute()  # the application may change its working directory
         self.max_bytes = max_bytes
-        self.envelope = envelope
+        self._envelope = envelope
         size = max(min(_SEGMENT_MAX_BYTES, max_bytes // _SEGMENTS_MIN), _SEGMENT_MIN_BYTES)
         self.rules = SegmentRules(max_bytes=size, sync=sync)
         self.unknown: set[Path] = set()
@@ -85,6 +84,19 @@ class SpoolRoot:
         self._now = now
         self._wall = wall
         self._own: dict[str, SpoolDirectory] = {}
+
+    @property
+    def envelope(self) -> Envelope | None:
+        """Where the lines of this process go; set anew it holds for directories that are made from then on.
+
+        What was for another destination before may be for this one.
+        """
+        return self._envelope
+
+    @envelope.setter
+    def envelope(self, envelope: Envelope | None) -> None:
+        self._envelope = envelope
+        self.others = {}
 
     def prepare(self) -> None:
         """Make the root and find out whether it can be used; may be called again at any time.
