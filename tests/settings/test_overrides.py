@@ -91,6 +91,18 @@ def test_no_override_shows_a_secret():
         f"{each}: the value in the application's configuration overrides the value in the environment."
         for each in (name, "LOG_REDACTION_HASH_KEY")
     ]
+    assert "k3y" not in repr(reading)
+    assert SECRET.format("one") not in repr(reading)
+
+
+def test_no_override_shows_a_login_in_an_address():
+    name = "EVENTHUB_LOG_ENDPOINT"
+    reading = read_settings(
+        framework={name: "https://user:k3y@gateway.example"}.get,
+        environ={name: "user:k3y@gateway.example", "EVENTHUB_LOG_PROXY": "http://user:k3y@proxy.example"},
+    )
+    assert len(reading.problems) == len(reading.overrides) == 1
+    assert "k3y" not in f"{reading.problems}{reading.overrides[0].text}{reading}"
 
 
 @pytest.mark.parametrize("mark", ["'", '"'])

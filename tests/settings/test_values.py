@@ -151,6 +151,10 @@ def test_a_size_is_documented_in_its_largest_unit(value, text):
         "dGhpcyBpcyBhIGtleSBvZiBzdWZmaWNpZW50IGxlbmd0aA==",
         ["Endpoint=sb://a/;SharedAccessKey=c"],
         {"password": "c"},
+        "https://user:c@gateway.example:443",
+        " user:c@gateway.example",
+        "http://:c@gateway.example",
+        ["amqps://user:c@gateway.example"],
     ],
 )
 def test_a_value_that_looks_like_a_secret_is_not_shown(secret):

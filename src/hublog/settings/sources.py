@@ -1,7 +1,7 @@
 """Where a value comes from: argument, framework, environment, YAML file or platform."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
@@ -27,13 +27,13 @@ class Found:
     Attributes:
         place: which source it is.
         label: what names the value in a sentence.
-        value: as it stands there, without quotation marks around it.
+        value: as it stands there, without quotation marks around it; it may be a secret, and is in no repr.
         was_quoted: whether there were some.
     """
 
     place: str
     label: str
-    value: object
+    value: object = field(repr=False)
     was_quoted: bool = False
 
 

@@ -45,7 +45,10 @@ _ENTITY_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_ .-]{0,254}[A-Za-z0-9_])?")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _PLAIN_TEXT = re.compile(r"[\w.+-]+", re.ASCII)
 #: Text of this form may be a key that stands under the wrong name; it is never shown.
-_SECRET_TEXT = re.compile(r"(?i)sharedaccess|accountkey|password|sig=|[a-z0-9+/]{30,}")
+#: So may the login in front of a host, as in ``http://user:key@host``.
+_SECRET_TEXT = re.compile(
+    r"(?i)sharedaccess|accountkey|password|sig=|[a-z0-9+/]{30,}|(?:^\s*|//)[\w.%+~-]{0,256}:[^\s@]{1,256}@"
+)
 
 
 class NotAllowedError(ValueError):
