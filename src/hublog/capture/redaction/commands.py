@@ -74,7 +74,7 @@ _VALUE: Final = re.compile(
     r"""|\\{0,7}["']([^\r\n]++)"""
 )
 #: A closing quote is looked for so far, or many that are open would each read the whole text.
-_VALUE_LONGEST: Final = 4_096
+_VALUE_LONGEST: Final = 1_024
 _SIGN_IN: Final = re.compile(r"""[^\s:%,"']{0,128}+([:%,])(?!//)""")
 _END: Final = re.compile(r"[\r\n;|]|&&")
 _LINE: Final = re.compile(r"[^\r\n]*+")

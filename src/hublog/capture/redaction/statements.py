@@ -83,7 +83,12 @@ _QUOTING: Final = " \"'`[]\\\r\n\t"
 _NUMBER: Final = re.compile(r"-?[0-9.]+|null|true|false", re.IGNORECASE)
 _NONE: Final = frozenset(["limit", "offset", "fetch", "values", "returning", "interval", "top"])
 
-_QUOTED: Final = re.compile(r"""\\{0,7}(?:'((?:[^'\\\n]++|''|\\.)*+)'|"((?:[^"\\\n]++|\\.)*+)")""")
+#: One that is not closed goes to the end of the line; its end is looked for so far, see ``_find_stated``.
+_QUOTED: Final = re.compile(
+    r"""\\{0,7}(?:'((?:[^'\\\n]++|''|\\.)*+)'|"((?:[^"\\\n]++|\\.)*+)"|['"]([^\n]++))"""
+)
+_QUOTED_LONGEST: Final = 1_024
+_LINE: Final = re.compile(r"[^\n]*+")
 #: How ``http.cookiejar`` and ``requests`` show a cookie of any name.
 _COOKIE: Final = re.compile(
     r"""(?:\bCookie\((?:version=[0-9None]{1,4}, )?name=[^\s]{1,200}+ value=["']"""
@@ -112,12 +117,16 @@ def find_in_statements(text: str, names: Names) -> Iterator[Span]:
 
 
 def _find_stated(text: str) -> Iterator[Span]:
+    done = 0
     for stated in _STATED.finditer(text):
-        quoted = _QUOTED.match(text, stated.end())
+        limit = stated.end() + _QUOTED_LONGEST
+        quoted = _QUOTED.match(text, stated.end(), limit) if stated.start() >= done else None
         if quoted:
             start, end = quoted.span(quoted.lastindex or 0)
-            if not is_no_value(text[start:end]):
-                yield Span(start, end, _KIND)
+            rest = _LINE.match(text, end) if end >= limit else None
+            done = rest.end() if rest else end
+            if not is_no_value(text[start:done]):
+                yield Span(start, done, _KIND)
 
 
 def _find_inserted(text: str, names: Names) -> Iterator[Span]:
