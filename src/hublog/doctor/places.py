@@ -26,6 +26,7 @@ def why_no_spool(root: Path) -> str:
         from hublog.delivery.spool import ownership  # noqa: PLC0415  # needs locks that not every system has
     except ImportError:
         return "this system has no locks of files (fcntl)"
+    root = whole(root)
     if not root.is_absolute():
         return _GONE
     try:
