@@ -358,6 +358,27 @@ def test_new_records_do_not_wait_behind_those_of_the_outage(make, hub, mode):
     assert bench.listener.replayed_records == [bench.stats.replayed_total]
 
 
+@pytest.mark.parametrize("mode", DISK)
+def test_a_long_outage_needs_few_directories_since_each_holds_a_descriptor(make, hub, tmp_path, mode):
+    hub.max_send_bytes = 4_096  # so that little is a backlog
+    bench = make(mode)
+    bench.log()
+    bench.run(2.0)
+    hub.state = "away"
+    for _ in range(300):
+        bench.log(20, size=1_000)
+        bench.shipper.flush()
+        bench.run(0.1)
+    assert len(hub.sends) > 300
+    assert len(list((tmp_path / "spool").iterdir())) < 150
+    hub.state = "ok"
+    bench.log(10)
+    new = set(bench.accepted[-10:])
+    bench.shipper.flush()
+    bench.run(2.0)
+    assert new <= set(bench.arrived)
+
+
 def test_the_states_of_an_outage_follow_each_other(make, hub):
     bench = make(SpoolMode.OVERFLOW)
     bench.log(1)

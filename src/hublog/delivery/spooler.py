@@ -234,6 +234,11 @@ class Spooler:
         return sum(directory.unread_lines for directory in self._stored)
 
     @property
+    def stored_directories(self) -> int:
+        """Directories that wait to be sent again."""
+        return len(self._stored)
+
+    @property
     def on_disk_lines(self) -> int:
         """Lines that this process has on disk, those on their way and those taken over among them."""
         return sum(directory.backlog_lines for directory in self._directories())

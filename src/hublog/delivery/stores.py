@@ -44,6 +44,8 @@ class StoreBooks:
 #: Lines that are moved at a time; between two moves the lock is free.
 _MOVED_AT_A_TIME: Final = 1_000
 _ANY_BYTES: Final = 1 << 30
+#: With a backlog of 64 GiB there are a thousand of them.
+_DIRECTORIES_OF_A_SIZE: Final = 16
 
 
 class Stores:
@@ -167,8 +169,14 @@ class Stores:
         return self.queue.held_lines + (self.spooler.on_disk_lines if self.spooler is not None else 0)
 
     def retire(self, more_than_bytes: int) -> None:
-        """Send what is on disk beside new lines, not before them, where it is more than a few events."""
-        if self.spooler is not None and self.spooler.live.bytes_waiting > more_than_bytes:
+        """Send what is on disk beside new lines, not before them, where it is more than a few events.
+
+        Each directory holds a descriptor of the process: the more of them wait, the more is in the next one.
+        """
+        if self.spooler is None:
+            return
+        weight = max(self.spooler.stored_directories // _DIRECTORIES_OF_A_SIZE, 1)
+        if self.spooler.live.bytes_waiting > more_than_bytes * weight:
             self.spooler.retire()
 
     def drop(self, reason: Drop) -> None:
