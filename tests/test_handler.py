@@ -165,6 +165,16 @@ def test_switched_off_it_takes_nothing_and_starts_nothing(sender, logger, monkey
     assert handler.pipeline.process is None
 
 
+@pytest.mark.parametrize("value", ["false", '"0"', "Off"])
+def test_the_environment_switches_off_what_code_has_made(sender, logger, monkeypatch, value):
+    monkeypatch.setenv("EVENTHUB_LOGGING_ENABLED", value)
+    handler = EventHubHandler(settings=SETTINGS)
+    logger.addHandler(handler)
+    logger.error("x")
+    assert not handler.pipeline.is_enabled
+    assert handler.pipeline.process is None
+
+
 def test_a_filter_may_refuse_and_replace_records(hublog_records, logger):
     handler = EventHubHandler(settings=SETTINGS)
     handler.addFilter(lambda record: "secret" not in record.getMessage())

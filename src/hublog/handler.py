@@ -3,6 +3,7 @@
 import logging
 import weakref
 from contextvars import ContextVar
+from dataclasses import replace
 from sys import _getframe
 from typing import Final
 
@@ -15,7 +16,7 @@ from hublog.capture.origin import LOG_CALL, call_with, kept, origin
 from hublog.capture.removal import watch
 from hublog.pipeline import Pipeline
 from hublog.pipelines import add_feeder, get_pipeline
-from hublog.settings import Settings, read_settings
+from hublog.settings import Settings, is_switched_off, read_settings
 
 #: From ``capture`` it is so many frames up to a log call that has its record handled at once.
 _DEPTH: Final = 5
@@ -31,7 +32,7 @@ class EventHubHandler(CaptureHandler):
 
     Args:
         level: of its own; NOTSET leaves it to ``EVENTHUB_LOG_LEVEL``.
-        settings: everything, already read; or
+        settings: everything, already read; ``EVENTHUB_LOGGING_ENABLED=false`` in the environment wins; or
         framework: ``django``, ``flask`` or empty, and
         keywords: names and values of ``EventHubSettings``, plain data, as ``dictConfig`` passes them.
             What is not given comes from the framework's configuration or the environment, read when
@@ -54,7 +55,7 @@ class EventHubHandler(CaptureHandler):
         # All that may raise comes first: logging.shutdown flushes and closes a handler that is half made.
         if keywords:
             read_settings({"eventhub_logging": keywords}, environ={}).strict()
-        self._settings, self._keywords, self._framework = settings, keywords, framework
+        self._settings, self._keywords, self._framework = _switched(settings), keywords, framework
         #: A closed handler takes records all the same, as long as it stands on a logger.
         self.is_closed = False
         self.find_pipeline()
@@ -130,6 +131,13 @@ class EventHubHandler(CaptureHandler):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} ({logging.getLevelName(self.level)})>"
+
+
+def _switched(settings: Settings | None) -> Settings | None:
+    """Return settings that are off where the environment switches the Event Hub off: it is the rollback."""
+    if settings is None or not settings.eventhub.enabled or not is_switched_off():
+        return settings
+    return replace(settings, eventhub=replace(settings.eventhub, enabled=False))
 
 
 def _hand_over(pipeline: Pipeline, record: logging.LogRecord, *, is_deep: bool) -> None:

@@ -14,7 +14,7 @@ from hublog.settings.model import (
     SyncPolicy,
     Transport,
 )
-from hublog.settings.reader import NO_HASH_KEY, Override, Reading, read_settings
+from hublog.settings.reader import NO_HASH_KEY, Override, Reading, is_switched_off, read_settings
 from hublog.settings.sources import ARGUMENT
 from hublog.settings.table import SETTINGS, Setting, settings_table
 
@@ -37,6 +37,7 @@ __all__ = [
     "SpoolMode",
     "SyncPolicy",
     "Transport",
+    "is_switched_off",
     "read_settings",
     "settings_table",
 ]

@@ -27,7 +27,7 @@ from hublog.settings.sources import (
     sources_of,
 )
 from hublog.settings.table import SECTIONS, SETTINGS, Setting
-from hublog.settings.values import BOOLEAN, Kind, NotAllowedError, shown
+from hublog.settings.values import BOOLEAN, Kind, NotAllowedError, shown, unquoted
 
 #: The setting by which the environment switches the Event Hub off, whatever else says otherwise.
 SWITCH: Final = "eventhub_logging.enabled"
@@ -220,6 +220,16 @@ def _choose(sources: Sequence[Source], setting: Setting) -> tuple[Found | None, 
 
 def _switches_off(found: Found) -> bool:
     return found.place == ENVIRONMENT and _parsed(BOOLEAN, found.value) is False
+
+
+def is_switched_off(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether the environment switches the Event Hub off, also for settings that code has made by itself.
+
+    Args:
+        environ: the environment; default ``os.environ``.
+    """
+    name = next(setting.name for setting in SETTINGS if setting.path == SWITCH)
+    return _parsed(BOOLEAN, unquoted((os.environ if environ is None else environ).get(name))) is False
 
 
 def _differs(setting: Setting, found: Found, used: Found) -> bool:
