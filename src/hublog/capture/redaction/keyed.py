@@ -390,7 +390,8 @@ class _Value(NamedTuple):
 
     def _odd(self, at: int) -> _Place | None:
         """Return a value whose quotes are escaped for a query, or one on the lines that follow."""
-        percent = _PERCENT.match(self.text, at)
+        # Right behind an equals sign they are part of the value itself, which a query ends.
+        percent = None if self.text.startswith("=", at - 1) else _PERCENT.match(self.text, at)
         if percent:
             return *percent.span(1), not is_no_value(percent[1])
         if not self.is_prose or self.is_code:

@@ -6,6 +6,7 @@ behind it, in the order of the placeholders.
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Final
 
 from hublog.capture.redaction.keyed import is_no_value
@@ -30,12 +31,8 @@ _VERB: Final = re.compile(r"\b(?:insert|update|select|delete|merge|replace)\b", 
 #: What SQLAlchemy and Django write before a statement.
 _BEFORE: Final = re.compile(r"\[SQL: |\([0-9]{1,6}\.[0-9]{1,6}\) ")
 _PARAMETERS: Final = re.compile(r"(?:\[parameters: |\b(?:args|params|parameters)\s?[=:]\s?)(?=[\[(])")
-_TOKEN: Final = re.compile(
-    r"""\s*+(?:(?P<text>[bBuUrRN]?(?:'(?:[^'\\]++|\\.|'')*+'|"(?:[^"\\]++|\\.)*+"))"""
-    r"""|(?P<slot>\?|%s|%\(\w{1,64}\)s|\$[0-9]{1,4}|(?<!:):\w{1,64})|(?P<sign>[(),\[\]{}])"""
-    r"""|(?P<word>[^\s"'(),\[\]{}?%$]++)|(?P<other>[%$"']))""",
-    re.DOTALL,
-)
+#: How a text goes on and ends, by the quote that opens it.
+_TEXTS: Final = {"'": r"""'(?:[^'\\]++|\\.|'')*+'""", '"': r'''"(?:[^"\\]++|\\.)*+"'''}
 #: Words of SQL that are no columns; behind the second ones a placeholder has none.
 _WORDS: Final = frozenset(
     [
@@ -116,6 +113,41 @@ def find_in_statements(text: str, names: Names) -> Iterator[Span]:
         yield from _find_input(text, names)
 
 
+@cache
+def _token(unclosed: str) -> re.Pattern[str]:
+    """Return the expression of a token where these quotes begin no text."""
+    texts = "|".join(form for quote, form in _TEXTS.items() if quote not in unclosed)
+    return re.compile(
+        rf"""\s*+(?:(?P<text>[bBuUrRN]?(?:{texts or "(?!)"}))"""
+        r"""|(?P<slot>\?|%s|%\(\w{1,64}\)s|\$[0-9]{1,4}|(?<!:):\w{1,64})|(?P<sign>[(),\[\]{}])"""
+        r"""|(?P<word>[^\s"'(),\[\]{}?%$]++)|(?P<other>[%$"']))""",
+        re.DOTALL,
+    )
+
+
+class _Tokens:
+    """Reads a text token by token, forwards; the end of a quote that is not closed is looked for once.
+
+    Args:
+        text: any text.
+        end: to where it is read.
+    """
+
+    def __init__(self, text: str, end: int) -> None:
+        self.text = text
+        self._end = end
+        self._unclosed = ""
+
+    def read(self, at: int) -> Iterator[re.Match[str]]:
+        """Yield the tokens from a place on that is behind all that were read before."""
+        while token := _token(self._unclosed).match(self.text, at, self._end):
+            at = token.end()
+            quote = token["other"]
+            if quote in _TEXTS and quote not in self._unclosed:
+                self._unclosed = "".join(sorted(self._unclosed + quote))
+            yield token
+
+
 def _find_stated(text: str) -> Iterator[Span]:
     done = 0
     for stated in _STATED.finditer(text):
@@ -131,19 +163,19 @@ def _find_stated(text: str) -> Iterator[Span]:
 
 def _find_inserted(text: str, names: Names) -> Iterator[Span]:
     """Find literals in ``VALUES`` by the place of their column."""
-    done = 0
+    done, tokens = 0, _Tokens(text, len(text))
     for insert in _INSERT.finditer(text):
         secret = [bool(names.secrecy(column.strip(_QUOTING))) for column in insert[1].split(",")]
         if any(secret) and insert.start() >= done:
-            found, done = _items(text, insert.end(), secret, depth=1)
+            found, done = _items(tokens, insert.end(), secret, depth=1)
             yield from found
 
 
-def _items(text: str, at: int, secret: list[bool], *, depth: int) -> tuple[list[Span], int]:
+def _items(tokens: _Tokens, at: int, secret: list[bool], *, depth: int) -> tuple[list[Span], int]:
     """Find the texts at secret places of the tuples, or of the list, that open at ``at``.
 
     Args:
-        text: any text.
+        tokens: of the text.
         at: where a bracket opens.
         secret: by place, whether its value is; a tuple of more values begins anew.
         depth: how many brackets are open inside of a tuple.
@@ -153,7 +185,7 @@ def _items(text: str, at: int, secret: list[bool], *, depth: int) -> tuple[list[
     """
     found: list[Span] = []
     opened, place = 0, 0
-    while token := _TOKEN.match(text, at):
+    for token in tokens.read(at):
         at = token.end()
         sign = token["sign"]
         if sign and sign in "([{":
@@ -165,7 +197,7 @@ def _items(text: str, at: int, secret: list[bool], *, depth: int) -> tuple[list[
             place += 1
         elif opened >= depth and token["text"] and secret[place % len(secret)]:
             start = token.start("text") + (1 if token["text"][0] in "'\"" else 2)
-            if not is_no_value(text[start : at - 1]):
+            if not is_no_value(tokens.text[start : at - 1]):
                 found.append(Span(start, at - 1, _KIND))
         if opened < 0 or (opened == 0 and not sign):
             break
@@ -174,7 +206,7 @@ def _items(text: str, at: int, secret: list[bool], *, depth: int) -> tuple[list[
 
 def _find_parameters(text: str, names: Names) -> Iterator[Span]:
     """Find the parameters of placeholders for secret columns."""
-    done = 0
+    done, tokens = 0, _Tokens(text, len(text))
     for marker in _PARAMETERS.finditer(text):
         if marker.start() < done:
             continue
@@ -188,7 +220,7 @@ def _find_parameters(text: str, names: Names) -> Iterator[Span]:
             slots = _slots(text, verb.start(), marker.start(), names, is_filled=True)
         if any(slots):
             is_list = text.startswith(("[(", "[["), marker.end())
-            found, done = _items(text, marker.end(), slots, depth=2 if is_list else 1)
+            found, done = _items(tokens, marker.end(), slots, depth=2 if is_list else 1)
             yield from found
 
 
@@ -207,7 +239,7 @@ def _slots(text: str, start: int, end: int, names: Names, *, is_filled: bool = F
     insert = _INSERT.search(text, start, end)
     columns = [name.strip(_QUOTING) for name in insert[1].split(",")] if insert else []
     values_at = insert.end() if insert else end
-    for token in _TOKEN.finditer(text, start, end):
+    for token in _Tokens(text, end).read(start):
         word, literal = token["word"] or "", token["text"] or ""
         is_literal = is_filled and (literal.startswith("'") or _NUMBER.fullmatch(word) is not None)
         if token["slot"] or is_literal:
