@@ -25,6 +25,8 @@ from hublog.settings import RequestSettings
 
 _KEY: Final = "_hublog_visit"
 _FAILED: Final = 500
+#: Under this name a response keeps the id that we have set on it: a view or a cache may send it again.
+_SENT: Final = "_hublog_id"
 
 
 class Visit:
@@ -83,9 +85,7 @@ class Visit:
             self._scope.take_bound()
             return
         with contextlib.suppress(Exception):
-            existing = {name: str(response[name]) for name in self._scope.echoed if name in response}
-            for name, value in self._scope.response_headers(existing).items():
-                response[name] = value
+            self._echo(response)
         if getattr(response, "streaming", False):
             self._follow(response)
             return
@@ -95,6 +95,18 @@ class Visit:
             Closing(response, self._scope).take()
         except Exception:  # noqa: BLE001  # what is no response of Django's is its handler's to refuse
             self._scope.drop()
+
+    def _echo(self, response: HttpResponseBase) -> None:
+        """Set the request's id; one of a request before, on a response that is sent again, gives way."""
+        existing = {name: str(response[name]) for name in self._scope.echoed if name in response}
+        name, known = self._scope.echoed[0], vars(response)
+        if name in existing and existing[name] == known.get(_SENT):
+            del existing[name]
+        added = self._scope.response_headers(existing)
+        for header, value in added.items():
+            response[header] = value
+        if added:
+            known[_SENT] = added[name]
 
     def _let_go(self) -> None:
         """Note the user a last time; from here on no cycle keeps the request."""
