@@ -187,7 +187,10 @@ def test_rows_statements_and_collections_of_sqlalchemy_ask_nothing(engine, state
         )
         assert statements == []
     extra = hub.row()["extra"]
-    assert (extra["new"], extra["row"]) == ("<Customer pk=None>", ["<Customer pk=1>", "Ann"])
+    assert (extra["new"], extra["row"]) == (
+        "<Customer pk=None>",
+        {"Customer": "<Customer pk=1>", "name": "Ann"},
+    )
     assert extra["select"].startswith("SELECT customer.name")
     assert extra["proxy"].endswith("not evaluated>")
 

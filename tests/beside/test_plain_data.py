@@ -8,6 +8,7 @@ import sys
 import weakref
 from dataclasses import fields as dataclass_fields
 
+import certifi
 import pytest
 from tests.beside.conftest import CONNECTED
 from tests.capture.lines import strict
@@ -54,6 +55,10 @@ def values(tmp_path):
         "connection_string": CONNECTED,
         "fully_qualified_namespace": "shop.servicebus.windows.net",
         "eventhub_name": "other",
+        "transport": "websocket",
+        "proxy": "http://proxy.example:3128",
+        "endpoint": "gateway.example",
+        "ca_file": certifi.where(),
         "batch_size": 7,
         "batch_timeout_seconds": 0.5,
         "urgent_level": "CRITICAL",
