@@ -150,7 +150,7 @@ def _stacktrace(entry, seen, row):
     if entry.is_retold:  # that nothing is missing is what matters
         frames = error["frames"][:3] + error["frames"][-3:]
         files = {frame.rpartition(":")[0] for frame in frames}
-        is_told = seen.startswith("Traceback (most") and all(
+        is_told = seen.startswith(("Traceback (most", "  + Exception Group Traceback (most")) and all(
             f'File "{file}", line ' in seen for file in files
         )
         is_told = is_told and all(

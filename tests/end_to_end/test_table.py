@@ -200,7 +200,7 @@ ANOTHER = {
 
 def test_another_value_or_type_in_any_column_is_reported(publish, tmp_path):
     events = publish(PROGRAM, **UNSET, TABLE_PARTS="levels tasks")
-    service = dict.fromkeys(SERVICE_COLUMNS["lines"], "")
+    service = {**dict.fromkeys(SERVICE_COLUMNS["lines"], ""), "service_name": "shop"}  # the Flask app's
     entries = read_ledger(tmp_path / "ledger.jsonl", service=service, max_bytes=LIMITS["lines"])
     rows = table_of(events)
     assert all_differences(entries, rows) == []
