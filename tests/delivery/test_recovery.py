@@ -30,11 +30,11 @@ class SlowHub(Hub):
         return taken
 
 
-def bench(tmp_path, mode, **options):
+def bench(tmp_path, mode, *, make_hub=SlowHub, **options):
     clock = FakeClock()
     root = None if mode is SpoolMode.MEMORY else tmp_path / "spool"
     max_lines = 100_000 if mode is SpoolMode.MEMORY else 10_000
-    return Bench(SlowHub(clock), root, mode=mode, clock=clock, max_lines=max_lines, **options)
+    return Bench(make_hub(clock), root, mode=mode, clock=clock, max_lines=max_lines, **options)
 
 
 def lateness(found, seconds):
@@ -104,6 +104,32 @@ def test_new_records_do_not_wait_where_a_slow_hub_has_fallen_behind(tmp_path, mo
         found.log(800, size=LINE_BYTES)
         found.run(1.0)
     assert_soon(lateness(found, 6.0))
+
+
+class FarHub(SlowHub):
+    """Takes 8 MB at once, half a second for each send, while 8 MB a second are logged."""
+
+    def __init__(self, clock):
+        super().__init__(clock)
+        self.settle_s, self.max_send_bytes, self.bench = 0.5, 8 << 20, None
+
+    def send(self, bodies, properties):
+        taken = super().send(bodies, properties)
+        self.bench.log(70, size=60_000)
+        return taken
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_load_that_the_hub_keeps_up_with_is_no_backlog(tmp_path, mode):
+    found = bench(tmp_path, mode, make_hub=FarHub, max_bytes=32 << 20)
+    found.hub.bench = found
+    found.log(70, size=60_000)
+    for _ in range(60):
+        found.step()
+    assert len(found.hub.sends) >= 60
+    assert found.stats.replayed_total == 0
+    assert found.stats.dropped_total == 0
+    assert found.stats.held < 200
 
 
 def orphans(tmp_path, number, clock):

@@ -276,7 +276,7 @@ class Shipper:
             self._pace.sent(size)
         self._refusals.arrived()
         self._limit_events(self._courier.max_send_bytes)
-        self._let_new_ones_pass(at_once=had_trouble)
+        self._let_new_ones_pass(at_once=had_trouble, more_than_lines=0 if had_trouble else 2 * records)
         self.teller.sent(
             records=records,
             events=outcome.accepted,
@@ -403,14 +403,18 @@ class Shipper:
         for batch in batcher.take(_MOVED_EVENTS):
             self._stores.keep(batch.lines)
 
-    def _let_new_ones_pass(self, *, at_once: bool) -> None:
+    def _let_new_ones_pass(self, *, at_once: bool, more_than_lines: int = 0) -> None:
         """Have what is old sent beside new records, not before them, where it is more than a few events.
 
         Args:
             at_once: it has piled up while nothing, or little, could be sent.
+            more_than_lines: and more than this: what comes during one send and leaves with the next is no
+                backlog, however much it is, and is sent faster than what is old.
         """
         limit = _BEHIND_EVENTS * self._batchers[0][1].event_bytes
-        if all(source.bytes_waiting <= limit for source, _ in self._batchers):
+        if not any(
+            source.bytes_waiting > limit and len(source) > more_than_lines for source, _ in self._batchers
+        ):
             self._behind_mono = None
             return
         if self._behind_mono is None:
