@@ -6,6 +6,12 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJlLW9mLWl0"
 
 #: Keyed by what is tried.
 SECRETS = {
+    "errors of pydantic": "[{'type': 'string_too_short', 'loc': ('body', 'password'), 'msg': 'at least 8',"
+    " 'input': '«hunter2»', 'ctx': {'min_length': 8}}, {'loc': ('a',), 'input': 'x'}]",
+    "errors of pydantic in JSON": r'{"errors":[{"loc":["api_key"],"msg":"no","input":"«hun\"ter2»"}]}',
+    "errors of pydantic in JSON in JSON": r'"[{\"loc\":[\"api_key\"],\"input\":\"«hunter2»\"}]" x',
+    "the name of a form's list": "password[]=«hunter2»&a=b",
+    "a name in escaped brackets": "user%5Bpassword%5D=«hunter2»&a%5B%5D=b",
     "equals sign": "password=«hunter2»",
     "in a sentence": "login failed password: «hunter2» for bob",
     "letters alone": "password: «swordfish»",
@@ -152,6 +158,8 @@ SECRETS = {
 }  # fmt: skip
 
 HARMLESS = (
+    "[{'type': 'missing', 'loc': ('body', 'password'), 'msg': 'Field required', 'input': {'user': 'kim'}}]",
+    "[{'loc': ('body', 'password')}, {'loc': ('body', 'name'), 'input': 'kim'}]",
     "order 7 shipped in 7 ms",
     "input_tokens=1523 token_count: 5 max_tokens=4096 tokens: 12",
     "tokenizer: bert-base, tokenize=fast",

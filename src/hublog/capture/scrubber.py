@@ -18,7 +18,7 @@ from hublog.capture.plain import Distinct
 from hublog.capture.redaction.cards import CARD_SHORTEST, NO_DIGITS, find_cards, is_card, may_hold_card
 from hublog.capture.redaction.colours import find_under
 from hublog.capture.redaction.commands import find_in_arguments, find_in_commands, may_hold_command
-from hublog.capture.redaction.keyed import find_keyed, is_no_value, may_name_secret
+from hublog.capture.redaction.keyed import find_keyed, is_no_value, may_name_secret, secrecy_of_path
 from hublog.capture.redaction.names import Names, Secrecy
 from hublog.capture.redaction.shapes import (
     find_shapes,
@@ -300,6 +300,8 @@ class Scrubber:
         distinct = Distinct()
         for key, item in value.items():
             secrecy = self._names.secrecy(key) or (pair if key in _VALUES else Secrecy.NONE)
+            if key == "input" and type(item) not in (dict, list):
+                secrecy = secrecy or self._of_path(value.get("loc"))
             shown = self.text(key) if self._is_long(key) else key
             shown = distinct.name(shown, found)  # two keys that were secrets are two marks
             found[shown] = self._hide(item, secrecy) if secrecy else self._tree(item, key)
@@ -311,6 +313,10 @@ class Scrubber:
             return Secrecy.NONE
         named = next((value[key] for key in _NAMED if key in value), None)
         return self._names.secrecy(named) if type(named) is str else Secrecy.NONE
+
+    def _of_path(self, path: object) -> Secrecy:
+        """Return how secret what pydantic says was given is, by the path of the field."""
+        return secrecy_of_path(self._names, path) if type(path) is list else Secrecy.NONE
 
     def _list(self, value: list[object]) -> list[object]:
         found = [self._pair(item) if type(item) is list else self._tree(item, "") for item in value]

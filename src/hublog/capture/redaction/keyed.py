@@ -1,7 +1,7 @@
 """Secrets in a text that stand behind their name: ``password=...``, ``"token": "..."``, ``Cookie: ...``."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, TypeAlias
 
 from hublog.capture.redaction.names import Names, Secrecy, split, words
@@ -9,7 +9,7 @@ from hublog.capture.redaction.spans import MARKED, Span, is_mark
 
 #: A name, what closes it, and what stands between it and its value.
 _NAMED: Final = re.compile(
-    r"""(?<![\w.$-])([\w.$-]++)(?:[\\"'\])]|%2[27]){0,6}+"""
+    r"""(?<![\w.$-])([\w.$-]++)(?:[\\"'\])]|\[(?=\])|%2[27]|%5[Dd]|%5[Bb](?=%5[Dd])){0,6}+"""
     r"""(?:[ \t]{0,8}+(=>|:=|==|=|:|%3[DdAa]|>|,(?=[ ]?[bBuU]?\\{0,7}["']))|(?=[ \t]))[ \t]{0,8}+"""
 )
 #: What may follow in quotes; one that is not closed goes to the end of the line.
@@ -109,6 +109,11 @@ _PART: Final = re.compile(
     rf"""(?<![a-zA-Z])name=\\{{0,7}}+"([\w.\[\]-]{{2,96}}+)\\{{0,7}}+"(?:;[^\r\n\\]{{0,200}}+)?"""
     rf"""{_BREAK}(?:[\w-]{{1,40}}+:[^\r\n\\]{{0,200}}+{_BREAK}){{0,4}}{_BREAK}"""
 )
+#: In pydantic's list of errors the path of a field, and behind it what was given there.
+_PATH: Final = re.compile(r"""["']loc\\{0,7}+["']:[ ]?[\[(]([^\[\](){}]{1,400}+)[\])]""")
+_GIVEN: Final = re.compile(r"""["']input\\{0,7}+["']:[ ]?(?![\[{])""")
+_GIVEN_BEHIND: Final = 1_000
+_AROUND: Final = " \"'\\"
 #: An element of XML that has attributes.
 _ELEMENT: Final = re.compile(r"<(?:[\w.-]{1,40}+:)?([\w.-]{2,96}+)[ ][^<>]{0,400}+(?<!/)>")
 _BEFORE_LONGEST: Final = 24
@@ -167,6 +172,8 @@ def find_keyed(text: str, names: Names, *, is_code: bool = False) -> Iterator[Sp
                     yield Span(start, end, f"value of {name[-32:]}")
     if not is_code:
         yield from _find_items(text, names)
+        if "loc" in text and "input" in text:
+            yield from _find_given(text, names)
 
 
 def _find_items(text: str, names: Names) -> Iterator[Span]:
@@ -185,6 +192,31 @@ def _find_items(text: str, names: Names) -> Iterator[Span]:
             done = place[1] if place is not None else done
             if place is not None and place[2]:
                 yield Span(place[0], place[1], f"value of {name[-32:]}")
+
+
+def _find_given(text: str, names: Names) -> Iterator[Span]:
+    """Find what pydantic's list of errors quotes of a secret field."""
+    paths = list(_PATH.finditer(text))
+    done = 0
+    for path, following in zip(paths, [*paths[1:], None], strict=True):
+        secrecy = secrecy_of_path(names, [part.strip(_AROUND) for part in path[1].split(",")])
+        if not secrecy or path.start() < done:
+            continue
+        end = min(following.start() if following else len(text), path.end() + _GIVEN_BEHIND)
+        given = _GIVEN.search(text, path.end(), end)
+        value = _Value(text, "input", secrecy, is_code=False, is_prose=False)
+        place = value.read(given.end()) if given else None
+        if place is not None:
+            done = place[1]
+            if place[2]:
+                yield Span(place[0], place[1], "value of a field")
+
+
+def secrecy_of_path(names: Names, path: Iterable[object]) -> Secrecy:
+    """Return how secret the value of a field is, by the names on the path to it."""
+    return next(
+        (found for part in path if type(part) is str and (found := names.secrecy(part))), Secrecy.NONE
+    )
 
 
 def may_name_secret(text: str) -> bool:
