@@ -274,6 +274,31 @@ def test_an_odd_message_reaches_the_server_as_it_is(seen, message):
     seen.one("hublog.request")
 
 
+@pytest.mark.parametrize(
+    ("kind", "opening"),
+    [("http", "http.response.start"), ("websocket", "websocket.accept"), ("websocket", "websocket.close")],
+)
+def test_headers_that_can_be_read_once_reach_the_server(seen, kind, opening):
+    async def app(scope, receive, send):
+        pairs = ((name, b"1") for name in (b"x-total", b"content-length"))
+        await send({"type": opening, "status": 200, "headers": pairs})
+
+    client = run(app, kind)
+    assert list(client.headers())[:2] == [(b"x-total", b"1"), (b"content-length", b"1")]
+
+
+def test_what_the_making_of_headers_raises_is_the_applications(seen):
+    def pairs():
+        yield b"x-total", b"1"
+        raise LookupError("for the test")
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": pairs()})
+
+    with pytest.raises(LookupError):
+        run(app)
+
+
 def test_a_scope_that_is_odd_is_the_applications_to_refuse(seen):
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 400, "headers": []})

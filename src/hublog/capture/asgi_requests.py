@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 from hublog.capture.asgi_scopes import FollowedScope
@@ -94,6 +94,8 @@ class _Follower:
 
     async def send(self, message: Message) -> None:
         """Pass on what the application says."""
+        if isinstance(message, dict) and isinstance(message.get("headers"), Iterator):
+            message = {**message, "headers": list(message["headers"])}  # the server reads them after us
         with contextlib.suppress(Exception):  # a message that is odd is the server's to refuse
             message = self.note_sent(message)
         try:
