@@ -268,7 +268,7 @@ class Shipper:
 
     def _arrived(self, outcome: Outcome) -> None:
         self._transit.set_suspects_aside()
-        had_trouble = self._breaker.failures > 0 or outcome.seconds >= SLOW_SEND_S
+        has_failed, is_slow = self._breaker.failures > 0, outcome.seconds >= SLOW_SEND_S
         self._breaker.succeeded()
         is_replay = self._transit.is_replay
         records, size = self._transit.arrived(outcome.accepted)
@@ -276,7 +276,10 @@ class Shipper:
             self._pace.sent(size)
         self._refusals.arrived()
         self._limit_events(self._courier.max_send_bytes)
-        self._let_new_ones_pass(at_once=had_trouble, more_than_lines=0 if had_trouble else 2 * records)
+        if has_failed or not is_replay:  # what is old leaves by one event: it says nothing of what can
+            self._let_new_ones_pass(
+                at_once=has_failed or is_slow, more_than_lines=0 if has_failed else 2 * records
+            )
         self.teller.sent(
             records=records,
             events=outcome.accepted,
