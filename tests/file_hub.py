@@ -98,10 +98,10 @@ class Program:
         self.process.kill()
         self.process.wait(LIMIT_S)
 
-    def wait_for(self, word):
-        """Wait until the program has said a word, or printed it."""
+    def wait_for(self, word, times=1):
+        """Wait until the program has said a word, or printed it so many times."""
         never, end = threading.Event(), time.monotonic() + LIMIT_S
-        while not (self.folder / word).exists() and word not in self.text():
+        while not (self.folder / word).exists() and self.text().count(word) < times:
             assert self.process.poll() is None, self.text()
             assert time.monotonic() < end, self.text()
             never.wait(0.02)

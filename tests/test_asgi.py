@@ -334,12 +334,17 @@ ALL = ["imported", "started", "ended"]
 HANGS = {"HUB_HANGS": "yes", "HUB_EXIT_S": "1"}
 
 
-def serve(folder, *command, app=APP, **environ):
-    """Serve an application, then end the server by SIGTERM; returns its program, status and seconds."""
+def serve(folder, *command, app=APP, workers=0, **environ):
+    """Serve an application, then end the server by SIGTERM; returns its program, status and seconds.
+
+    A server with workers runs before they do, so these are waited for.
+    """
     pytest.importorskip(command[0])
     (folder / "site_app.py").write_text(app)
     with Program(folder, "-m", *command, "site_app:app", **environ) as program:
         program.wait_for("unning on ")
+        if workers:
+            program.wait_for("Application startup complete", workers)
         status, seconds = program.end(signal.SIGTERM)
     return program, status, seconds
 
@@ -362,7 +367,7 @@ def test_uvicorn_with_memory_alone_is_told_what_a_hanging_hub_did_not_take(tmp_p
 
 
 def test_each_worker_of_uvicorn_delivers(tmp_path):
-    program, _, _ = serve(tmp_path, "uvicorn", "--port", "0", "--workers", "2")
+    program, _, _ = serve(tmp_path, "uvicorn", "--port", "0", "--workers", "2", workers=2)
     assert sorted(program.arrived()) == sorted(2 * ALL)
 
 

@@ -542,7 +542,7 @@ def test_queries_answer_while_rows_are_written_and_files_renamed(tmp_path):
 
     def write():
         ingester = Ingester()
-        with Store(tmp_path, max_file_bytes=4 << 20) as store:
+        with Store(tmp_path, max_file_bytes=4 << 20, max_files=1_000) as store:
             while not stop.is_set():
                 store.append(b"".join(ingester.lines("logs", Arrival(body))))
                 written.append(100)
