@@ -3,6 +3,7 @@
 import gc
 import logging
 import sys
+from _thread import get_ident
 from contextvars import ContextVar
 from types import FrameType
 from typing import Final
@@ -20,8 +21,9 @@ DEEP: Final = 2
 MAX_INSIDE: Final = 100
 #: The depth of our own thread: nothing that it or a library under it logs is shipped.
 OWN_THREAD: Final = 1_000
-#: The same while the garbage collector runs in it: what finalizers log is the application's.
-_COLLECTING: Final = OWN_THREAD + 1
+#: In which thread the garbage collector runs: what finalizers log there is the application's. No context
+#: variable: up to Python 3.11 the collector may begin inside of ``ContextVar.set``, and another one crashes.
+_collecting: Final[list[int]] = []
 #: Packages whose finalizers are not the application's.
 _LIBRARIES: Final = (
     "hublog",
@@ -83,8 +85,7 @@ def is_own_thread() -> bool:
 
 def _note_collection(phase: str, _info: dict[str, int]) -> None:
     """Note that finalizers of whoever run in a thread of ours; the collector calls this in its thread."""
-    if _depth.get() >= OWN_THREAD:
-        _depth.set(_COLLECTING if phase == "start" else OWN_THREAD)
+    _collecting[:] = (get_ident(),) if phase == "start" else ()
 
 
 def _is_of_a_finalizer() -> bool:
@@ -133,7 +134,7 @@ class CaptureHandler(logging.Handler):
                 return
             if depth < OWN_THREAD:
                 self._emit_inside(record, depth)
-            elif depth == _COLLECTING or _is_of_a_finalizer():
+            elif get_ident() in _collecting or _is_of_a_finalizer():
                 self._emit_inside(record, DEEP)  # it may stand in the middle of anything we do
             return
         token = _depth.set(1)
