@@ -1,3 +1,4 @@
+import contextvars
 import gc
 import logging
 import logging.config
@@ -7,6 +8,7 @@ import pytest
 
 import hublog
 from hublog import pipelines, surroundings
+from hublog.capture.handler import enter_own_thread
 from hublog.delivery.stats import Drop
 from hublog.errors import SettingsError
 from hublog.handler import EventHubHandler
@@ -336,3 +338,15 @@ def test_a_record_at_the_end_of_the_stack_is_counted_and_raises_nothing(sender, 
     handler.pipeline.failed(RecursionError())
     assert handler.pipeline.stats().dropped["exhausted"] == 1
     assert [found for found in caplog.records if found.name == "hublog.internal"] == []
+
+
+def test_the_collector_changes_no_context_variable_of_a_thread_of_ours():
+    def changes():
+        enter_own_thread()
+        before = dict(contextvars.copy_context())
+        for phase in ("start", "stop"):
+            for callback in gc.callbacks:
+                callback(phase, {"generation": 0, "collected": 0, "uncollectable": 0})
+            yield dict(contextvars.copy_context()) == before
+
+    assert contextvars.Context().run(lambda: list(changes())) == [True, True]
