@@ -7,11 +7,13 @@ import asyncio
 import gc
 import logging
 import sys
+import threading
 
 import probe
 
 probe.set_up()
 count = int(sys.argv[1])
+logged = set()
 
 
 class Named(logging.Filter):
@@ -22,6 +24,7 @@ class Named(logging.Filter):
         if not record.exc_info:
             return False
         id_ = str(record.exc_info[1])
+        logged.add(id_)
         record.name, record.fault_id = probe.log.name, id_
         probe.note(id_)
         return True
@@ -45,6 +48,10 @@ async def main():
 logging.getLogger("asyncio").addFilter(Named())
 gc.set_threshold(2)
 asyncio.run(main())
-gc.collect()
+for _ in range(1_000):
+    gc.collect()  # nothing is collected while another thread is collecting
+    if len(logged) == count:
+        break
+    threading.Event().wait(0.01)
 print("all logged", flush=True)
 sys.stdin.readline()
