@@ -14,6 +14,9 @@ from tests.faults.matrix import by_mode, disk, row, same
 from tests.faults.scene import Scene
 
 _CLEAN: Final = Expect()
+#: On a busy machine the exit budget of a child may end in the middle of its one send, whose outcome is
+#: unknown then: its records, 600 of all children together, may arrive once more.
+_FORKED: Final = Expect(duplicates=600)
 #: A child that leaves without any hook loses what it has.
 _CHILD: Final = 50
 _ADOPTED_S: Final = 2.0
@@ -32,7 +35,7 @@ def _run(scene: Scene, case: str, **settings: str) -> str:
     return text
 
 
-@row("P1", "forks amid four logging threads", same(_CLEAN), seconds=10)
+@row("P1", "forks amid four logging threads", same(_FORKED), seconds=10)
 def _p1(scene: Scene) -> None:
     _run(scene, "amid_threads")
     found = sum(id_.startswith("child") for id_ in scene.books.journal())
@@ -71,7 +74,7 @@ def _p5(scene: Scene) -> None:
         scene.check(str(scene.spool) not in shown, f"a child that only execs has files of ours: {shown}")
 
 
-@row("P6", "sixty children at once", same(_CLEAN), seconds=20)
+@row("P6", "sixty children at once", same(_FORKED), seconds=20)
 def _p6(scene: Scene) -> None:
     _run(scene, "burst")
     made = scene.broker.statistics["connections_total"]
