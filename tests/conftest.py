@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import signal
 
 import pytest
 from hypothesis import settings as hypothesis_settings
@@ -14,6 +15,15 @@ pytest_plugins = ["pytester"]
 # How long an example takes says something of the machine, not of the code.
 hypothesis_settings.register_profile("hublog", deadline=None)
 hypothesis_settings.load_profile("hublog")
+
+# A shell has what it runs in the background ignore them, and programs under test would inherit that.
+for _number, _handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 _numbers = itertools.count()
 _NAMES = ("", "azure", "msal", "hublog", "hublog.internal", "web-1", "web-2")
