@@ -2,6 +2,9 @@
 
 import pytest
 
+from hublog.capture.json_formatter import JsonFormatter
+from hublog.configure.file_log import FileLogHandler
+
 
 @pytest.fixture
 def reports(caplog):
@@ -9,3 +12,19 @@ def reports(caplog):
     return lambda: [
         (found.levelname, found.getMessage()) for found in caplog.records if found.name == "hublog.internal"
     ]
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Return a function that makes handlers of the log file; they are closed at the end."""
+    handlers = []
+
+    def make_handler(path=tmp_path / "application.log", **kwargs):
+        handler = FileLogHandler(path, **kwargs)
+        handler.setFormatter(JsonFormatter())
+        handlers.append(handler)
+        return handler
+
+    yield make_handler
+    for handler in handlers:
+        handler.close()

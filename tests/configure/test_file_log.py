@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from hublog.capture.json_formatter import JsonFormatter
-from hublog.configure.file_log import FileLogHandler
 from hublog.testing import FakeClock
 
 WRITER = """
@@ -45,21 +43,6 @@ def rows_of(directory, stem="application"):
 
 def key(row):
     return row["extra"]["writer"], row["extra"]["number"]
-
-
-@pytest.fixture
-def make(tmp_path):
-    handlers = []
-
-    def make_handler(path=tmp_path / "application.log", **kwargs):
-        handler = FileLogHandler(path, **kwargs)
-        handler.setFormatter(JsonFormatter())
-        handlers.append(handler)
-        return handler
-
-    yield make_handler
-    for handler in handlers:
-        handler.close()
 
 
 @pytest.fixture

@@ -17,28 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from hublog.capture.json_formatter import JsonFormatter
 from hublog.configure import archives, rotating_file
-from hublog.configure.file_log import FileLogHandler
 from hublog.testing import FakeClock
 
 APP_UID, APP_GID = 4321, 4322
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may be another user")
-
-
-@pytest.fixture
-def make(tmp_path):
-    handlers = []
-
-    def make_handler(path=tmp_path / "application.log", **kwargs):
-        handler = FileLogHandler(path, **kwargs)
-        handler.setFormatter(JsonFormatter())
-        handlers.append(handler)
-        return handler
-
-    yield make_handler
-    for handler in handlers:
-        handler.close()
 
 
 @pytest.fixture
@@ -397,6 +380,7 @@ def test_a_lock_that_another_process_holds_for_ever_keeps_no_record_out(name, ma
         written.join(30)
         assert not written.is_alive()
     assert [f"process {os.getpid()} holds a lock on {path}" in text for text in reports()] == [True]
+    handler.close()  # archives are compressed in a thread, which ends here
     found = [messages(path) for path in tmp_path.glob("application.log*")]
     assert sorted(int(text) for texts in found for text in texts) == list(range(50))
 
