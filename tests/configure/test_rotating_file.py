@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.kits.environ import inherited
 
 from hublog.configure import archives, rotating_file
 from hublog.testing import FakeClock
@@ -254,6 +255,7 @@ def test_the_application_writes_on_after_root_has_archived(make, open_path):
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(open_path / "application.log")],
+        env=inherited("COVERAGE"),  # who has become another user cannot write its file
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -520,14 +522,11 @@ def in_a_removed_directory(tmp_path, text):
     """Run a program whose working directory is removed at once; nothing that it needs is relative to it."""
     program = tmp_path / "program.py"
     program.write_text(f"import os; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')\n{text}")
-    environ = {
-        name: value for name, value in os.environ.items() if not name.startswith(("LOG_", "EVENTHUB_"))
-    }
     connected = {"EVENTHUB_NAMESPACE_CONNECTION_STRING": CONNECTION, "EVENTHUB_LOG_EXIT_TIMEOUT": "0.1"}
     return subprocess.run(
         [sys.executable, program],
         cwd=tmp_path,
-        env={**environ, **connected},
+        env={**inherited("LOG_", "EVENTHUB_"), **connected},
         capture_output=True,
         text=True,
         timeout=60,

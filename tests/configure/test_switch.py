@@ -1,10 +1,10 @@
 """``EVENTHUB_LOGGING_ENABLED=false`` in the environment: nothing is sent, whatever code says."""
 
-import os
 import subprocess
 import sys
 
 import pytest
+from tests.kits.environ import inherited
 
 from hublog.local import LocalHub
 from hublog.settings import SETTINGS
@@ -80,8 +80,7 @@ WAYS = {
 
 
 def run(tmp_path, code, **variables):
-    ours = {setting.name for setting in SETTINGS}
-    environ = {name: value for name, value in os.environ.items() if name not in ours}
+    environ = inherited(*(setting.name for setting in SETTINGS))
     done = subprocess.run(
         [sys.executable, "-c", code + LOG],
         cwd=tmp_path,

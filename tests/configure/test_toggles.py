@@ -2,11 +2,11 @@
 
 import itertools
 import json
-import os
 import subprocess
 import sys
 
 import pytest
+from tests.kits.environ import inherited
 
 from hublog.settings import SETTINGS
 
@@ -27,8 +27,7 @@ HANDLERS = ("hublog_console", "hublog_file", "hublog_eventhub")
 
 
 def run(tmp_path, code=CHILD, **variables):
-    ours = {setting.name for setting in SETTINGS}
-    environ = {name: value for name, value in os.environ.items() if name not in ours}
+    environ = inherited(*(setting.name for setting in SETTINGS))
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

@@ -2,13 +2,13 @@
 
 import gzip
 import json
-import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from tests.kits.environ import inherited
 
 from hublog.local import LocalHub
 
@@ -55,10 +55,8 @@ def start(tmp_path):
         script = tmp_path / f"program{len(running)}.py"
         script.write_text(source)
         # Without coverage: a child forked amid threads waits for the lock of its collector for ever.
-        ours = ("EVENTHUB", "LOG", "FILE", "COVERAGE")
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         environment = {
-            **inherited,
+            **inherited("EVENTHUB", "LOG", "FILE", "COVERAGE"),
             "LOG_DIR": str(tmp_path / "logs"),
             "LOG_TO_STDOUT": "false",
             "PYTHONUNBUFFERED": "1",

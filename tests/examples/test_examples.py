@@ -1,10 +1,10 @@
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.kits.environ import inherited
 
 ROOT = Path(__file__).resolve().parents[2]
 FLASK, DJANGO = ROOT / "example_flask", ROOT / "example_django"
@@ -13,10 +13,7 @@ FLASK, DJANGO = ROOT / "example_flask", ROOT / "example_django"
 @pytest.fixture
 def run(tmp_path):
     """Run a command in the folder of an example, as its user would, with its logs in a file only."""
-    inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith(("LOG_", "EVENTHUB_"))
-    }
-    environ = inherited | {
+    environ = inherited("LOG_", "EVENTHUB_") | {
         "EVENTHUB_LOGGING_ENABLED": "false",
         "LOG_DIR": str(tmp_path / "logs"),
         "SHOP_DATABASE": str(tmp_path / "django.sqlite3"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.faults.children import wait_until
+from tests.kits.environ import inherited
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 60
@@ -54,10 +55,7 @@ def environ(tmp_path):
     (tmp_path / "settings_with_queue.py").write_text(
         f"from shopsite.settings import *\nCELERY_BROKER_TRANSPORT_OPTIONS = {transport!r}\n"
     )
-    inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith(("LOG_", "EVENTHUB_"))
-    }
-    return inherited | {
+    return inherited("LOG_", "EVENTHUB_") | {
         "CELERY_BROKER_URL": "filesystem://",
         "FLASK_CELERY__broker_transport_options": json.dumps(transport),
         "PYTHONPATH": os.pathsep.join([str(tmp_path), "."]),

@@ -12,7 +12,7 @@ from typing import Final
 from tests.faults import report
 from tests.faults.expect import Mode, Order, Verdict
 from tests.faults.matrix import Row, all_rows, first_rows
-from tests.faults.run import Run, run_row, runs_of
+from tests.faults.run import Run, in_turn, run_row, runs_of
 
 REPORT: Final = Path("tests/faults/report.json")
 
@@ -36,7 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     modes = tuple(letters[letter] for letter in asked.modes.split(","))
     orders = tuple(map(Order, asked.orders.split(",")))
-    tasks = [(rows[name], *run) for name in names for run in runs_of(rows[name], modes, orders) * asked.times]
+    found = {name: runs_of(rows[name], modes, orders) for name in names}
+    if asked.in_turn:
+        found = {name: in_turn(runs, place) for place, (name, runs) in enumerate(found.items())}
+    tasks = [(rows[name], *run) for name, runs in found.items() for run in runs * asked.times]
     runs: list[Run] = []
     with ThreadPoolExecutor(asked.jobs) as pool:
         for run, folder in pool.map(lambda task: _run_in_folder(*task, asked), tasks):
@@ -65,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--orders", default=",".join(Order), help="what is imported first: logging, hublog or both"
     )
+    parser.add_argument("--in-turn", action="store_true", help="one order of each run, in turn")
     parser.add_argument("--times", type=int, default=1, help="how often each is run")
     parser.add_argument("--jobs", type=int, default=1, help="how many at the same time")
     parser.add_argument("--report", type=Path, default=REPORT, help="where the table goes as JSON")

@@ -5,6 +5,8 @@ import time
 import traceback
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -65,6 +67,12 @@ def runs_of(
         for order in row.orders
         if order in orders
     ]
+
+
+def in_turn(runs: Iterable[tuple[Mode, str, Order]], first: int) -> list[tuple[Mode, str, Order]]:
+    """Keep one order of each mode and variant, another from one to the next, from the `first` on."""
+    found = [list(same) for _, same in groupby(runs, key=itemgetter(0, 1))]
+    return [same[(first + place) % len(same)] for place, same in enumerate(found)]
 
 
 def run_row(

@@ -17,6 +17,7 @@ from tests.faults.children import Child, StuckError, wait_until
 from tests.faults.expect import Mode, Order, Seen
 from tests.faults.load import Load
 from tests.faults.servers import CHOSEN, PORT, answers, free_port
+from tests.kits.environ import inherited
 
 APPS: Final = Path(__file__).resolve().parent / "apps"
 #: The exit budget of the rows, F of the matrix; short, so that a row is.
@@ -160,12 +161,10 @@ class Scene:
 
     def environ(self, **settings: str) -> dict[str, str]:
         """Return the environment of an application of this run."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
-        known = [
-            str(Path(part).resolve()) for part in inherited.get("PYTHONPATH", "").split(os.pathsep) if part
-        ]
+        own = inherited(*_NOT_INHERITED)
+        known = [str(Path(part).resolve()) for part in own.get("PYTHONPATH", "").split(os.pathsep) if part]
         return {
-            **inherited,
+            **own,
             "PYTHONPATH": os.pathsep.join([str(APPS), *known]),
             "PYTHONUNBUFFERED": "1",
             "FAULTS_DIR": str(self.folder),

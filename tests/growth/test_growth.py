@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.growth.shapes import SHAPES
+from tests.kits.environ import inherited
 
 ROOT = Path(__file__).parents[2]
 SMALL, LARGE = 1 << 16, 1 << 20
@@ -45,8 +46,10 @@ def instructions(names, directory):
         *(sys.executable, "-m", "tests.growth.program", "|".join(names), f"{SMALL},{LARGE}"),
     ]
     # Coverage would be counted too.
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    environ |= {"PYTHONHASHSEED": "0", "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+    environ = inherited("COVERAGE") | {
+        "PYTHONHASHSEED": "0",
+        "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
+    }
     run = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     pids = json.loads(run.stdout)

@@ -21,6 +21,7 @@ from tests.delivery.spool.independent import (
     make_segment,
     names_of,
 )
+from tests.kits.environ import inherited
 
 from hublog.cli import main
 from hublog.delivery.envelope import Destination
@@ -364,8 +365,6 @@ def start(root):
     started = []
 
     def start_drain(connection, *arguments, **variables):
-        ours = ("EVENTHUB", "LOG", "FILE")
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         process = subprocess.Popen(
             [
                 sys.executable,

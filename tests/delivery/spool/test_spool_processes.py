@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.delivery.spool.independent import ALL, lines_of, segments_of
+from tests.kits.environ import inherited
 
 from hublog.delivery.spool import SpoolDirectory, SpoolRoot
 
@@ -39,7 +40,7 @@ def start(tmp_path):
     def start_process(script, *args, before=()):
         command = [*before, sys.executable, "-c", HEAD + textwrap.dedent(script), str(tmp_path / "spool")]
         # Without coverage: who is forked or interrupted inside of it waits for its lock for ever.
-        env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+        env = inherited("COVERAGE")
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         started.append(
             subprocess.Popen([*command, *map(str, args)], env=env, start_new_session=True, **pipes)

@@ -116,6 +116,14 @@ def os_exit():
 
 
 @case
+def orphaned():
+    """T7: two thousand children leave by ``os._exit``, each with a spool directory of its own."""
+    for number in range(0, 2_000, 20):
+        wait_for([fork(log, f"orphan{number + place}", 10, leave=os._exit) for place in range(20)])
+    print("all have left", flush=True)
+
+
+@case
 def daemon():
     """P5: a double fork, and the daemon at the end of it logs."""
 

@@ -20,6 +20,7 @@ _ADOPTED_S: Final = 2.0
 _RESUMED_S: Final = 5.0
 #: Seconds beyond, on a busy machine.
 _SLACK_S: Final = 5.0
+_ORPHANED: Final = 2_000
 #: Lines that one damaged sector can touch, many times over.
 _TOUCHED: Final = 1_000
 
@@ -184,6 +185,32 @@ def _adopt_alive(scene: Scene) -> None:
     scene.broker.heal()
     owner.tell()
     owner.wait(scene.left_s)
+
+
+@row(
+    "T7",
+    "two thousand orphaned directories",
+    disk(Expect(memory_kib=None)),
+    seconds=60,
+    has_control=False,
+)
+def _t7(scene: Scene) -> None:
+    scene.broker.refuse()
+    scene.program("forks", "orphaned", EVENTHUB_LOG_SPOOL="always").wait(scene.left_s)
+    left = [found for found in segments.read_root(scene.spool) if not found.is_alive]
+    scene.check(len(left) >= _ORPHANED, f"{len(left)} directories were left behind")
+    scene.broker.heal()
+    program = scene.program("steady", 100, 20, FAULTS_NAME="live", FAULTS_FLUSH_S="60")
+    program.wait_for_text("all logged", scene.left_s)
+    scene.until_delivered(10 * len(left) + 100)
+    # By their order, not by the clock of a busy machine.
+    arrived = [arrival.id for arrival in scene.broker.arrivals]
+    for number in (0, 20):
+        before = sum(id_.startswith("orphan") for id_ in arrived[: arrived.index(f"live-{number}")])
+        scene.check(before <= len(left) * 5, f"live-{number} came behind {before} records of the dead")
+    program.tell()
+    program.wait(scene.left_s)
+    scene.check(not list(scene.spool.iterdir()), "directories are left")
 
 
 @row("D12", "a clean exit leaves nothing", disk(Expect()), has_control=False)
