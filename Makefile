@@ -27,6 +27,7 @@ check: .venv/ready  ## lint, format, types, layers
 	$(OLDEST)/ruff format --check
 	$(OLDEST)/mypy
 	$(OLDEST)/lint-imports
+	-@$(OLDEST)/python tools/house.py
 
 test-oldest: .venv/ready
 	@if [ "$$(readlink .venv/oldest)" = "$$(readlink .venv/newest)" ]; then \
