@@ -110,7 +110,9 @@ def all_rows() -> Mapping[str, Row]:
 
 def first_rows() -> Mapping[str, Row]:
     """Return the rows that each run of the test suite has."""
-    return {id_: row for id_, row in all_rows().items() if id_ in FIRST or (id_.startswith("T") and id_ != LONG)}
+    return {
+        id_: row for id_, row in all_rows().items() if id_ in FIRST or (id_.startswith("T") and id_ != LONG)
+    }
 
 
 # Expectations.
