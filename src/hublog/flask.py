@@ -22,7 +22,7 @@ from hublog.capture.request import (
 from hublog.capture.service_name import suggest
 from hublog.cli.click_group import register_commands
 from hublog.configure import configure
-from hublog.configure.conflicts import conflicts
+from hublog.configure.attached import conflicts
 from hublog.pipelines import use_lookup
 from hublog.reports import report
 from hublog.settings import Settings, read_settings

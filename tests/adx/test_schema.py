@@ -8,7 +8,7 @@ import pytest
 from tests.adx.kusto import KustoParser, statements
 
 from hublog.adx import FUNCTIONS, PARTS, QUERIES, Names, columns_markdown, files, write_files
-from hublog.adx.policies import IDENTIFIERS
+from hublog.adx.tables import IDENTIFIERS
 from hublog.capture.columns import COLUMNS, SCHEMA_VERSION
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tests.django.setups import CONSOLE, GOOD, HUB, KEY, OURS, REAL, ROOT, dict_config, found, ids, project
 
 import hublog.django
-from hublog.django.checks import CHECKS, TABLE, checks_table, run_all
+from hublog.django.check_messages import TABLE, checks_table
+from hublog.django.checks import CHECKS, run_all
 from hublog.settings import SETTINGS
 
 COUNTED = [setting.name for setting in SETTINGS]

@@ -2,7 +2,7 @@ import dataclasses
 import typing
 
 from hublog.configure import EventHubLoggingConfig, FileLoggingConfig, LoggingConfig
-from hublog.configure.shapes import RedactionConfig, RequestConfig, ServiceConfig
+from hublog.configure.setup import RedactionConfig, RequestConfig, ServiceConfig
 from hublog.settings import SETTINGS, settings_table
 from hublog.settings.table import SECTIONS
 

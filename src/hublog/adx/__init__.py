@@ -1,11 +1,10 @@
 """Azure Data Explorer: what is generated for it from the columns."""
 
 from hublog.adx.functions import FUNCTIONS, VIEW_NAME, VIEW_QUERY, Function
-from hublog.adx.mapping import MAPPING_NAME, MappingElement, MappingPath, ingestion_mapping
-from hublog.adx.names import Names
+from hublog.adx.kql_names import Names
 from hublog.adx.queries import QUERIES, Query
-from hublog.adx.reference import columns_markdown
-from hublog.adx.schema import PARTS, files, write_files
+from hublog.adx.schema import PARTS, columns_markdown, files, write_files
+from hublog.adx.tables import MAPPING_NAME, MappingElement, MappingPath, ingestion_mapping
 
 __all__ = [
     "FUNCTIONS",

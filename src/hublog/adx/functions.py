@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from hublog.adx.names import Names, quoted, text
-from hublog.adx.table import FOLDER
+from hublog.adx.kql_names import Names, quoted, text
+from hublog.adx.tables import FOLDER
 from hublog.capture.columns import COLUMNS, TABLE, Group
 
 _WINDOW: Final = "from_: datetime, to_: datetime"

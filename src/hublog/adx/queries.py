@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from hublog.adx.names import Names
+from hublog.adx.kql_names import Names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,16 +1,41 @@
-"""Everything that is generated for Azure Data Explorer: the parts for the shell, the files to commit."""
+"""Everything that is generated for Azure Data Explorer: commands, queries, and the columns' reference."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from hublog.adx.functions import functions_kql, materialized_view_kql
-from hublog.adx.mapping import mapping_json
-from hublog.adx.names import Names
-from hublog.adx.policies import policies_kql, roles_kql
+from hublog.adx.kql_names import Names
 from hublog.adx.queries import QUERIES, query_kql
-from hublog.adx.reference import columns_text
-from hublog.adx.table import table_kql
+from hublog.adx.tables import mapping_json, policies_kql, roles_kql, table_kql
+from hublog.capture.columns import COLUMNS
+
+
+def columns_markdown() -> str:
+    """Return the reference table of the documents."""
+    rows = ["| # | column | type | group | from | meaning |", "| ---: | --- | --- | --- | --- | --- |"]
+    for number, column in enumerate(COLUMNS, start=1):
+        cells = (
+            str(number),
+            f"`{column.name}`",
+            column.kind.value,
+            column.group.value,
+            column.source.replace("|", "\\|"),
+            column.description.replace("|", "\\|"),
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def columns_text() -> str:
+    """Return one line a column, in the order of the table: name, type, group, meaning."""
+    widths = [max(len(getattr(column, part)) for column in COLUMNS) for part in ("name", "kind", "group")]
+    return "".join(
+        f"{column.name:<{widths[0]}}  {column.kind.value:<{widths[1]}}  {column.group.value:<{widths[2]}}"
+        f"  {column.description}\n"
+        for column in COLUMNS
+    )
+
 
 #: By the name of the file, in the order in which a new database runs them.
 _SCRIPTS: Final[Mapping[str, Callable[[Names], str]]] = {

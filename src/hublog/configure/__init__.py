@@ -2,13 +2,15 @@
 
 from hublog.configure.dict_config import logging_config
 from hublog.configure.handlers import configure
-from hublog.configure.setup import prepare_eventhub_logging_config, setup_logging, setup_multi_worker_logging
-from hublog.configure.shapes import (
+from hublog.configure.setup import (
     EventHubLoggingConfig,
     FileLoggingConfig,
     LoggingConfig,
     RequestConfig,
     ServiceConfig,
+    prepare_eventhub_logging_config,
+    setup_logging,
+    setup_multi_worker_logging,
 )
 
 __all__ = [

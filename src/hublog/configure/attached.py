@@ -1,10 +1,11 @@
-"""What stands on the loggers of this process, and which settings it contradicts.
+"""The handlers on the loggers of this process, and the settings that contradict them or one another.
 
 A project may write its own ``LOGGING``, and code may add and remove handlers at any time; so what is reported
 of the destinations is read from the loggers, not from the settings.
 """
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -119,3 +120,32 @@ def _place(each: Attached) -> str:
     name = f"the logger {each.logger!r}" if each.logger else "the root logger"
     article = "an" if each.kind == EVENT_HUB else "a"
     return f"{article} {each.kind} handler on {name}"
+
+
+#: The attribute of ``Settings`` where it is not the name of the section.
+_ATTRIBUTES: Final = {"file_logging": "file", "eventhub_logging": "eventhub"}
+#: Each application has these for itself, but for what is wrapped once for the process.
+_OF_APP: Final = "request"
+_OF_PROCESS: Final = "context_in_threads"
+
+
+def conflicts(one: Settings, other: Settings) -> list[str]:
+    """Return the names of the settings that hold for the process and differ, without their values."""
+    return list(_conflicts(one, other))
+
+
+def _conflicts(one: Settings, other: Settings) -> Iterator[str]:
+    has_file, has_hub = one.file.enabled or other.file.enabled, one.eventhub.enabled or other.eventhub.enabled
+    for setting in SETTINGS:
+        if setting.field == "log_dir" and not (has_file or has_hub):  # nothing is written there
+            continue
+        if (setting.section == "file_logging" and not has_file) or (
+            setting.section == "eventhub_logging" and not has_hub
+        ):
+            continue
+        if setting.section == _OF_APP and setting.field != _OF_PROCESS:
+            continue
+        attribute = _ATTRIBUTES.get(setting.section, setting.section)
+        sections = [getattr(each, attribute) if attribute else each for each in (one, other)]
+        if getattr(sections[0], setting.field) != getattr(sections[1], setting.field):
+            yield setting.name

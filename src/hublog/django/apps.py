@@ -8,11 +8,10 @@ from django.core.signals import setting_changed
 
 import hublog.django
 from hublog.capture import threads, uncaught
-from hublog.configure.late import apply_late
+from hublog.configure.dict_config import apply_late
 from hublog.django import tasks
-from hublog.django.checks.registry import register_all
-from hublog.django.hidden import hide_secrets
-from hublog.django.project import lookup, read_project
+from hublog.django.checks import register_all
+from hublog.django.conf import hide_secrets, lookup, read_project
 from hublog.pipelines import pipelines, use_lookup
 from hublog.reports import report
 from hublog.settings import SETTINGS

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.log import log_response
 
 from hublog.django import queries
-from hublog.django.project import read_project
+from hublog.django.conf import read_project
 from hublog.django.visit import Visit, visit_of
 from hublog.settings import RequestSettings
 

@@ -14,8 +14,7 @@ from hublog.settings.model import (
     SyncPolicy,
     Transport,
 )
-from hublog.settings.reader import NO_HASH_KEY, Override, Reading, is_switched_off, read_settings
-from hublog.settings.sources import ARGUMENT
+from hublog.settings.reader import ARGUMENT, NO_HASH_KEY, Override, Reading, is_switched_off, read_settings
 from hublog.settings.table import SETTINGS, Setting, settings_table
 
 __all__ = [

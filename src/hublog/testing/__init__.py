@@ -10,8 +10,8 @@ from hublog.imports import loader
 if TYPE_CHECKING:
     from hublog.testing.capturing import capture_records
     from hublog.testing.fakes import FakeClock, MemorySender
-    from hublog.testing.matching import Row
     from hublog.testing.recorded import RecordedLogs
+    from hublog.testing.rows import Row
 
 __all__ = ["FakeClock", "MemorySender", "RecordedLogs", "Row", "capture_records"]
 
@@ -19,7 +19,7 @@ _MODULES: Final = {
     "FakeClock": "hublog.testing.fakes",
     "MemorySender": "hublog.testing.fakes",
     "RecordedLogs": "hublog.testing.recorded",
-    "Row": "hublog.testing.matching",
+    "Row": "hublog.testing.rows",
     "capture_records": "hublog.testing.capturing",
 }
 

@@ -14,10 +14,9 @@ from hublog.handler import EventHubHandler
 from hublog.pipelines import Feeder, all_feeders, replaced
 from hublog.surroundings import Lookup, surroundings
 from hublog.testing.hub import Hub
-from hublog.testing.late import note_late
-from hublog.testing.loggers import Snapshot, all_loggers, reached
-from hublog.testing.matching import level_number
+from hublog.testing.isolation import Snapshot, all_loggers, note_late, reached
 from hublog.testing.recorded import RecordedLogs
+from hublog.testing.rows import level_number
 
 _standbys: list["_Standby"] = []
 #: Handlers that a former test or set-up has left behind: open, and no logger leads to them.

@@ -16,8 +16,8 @@ from hublog.pipeline import Pipeline
 from hublog.process import Process
 from hublog.settings import EventHubSettings, Settings, SpoolMode
 from hublog.testing.fakes import FakeClock, MemorySender
-from hublog.testing.late import is_late
-from hublog.testing.matching import Row
+from hublog.testing.isolation import is_late
+from hublog.testing.rows import Row
 
 #: Nothing connects to it; it only says that there is a hub.
 _CONNECTION: Final = (

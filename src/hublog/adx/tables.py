@@ -1,9 +1,44 @@
-"""The policies of the table: how fast rows become visible, how long they stay, what they cost."""
+"""The table, its ingestion mapping and its policies, as KQL commands."""
 
 import json
-from typing import Final
+from typing import Final, TypedDict
 
-from hublog.adx.names import Names, quoted, text
+from hublog.adx.kql_names import Names, quoted, text
+from hublog.capture.columns import COLUMNS
+
+#: The name under which the mapping is created, and that a data connection or event refers to.
+MAPPING_NAME: Final = Names().mapping
+
+
+class MappingPath(TypedDict):
+    """Where in a record the value stands."""
+
+    Path: str
+
+
+class MappingElement(TypedDict):
+    """One column of the mapping, with the keys that Azure Data Explorer expects."""
+
+    column: str
+    datatype: str
+    Properties: MappingPath
+
+
+def ingestion_mapping() -> list[MappingElement]:
+    """Return the JSON ingestion mapping, one element a column, in the order of the table.
+
+    Every path is ``$.<column>``: the keys of a line are the names of the columns.
+    """
+    return [
+        {"column": column.name, "datatype": column.kind.value, "Properties": {"Path": f"$.{column.name}"}}
+        for column in COLUMNS
+    ]
+
+
+def mapping_json() -> str:
+    """Return the mapping as JSON text, one element a line."""
+    return "[\n" + ",\n".join(f"  {json.dumps(element)}" for element in ingestion_mapping()) + "\n]\n"
+
 
 #: Gigabytes an hour that streaming ingestion is told to expect: 1,000 records of 600 bytes a second.
 RATE_GB_PER_HOUR: Final = 2.1
@@ -82,4 +117,38 @@ def roles_kql(names: Names) -> str:
 
 // What runs these scripts at a release: the materialized view needs Database Admin, table and mapping less.
 .add database {database} admins ({text(_DEPLOYER)}) "deploys the schema"
+"""
+
+
+FOLDER = "observability"
+
+
+def table_kql(names: Names) -> str:
+    """Return the commands for the table and its mapping, in the order in which a release runs them.
+
+    Safe to run again at every release: columns that the table lacks are added at its end, others stay.
+    """
+    table = quoted(names.table)
+    columns = ",\n".join(f"    {column.name}: {column.kind}" for column in COLUMNS)
+    described = ",\n".join(f"    {column.name}: {text(column.description)}" for column in COLUMNS)
+    return f"""\
+// The table and its ingestion mapping. Run these at every release, before the application: what is
+// there already stays as it is. Each command stands alone, between blank lines.
+
+.create-merge table {table} (
+{columns}
+) with (folder = {text(FOLDER)}, docstring = "Log records of applications")
+
+.alter-merge table {table} column-docstrings (
+{described}
+)
+
+// A data connection, and an event's IngestionMappingReference, name this mapping.
+.create-or-alter table {table} ingestion json mapping {text(names.mapping)}
+```
+{mapping_json().rstrip()}
+```
+
+// Streaming ingestion remembers the schema for up to five minutes. This makes it look again now.
+.clear table {table} cache streamingingestion schema
 """

@@ -1,4 +1,4 @@
-"""Keeps the connection string out of Django's debug page, its mails to ADMINS and ``diffsettings``."""
+"""The project's settings, and keeping their secrets out of what Django shows of them."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,24 @@ from django.conf import settings
 from django.views.debug import SafeExceptionReporterFilter, get_default_exception_reporter_filter
 
 from hublog.capture.hidden import hidden, hide_handlers
-from hublog.django.project import project_names
+from hublog.doctor.names import BEGINNINGS
+from hublog.settings import Reading, read_settings
+
+
+def lookup(name: str) -> object | None:
+    """Return a Django setting by its name, None where it is not set."""
+    return getattr(settings, name, None)
+
+
+def read_project() -> Reading:
+    """Read hublog's settings as they stand in the project and the environment now."""
+    return read_settings(framework=lookup)
+
+
+def project_names() -> dict[str, object]:
+    """Return what of the project's settings may be meant for hublog, rightly named or not."""
+    return {name: lookup(name) for name in dir(settings) if name.startswith(BEGINNINGS)}
+
 
 _NAME: Final = "CONNECTION_STRING"
 
