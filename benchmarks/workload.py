@@ -25,7 +25,7 @@ from hublog.capture import context
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.record_ids import RecordIds
 from hublog.capture.request import LOGGER_NAME, RequestScope
-from hublog.capture.service import process_fields
+from hublog.capture.resource import process_fields
 from hublog.settings import RequestSettings, ServiceSettings
 
 PATH: Final = Path(__file__).parent / "records.jsonl.gz"

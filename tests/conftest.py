@@ -7,7 +7,7 @@ import signal
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from hublog.capture import service_name, threads, uncaught
+from hublog.capture import service_name, thread_context, uncaught
 from hublog.configure import handlers
 from hublog.surroundings import surroundings
 
@@ -47,9 +47,9 @@ def _spool(monkeypatch, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _threads():
     """Let threads carry nothing, unless the test or what it tests has them do so."""
-    threads.uninstall()
+    thread_context.uninstall()
     yield
-    threads.uninstall()
+    thread_context.uninstall()
     uncaught.uninstall()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import hublog
 from hublog import pipelines, surroundings
-from hublog.capture.handler import enter_own_thread
+from hublog.capture.reentry_guard import enter_own_thread
 from hublog.delivery.stats import Drop
 from hublog.errors import SettingsError
 from hublog.handler import EventHubHandler

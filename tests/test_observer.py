@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from hublog import signals
-from hublog.capture.fields import Misfits
+from hublog.capture.typed_columns import Misfits
 from hublog.delivery.state import ALLOWED
 from hublog.delivery.stats import State, Stats
 from hublog.errors import PermanentSendError, TransientSendError

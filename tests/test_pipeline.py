@@ -7,7 +7,7 @@ import time
 import pytest
 
 from hublog import pipelines
-from hublog.capture.handler import MAX_DEPTH, MAX_INSIDE, CaptureHandler
+from hublog.capture.reentry_guard import MAX_DEPTH, MAX_INSIDE, CaptureHandler
 from hublog.delivery.stats import Circuit, Drop
 from hublog.errors import TransientSendError
 from hublog.exits import Exits

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hublog.capture.binding import bind, bound, unbind
     from hublog.capture.console import ConsoleFormatter, ConsoleHandler
     from hublog.capture.json_formatter import JsonFormatter
-    from hublog.capture.threads import carry, detached
+    from hublog.capture.thread_context import carry, detached
     from hublog.configure import (
         EventHubLoggingConfig,
         FileLoggingConfig,
@@ -70,8 +70,8 @@ _MODULES: Final = {
     "Stats": "hublog.delivery.stats",
     "bind": "hublog.capture.binding",
     "bound": "hublog.capture.binding",
-    "carry": "hublog.capture.threads",
-    "detached": "hublog.capture.threads",
+    "carry": "hublog.capture.thread_context",
+    "detached": "hublog.capture.thread_context",
     "flush": "hublog.pipelines",
     "prepare_eventhub_logging_config": "hublog.configure",
     "setup_logging": "hublog.configure",

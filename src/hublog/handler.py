@@ -10,9 +10,9 @@ from typing import Final
 import hublog.term  # noqa: F401  # it follows the settings that pipelines read
 from hublog.capture import context
 from hublog.capture.context import EMPTY, stored
-from hublog.capture.foreign import read, take
-from hublog.capture.handler import CaptureHandler, quiet_azure
+from hublog.capture.interop import read, take
 from hublog.capture.origin import LOG_CALL, call_with, kept, origin
+from hublog.capture.reentry_guard import CaptureHandler, quiet_azure
 from hublog.capture.removal import watch
 from hublog.pipeline import Pipeline
 from hublog.pipelines import add_feeder, get_pipeline

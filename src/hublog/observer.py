@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, assert_never
 
 from hublog.capture.columns import BY_NAME
-from hublog.capture.fields import Misfits
+from hublog.capture.typed_columns import Misfits
 from hublog.delivery.drops import DropReport
 from hublog.delivery.stats import Circuit, State, Stats
 from hublog.errors import SendError

@@ -17,11 +17,11 @@ from dataclasses import replace
 from time import monotonic
 from typing import Final
 
-from hublog.capture.fields import Misfits
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.handler import enter_own_thread, is_own_thread
 from hublog.capture.record_ids import RecordIds
+from hublog.capture.reentry_guard import enter_own_thread, is_own_thread
 from hublog.capture.request import RequestScope, observers
+from hublog.capture.typed_columns import Misfits
 from hublog.delivery.courier import Sender
 from hublog.delivery.drops import DropReport
 from hublog.delivery.stats import Drop, Stats

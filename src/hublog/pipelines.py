@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final, Protocol
 
-from hublog.capture import threads, uncaught
+from hublog.capture import thread_context, uncaught
 from hublog.delivery.courier import Sender
 from hublog.delivery.stats import Stats
 from hublog.delivery.worker import Request
@@ -269,5 +269,5 @@ def _after_fork_in_child() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 exits.install(drain_at_exit)
-followers.append(threads.follow)
+followers.append(thread_context.follow)
 followers.append(uncaught.follow)

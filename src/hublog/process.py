@@ -12,11 +12,10 @@ from time import monotonic
 from typing import Final
 
 from hublog.capture.aside import Line
-from hublog.capture.fields import Misfits
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.record_ids import RecordIds
 from hublog.capture.shorten import shortened
-from hublog.capture.volume import Volume, is_asked
+from hublog.capture.typed_columns import Misfits
 from hublog.delivery.backlog import Backlog
 from hublog.delivery.batch import Source
 from hublog.delivery.batcher import Batcher
@@ -35,6 +34,7 @@ from hublog.delivery.stores import Stores
 from hublog.delivery.worker import Worker
 from hublog.observer import Observer
 from hublog.reports import report
+from hublog.sampling.sampler import Volume, is_asked
 from hublog.servers import Adviser, is_about_to_patch, when_patched, why_no_thread
 from hublog.settings import EventHubSettings, Settings, SpoolMode
 from hublog.tally import Tally

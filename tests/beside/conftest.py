@@ -3,7 +3,7 @@
 import logging
 
 import pytest
-from tests.capture.lines import fits, strict
+from tests.kits.lines import fits, strict
 
 import hublog
 from hublog import pipelines

@@ -7,7 +7,7 @@ import logging.config
 
 import pytest
 from pythonjsonlogger.json import JsonFormatter as PythonJsonFormatter
-from tests.capture.lines import unique
+from tests.kits.lines import unique
 
 import hublog
 from hublog import JsonFormatter, SettingsError

@@ -11,7 +11,7 @@ from dataclasses import fields as dataclass_fields
 import certifi
 import pytest
 from tests.beside.conftest import CONNECTED
-from tests.capture.lines import strict
+from tests.kits.lines import strict
 
 from hublog import EventHubHandler
 from hublog.settings import EventHubSettings

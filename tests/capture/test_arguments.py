@@ -4,7 +4,7 @@ import logging
 from collections import UserDict, defaultdict
 
 import pytest
-from tests.capture.lines import strict
+from tests.kits.lines import strict
 
 from hublog.capture.console import ConsoleFormatter
 from hublog.capture.formatter import LineFormatter

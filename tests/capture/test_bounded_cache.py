@@ -2,13 +2,13 @@ import logging
 
 import pytest
 
-from hublog.capture import handler
+from hublog.capture import reentry_guard
 from hublog.capture.bounded_cache import BYTES_MAX, ENTRIES_MAX, ENTRY_MAX, BoundedCache
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.headers import client_address
-from hublog.capture.rate import RateLimit
-from hublog.capture.repeats import key_of
 from hublog.capture.scrubber import Scrubber
+from hublog.sampling.dedup import key_of
+from hublog.sampling.rate_limit import RateLimit
 from hublog.settings import RedactionSettings, ServiceSettings
 
 LONG = 60_000
@@ -81,14 +81,14 @@ def test_a_formatter_keeps_little_whatever_clients_choose(make, length):
 
 
 def test_names_of_loggers_are_kept_up_to_a_bound():
-    front = handler.CaptureHandler()
+    front = reentry_guard.CaptureHandler()
     front.capture = lambda *_args, **_options: None
     limit = RateLimit(1.0, 1)
     for number in range(500):
         name = f"{number:06d}".ljust(LONG, "x")
         front.emit(record(name=name))
         limit.allows(name)
-    assert size_of(dict(handler._is_own), set()) < 2 * BYTES_MAX
+    assert size_of(dict(reentry_guard._is_own), set()) < 2 * BYTES_MAX
     assert size_of(limit._buckets, set()) < BYTES_MAX
 
 

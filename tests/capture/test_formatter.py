@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.capture.lines import fits, strict
+from tests.kits.lines import fits, strict
 
 from hublog.capture import context
 from hublog.capture.columns import BY_NAME

@@ -15,7 +15,7 @@ from queue import Queue, SimpleQueue
 import pytest
 
 import hublog
-from hublog.capture import context, origin, threads
+from hublog.capture import context, origin, thread_context
 from hublog.testing import capture_records
 
 LIMIT_S = 10
@@ -27,7 +27,7 @@ NAMES = tuple(A)
 @pytest.fixture(autouse=True)
 def clean():
     token = context.lend(context.EMPTY)
-    threads.install()
+    thread_context.install()
     yield
     context.restore(token)
     assert not [entry for entry in origin.kept.values() if entry[0]() is None]
@@ -355,7 +355,7 @@ def test_nothing_is_kept_of_records_that_are_gone(shop):
 
 
 def test_the_setting_that_is_off_leaves_the_handlers_alone(shop):
-    threads.uninstall()
+    thread_context.uninstall()
     assert MemoryHandler.emit is BufferingHandler.emit
     assert not hasattr(BufferingHandler.emit, "__wrapped__")
     assert not hasattr(QueueHandler.prepare, "__wrapped__")

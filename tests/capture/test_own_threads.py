@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from hublog.capture.handler import CaptureHandler, enter_own_thread, is_own_thread
+from hublog.capture.reentry_guard import CaptureHandler, enter_own_thread, is_own_thread
 
 
 class Front(CaptureHandler):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import orjson
 import pytest
-from tests.capture.lines import strict
-from tests.capture.secret_texts import SECRETS
+from tests.kits.lines import strict
+from tests.kits.secret_texts import SECRETS
 
 from hublog.capture import context
 from hublog.capture.console import ConsoleFormatter

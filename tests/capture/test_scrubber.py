@@ -12,7 +12,7 @@ import pytest
 from benchmarks.workload import read_lines
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from tests.capture.secret_texts import HARMLESS, SECRETS
+from tests.kits.secret_texts import HARMLESS, SECRETS
 
 from hublog.capture.redaction.keyed import is_no_value
 from hublog.capture.scrubber import Scrubber, find_secrets, scrubber_for

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from hublog.capture import service_name
-from hublog.capture.service import is_named, process_fields
+from hublog.capture.resource import is_named, process_fields
 from hublog.capture.service_name import UNKNOWN, default_name, suggest
 from hublog.settings import ServiceSettings
 

@@ -5,13 +5,13 @@ import uuid
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.capture.lines import fits, strict
+from tests.kits.lines import fits, strict
 
 from hublog.capture import context
 from hublog.capture.columns import OPEN_COLUMNS
-from hublog.capture.fields import Misfits
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.record_ids import RecordIds
+from hublog.capture.typed_columns import Misfits
 from hublog.settings import ServiceSettings
 
 LEAVES = (

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from tests.file_hub import Program
 
-from hublog.capture import context, threads, uncaught
+from hublog.capture import context, thread_context, uncaught
 from hublog.testing import capture_records
 
 LIMIT_S = 10
@@ -116,7 +116,7 @@ def run(error):
 
 
 def test_a_thread_that_crashes_is_one_record_with_the_fields_of_its_request(hook, records):
-    threads.install()
+    thread_context.install()
     token = context.enter({"request_id": "req-1"})
     error = LookupError("gone")
     run(error)

@@ -11,7 +11,7 @@ import huey
 import pytest
 from dramatiq.brokers.stub import StubBroker
 
-from hublog.capture import context, threads
+from hublog.capture import context, thread_context
 from hublog.testing import capture_records
 
 LIMIT_S = 10
@@ -23,7 +23,7 @@ log = logging.getLogger("shop")
 @pytest.fixture(autouse=True)
 def clean():
     token = context.lend(context.EMPTY)
-    threads.install()
+    thread_context.install()
     yield
     context.restore(token)
 

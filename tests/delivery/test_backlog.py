@@ -9,8 +9,8 @@ from benchmarks.workload import read_lines
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from tests.delivery.interruptions import each_exception, each_interruption
 from tests.delivery.made_lines import DEBUG, ERROR, INFO, LEVELS, WARNING, level_of, make_line, number_of
+from tests.kits.interruptions import each_exception, each_interruption
 
 from hublog.delivery.backlog import BLOCK_BYTES, Backlog
 from hublog.delivery.bounded_queue import BoundedQueue

@@ -4,8 +4,8 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.delivery.interruptions import each_exception, each_interruption
 from tests.delivery.made_lines import DEBUG, ERROR, INFO, LEVELS, WARNING, level_of, make_line
+from tests.kits.interruptions import each_exception, each_interruption
 
 from hublog.delivery.bounded_queue import NEVER, BoundedQueue
 from hublog.delivery.drops import DropBook

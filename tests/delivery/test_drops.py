@@ -8,8 +8,8 @@ from enum import StrEnum
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.delivery.interruptions import each_exception, each_interruption
 from tests.delivery.made_lines import DEBUG, make_line
+from tests.kits.interruptions import each_exception, each_interruption
 
 from hublog.delivery.drops import LEVELS_MAX, LOGGERS_MAX, NAME_MAX, OTHER, DropBook, DropReport
 from hublog.delivery.stats import ASKED_FOR, Drop

@@ -6,13 +6,13 @@ import socket
 import pytest
 
 from hublog import pipelines
-from hublog.capture import threads
+from hublog.capture import thread_context
 
 
 @pytest.fixture(autouse=True)
 def _bare(monkeypatch):
     """Count no handler that other tests have left to the collector, and end what this one leaves."""
-    threads.uninstall()
+    thread_context.uninstall()
     for feeder in pipelines.all_feeders():
         monkeypatch.setattr(feeder, "is_closed", True)
     monkeypatch.setattr(pipelines, "_pipelines", {})

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from hublog.capture.plain import plain
+from hublog.capture.json_safe import plain
 from hublog.capture.redaction.names import Secrecy
 from hublog.capture.scrubber import Scrubber
 

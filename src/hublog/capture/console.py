@@ -10,12 +10,12 @@ from typing import Any, Final, TextIO
 
 from hublog.capture import context
 from hublog.capture.arguments import arguments
-from hublog.capture.careful import has_own_message
-from hublog.capture.foreign import read
+from hublog.capture.interop import read
+from hublog.capture.json_safe import mark, plain, text_of, whole_text_of
 from hublog.capture.origin import format_where_made
-from hublog.capture.plain import mark, plain, text_of, whole_text_of
 from hublog.capture.redaction.given import redaction_of
 from hublog.capture.scrubber import Scrubber, scrubber_for
+from hublog.capture.slow_path import has_own_message
 from hublog.capture.traceback_text import frames_of, is_ordinary, print_of
 from hublog.errors import SettingsError
 from hublog.reports import Destination, cause_of

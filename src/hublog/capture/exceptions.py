@@ -7,10 +7,10 @@ import sysconfig
 from types import TracebackType
 from typing import Final, NamedTuple
 
-from hublog.capture.cutting import cut_middle
-from hublog.capture.plain import clean, text_of, whole_text_of
+from hublog.capture.json_safe import clean, text_of, whole_text_of
 from hublog.capture.scrubber import DEFAULT, Scrubber
 from hublog.capture.traceback_text import MAX_SCRUBBED, Frame, frames_of, print_of
+from hublog.capture.truncation import cut_middle
 
 MAX_STACKTRACE: Final = 16_384
 MAX_MESSAGE: Final = 8_192

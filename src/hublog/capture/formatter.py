@@ -16,10 +16,16 @@ import orjson
 from hublog.capture import context
 from hublog.capture.arguments import arguments
 from hublog.capture.bounded_cache import BoundedCache
-from hublog.capture.careful import careful_row, fit, has_own_message, timestamp_of
 from hublog.capture.columns import OPEN_COLUMNS
 from hublog.capture.exceptions import from_record
-from hublog.capture.fields import (
+from hublog.capture.json_safe import INT64, MAX_NAME, Plain, plain
+from hublog.capture.record_ids import RecordIds
+from hublog.capture.resource import process_fields
+from hublog.capture.scrubber import CARD_FROM, SHORTEST, Scrubber, scrubber_for
+from hublog.capture.serving import note_shown
+from hublog.capture.slow_path import careful_row, fit, has_own_message, timestamp_of
+from hublog.capture.source import encoded_call_site, encoded_thread
+from hublog.capture.typed_columns import (
     END_OF_TIME,
     EncodedContext,
     Misfits,
@@ -29,12 +35,6 @@ from hublog.capture.fields import (
     put,
     utc_text,
 )
-from hublog.capture.plain import INT64, MAX_NAME, Plain, plain
-from hublog.capture.record_ids import RecordIds
-from hublog.capture.scrubber import CARD_FROM, SHORTEST, Scrubber, scrubber_for
-from hublog.capture.service import process_fields
-from hublog.capture.serving import note_shown
-from hublog.capture.source import encoded_call_site, encoded_thread
 from hublog.settings import RedactionSettings, ServiceSettings
 
 _dumps = orjson.dumps

@@ -8,8 +8,8 @@ from typing import Final
 import orjson
 
 from hublog.capture.columns import BY_NAME
-from hublog.capture.foreign import read, take
 from hublog.capture.formatter import LineFormatter, one_line
+from hublog.capture.interop import read, take
 from hublog.capture.origin import format_where_made
 from hublog.capture.redaction.given import redaction_of
 from hublog.errors import SettingsError

@@ -22,7 +22,7 @@ from hublog.capture.headers import (
     request_fields,
     size_field,
 )
-from hublog.capture.plain import text_of
+from hublog.capture.json_safe import text_of
 from hublog.capture.queries import QueryCounter
 from hublog.capture.serving import current as _current
 from hublog.capture.tracing import request_id, valid_id

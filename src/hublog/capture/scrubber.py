@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import Final
 
 from hublog.capture.bounded_cache import BoundedCache
-from hublog.capture.plain import Distinct
+from hublog.capture.json_safe import Distinct
 from hublog.capture.redaction.cards import CARD_SHORTEST, NO_DIGITS, find_cards, is_card, may_hold_card
 from hublog.capture.redaction.colours import find_under
 from hublog.capture.redaction.commands import find_in_arguments, find_in_commands, may_hold_command

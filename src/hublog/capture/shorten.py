@@ -5,9 +5,9 @@ from typing import Final
 
 import orjson
 
-from hublog.capture.careful import fit
 from hublog.capture.formatter import one_line
-from hublog.capture.service import process_fields
+from hublog.capture.resource import process_fields
+from hublog.capture.slow_path import fit
 from hublog.settings import ServiceSettings
 
 #: What says which record it is stays whole, and so does what says whose it is.

@@ -5,8 +5,8 @@ import os
 import sys
 from typing import Final
 
-from hublog.capture.fields import encode_columns, put
-from hublog.capture.plain import plain, text_of
+from hublog.capture.json_safe import plain, text_of
+from hublog.capture.typed_columns import encode_columns, put
 
 _SEVERITIES: Final = ((50, 21), (40, 17), (30, 13), (20, 9), (10, 5))
 _TRACE: Final = 1

@@ -9,7 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from hublog.capture import context
-from hublog.capture.plain import INT64
+from hublog.capture.json_safe import INT64
 from hublog.capture.spans import active_fields
 from hublog.capture.tracing import new_id, read_traceparent, trace_fields, valid_id
 

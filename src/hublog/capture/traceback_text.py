@@ -12,7 +12,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
-from hublog.capture.plain import clean, mark, text_of, whole_text_of
+from hublog.capture.json_safe import clean, mark, text_of, whole_text_of
 from hublog.capture.scrubber import Scrubber
 
 #: Characters that are kept of one text: a stack trace has no room for more.

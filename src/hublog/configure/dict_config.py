@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pkgutil import resolve_name
 from typing import Any, Final, cast
 
-from hublog.capture.handler import unset_loggers
 from hublog.capture.redaction.given import as_plain
+from hublog.capture.reentry_guard import unset_loggers
 from hublog.configure.handlers import CONSOLE, EVENT_HUB, FILE, NOTHING, file_name, root_level
 from hublog.settings import Settings
 

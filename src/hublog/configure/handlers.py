@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hublog.capture import threads, uncaught
+from hublog.capture import thread_context, uncaught
 from hublog.capture.console import ConsoleFormatter, ConsoleHandler
-from hublog.capture.handler import quiet_azure
 from hublog.capture.json_formatter import JsonFormatter
+from hublog.capture.reentry_guard import quiet_azure
 from hublog.reports import report
 from hublog.settings import EventHubSettings, Settings
 from hublog.surroundings import surroundings
@@ -88,7 +88,7 @@ def configure(
     Returns:
         The root logger.
     """
-    threads.follow(settings)
+    thread_context.follow(settings)
     uncaught.follow(settings)
     plan = _Plan(settings, framework, tuple(problems), tuple(notices), tuple(workers))
     root = logging.getLogger()

@@ -7,7 +7,7 @@ from django.apps import AppConfig
 from django.core.signals import setting_changed
 
 import hublog.django
-from hublog.capture import threads, uncaught
+from hublog.capture import thread_context, uncaught
 from hublog.configure.dict_config import apply_late
 from hublog.django import tasks
 from hublog.django.checks import register_all
@@ -37,7 +37,7 @@ class HublogConfig(AppConfig):
         for made in hublog.django.made:
             apply_late(made, reading.settings, framework="django")
         use_lookup(lookup, framework="django")
-        threads.follow(reading.settings)
+        thread_context.follow(reading.settings)
         uncaught.follow(reading.settings)
         setting_changed.connect(_follow, weak=False, dispatch_uid="hublog")
         tasks.connect()
@@ -51,5 +51,5 @@ def _follow(*, setting: str, **_: object) -> None:
     for pipeline in pipelines():
         pipeline.read_again()
     settings = read_project().settings
-    threads.follow(settings)
+    thread_context.follow(settings)
     uncaught.follow(settings)

@@ -12,7 +12,7 @@ from typing import Final
 from hublog._version import __version__
 from hublog.capture.removal import findings
 from hublog.capture.request import LOGGER_NAME as REQUESTS
-from hublog.capture.service import is_named
+from hublog.capture.resource import is_named
 from hublog.capture.service_name import default_name
 from hublog.configure.attached import EVENT_HUB, Attached, contradictions, reaches_event_hub
 from hublog.doctor.disk import LookAtSpool, look_at_files, look_at_spool

@@ -8,7 +8,7 @@ from typing import Final, TextIO
 
 import orjson
 
-from hublog.capture.plain import timespan
+from hublog.capture.json_safe import timespan
 from hublog.local.conform import utc_text
 from hublog.local.extra import need_extra
 from hublog.local.kql import Result

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from logging.handlers import QueueHandler, QueueListener
 from typing import Final
 
-from hublog.capture import context, threads
+from hublog.capture import context, thread_context
 from hublog.configure.handlers import installed, kept
 from hublog.handler import EventHubHandler
 from hublog.pipelines import Feeder, all_feeders, replaced
@@ -64,7 +64,7 @@ def capture_records(*, level: int | str | None = None) -> Iterator[RecordedLogs]
     hub = Hub()
     records = RecordedLogs(hub)
     with contextlib.ExitStack() as stack:
-        stack.callback(threads.install if threads.is_installed() else threads.uninstall)
+        stack.callback(thread_context.install if thread_context.is_installed() else thread_context.uninstall)
         stack.callback(note_late, threading.enumerate())
         stack.callback(context.leave, context.enter(context.bound()))
         stack.callback(hub.end)

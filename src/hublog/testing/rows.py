@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final, TypeAlias
 
 from hublog.capture.columns import BY_NAME
-from hublog.capture.plain import plain
+from hublog.capture.json_safe import plain
 from hublog.handler import EventHubHandler
 from hublog.testing.isolation import reached
 

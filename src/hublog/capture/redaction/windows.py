@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-from hublog.capture.cutting import MARGIN, cut_middle, left_out
 from hublog.capture.redaction.shapes import KEY_END
 from hublog.capture.redaction.spans import Span, merged, replaced
+from hublog.capture.truncation import MARGIN, cut_middle, left_out
 
 Find: TypeAlias = Callable[[str], Iterable[Span]]
 Mark: TypeAlias = Callable[[str], str]

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from time import monotonic
 
 from hublog.capture.aside import Line, is_own, line_of
-from hublog.capture.rate import RateLimit
 from hublog.capture.record_ids import BlankIds, RecordIds
-from hublog.capture.repeats import Repeats, key_of
 from hublog.capture.shorten import shortened
-from hublog.capture.tail import Tail
+from hublog.sampling.dedup import Repeats, key_of
+from hublog.sampling.rate_limit import RateLimit
+from hublog.sampling.tail_buffer import Tail
 from hublog.settings import EventHubSettings, Settings
 from hublog.tally import Tally
 

@@ -9,9 +9,9 @@ from typing import Final
 
 from hublog._version import __version__
 from hublog.capture.columns import SCHEMA_VERSION
-from hublog.capture.fields import put
-from hublog.capture.plain import plain
+from hublog.capture.json_safe import plain
 from hublog.capture.service_name import default_name
+from hublog.capture.typed_columns import put
 from hublog.settings import ServiceSettings
 
 #: The first of these variables that is set gives the column its value.

@@ -9,14 +9,15 @@ import tracemalloc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.capture.volume_kit import Kit, error_of, make_record, make_scope
-from tests.delivery import interruptions
-from tests.delivery.interruptions import each_exception, each_interruption
+from tests.kits import interruptions
+from tests.kits.interruptions import each_exception, each_interruption
+from tests.kits.sampling import Kit, error_of, make_record, make_scope
 
-from hublog.capture import context, tail
+from hublog.capture import context
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.record_ids import BlankIds, RecordIds
-from hublog.capture.threads import carry, detached
+from hublog.capture.thread_context import carry, detached
+from hublog.sampling import tail_buffer
 from hublog.settings import ServiceSettings
 
 LEVELS = st.sampled_from([logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR])
@@ -25,7 +26,7 @@ LEVELS = st.sampled_from([logging.DEBUG, logging.INFO, logging.WARNING, logging.
 @pytest.fixture(autouse=True)
 def here(monkeypatch):
     """Interrupt this module's code, and leave no request behind."""
-    monkeypatch.setattr(interruptions, "_PACKAGE", "/hublog/capture/tail")
+    monkeypatch.setattr(interruptions, "_PACKAGE", "/hublog/sampling/tail_buffer")
     token = context.enter({})
     yield
     context.leave(token)
@@ -395,12 +396,12 @@ def test_of_too_many_bytes_the_oldest_are_left_out():
     for number in range(100):
         kit.log(f"{number}" + "x" * 28_000)
     end(kit, scope, has_failed=True)
-    assert tail.REQUEST_MAX_BYTES - 60_000 < sum(map(len, kit.lines)) <= tail.REQUEST_MAX_BYTES
+    assert tail_buffer.REQUEST_MAX_BYTES - 60_000 < sum(map(len, kit.lines)) <= tail_buffer.REQUEST_MAX_BYTES
     assert (kit.messages[-1][:2], len(kit.lines) + left_out(kit)) == ("99", 100)
 
 
 def test_with_too_many_open_requests_records_go_at_once(monkeypatch):
-    monkeypatch.setattr(tail, "PROCESS_MAX_BYTES", 100_000)
+    monkeypatch.setattr(tail_buffer, "PROCESS_MAX_BYTES", 100_000)
     kit = make_kit()
     scopes = []
     for _ in range(200):

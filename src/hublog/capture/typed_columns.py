@@ -10,7 +10,7 @@ import orjson
 
 from hublog.capture.columns import BY_NAME, OPEN_COLUMNS, Kind
 from hublog.capture.context import Context, looked
-from hublog.capture.plain import INT64, MAX_ITEMS, MAX_NAME, Distinct, Plain, key_of, mark
+from hublog.capture.json_safe import INT64, MAX_ITEMS, MAX_NAME, Distinct, Plain, key_of, mark
 from hublog.capture.scrubber import PERSONAL, SHORTEST, Scrubber
 from hublog.tally import Tally
 

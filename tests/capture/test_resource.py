@@ -1,4 +1,4 @@
-from hublog.capture.service import process_fields
+from hublog.capture.resource import process_fields
 from hublog.settings import ServiceSettings
 
 CONTAINER = "0123456789abcdef" * 4

@@ -16,15 +16,15 @@ from typing import Final
 import orjson
 
 from hublog.capture.aside import Line
-from hublog.capture.careful import has_own_message, timestamp_of
 from hublog.capture.columns import OPEN_COLUMNS
 from hublog.capture.exceptions import from_record
-from hublog.capture.fields import END_OF_TIME
-from hublog.capture.foreign import said
 from hublog.capture.formatter import NOT_ADDED, STANDARD_LENGTH, one_line
-from hublog.capture.plain import plain
+from hublog.capture.interop import said
+from hublog.capture.json_safe import plain
 from hublog.capture.record_ids import RecordIds
 from hublog.capture.shorten import shortened
+from hublog.capture.slow_path import has_own_message, timestamp_of
+from hublog.capture.typed_columns import END_OF_TIME
 from hublog.tally import Tally
 
 #: Records that are known again; then the one that was not met for the longest time is forgotten.

@@ -4,18 +4,18 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.delivery import interruptions
-from tests.delivery.interruptions import each_exception, each_interruption
+from tests.kits import interruptions
+from tests.kits.interruptions import each_exception, each_interruption
 
-from hublog.capture import rate
-from hublog.capture.rate import LOGGERS_MAX, RateLimit
+from hublog.sampling import rate_limit
+from hublog.sampling.rate_limit import LOGGERS_MAX, RateLimit
 from hublog.testing import FakeClock
 
 
 @pytest.fixture(autouse=True)
 def here(monkeypatch):
     """Interrupt this module's code."""
-    monkeypatch.setattr(interruptions, "_PACKAGE", "/hublog/capture/rate")
+    monkeypatch.setattr(interruptions, "_PACKAGE", "/hublog/sampling/rate_limit")
 
 
 def taken(limit, times, logger="shop"):
@@ -153,6 +153,6 @@ def test_the_look_for_full_buckets_is_not_taken_for_each_record():
     for number in range(2 * LOGGERS_MAX):
         limit.allows(f"logger {number}")
     assert len(looks) == 1
-    clock.advance(rate._LOOK_AGAIN_S)
+    clock.advance(rate_limit._LOOK_AGAIN_S)
     limit.allows("later")
     assert len(looks) == 2

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
-from hublog.capture.plain import MAX_ITEMS, MAX_TEXT, Distinct, plain, text_of
+from hublog.capture.json_safe import MAX_ITEMS, MAX_TEXT, Distinct, plain, text_of
 
 
 class Colour(enum.Enum):

@@ -13,10 +13,8 @@ import orjson
 from hublog.capture import context
 from hublog.capture.arguments import arguments, unfit
 from hublog.capture.columns import OPEN_COLUMNS
-from hublog.capture.cutting import cut_middle
 from hublog.capture.exceptions import MAX_STACKTRACE, from_record
-from hublog.capture.fields import END_OF_TIME, EncodedContext, as_text, encode_context, put, utc_text
-from hublog.capture.plain import (
+from hublog.capture.json_safe import (
     MAX_ITEMS,
     MAX_NAME,
     MAX_TEXT_IN_ALL,
@@ -30,6 +28,8 @@ from hublog.capture.plain import (
 from hublog.capture.scrubber import SHORTEST, Scrubber
 from hublog.capture.serving import note_shown
 from hublog.capture.source import call_site, thread_of
+from hublog.capture.truncation import cut_middle
+from hublog.capture.typed_columns import END_OF_TIME, EncodedContext, as_text, encode_context, put, utc_text
 
 #: What is kept of a record to the last, each if it is no longer than an id may be.
 _KEPT: Final = (

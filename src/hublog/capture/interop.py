@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from hublog.capture import context, spans
 from hublog.capture.context import stored
-from hublog.capture.plain import MAX_ITEMS, Distinct, key_of, mark, text_of
+from hublog.capture.json_safe import MAX_ITEMS, Distinct, key_of, mark, text_of
 from hublog.terminal import WERKZEUG, without_colours
 
 #: Under these a message that is a mapping has its text: structlog's name, then python-json-logger's.

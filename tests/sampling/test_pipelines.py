@@ -21,17 +21,17 @@ from tests.test_pipeline import CONNECTED, Front
 from werkzeug.test import create_environ
 
 from hublog import pipelines
-from hublog.capture import rate, repeats, tail
 from hublog.capture.request import RequestScope
 from hublog.delivery.stats import Drop
 from hublog.flask import HubLog
 from hublog.local.kql import run_kql
 from hublog.pipeline import Pipeline, _requests
+from hublog.sampling import dedup, rate_limit, tail_buffer
 from hublog.settings import EventHubSettings, RequestSettings, ServiceSettings, Settings, SpoolMode
 from hublog.testing import MemorySender
 
 REPORT = "hublog.records_dropped"
-PAGE = (Path(__file__).parent.parent / "docs" / "volume.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "volume.md").read_text()
 
 
 def make_settings(*, slow_seconds=0.0, **hub):
@@ -451,7 +451,7 @@ def test_a_forked_child_ships_nothing_of_what_its_parent_keeps_or_counts(make_sh
 
 PROGRAM = """
 import logging, sys
-from tests.test_volume import make_settings, begin
+from tests.sampling.test_pipelines import make_settings, begin
 from hublog import pipelines
 from hublog.handler import EventHubHandler
 from hublog.testing import MemorySender
@@ -483,7 +483,7 @@ def run(program, folder):
         timeout=60,
         check=False,
         cwd=folder,
-        env={"PYTHONPATH": str(Path(__file__).parent.parent)},
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
@@ -501,7 +501,7 @@ def test_the_exit_of_a_process_ships_what_is_kept_and_counted(tmp_path):
 KILLED = """
 import logging, os, signal, sys
 from pathlib import Path
-from tests.test_volume import begin, make_settings
+from tests.sampling.test_pipelines import begin, make_settings
 from hublog import pipelines
 from hublog.handler import EventHubHandler
 from hublog.settings import SpoolMode
@@ -529,7 +529,7 @@ def test_a_process_that_is_killed_loses_what_it_kept_and_counted_and_nothing_els
         timeout=60,
         check=False,
         cwd=tmp_path,
-        env={"PYTHONPATH": str(Path(__file__).parent.parent)},
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
     )
     assert done.returncode == -signal.SIGKILL
     written = b"".join(path.read_bytes() for path in (tmp_path / "spool").rglob("*") if path.is_file())
@@ -542,7 +542,7 @@ GREENLETS = """
 from gevent import monkey
 monkey.patch_all()
 import gevent, json, logging
-from tests.test_volume import Shop, begin, end
+from tests.sampling.test_pipelines import Shop, begin, end
 
 shop = Shop(0, tail_verbosity=True, collapse_seconds=0.2)
 
@@ -708,11 +708,11 @@ def test_every_setting_of_the_page_exists():
 
 def test_the_bounds_of_the_page_are_those_of_the_code():
     for bound in (
-        f"({EventHubSettings().tail_max_records:,}) or {tail.REQUEST_MAX_BYTES >> 20} MiB",
-        f"Beyond {tail.PROCESS_MAX_BYTES >> 20} MiB in all",
-        f"last {repeats.KEYS_MAX:,} different records",
-        f"below {repeats.LINES_MAX_BYTES >> 20} MiB",
-        f"{rate.LOGGERS_MAX:,} loggers",
+        f"({EventHubSettings().tail_max_records:,}) or {tail_buffer.REQUEST_MAX_BYTES >> 20} MiB",
+        f"Beyond {tail_buffer.PROCESS_MAX_BYTES >> 20} MiB in all",
+        f"last {dedup.KEYS_MAX:,} different records",
+        f"below {dedup.LINES_MAX_BYTES >> 20} MiB",
+        f"{rate_limit.LOGGERS_MAX:,} loggers",
         f"`EVENTHUB_LOG_RATE_BURST` ({EventHubSettings().rate_burst})",
     ):
         assert bound in PAGE

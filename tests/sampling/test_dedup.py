@@ -6,13 +6,13 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.capture.lines import fits, strict
-from tests.capture.volume_kit import Kit, error_of, make_record, make_scope
-from tests.delivery import interruptions
-from tests.delivery.interruptions import each_interruption
+from tests.kits import interruptions
+from tests.kits.interruptions import each_interruption
+from tests.kits.lines import fits, strict
+from tests.kits.sampling import Kit, error_of, make_record, make_scope
 
-from hublog.capture import context, foreign
-from hublog.capture.repeats import KEYS_MAX, LINES_MAX_BYTES, key_of
+from hublog.capture import context, interop
+from hublog.sampling.dedup import KEYS_MAX, LINES_MAX_BYTES, key_of
 
 AT = 1_700_000_000.25
 
@@ -20,7 +20,7 @@ AT = 1_700_000_000.25
 @pytest.fixture(autouse=True)
 def here(monkeypatch):
     """Interrupt this module's code."""
-    monkeypatch.setattr(interruptions, "_PACKAGE", "/hublog/capture/repeats")
+    monkeypatch.setattr(interruptions, "_PACKAGE", "/hublog/sampling/dedup")
 
 
 def make_kit(seconds=10.0, **hub):
@@ -204,7 +204,7 @@ def test_records_that_differ_in_anything_of_their_own_are_not_equal():
 
 def take_structlog(kit, **event):
     record = make_record(event)
-    foreign.take(foreign.read(record), lambda meant: kit.volume.take(meant, is_deep=False))
+    interop.take(interop.read(record), lambda meant: kit.volume.take(meant, is_deep=False))
 
 
 def test_what_a_mapping_says_beside_its_text_is_compared_and_kept():

@@ -15,7 +15,7 @@ from queue import Queue
 import pytest
 
 import hublog
-from hublog.capture import context, threads
+from hublog.capture import context, thread_context
 from hublog.configure.handlers import configure
 from hublog.pipelines import get_pipeline
 from hublog.settings import EventHubSettings, FileSettings, RequestSettings, Settings, SpoolMode
@@ -34,7 +34,7 @@ def clean():
 
 @pytest.fixture
 def installed():
-    threads.install()
+    thread_context.install()
 
 
 def bound():
@@ -362,7 +362,7 @@ def frames_of(run):
 def test_the_hook_of_an_exception_has_the_fields_and_one_frame_more():
     context.enter(FIELDS)
     without = frames_of(fail)
-    threads.install()
+    thread_context.install()
     with_it = frames_of(fail)
     assert without[0] == {}
     assert with_it[0] == FIELDS
@@ -378,7 +378,7 @@ def test_a_jobs_traceback_has_one_frame_more():
 
     context.enter(FIELDS)
     without = frames()
-    threads.install()
+    thread_context.install()
     assert [name for name in frames() if name != "__call__"] == without
     assert len(frames()) == len(without) + 1
 
@@ -458,14 +458,14 @@ def test_a_run_that_somebodys_wrapper_keeps_can_be_called_again():
 
     threading.Thread.start = start
     try:
-        threads.install()  # around the other one
+        thread_context.install()  # around the other one
         context.enter(FIELDS)
         thread = Seeing()
         joined(thread)
         context.enter({})
         thread.run()
     finally:
-        threads.uninstall()
+        thread_context.uninstall()
         threading.Thread.start = before
     assert found == [FIELDS, {}]
 
@@ -540,13 +540,13 @@ def test_a_run_that_the_application_set_on_the_object_is_called_and_stays(instal
 
 def test_installing_twice_wraps_once_and_uninstalling_brings_the_former_back():
     before = threading.Thread.start, ThreadPoolExecutor.submit
-    threads.install()
+    thread_context.install()
     once = threading.Thread.start, ThreadPoolExecutor.submit
-    threads.install()
+    thread_context.install()
     assert (threading.Thread.start, ThreadPoolExecutor.submit) == once != before
     assert [function.__name__ for function in once] == ["start", "submit"]
-    threads.uninstall()
-    threads.uninstall()
+    thread_context.uninstall()
+    thread_context.uninstall()
     assert (threading.Thread.start, ThreadPoolExecutor.submit) == before
 
 
@@ -562,15 +562,15 @@ def test_a_wrapper_that_came_later_stays_when_ours_goes(monkeypatch):
         return start
 
     before = threading.Thread.start
-    threads.install()
+    thread_context.install()
     ours = threading.Thread.start
     theirs = wrapped(ours)
     monkeypatch.setattr(threading.Thread, "start", theirs)
     context.enter(FIELDS)
-    threads.uninstall()
+    thread_context.uninstall()
     assert threading.Thread.start is theirs
     assert in_thread(bound) == {}
-    threads.install()
+    thread_context.install()
     assert threading.Thread.start is theirs
     assert in_thread(bound) == FIELDS
     assert len(calls) == 2
@@ -581,16 +581,16 @@ def test_a_wrapper_that_came_later_stays_when_ours_goes(monkeypatch):
 def test_a_wrapper_that_hides_ours_leads_to_no_second_frame(monkeypatch):
     methods = [(threading.Thread, "start"), (ThreadPoolExecutor, "submit")]
     before = [getattr(owner, name) for owner, name in methods]
-    threads.install()
+    thread_context.install()
     for owner, name in methods:
         hidden = getattr(owner, name)
         setattr(owner, name, lambda *args, hidden=hidden, **kwargs: hidden(*args, **kwargs))
     try:
-        threads.install()  # it cannot see that ours is there
+        thread_context.install()  # it cannot see that ours is there
         context.enter(FIELDS)
         assert frames_of(fail)[1].count("__call__") == 1
         assert by_submit() == FIELDS
-        threads.uninstall()
+        thread_context.uninstall()
         assert by_target() == by_submit() == {}
     finally:
         for (owner, name), former in zip(methods, before, strict=True):
@@ -618,7 +618,7 @@ def test_a_wrapper_of_run_and_start_as_opentelemetry_has_it_works_beside_ours(mo
         monkeypatch.setattr(threading.Thread, "start", started)
         monkeypatch.setattr(threading.Thread, "run", ran)
 
-    for step in (threads.install, instrument) if is_first else (instrument, threads.install):
+    for step in (thread_context.install, instrument) if is_first else (instrument, thread_context.install):
         step()
     context.enter(FIELDS)
     var.set("span-1")
@@ -747,7 +747,7 @@ warnings.simplefilter("ignore")
 from concurrent.futures import ThreadPoolExecutor
 import sentry_sdk
 import hublog
-from hublog.capture import context, threads
+from hublog.capture import context, thread_context
 
 events = []
 def init():
@@ -756,7 +756,7 @@ def init():
         transport=lambda envelope: events.append(envelope),
         before_send=lambda event, hint: events.append(event) or None,
     )
-steps = [threads.install, init]
+steps = [thread_context.install, init]
 for step in {order}:
     step()
 sentry_sdk.set_tag("basket", "7")
@@ -775,7 +775,7 @@ with ThreadPoolExecutor(1) as pool:
     context.enter({{}})
     assert dict(pool.submit(hublog.bound).result(10)) == {{}}
 theirs = threading.Thread.start
-threads.uninstall()
+thread_context.uninstall()
 context.enter({{"request_id": "r-2"}})
 thread = threading.Thread(target=lambda: found.append(dict(hublog.bound())))
 thread.start()
@@ -796,8 +796,8 @@ warnings.simplefilter("ignore")
 import threading, time
 from concurrent.futures import ThreadPoolExecutor
 import hublog
-from hublog.capture import context, threads
-threads.install()
+from hublog.capture import context, thread_context
+thread_context.install()
 {after}
 found = []
 def seen():

@@ -1,0 +1,1 @@
+"""Off by default: what keeps the number of records down."""
