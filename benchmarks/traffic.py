@@ -14,16 +14,15 @@ import orjson
 from azure.eventhub import EventDataBatch
 
 from benchmarks.prices import Load, billed
+from hublog.delivery.accounting import DropCounters, DropReport, State, Stats
 from hublog.delivery.backlog import Backlog
 from hublog.delivery.batcher import Batcher
-from hublog.delivery.bounded_queue import NEVER, BoundedQueue
-from hublog.delivery.breaker import Breaker
-from hublog.delivery.drops import DropBook, DropReport
-from hublog.delivery.inline import InlineCourier
+from hublog.delivery.circuit_breaker import CircuitBreaker
+from hublog.delivery.inline_send import InlineSend
+from hublog.delivery.memory_queue import NEVER, MemoryQueue
 from hublog.delivery.packer import EVENT_BYTES, LINE_OVERHEAD_BYTES, Packer
 from hublog.delivery.shipper import Shipper
-from hublog.delivery.stats import State, Stats
-from hublog.delivery.stores import Stores
+from hublog.delivery.storage import Storage
 from hublog.errors import SendError
 from hublog.senders.event_hub import EventHubSender
 from hublog.settings import EventHubSettings, Packing, SpoolMode
@@ -136,8 +135,8 @@ class _Process:
         self._is_woken = False
         self._link = _Link(max_send_bytes)
         link: Any = self._link  # stands for the client
-        drops = DropBook()
-        self._queue = BoundedQueue(
+        drops = DropCounters()
+        self._queue = MemoryQueue(
             max_lines=hub.max_queue_size,
             max_bytes=hub.max_queue_bytes,
             urgent_level=hub.urgent_level,
@@ -154,11 +153,11 @@ class _Process:
         )
         backlog = Backlog(self._queue, drops=drops)
         self._shipper = Shipper(
-            Stores(self._queue, backlog, None, mode=SpoolMode.MEMORY, drops=drops),
-            InlineCourier(lambda: sender, now=lambda: self._now_s),
+            Storage(self._queue, backlog, None, mode=SpoolMode.MEMORY, drops=drops),
+            InlineSend(lambda: sender, now=lambda: self._now_s),
             packer=Packer(hub.packing, gzip_level=hub.gzip_level),
             batchers=[(self._queue, batcher)],
-            breaker=Breaker(
+            breaker=CircuitBreaker(
                 threshold=hub.circuit_breaker_threshold,
                 cooldown_s=hub.circuit_breaker_cooldown_seconds,
                 now=lambda: self._now_s,
@@ -230,7 +229,7 @@ def full_events(lines: Sequence[bytes], hub: EventHubSettings) -> tuple[int, int
         lines: in the order they were logged.
         hub: says how to pack.
     """
-    queue = BoundedQueue(max_lines=2 * len(lines), max_bytes=1 << 40)
+    queue = MemoryQueue(max_lines=2 * len(lines), max_bytes=1 << 40)
     for line in lines:
         queue.put(line)
     packer, plain = (Packer(packing, gzip_level=hub.gzip_level) for packing in (hub.packing, Packing.LINES))

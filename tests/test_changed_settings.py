@@ -4,9 +4,9 @@ import json
 import logging
 
 import pytest
-from tests.delivery.spool.independent import lines_on_disk, names_of
+from tests.spool.independent import lines_on_disk, names_of
 
-from hublog.delivery.stats import Drop
+from hublog.delivery.accounting import Drop
 from hublog.errors import TransientSendError
 from hublog.pipeline import Pipeline
 from hublog.spool_tools.look import look_at_root

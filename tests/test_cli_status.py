@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from tests.delivery.spool.independent import A, envelope, make_lines, make_segment
+from tests.spool.independent import A, envelope, make_lines, make_segment
 from tests.spool_tools.spools import LIVING, kill, leave, reject
 
 from hublog.cli import Caller, main

@@ -9,7 +9,7 @@ import pytest
 import hublog
 from hublog import pipelines, surroundings
 from hublog.capture.reentry_guard import enter_own_thread
-from hublog.delivery.stats import Drop
+from hublog.delivery.accounting import Drop
 from hublog.errors import SettingsError
 from hublog.handler import EventHubHandler
 from hublog.pipeline import Pipeline

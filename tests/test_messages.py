@@ -9,7 +9,7 @@ import pytest
 import hublog
 from hublog.capture.scrubber import DEFAULT
 from hublog.doctor.result import fail
-from hublog.senders.client_errors import translate
+from hublog.senders.azure_errors import translate
 
 ROOT = Path(hublog.__file__).parent
 #: What stands in place of what a message is filled with.

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from hublog import signals
 from hublog.capture.typed_columns import Misfits
-from hublog.delivery.state import ALLOWED
-from hublog.delivery.stats import State, Stats
+from hublog.delivery.accounting import State, Stats
+from hublog.delivery.delivery_state import ALLOWED
 from hublog.errors import PermanentSendError, TransientSendError
 from hublog.observer import BURST, REPEAT_S, Observer
 from hublog.settings import EventHubSettings, SpoolMode

@@ -8,7 +8,7 @@ import pytest
 
 from hublog import pipelines
 from hublog.capture.reentry_guard import MAX_DEPTH, MAX_INSIDE, CaptureHandler
-from hublog.delivery.stats import Circuit, Drop
+from hublog.delivery.accounting import Circuit, Drop
 from hublog.errors import TransientSendError
 from hublog.exits import Exits
 from hublog.pipeline import Pipeline

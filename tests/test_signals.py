@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hublog import signals
-from hublog.delivery.state import ALLOWED
-from hublog.delivery.stats import State, Stats
+from hublog.delivery.accounting import State, Stats
+from hublog.delivery.delivery_state import ALLOWED
 from hublog.errors import TransientSendError
 from hublog.observer import Observer
 from hublog.settings import EventHubSettings
@@ -155,7 +155,7 @@ def test_a_receiver_need_not_be_a_function(told):
 def test_without_an_import_of_the_signals_blinker_is_not_loaded():
     program = (
         "import sys\n"
-        "from hublog.delivery.stats import State, Stats\n"
+        "from hublog.delivery.accounting import State, Stats\n"
         "from hublog.observer import Observer\n"
         "from hublog.settings import EventHubSettings\n"
         "observer = Observer(EventHubSettings(), tell=lambda level, text: None)\n"

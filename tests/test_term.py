@@ -198,7 +198,7 @@ def test_without_a_thread_it_works_in_place(monkeypatch):
 def test_without_a_thread_it_does_nothing_that_could_wait_for_interrupted_code_of_ours(monkeypatch):
     monkeypatch.setattr("_thread.start_new_thread", no_thread)
     ending = FakeEnding()
-    ours = {"__name__": "hublog.delivery.spooler", "act": lambda: raise_term(ending, signal.SIG_DFL)}
+    ours = {"__name__": "hublog.delivery.disk_store", "act": lambda: raise_term(ending, signal.SIG_DFL)}
     exec("act()", ours)
     assert ending.events == ["always", "killed by 15"]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         setup_logging,
         setup_multi_worker_logging,
     )
-    from hublog.delivery.stats import Circuit, Drop, State, Stats
+    from hublog.delivery.accounting import Circuit, Drop, State, Stats
     from hublog.errors import HublogError, SettingsError
     from hublog.handler import EventHubHandler
     from hublog.pipelines import flush, stats
@@ -55,10 +55,10 @@ __all__ = [
 ]
 
 _MODULES: Final = {
-    "Circuit": "hublog.delivery.stats",
+    "Circuit": "hublog.delivery.accounting",
     "ConsoleFormatter": "hublog.capture.console",
     "ConsoleHandler": "hublog.capture.console",
-    "Drop": "hublog.delivery.stats",
+    "Drop": "hublog.delivery.accounting",
     "EventHubHandler": "hublog.handler",
     "EventHubLoggingConfig": "hublog.configure",
     "FileLoggingConfig": "hublog.configure",
@@ -66,8 +66,8 @@ _MODULES: Final = {
     "JsonFormatter": "hublog.capture.json_formatter",
     "LoggingConfig": "hublog.configure",
     "SettingsError": "hublog.errors",
-    "State": "hublog.delivery.stats",
-    "Stats": "hublog.delivery.stats",
+    "State": "hublog.delivery.accounting",
+    "Stats": "hublog.delivery.accounting",
     "bind": "hublog.capture.binding",
     "bound": "hublog.capture.binding",
     "carry": "hublog.capture.thread_context",

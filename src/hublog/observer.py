@@ -17,8 +17,7 @@ from typing import Final, assert_never
 
 from hublog.capture.columns import BY_NAME
 from hublog.capture.typed_columns import Misfits
-from hublog.delivery.drops import DropReport
-from hublog.delivery.stats import Circuit, State, Stats
+from hublog.delivery.accounting import Circuit, DropReport, State, Stats
 from hublog.errors import SendError
 from hublog.reports import report as write_report
 from hublog.settings import EventHubSettings

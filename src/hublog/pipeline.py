@@ -22,9 +22,8 @@ from hublog.capture.record_ids import RecordIds
 from hublog.capture.reentry_guard import enter_own_thread, is_own_thread
 from hublog.capture.request import RequestScope, observers
 from hublog.capture.typed_columns import Misfits
-from hublog.delivery.courier import Sender
-from hublog.delivery.drops import DropReport
-from hublog.delivery.stats import Drop, Stats
+from hublog.delivery.accounting import Drop, DropReport, Stats
+from hublog.delivery.send_thread import Sender
 from hublog.exits import exits
 from hublog.process import Process
 from hublog.reports import LOGGER_NAME, cause_of, is_exhausted, report

@@ -9,8 +9,8 @@ from time import monotonic
 from typing import Final, Protocol
 
 from hublog.capture import thread_context, uncaught
-from hublog.delivery.courier import Sender
-from hublog.delivery.stats import Stats
+from hublog.delivery.accounting import Stats
+from hublog.delivery.send_thread import Sender
 from hublog.delivery.worker import Request
 from hublog.exits import exits
 from hublog.pipeline import Pipeline

@@ -16,27 +16,25 @@ from hublog.capture.formatter import LineFormatter
 from hublog.capture.record_ids import RecordIds
 from hublog.capture.shorten import shortened
 from hublog.capture.typed_columns import Misfits
+from hublog.delivery.accounting import Drop, DropCounters
 from hublog.delivery.backlog import Backlog
-from hublog.delivery.batch import Source
-from hublog.delivery.batcher import Batcher
-from hublog.delivery.bounded_queue import BoundedQueue
-from hublog.delivery.breaker import Breaker
-from hublog.delivery.courier import Courier, Sender
-from hublog.delivery.drops import DropBook
-from hublog.delivery.envelope import envelope_of
-from hublog.delivery.inline import InlineCourier, TooLateError, time_limit
+from hublog.delivery.batcher import Batcher, Source
+from hublog.delivery.circuit_breaker import CircuitBreaker
+from hublog.delivery.disk_store import DiskStore
+from hublog.delivery.inline_send import InlineSend, TooLateError, time_limit
+from hublog.delivery.memory_queue import MemoryQueue
 from hublog.delivery.packer import Packer
+from hublog.delivery.send_thread import Sender, SendThread
 from hublog.delivery.shipper import Shipper
 from hublog.delivery.spawning import Spawner, is_patched
-from hublog.delivery.spooler import Spooler
-from hublog.delivery.stats import Drop
-from hublog.delivery.stores import Stores
+from hublog.delivery.storage import Storage
 from hublog.delivery.worker import Worker
 from hublog.observer import Observer
 from hublog.reports import report
 from hublog.sampling.sampler import Volume, is_asked
 from hublog.servers import Adviser, is_about_to_patch, when_patched, why_no_thread
 from hublog.settings import EventHubSettings, Settings, SpoolMode
+from hublog.spool.envelope import envelope_of
 from hublog.tally import Tally
 
 _SECURE_WAIT_S: Final = 1.0
@@ -45,7 +43,7 @@ _SECURE_MAX: Final = 5
 
 
 class Process:
-    """Stores, threads, books and ids of one pipeline in one process.
+    """Storage, threads, books and ids of one pipeline in one process.
 
     Args:
         settings: bounds of the stores, and what the formatter fills in.
@@ -84,9 +82,9 @@ class Process:
         self.volume: Volume | None = None
         self.reduction: Volume | None = None
         self.use_formatter(settings)
-        self.drops = DropBook()
+        self.drops = DropCounters()
         self._told: deque[tuple[int, str]] = deque()
-        self.queue = BoundedQueue(
+        self.queue = MemoryQueue(
             max_lines=hub.max_queue_size,
             max_bytes=hub.max_queue_bytes,
             urgent_level=hub.urgent_level,
@@ -98,7 +96,7 @@ class Process:
         self.put = self.stores.put
         self.observer = Observer(hub, spool_dir=settings.spool_dir, misfits=self.misfits)
         spawner = Spawner()
-        self.courier = Courier(
+        self.courier = SendThread(
             self._first_sender,
             woken=lambda: self.worker.notify(),  # noqa: PLW0108  # it is made below
             now=now,
@@ -338,7 +336,7 @@ class Process:
         """Send in this thread what waits, since no other can be had; for the exit."""
         if timeout_s <= 0 or self.shipper.is_empty:
             return
-        self.shipper.use(InlineCourier(self._first_sender, now=self._now))
+        self.shipper.use(InlineSend(self._first_sender, now=self._now))
         try:
             with time_limit(timeout_s) as is_limited:
                 self.shipper.flush()
@@ -414,11 +412,11 @@ class Process:
         self._is_fitted.set()
         self.shipper.close_spool()
 
-    def _make_spooler(self, settings: Settings) -> Spooler | None:
+    def _make_spooler(self, settings: Settings) -> DiskStore | None:
         hub = settings.eventhub
         if hub.spool is SpoolMode.MEMORY or not hub.enabled:
             return None
-        return Spooler(
+        return DiskStore(
             settings.spool_dir,
             max_bytes=hub.spool_max_bytes,
             sync=hub.spool_sync,
@@ -428,8 +426,8 @@ class Process:
             envelope=envelope_of(hub),
         )
 
-    def _make_stores(self, settings: Settings, spooler: Spooler | None) -> Stores:
-        return Stores(self.queue, self.backlog, spooler, mode=settings.eventhub.spool, drops=self.drops)
+    def _make_stores(self, settings: Settings, spooler: DiskStore | None) -> Storage:
+        return Storage(self.queue, self.backlog, spooler, mode=settings.eventhub.spool, drops=self.drops)
 
     def _sources(self) -> list[Source]:
         spooler = self.stores.spooler
@@ -443,8 +441,8 @@ class Process:
             source, batch_size=hub.batch_size, linger_s=hub.batch_timeout_seconds, now=self._now, since=since
         )
 
-    def _breaker(self, hub: EventHubSettings) -> Breaker:
-        return Breaker(
+    def _breaker(self, hub: EventHubSettings) -> CircuitBreaker:
+        return CircuitBreaker(
             threshold=hub.circuit_breaker_threshold,
             cooldown_s=hub.circuit_breaker_cooldown_seconds,
             now=self._now,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from hublog.delivery.stats import Stats
+from hublog.delivery.accounting import Stats
 from hublog.errors import PermanentSendError, SendError, TransientSendError
 from hublog.settings import EventHubSettings, SpoolMode
 from hublog.settings.network import route_of

@@ -8,7 +8,7 @@ from tests.kits.lines import fits, strict
 import hublog
 from hublog import pipelines
 from hublog.capture import context
-from hublog.delivery.stats import Drop
+from hublog.delivery.accounting import Drop
 from hublog.handler import EventHubHandler
 from hublog.pipeline import Pipeline
 from hublog.settings import EventHubSettings, Settings

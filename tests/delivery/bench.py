@@ -4,18 +4,18 @@ import json
 import logging
 from collections import Counter
 
-from tests.delivery.spool.independent import lines_on_disk
+from tests.spool.independent import lines_on_disk
 
+from hublog.delivery.accounting import DropCounters
 from hublog.delivery.backlog import Backlog
 from hublog.delivery.batcher import Batcher
-from hublog.delivery.bounded_queue import BoundedQueue
-from hublog.delivery.breaker import Breaker
-from hublog.delivery.drops import DropBook
-from hublog.delivery.inline import InlineCourier
+from hublog.delivery.circuit_breaker import CircuitBreaker
+from hublog.delivery.disk_store import DiskStore
+from hublog.delivery.inline_send import InlineSend
+from hublog.delivery.memory_queue import MemoryQueue
 from hublog.delivery.packer import Packer
 from hublog.delivery.shipper import Shipper
-from hublog.delivery.spooler import Spooler
-from hublog.delivery.stores import Stores
+from hublog.delivery.storage import Storage
 from hublog.errors import EventTooLargeError, PermanentSendError, RejectedSendError, TransientSendError
 from hublog.settings import Packing, SpoolMode, SyncPolicy
 from hublog.testing import FakeClock
@@ -148,12 +148,12 @@ class Bench:
         self.mode = mode
         self.listener = Listener()
         self.told = []
-        self.drops = DropBook()
-        self.queue = BoundedQueue(max_lines=max_lines, max_bytes=max_bytes, drops=self.drops)
+        self.drops = DropCounters()
+        self.queue = MemoryQueue(max_lines=max_lines, max_bytes=max_bytes, drops=self.drops)
         self.backlog = Backlog(self.queue, drops=self.drops)
         self.spooler = None
         if mode is not SpoolMode.MEMORY:
-            self.spooler = Spooler(
+            self.spooler = DiskStore(
                 root,
                 max_bytes=spool_bytes,
                 sync=SyncPolicy.NONE,
@@ -162,17 +162,19 @@ class Bench:
                 now=self.clock,
                 wall=wall or self.clock,
             )
-        self.stores = Stores(self.queue, self.backlog, self.spooler, mode=mode, drops=self.drops)
+        self.stores = Storage(self.queue, self.backlog, self.spooler, mode=mode, drops=self.drops)
         sources = [self.queue] + ([self.spooler.live] if self.spooler else [])
         self.shipper = Shipper(
             self.stores,
-            InlineCourier(lambda: hub, now=self.clock),
+            InlineSend(lambda: hub, now=self.clock),
             packer=Packer(packing),
             batchers=[
                 (source, Batcher(source, batch_size=batch_size, linger_s=1.0, now=self.clock))
                 for source in sources
             ],
-            breaker=Breaker(threshold=threshold, cooldown_s=cooldown_s, now=self.clock, jitter=lambda: 0.5),
+            breaker=CircuitBreaker(
+                threshold=threshold, cooldown_s=cooldown_s, now=self.clock, jitter=lambda: 0.5
+            ),
             observer=self.listener,
             now=self.clock,
         )

@@ -12,22 +12,21 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.delivery.made_lines import DEBUG, ERROR, INFO, LEVELS, WARNING, level_of, make_line, number_of
 from tests.kits.interruptions import each_exception, each_interruption
 
+from hublog.delivery.accounting import Drop, DropCounters
 from hublog.delivery.backlog import BLOCK_BYTES, Backlog
-from hublog.delivery.bounded_queue import BoundedQueue
-from hublog.delivery.drops import DropBook
+from hublog.delivery.memory_queue import MemoryQueue
 from hublog.delivery.severity import CLASSES, MOST_SEVERE, class_of, class_of_line
-from hublog.delivery.stats import Drop
 
 ANY = {"max_bytes": 1 << 30, "max_lines": 1 << 30}
 MIB = 1 << 20
 
 
-class Stores:
+class Storage:
     """A queue and a backlog behind it."""
 
     def __init__(self, *, max_lines=1 << 20, max_bytes=1 << 40, block_bytes=600):
-        self.drops = DropBook()
-        self.queue = BoundedQueue(max_lines=max_lines, max_bytes=max_bytes, drops=self.drops)
+        self.drops = DropCounters()
+        self.queue = MemoryQueue(max_lines=max_lines, max_bytes=max_bytes, drops=self.drops)
         self.backlog = Backlog(self.queue, drops=self.drops, block_bytes=block_bytes)
 
     def flying(self, lines):
@@ -82,7 +81,7 @@ def numbered(number, *levels, start=0, size=0):
 
 @pytest.mark.parametrize("number", [1, 10, 500])
 def test_lines_come_back_in_order_and_settled(number):
-    stores = Stores()
+    stores = Storage()
     lines = numbered(number)
     stores.add(lines)
     assert (stores.backlog.lines, stores.queue.in_flight) == (number, 0)
@@ -91,19 +90,19 @@ def test_lines_come_back_in_order_and_settled(number):
 
 
 def test_an_empty_backlog_gives_nothing():
-    backlog = Stores().backlog
+    backlog = Storage().backlog
     assert (backlog.take(**ANY), backlog.lines, backlog.oldest_number) == ([], 0, math.inf)
 
 
 def test_no_lines_are_nothing_to_wait_for():
-    stores = Stores()
+    stores = Storage()
     stores.backlog.add([])
     stores.backlog.add_front([])
     assert stores.backlog.oldest_number == math.inf
 
 
 def test_lines_that_were_taken_are_in_flight_until_they_are_finished():
-    stores = Stores()
+    stores = Storage()
     stores.add(numbered(10))
     taken = stores.backlog.take(max_bytes=1 << 30, max_lines=4)
     assert (len(taken), stores.backlog.lines, stores.queue.in_flight) == (4, 6, 4)
@@ -112,20 +111,20 @@ def test_lines_that_were_taken_are_in_flight_until_they_are_finished():
 
 
 def test_no_more_is_taken_than_fits():
-    stores = Stores()
+    stores = Storage()
     stores.add(numbered(50))
     size = len(make_line(1))
     assert len(stores.backlog.take(max_bytes=10 * size + 99, max_lines=99, line_overhead=10)) == 9
 
 
 def test_one_line_is_taken_even_when_it_is_over_the_limit():
-    stores = Stores()
+    stores = Storage()
     stores.add(numbered(2))
     assert stores.backlog.take(max_bytes=1, max_lines=99) == numbered(1)
 
 
 def test_the_block_that_came_first_is_taken_first():
-    stores = Stores(block_bytes=BLOCK_BYTES)
+    stores = Storage(block_bytes=BLOCK_BYTES)
     first, second, third = numbered(2, DEBUG), numbered(2, ERROR, start=2), numbered(2, DEBUG, start=4)
     stores.add(first)
     stores.add(second)
@@ -134,7 +133,7 @@ def test_the_block_that_came_first_is_taken_first():
 
 
 def test_of_lines_that_came_together_the_most_severe_are_taken_first():
-    stores = Stores()
+    stores = Storage()
     stores.add(numbered(8, *LEVELS))
     assert [level_of(line) for line in stores.take_all()] == [ERROR] * 2 + [WARNING] * 2 + [INFO] * 2 + [
         DEBUG
@@ -142,7 +141,7 @@ def test_of_lines_that_came_together_the_most_severe_are_taken_first():
 
 
 def test_what_was_tried_already_comes_first_and_the_last_such_before_all():
-    stores = Stores()
+    stores = Storage()
     stores.add(numbered(3, start=20))
     stores.add_front(numbered(300, start=1_000))
     stores.add_front(numbered(3, start=10))
@@ -150,14 +149,14 @@ def test_what_was_tried_already_comes_first_and_the_last_such_before_all():
 
 
 def test_what_was_given_back_last_comes_first_whatever_its_class():
-    stores = Stores()
+    stores = Storage()
     stores.add_front(numbered(1, ERROR))
     stores.add_front(numbered(1, DEBUG))
     assert [level_of(line) for line in stores.take_all()] == [DEBUG, ERROR]
 
 
 def test_lines_given_back_again_and_again_keep_their_order():
-    stores = Stores()
+    stores = Storage()
     lines = numbered(300)
     stores.add(lines)
     for number in (1, 7, 1, 150, 30, 299, 1):
@@ -166,7 +165,7 @@ def test_lines_given_back_again_and_again_keep_their_order():
 
 
 def test_a_mark_is_passed_when_what_came_before_it_has_left():
-    stores = Stores()
+    stores = Storage()
     stores.add(numbered(30))
     mark = stores.backlog.next_number
     stores.add(numbered(30, ERROR, start=30))
@@ -177,7 +176,7 @@ def test_a_mark_is_passed_when_what_came_before_it_has_left():
 
 
 def test_what_is_given_back_is_before_each_mark():
-    stores = Stores()
+    stores = Storage()
     stores.add(numbered(3))
     mark = stores.backlog.next_number
     stores.backlog.add_front(stores.backlog.take(**ANY))
@@ -189,7 +188,7 @@ def test_what_is_given_back_is_before_each_mark():
 
 def test_ten_thousand_records_of_a_web_shop_take_little_more_than_a_mebibyte():
     lines = read_lines()
-    stores = Stores(block_bytes=BLOCK_BYTES)
+    stores = Storage(block_bytes=BLOCK_BYTES)
     gc.collect()
     tracemalloc.start()
     for begin in range(0, len(lines), 500):
@@ -203,9 +202,9 @@ def test_ten_thousand_records_of_a_web_shop_take_little_more_than_a_mebibyte():
     assert sorted(stores.take_all()) == sorted(lines)
 
 
-@pytest.mark.parametrize("add", [Stores.add, Stores.add_front])
+@pytest.mark.parametrize("add", [Storage.add, Storage.add_front])
 def test_much_that_comes_at_once_is_packed(add):
-    stores = Stores(block_bytes=BLOCK_BYTES)
+    stores = Storage(block_bytes=BLOCK_BYTES)
     lines = numbered(8_000, size=900)
     add(stores, lines)
     assert stores.packed_blocks > 80
@@ -213,9 +212,9 @@ def test_much_that_comes_at_once_is_packed(add):
     assert stores.take_all(max_bytes=500 << 10) == lines
 
 
-@pytest.mark.parametrize("add", [Stores.add, Stores.add_front])
+@pytest.mark.parametrize("add", [Storage.add, Storage.add_front])
 def test_little_that_comes_often_is_packed(add):
-    stores = Stores()
+    stores = Storage()
     for number in range(300):
         add(stores, [make_line(number)])
     assert stores.packed_blocks > 50
@@ -223,7 +222,7 @@ def test_little_that_comes_often_is_packed(add):
 
 
 def test_stowed_lines_leave_room_for_others():
-    stores = Stores(max_bytes=20 * len(make_line(1, size=500)), block_bytes=5_000)
+    stores = Storage(max_bytes=20 * len(make_line(1, size=500)), block_bytes=5_000)
     lines = numbered(18, size=500)
     flying = stores.flying(lines)
     assert not stores.queue.has_room(len(lines[0]), INFO)
@@ -232,7 +231,7 @@ def test_stowed_lines_leave_room_for_others():
 
 
 def test_a_line_that_is_larger_than_a_block_is_a_block():
-    stores = Stores()
+    stores = Storage()
     lines = numbered(3, size=5_000)
     stores.add(lines)
     assert stores.packed_blocks == 3
@@ -240,7 +239,7 @@ def test_a_line_that_is_larger_than_a_block_is_a_block():
 
 
 def test_a_block_that_cannot_be_unpacked_is_counted_once_and_the_rest_comes():
-    stores = Stores()
+    stores = Storage()
     lines = numbered(60)
     stores.add(lines)
     first, second, *_ = stores.backlog._shelves[1]
@@ -256,7 +255,7 @@ def test_a_block_that_cannot_be_unpacked_is_counted_once_and_the_rest_comes():
 
 @pytest.mark.parametrize("number", [1, 3, 200])
 def test_the_newest_line_of_the_class_is_evicted_and_counted(number):
-    stores = Stores()
+    stores = Storage()
     lines = numbered(number, INFO)
     stores.add(lines)
     stores.add(numbered(3, ERROR, start=number))
@@ -271,13 +270,13 @@ def test_the_newest_line_of_the_class_is_evicted_and_counted(number):
 
 
 def test_the_most_severe_are_never_evicted():
-    stores = Stores()
+    stores = Storage()
     stores.add(numbered(3, ERROR))
     assert not stores.backlog.evict(MOST_SEVERE)
 
 
 def test_an_eviction_makes_no_full_memory_fuller():
-    stores = Stores(block_bytes=5_000)
+    stores = Storage(block_bytes=5_000)
     stores.add(numbered(100, size=500))
     before = stores.queue.held_bytes
     while stores.backlog.evict(1):
@@ -287,7 +286,7 @@ def test_an_eviction_makes_no_full_memory_fuller():
 
 
 def test_whoever_interrupts_the_taker_takes_and_evicts_nothing():
-    stores = Stores()
+    stores = Storage()
     flying = stores.flying(numbered(3, start=90))
     stores.add(numbered(30))
     with stores.queue.changing():
@@ -298,7 +297,7 @@ def test_whoever_interrupts_the_taker_takes_and_evicts_nothing():
 
 
 def test_what_an_eviction_unpacked_is_packed_again_with_what_comes():
-    stores = Stores()
+    stores = Storage()
     lines = numbered(100)
     stores.add(lines)
     for number in range(100, 200):
@@ -311,7 +310,7 @@ def test_what_an_eviction_unpacked_is_packed_again_with_what_comes():
 
 
 def test_room_is_made_of_what_matters_least_the_newest_first_and_the_queue_before_the_backlog():
-    stores = Stores(max_lines=9)
+    stores = Storage(max_lines=9)
     stores.add(numbered(4, DEBUG, INFO))
     for line in numbered(5, INFO, DEBUG, start=4):
         stores.queue.put(line, level_of(line))
@@ -329,14 +328,14 @@ def test_room_is_made_of_what_matters_least_the_newest_first_and_the_queue_befor
 
 
 def test_no_room_is_made_for_a_line_that_never_has_any():
-    stores = Stores(max_lines=9, max_bytes=1_000)
+    stores = Storage(max_lines=9, max_bytes=1_000)
     stores.add(numbered(4, DEBUG))
     assert not stores.backlog.make_room(1_001, ERROR)
     assert stores.lost == {}
 
 
 def test_room_that_is_there_costs_nothing():
-    stores = Stores(max_lines=9)
+    stores = Storage(max_lines=9)
     stores.add(numbered(8, DEBUG))
     assert stores.backlog.make_room(10, INFO)
     assert stores.lost == {}
@@ -353,7 +352,7 @@ class StoresMachine(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.stores = Stores(max_lines=60, max_bytes=12_000)
+        self.stores = Storage(max_lines=60, max_bytes=12_000)
         self.waiting, self.flying = [], []
         self.shelves = [[] for _ in range(CLASSES)]
         self.marks = []
@@ -505,7 +504,7 @@ class Traffic:
     """Threads that log, and the worker's doings."""
 
     def __init__(self):
-        self.stores = Stores(max_lines=200, block_bytes=3_000)
+        self.stores = Storage(max_lines=200, block_bytes=3_000)
         self.put, self.refused, self.seen = [], [], []
         self.rounds = 0
 
@@ -565,7 +564,7 @@ class Scene:
     """Queue and backlog in the middle of their life."""
 
     def __init__(self):
-        self.stores = Stores(block_bytes=500)
+        self.stores = Storage(block_bytes=500)
         self.put = numbered(12, DEBUG) + numbered(3, INFO, start=12)
         self.stores.add(self.put)
         self.out, self.extra = [], self.stores.flying(numbered(4, DEBUG, start=90))

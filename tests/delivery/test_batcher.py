@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hublog.delivery.batcher import PACE_S, URGENT_PACE_S, Batcher
-from hublog.delivery.bounded_queue import BoundedQueue
+from hublog.delivery.memory_queue import MemoryQueue
 from hublog.testing import FakeClock
 
 LINE = b"x" * 700
@@ -13,7 +13,7 @@ LINE = b"x" * 700
 
 def make(batch_size=100, linger_s=1.0, max_lines=100_000):
     clock = FakeClock()
-    queue = BoundedQueue(max_lines=max_lines, max_bytes=1 << 40)
+    queue = MemoryQueue(max_lines=max_lines, max_bytes=1 << 40)
     return clock, queue, Batcher(queue, batch_size=batch_size, linger_s=linger_s, now=clock)
 
 

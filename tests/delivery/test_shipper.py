@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.delivery.bench import Bench, Hub, ids_on_disk, line_of
 
+from hublog.delivery.accounting import Circuit, Drop, State
+from hublog.delivery.circuit_breaker import FIRST_RATE
 from hublog.delivery.packer import LINE_OVERHEAD_BYTES, OVERHEAD_BYTES
-from hublog.delivery.replay import FIRST_RATE
-from hublog.delivery.stats import Circuit, Drop, State
 from hublog.settings import Packing, SpoolMode
 
 DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR

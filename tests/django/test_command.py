@@ -158,7 +158,7 @@ def test_spool_and_status_take_the_projects_directory(tmp_path):
 
 
 def test_drain_sends_to_the_hub_of_the_project(connected, tmp_path):
-    from tests.delivery.spool.independent import make_lines, make_segment
+    from tests.spool.independent import make_lines, make_segment
     from tests.spool_tools.spools import leave
 
     (tmp_path / "spool").mkdir(0o700)

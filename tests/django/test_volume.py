@@ -8,7 +8,7 @@ from tests.sampling.test_pipelines import Shop, of_views
 from tests.test_pipeline import Front
 
 from hublog.capture import context
-from hublog.delivery.stats import Drop
+from hublog.delivery.accounting import Drop
 
 
 @pytest.fixture

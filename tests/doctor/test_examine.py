@@ -10,14 +10,14 @@ from types import SimpleNamespace
 
 import pytest
 from azure.eventhub import TransportType
-from tests.delivery.spool.independent import A, envelope, make_lines, make_segment
 from tests.doctor.conftest import KEY
+from tests.spool.independent import A, envelope, make_lines, make_segment
 from tests.spool_tools.spools import leave, reject
 
-from hublog.delivery.spool import SpoolUnavailableError
 from hublog.doctor import Result, Status
 from hublog.doctor.limits import ALL_S, LEAST_S
 from hublog.local import LocalHub
+from hublog.spool.locking import SpoolUnavailableError
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")
 WAY = ["versions", "settings", "destinations", "connection", "dns", "tcp", "event hub"]

@@ -22,7 +22,7 @@ from werkzeug.test import create_environ
 
 from hublog import pipelines
 from hublog.capture.request import RequestScope
-from hublog.delivery.stats import Drop
+from hublog.delivery.accounting import Drop
 from hublog.flask import HubLog
 from hublog.local.kql import run_kql
 from hublog.pipeline import Pipeline, _requests

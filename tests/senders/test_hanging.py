@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from hublog.delivery.courier import THREAD_NAME, Courier
+from hublog.delivery.send_thread import THREAD_NAME, SendThread
 from hublog.errors import SendError
 from hublog.testing import FakeClock
 
@@ -112,7 +112,9 @@ def test_a_sender_that_was_cut_sends_again(hub, sender):
 
 def test_a_send_that_hangs_is_given_up_and_its_thread_comes_back(hub, make_sender):
     clock, woken = FakeClock(), queue.SimpleQueue()
-    courier = Courier(make_sender, woken=lambda: woken.put(None), now=clock, limit_s=1.0, enter=lambda: None)
+    courier = SendThread(
+        make_sender, woken=lambda: woken.put(None), now=clock, limit_s=1.0, enter=lambda: None
+    )
     fault = hub.faults.add("mute")
     assert courier.offer([b"hanging"], {})
     assert fault.wait()

@@ -5,7 +5,7 @@ import socket
 import stat
 
 from hypothesis import strategies as st
-from tests.delivery.spool.independent import A, B, C, leave_orphan, make_lines, make_segment
+from tests.spool.independent import A, B, C, leave_orphan, make_lines, make_segment
 
 LIMIT_S = 60
 FRAME = 8
@@ -14,7 +14,8 @@ NAME = "000001a208b4db00-0000000a"  # of a process that began on 2026-11-23 at 1
 LIVING = """
 import os, sys
 from pathlib import Path
-from hublog.delivery.spool import SegmentRules, SpoolDirectory
+from hublog.spool.segments import SegmentRules
+from hublog.spool.directory import SpoolDirectory
 directory = SpoolDirectory.create(Path(sys.argv[1]), rules=SegmentRules(max_bytes=int(sys.argv[2])))
 for number in range(int(sys.argv[3])):
     assert directory.append([b'{"n":%d}' % number]) == 1

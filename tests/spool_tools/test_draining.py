@@ -11,7 +11,8 @@ import threading
 from dataclasses import replace
 
 import pytest
-from tests.delivery.spool.independent import (
+from tests.kits.environ import inherited
+from tests.spool.independent import (
     A,
     B,
     C,
@@ -21,16 +22,15 @@ from tests.delivery.spool.independent import (
     make_segment,
     names_of,
 )
-from tests.kits.environ import inherited
 
 from hublog.cli import main
-from hublog.delivery.envelope import Destination
-from hublog.delivery.spool import SpoolDirectory
-from hublog.delivery.stats import Drop, Stats
+from hublog.delivery.accounting import Drop, Stats
 from hublog.delivery.worker import THREAD_NAME
 from hublog.errors import PermanentSendError, RejectedSendError, TransientSendError
 from hublog.local import LocalHub
 from hublog.settings import SETTINGS, EventHubSettings, Packing, Settings, SpoolMode
+from hublog.spool.directory import SpoolDirectory
+from hublog.spool.envelope import Destination
 from hublog.spool_tools import draining
 from hublog.spool_tools.draining import End, Leftovers, Watch, drain_spool
 from hublog.testing import FakeClock, MemorySender
@@ -333,8 +333,8 @@ def test_what_others_took_over_meanwhile_is_told():
 OWNER = """
 import sys, time
 from pathlib import Path
-from hublog.delivery.envelope import Destination
-from hublog.delivery.spool import SpoolDirectory
+from hublog.spool.envelope import Destination
+from hublog.spool.directory import SpoolDirectory
 directory = SpoolDirectory.create(Path(sys.argv[1]))
 count = int(sys.argv[2])
 assert directory.append([b'{"message":"m%d"}' % number for number in range(count)]) == count

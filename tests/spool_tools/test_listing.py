@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.delivery.spool.independent import A, B, C, envelope, is_locked, make_lines, make_segment
+from tests.spool.independent import A, B, C, envelope, is_locked, make_lines, make_segment
 from tests.spool_tools.spools import (
     NAME,
     SECRET,
@@ -26,8 +26,8 @@ from tests.spool_tools.spools import (
 )
 
 from hublog.cli import main
-from hublog.delivery.spool import SpoolDirectory
 from hublog.settings import SETTINGS
+from hublog.spool.directory import SpoolDirectory
 from hublog.spool_tools.look import look_at_directory
 
 

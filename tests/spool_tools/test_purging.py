@@ -5,11 +5,11 @@ import os
 import shutil
 
 import pytest
-from tests.delivery.spool.independent import A, B, C, is_locked, make_lines, make_segment, names_of
+from tests.spool.independent import A, B, C, is_locked, make_lines, make_segment, names_of
 from tests.spool_tools.spools import kill, leave, make_hostile, reject, snapshot
 
 from hublog.cli import main
-from hublog.delivery.spool import SpoolDirectory
+from hublog.spool.directory import SpoolDirectory
 from hublog.spool_tools.purging import PurgeOptions, purge_spool
 
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.delivery.spool.independent import A, envelope, frame, make_lines, make_segment
+from tests.spool.independent import A, envelope, frame, make_lines, make_segment
 from tests.spool_tools.spools import leave
 
 from hublog.cli import main

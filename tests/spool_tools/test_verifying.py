@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.delivery.spool.independent import A, B, C, make_lines, make_segment
+from tests.spool.independent import A, B, C, make_lines, make_segment
 from tests.spool_tools.spools import FRAME, kill, kinds, leave, make_unreadable, reject, segments, snapshot
 
 from hublog.spool_tools.look import look_at_directory

@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
 
-from hublog.delivery.bounded_queue import BoundedQueue
-from hublog.delivery.drops import DropBook
+from hublog.delivery.accounting import Drop, DropCounters
+from hublog.delivery.memory_queue import MemoryQueue
 from hublog.delivery.packer import compressed
 from hublog.delivery.severity import CLASSES, MOST_SEVERE, class_of, class_of_line
-from hublog.delivery.stats import Drop
 
 #: Raw bytes of a block. Larger ones are packed better, but more waits until a block is full: with 64, 96 and
 #: 128 KiB some 10,000 records take the same.
@@ -78,7 +77,7 @@ class Backlog:
             once ``oldest_number`` is not below it.
     """
 
-    def __init__(self, queue: BoundedQueue, *, drops: DropBook, block_bytes: int = BLOCK_BYTES) -> None:
+    def __init__(self, queue: MemoryQueue, *, drops: DropCounters, block_bytes: int = BLOCK_BYTES) -> None:
         self._queue = queue
         self._block_bytes = block_bytes
         self._drops = drops
@@ -212,7 +211,7 @@ class Backlog:
             None when there is none, and for whoever has interrupted the taker.
         """
         while True:
-            with self._queue.lock:  # no call inside, see ``bounded_queue``
+            with self._queue.lock:  # no call inside, see ``memory_queue``
                 if not shelf or self._queue.is_changing:
                     return None
                 block = shelf[index]
@@ -244,7 +243,7 @@ class Backlog:
         line = found[0]
         held, entries = block.held(line), (self._drops.entry(Drop.QUEUE_FULL, line),)
         journal = self._drops.journal
-        with queue.lock:  # no call inside, see ``bounded_queue``
+        with queue.lock:  # no call inside, see ``memory_queue``
             if not lines or lines[-1] is not line:
                 return False
             del lines[-1]
@@ -267,7 +266,7 @@ class Backlog:
         if len(lines) != block.count:
             self._lose(block, packed)
             return
-        with self._queue.lock:  # no call inside, see ``bounded_queue``
+        with self._queue.lock:  # no call inside, see ``memory_queue``
             if block.packed is packed:
                 block.lines = lines
                 block.packed = b""

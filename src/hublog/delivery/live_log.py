@@ -5,11 +5,11 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from hublog.delivery.batch import Batch
-from hublog.delivery.bounded_queue import NEVER
+from hublog.delivery.batcher import Batch
+from hublog.delivery.memory_queue import NEVER
 
 if TYPE_CHECKING:  # the spool needs locks and limits that not every system has
-    from hublog.delivery.spool import SpoolDirectory
+    from hublog.spool.directory import SpoolDirectory
 
 #: Nobody waits longer for another thread that makes the directory; the line stays in memory instead.
 _MAKING_WAIT_S: Final = 0.05

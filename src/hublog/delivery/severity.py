@@ -68,7 +68,7 @@ class ClassIndex:
     """Finds the newest line of a class among many; each is looked at once, in a third of a microsecond.
 
     A line's position counts all that were ever put before it. Any thread may use it, and whatever interrupts
-    it: what must be done in one step has no call inside, see ``bounded_queue``.
+    it: what must be done in one step has no call inside, see ``memory_queue``.
 
     Attributes:
         next_position: of the first line that was not looked at yet.

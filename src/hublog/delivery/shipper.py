@@ -1,8 +1,8 @@
 """One step at a time from the stores to the hub: take, pack, send, and keep what did not leave.
 
 No thread is made here, nothing waits, and no clock is read but the one that is handed in: ``worker`` calls
-``step``, and the ``Courier`` calls the hub in a thread of its own. What is told to others is told after the
-lock is free, since receivers are not ours.
+``step``, and the ``SendThread`` calls the hub in a thread of its own. What is told to others is told after
+the lock is free, since receivers are not ours.
 """
 
 import math
@@ -11,19 +11,16 @@ from datetime import UTC, datetime
 from threading import RLock
 from typing import Final
 
-from hublog.delivery.batch import Batch, Source
-from hublog.delivery.batcher import Batcher
-from hublog.delivery.bounded_queue import NEVER
-from hublog.delivery.breaker import Breaker
-from hublog.delivery.courier import Courier, Outcome
-from hublog.delivery.inline import InlineCourier
+from hublog.delivery.accounting import Circuit, Drop, Stats
+from hublog.delivery.batcher import Batch, Batcher, Source
+from hublog.delivery.circuit_breaker import CircuitBreaker, ReplayPace
+from hublog.delivery.events import EventDispatcher, Observer
+from hublog.delivery.in_flight import InFlight, RejectionSearch
+from hublog.delivery.inline_send import InlineSend
+from hublog.delivery.memory_queue import NEVER
 from hublog.delivery.packer import LINE_OVERHEAD_BYTES, OVERHEAD_BYTES, Packer
-from hublog.delivery.refusals import Refusals
-from hublog.delivery.replay import ReplayPace
-from hublog.delivery.stats import Circuit, Drop, Stats
-from hublog.delivery.stores import Mark, Stores
-from hublog.delivery.telling import Observer, Teller
-from hublog.delivery.transit import Transit
+from hublog.delivery.send_thread import Outcome, SendThread
+from hublog.delivery.storage import Mark, Storage
 from hublog.errors import (
     EventTooLargeError,
     PermanentSendError,
@@ -70,12 +67,12 @@ class Shipper:
 
     def __init__(
         self,
-        stores: Stores,
-        courier: Courier | InlineCourier,
+        stores: Storage,
+        courier: SendThread | InlineSend,
         *,
         packer: Packer,
         batchers: Sequence[tuple[Source, Batcher]],
-        breaker: Breaker,
+        breaker: CircuitBreaker,
         observer: Observer,
         now: Callable[[], float],
         shorten: Callable[[bytes, int], bytes | None] = lambda line, max_bytes: None,  # noqa: ARG005  # its names
@@ -86,11 +83,11 @@ class Shipper:
         self._packer = packer
         self._batchers = list(batchers)
         self._breaker = breaker
-        self.teller = Teller(observer, stats=self.stats)
+        self.teller = EventDispatcher(observer, stats=self.stats)
         self._now = now
         self._lock = RLock()
-        self._transit = Transit(stores, packer=packer, wall=wall)
-        self._refusals = Refusals(self._transit, shorten=shorten, now=now)
+        self._transit = InFlight(stores, packer=packer, wall=wall)
+        self._refusals = RejectionSearch(self._transit, shorten=shorten, now=now)
         self._pace = ReplayPace(now=now)
         self._force = False
         self._was_replay = False
@@ -169,11 +166,11 @@ class Shipper:
 
     def refit(
         self,
-        stores: Stores,
+        stores: Storage,
         *,
         packer: Packer,
         batchers: Sequence[tuple[Source, Batcher]],
-        breaker: Breaker,
+        breaker: CircuitBreaker,
     ) -> None:
         """Go on with other parts and the same books; what is in flight is packed again."""
         with self._lock:
@@ -205,7 +202,7 @@ class Shipper:
                 spooler.adopts = spooler.adopts and not at_exit
                 spooler.close()
 
-    def use(self, courier: Courier | InlineCourier) -> None:
+    def use(self, courier: SendThread | InlineSend) -> None:
         """Send by this courier from now on."""
         with self._lock:
             self._courier = courier

@@ -17,11 +17,11 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Final
 
-from hublog.delivery.batch import Source
-from hublog.delivery.bounded_queue import NEVER
+from hublog.delivery.batcher import Source
+from hublog.delivery.memory_queue import NEVER
 from hublog.delivery.shipper import Shipper
 from hublog.delivery.spawning import Running, Spawner
-from hublog.delivery.stores import Mark
+from hublog.delivery.storage import Mark
 from hublog.reports import report
 
 THREAD_NAME: Final = "hublog"

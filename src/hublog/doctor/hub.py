@@ -13,7 +13,7 @@ from hublog.delivery.packer import Packer
 from hublog.doctor.limits import Budget, TookTooLongError, within
 from hublog.doctor.result import Result, fail, ok
 from hublog.errors import PermanentSendError, SendError, TransientSendError
-from hublog.senders.client_errors import translate
+from hublog.senders.azure_errors import translate
 from hublog.senders.connections import Connections
 from hublog.senders.event_hub import EventHubSender, connect_producer
 from hublog.settings import EventHubSettings, Settings

@@ -16,7 +16,7 @@ from typing import Final
 from hublog.doctor.limits import Budget, TookTooLongError, within
 from hublog.doctor.result import Result, fail, ok
 from hublog.errors import SendError
-from hublog.senders.causes import Cause, cause_of, proxy_failure, proxy_refusal, upgrade_refusal
+from hublog.senders.azure_errors import Cause, cause_of, proxy_failure, proxy_refusal, upgrade_refusal
 from hublog.senders.connections import Connections, tls_context
 from hublog.settings.network import WSS_PORT, Route
 from hublog.wording import sentence_of

@@ -23,7 +23,7 @@ def why_no_spool(root: Path) -> str:
         root: of the spool.
     """
     try:
-        from hublog.delivery.spool import ownership  # noqa: PLC0415  # needs locks that not every system has
+        from hublog.spool import locking  # noqa: PLC0415  # needs locks that not every system has
     except ImportError:
         return "this system has no locks of files (fcntl)"
     root = whole(root)
@@ -31,13 +31,13 @@ def why_no_spool(root: Path) -> str:
         return _GONE
     try:
         if root.exists():
-            reason = ownership.why_unsafe_root(root.stat())
+            reason = locking.why_unsafe_root(root.stat())
             if reason:
                 return reason
-            ownership.probe(root)
+            locking.probe(root)
         else:
             with _made_beside(root) as tried:
-                ownership.probe(tried)
+                locking.probe(tried)
     except OSError as error:
         return _why(error)
     except HublogError as error:

@@ -1,7 +1,7 @@
 """How many records a logger may send: a token bucket for each, without a lock and without a queue.
 
 What reads a bucket and writes it again has no call and no loop in between, so it is one step for other
-threads and for signal handlers; see ``delivery.bounded_queue``.
+threads and for signal handlers; see ``delivery.memory_queue``.
 """
 
 from collections.abc import Callable

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hublog.errors import EventTooLargeError, PermanentSendError, SendError
 from hublog.imports import import_in_parts, importing
 from hublog.reports import report
-from hublog.senders.client_errors import is_expired, is_settled, translate
+from hublog.senders.azure_errors import is_expired, is_settled, translate
 from hublog.senders.connections import Connections, tls_context, watched
 from hublog.senders.sign_in import QuietCredential, misconfigured
 from hublog.settings import EventHubSettings

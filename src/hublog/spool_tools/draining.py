@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TextIO
 
-from hublog.delivery.courier import Sender
-from hublog.delivery.envelope import Destination, envelope_of
-from hublog.delivery.spool import SpoolRoot
-from hublog.delivery.stats import Drop, Stats
+from hublog.delivery.accounting import Drop, Stats
+from hublog.delivery.send_thread import Sender
 from hublog.errors import PermanentSendError, SendError, SettingsError
 from hublog.pipeline import Pipeline
 from hublog.senders.event_hub import EventHubSender
 from hublog.settings import EventHubSettings, Settings, SpoolMode
 from hublog.signals import batch_failed, batch_sent
+from hublog.spool.envelope import Destination, envelope_of
+from hublog.spool.root import SpoolRoot
 from hublog.spool_tools.look import DirectoryLook, Owner, dead_directories, look_at_directory, look_at_root
 from hublog.spool_tools.wording import count_of
 

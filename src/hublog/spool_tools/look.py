@@ -13,11 +13,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from hublog.delivery.envelope import Destination, Envelope
-from hublog.delivery.rejects import DIRECTORY as REJECTED_NAME
-from hublog.delivery.spool import SpoolUnavailableError, ownership
-from hublog.delivery.spool.ownership import LOCK_NAME, Claim
-from hublog.delivery.spool.rights import NotOursError
+from hublog.spool import locking
+from hublog.spool.dead_letters import DIRECTORY as REJECTED_NAME
+from hublog.spool.envelope import Destination, Envelope
+from hublog.spool.locking import LOCK_NAME, Claim, NotOursError, SpoolUnavailableError
 from hublog.spool_tools.entries import LeftAlone, entries_of, kind_of
 from hublog.spool_tools.segment_look import SegmentsLook, look_at_segments
 
@@ -130,7 +129,7 @@ def check_root(root: Path) -> Path:
         if root.is_dir():
             return root.absolute()
     except OSError as error:
-        raise ownership.unavailable(root, error) from error
+        raise locking.unavailable(root, error) from error
     raise SpoolUnavailableError(
         f"{str(root)!r} is no directory; name the spool with --dir or EVENTHUB_LOG_SPOOL_DIR."
     )
@@ -148,10 +147,10 @@ def look_at_root(root: Path) -> RootLook:
     has_rejected = False
     for name, mode in _entries_of_root(root):
         is_directory = stat.S_ISDIR(mode)
-        if is_directory and ownership.is_owner_name(name):
+        if is_directory and locking.is_owner_name(name):
             found = look_at_directory(root / name)
             directories += [] if found is None else [found]
-        elif is_directory and ownership.is_hidden_name(name):
+        elif is_directory and locking.is_hidden_name(name):
             unfinished.append(name)
         elif is_directory and name == REJECTED_NAME:
             has_rejected = True
@@ -177,7 +176,7 @@ def dead_directories(root: Path, destination: Destination) -> Iterator[Path]:
         SpoolUnavailableError: the root cannot be read.
     """
     for name, mode in _entries_of_root(root):
-        if stat.S_ISDIR(mode) and ownership.is_owner_name(name):
+        if stat.S_ISDIR(mode) and locking.is_owner_name(name):
             path = root / name
             if look_at_lock(path).owner is Owner.DEAD and _is_for(path, destination):
                 yield path
@@ -185,7 +184,7 @@ def dead_directories(root: Path, destination: Destination) -> Iterator[Path]:
 
 def _is_for(path: Path, destination: Destination) -> bool:
     try:
-        address = ownership.read_address(path)
+        address = locking.read_address(path)
     except OSError:
         return False
     if address.envelope is None:
@@ -197,7 +196,7 @@ def look_at_directory(path: Path) -> DirectoryLook | None:
     """Look at one directory; None when it vanishes meanwhile."""
     lock = look_at_lock(path)  # before the segments: its cursor may be behind them then, never ahead
     try:
-        address = ownership.read_address(path)
+        address = locking.read_address(path)
         if address.is_lost and lock.owner is Owner.DEAD:
             lock = replace(lock, owner=Owner.UNCLEAR, problem="it cannot be read where its records go")
         content = look_at_segments(
@@ -256,7 +255,7 @@ def _ask(path: Path, fd: int) -> tuple[Owner, str]:
     except BlockingIOError:
         return Owner.ALIVE, ""
     try:
-        ownership.check_access(path, uid=path.parent.stat().st_uid)
+        locking.check_access(path, uid=path.parent.stat().st_uid)
     except NotOursError as error:
         return Owner.UNCLEAR, error.strerror or ""
     return Owner.DEAD, ""
@@ -266,4 +265,4 @@ def _entries_of_root(root: Path) -> list[tuple[str, int]]:
     try:
         return entries_of(root)
     except OSError as error:
-        raise ownership.unavailable(root, error) from error
+        raise locking.unavailable(root, error) from error

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
-from hublog.delivery.spool import SpoolUnavailableError, ownership
-from hublog.delivery.spool.ownership import Claim
-from hublog.delivery.spool.segments import unlink
+from hublog.spool import locking
+from hublog.spool.locking import Claim, SpoolUnavailableError
+from hublog.spool.segments import unlink
 from hublog.spool_tools.look import DirectoryLook, Owner, look_at_root
 from hublog.spool_tools.rejected import RejectedFile, look_at_rejected
 from hublog.spool_tools.segment_look import SegmentsLook, look_at_segments
@@ -120,7 +120,7 @@ def _purge_directory(path: Path, before: float, out: TextIO) -> int | None:
     """Return how many records went; None when the directory is still there and should not be."""
     claim: Claim | None = None
     try:
-        claim = None if path.is_symlink() else ownership.take(path)
+        claim = None if path.is_symlink() else locking.take(path)
         return _purge_claimed(claim, before, out) if claim is not None else _tell_taken(path, out)
     except OSError as error:
         out.write(f"{path.name}: it stays: {error.strerror}.\n")
@@ -131,7 +131,7 @@ def _purge_directory(path: Path, before: float, out: TextIO) -> int | None:
 
 
 def _purge_claimed(claim: Claim, before: float, out: TextIO) -> int | None:
-    envelope = ownership.read_address(claim.path).envelope
+    envelope = locking.read_address(claim.path).envelope
     content = look_at_segments(claim.path, claim.read_cursor(), is_written=False, envelope=envelope)
     if _changed_at(claim.path, content) > before:
         return 0

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hublog.delivery.rejects import DIRECTORY
-from hublog.delivery.spool.segments import READ_MAX_BYTES, read_file
+from hublog.spool.dead_letters import DIRECTORY
+from hublog.spool.segments import READ_MAX_BYTES, read_file
 from hublog.spool_tools.entries import LeftAlone, entries_of, kind_of
 
 _SUFFIX: Final = ".jsonl"

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from hublog.delivery.envelope import Envelope
-from hublog.delivery.spool.frames import HEADER, FrameReader, is_foreign, is_header, read_header, survey
-from hublog.delivery.spool.ownership import LOCK_NAME
-from hublog.delivery.spool.rights import NotOursError, check_file
-from hublog.delivery.spool.segments import READ_MAX_BYTES, list_segments, read_file
+from hublog.spool.envelope import Envelope
+from hublog.spool.format import HEADER, FrameReader, is_foreign, is_header, read_header, survey
+from hublog.spool.locking import LOCK_NAME, NotOursError, check_file
+from hublog.spool.segments import READ_MAX_BYTES, list_segments, read_file
 from hublog.spool_tools.entries import LeftAlone, entries_of, kind_of
 
 _TOO_LARGE: Final = f"larger than the {READ_MAX_BYTES} bytes that a segment may have"

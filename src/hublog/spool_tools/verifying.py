@@ -11,8 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, TextIO
 
-from hublog.delivery.rejects import DIRECTORY as REJECTED_NAME
-from hublog.delivery.spool.ownership import DIRECTORY_MODE, FILE_MODE, LOCK_NAME
+from hublog.spool.dead_letters import DIRECTORY as REJECTED_NAME
+from hublog.spool.locking import DIRECTORY_MODE, FILE_MODE, LOCK_NAME
 from hublog.spool_tools.entries import LeftAlone
 from hublog.spool_tools.look import DirectoryLook, Owner, RootLook, look_at_root
 from hublog.spool_tools.rejected import RejectedLook, bad_lines, look_at_rejected

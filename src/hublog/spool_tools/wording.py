@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from hublog.delivery.envelope import Destination
+from hublog.spool.envelope import Destination
 
 
 def shown(name: object) -> str:

@@ -9,8 +9,8 @@ from dataclasses import replace
 from logging import LogRecord
 from typing import Final
 
-from hublog.delivery.courier import Sender
-from hublog.delivery.stats import Drop
+from hublog.delivery.accounting import Drop
+from hublog.delivery.send_thread import Sender
 from hublog.errors import TransientSendError
 from hublog.pipeline import Pipeline
 from hublog.process import Process

@@ -1,0 +1,452 @@
+"""The books: what came in, what left, what was dropped and why, what is still held."""
+
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from typing import Final, NamedTuple, Self
+
+from hublog.delivery.severity import facts
+
+
+class Drop(StrEnum):
+    """Why a record was lost here, or was not sent because that was asked for.
+
+    Attributes:
+        QUEUE_FULL: memory was full, and nothing less severe was in it.
+        SPOOL_FULL: the disk's bound was reached, and it was the oldest.
+        DAMAGED: it could not be read back.
+        TOO_LARGE: the hub does not take it for its size.
+        REJECTED: the hub refuses it for itself.
+        NOT_CONFIGURED: there is no connection to a hub.
+        EXIT: the process ended, and it was in memory alone.
+        NESTED: it was logged too deep inside other log calls.
+        RATE_LIMITED: it was over the limit of its logger.
+        HELD_BACK: its request went well; no loss, since it was asked for.
+        COLLAPSED: a summary says how many were equal; no loss either.
+        EXHAUSTED: the process had no memory, disk, descriptors, threads or stack left.
+        ERROR: an error of ours.
+    """
+
+    QUEUE_FULL = "queue_full"
+    SPOOL_FULL = "spool_full"
+    DAMAGED = "damaged"
+    TOO_LARGE = "too_large"
+    REJECTED = "rejected"
+    NOT_CONFIGURED = "not_configured"
+    EXIT = "exit"
+    NESTED = "nested"
+    RATE_LIMITED = "rate_limited"
+    HELD_BACK = "held_back"
+    COLLAPSED = "collapsed"
+    EXHAUSTED = "exhausted"
+    ERROR = "error"
+
+
+#: No losses, and told in no report of losses.
+ASKED_FOR: Final = frozenset({Drop.HELD_BACK, Drop.COLLAPSED})
+
+
+class State(StrEnum):
+    """How delivery goes.
+
+    Attributes:
+        HEALTHY: what is logged is sent.
+        DEGRADED: the last send failed; it is tried again within seconds.
+        OPEN: the hub is left in peace until a probe is due.
+        PROBING: one send finds out whether it is back.
+        DRAINING: it is back; what waited is sent beside what is new.
+        DISK_ONLY: sends hang and cannot be ended, so no other is begun until one returns.
+    """
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    OPEN = "open"
+    PROBING = "probing"
+    DRAINING = "draining"
+    DISK_ONLY = "disk_only"
+
+
+class Circuit(StrEnum):
+    """What the breaker lets through: all, nothing, or one probe."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """One look at the books of one pipeline in this process.
+
+    ``accepted_total + adopted_total == sent_total + dropped_total + held`` in every snapshot: the two
+    sides are counted apart, where records come in and where they leave.
+
+    Attributes:
+        accepted_total: records that a log call handed over.
+        sent_total: records that the hub has settled as accepted.
+        dropped: records lost or left out, by reason.
+        queued: records in the memory queue.
+        in_flight: records taken from the queue and not yet settled.
+        compressed: records that wait in memory in compressed blocks.
+        spooled: records on disk that are not settled, those taken over from dead processes included.
+        kept_aside: records of open requests; whether they are sent is decided at the request's end.
+        adopted_total: records that dead processes left on disk and this one took over.
+        replayed_total: records that were sent after they had waited on disk or in compressed blocks.
+        state: how delivery goes.
+        circuit: what the breaker lets through now.
+        abandoned: threads of sends that were given up and have not returned.
+        batches_total: sends that the hub accepted.
+        events_total: events in them.
+        sent_bytes_total: bytes of their bodies.
+        failures_total: sends that failed.
+        misfits_total: values that did not fit the type of their column and went to ``extra`` as text.
+    """
+
+    accepted_total: int = 0
+    sent_total: int = 0
+    dropped: Mapping[Drop, int] = field(default_factory=dict)
+    queued: int = 0
+    in_flight: int = 0
+    compressed: int = 0
+    spooled: int = 0
+    kept_aside: int = 0
+    adopted_total: int = 0
+    replayed_total: int = 0
+    state: State = State.HEALTHY
+    abandoned: int = 0
+    circuit: Circuit = Circuit.CLOSED
+    batches_total: int = 0
+    events_total: int = 0
+    sent_bytes_total: int = 0
+    failures_total: int = 0
+    misfits_total: int = 0
+
+    def with_refused(self, refused: Mapping[Drop, int]) -> Self:
+        """Return these books with records that never came to the stores, accepted and dropped at once."""
+        dropped = {drop: self.dropped.get(drop, 0) + refused.get(drop, 0) for drop in Drop}
+        return replace(
+            self,
+            accepted_total=self.accepted_total + sum(refused.values()),
+            dropped={drop: number for drop, number in dropped.items() if number},
+        )
+
+    def after(self, former: Self) -> Self:
+        """Return these books with those of a former process state of the same pipeline; the state is ours."""
+        sums = {
+            each.name: getattr(self, each.name) + getattr(former, each.name)
+            for each in fields(self)
+            if isinstance(getattr(self, each.name), int)
+        }
+        found = replace(self, **sums)
+        dropped = {drop: self.dropped.get(drop, 0) + former.dropped.get(drop, 0) for drop in Drop}
+        return replace(found, dropped={drop: number for drop, number in dropped.items() if number})
+
+    @property
+    def dropped_total(self) -> int:
+        """Records lost or left out, for whatever reason."""
+        return sum(self.dropped.values())
+
+    @property
+    def lost_total(self) -> int:
+        """Records lost: all that were dropped, but for those left out because that was asked for."""
+        return sum(number for reason, number in self.dropped.items() if reason not in ASKED_FOR)
+
+    @property
+    def held(self) -> int:
+        """Records that are still here and may yet arrive."""
+        return self.queued + self.in_flight + self.compressed + self.spooled + self.kept_aside
+
+
+#: Reason, names of level and logger (empty: nobody knows), records, and whether it was refused at the door.
+Entry = tuple[Drop, str, str, int, bool]
+
+#: From this length on whoever adds to the journal folds it, too.
+_LONG: Final = 1_000
+#: Names kept apart; an application that makes a logger for each request must not fill the memory.
+LOGGERS_MAX: Final = 1_000
+LEVELS_MAX: Final = 50
+NAME_MAX: Final = 100
+#: Stands for all names beyond these.
+OTHER: Final = "(other)"
+#: Loggers that a report names.
+SHOWN_LOGGERS: Final = 5
+#: Lost with an end or a start that has a line of its own, or no loss.
+_TOLD_ELSEWHERE: Final = frozenset({Drop.EXIT, Drop.NOT_CONFIGURED}) | ASKED_FOR
+
+_ADVICE: Final[Mapping[Drop, str]] = {
+    Drop.QUEUE_FULL: (
+        "Memory was full: raise EVENTHUB_LOG_QUEUE_SIZE or EVENTHUB_LOG_QUEUE_BYTES, or let the disk take"
+        " what memory cannot hold (EVENTHUB_LOG_SPOOL=overflow)."
+    ),
+    Drop.SPOOL_FULL: (
+        "The disk had no room, or somebody removed files: raise EVENTHUB_LOG_SPOOL_BYTES, or look where"
+        " EVENTHUB_LOG_SPOOL_DIR is."
+    ),
+    Drop.DAMAGED: "Files were damaged: check the disk where EVENTHUB_LOG_SPOOL_DIR is.",
+    Drop.TOO_LARGE: "The hub takes no events of that size: lower EVENTHUB_LOG_RECORD_BYTES.",
+    Drop.REJECTED: (
+        "The hub refused them while it took others; in a mode with a disk they are set aside where"
+        " EVENTHUB_LOG_SPOOL_DIR is."
+    ),
+    Drop.NESTED: (
+        "They were logged in the middle of log calls that were in the middle of others: look for a __str__"
+        " that logs itself, or a signal handler that logs and is called faster than it returns."
+    ),
+    Drop.RATE_LIMITED: (
+        "They were over what one logger may send: raise EVENTHUB_LOG_RATE_LIMIT or EVENTHUB_LOG_RATE_BURST,"
+        " or have it log less."
+    ),
+    Drop.EXHAUSTED: (
+        "The process had no memory, disk, file descriptors, threads or stack left: see the lines before this"
+        " one, raise its limits, or look for a recursion of the application."
+    ),
+    Drop.ERROR: "That is an error in hublog: please report it, with its lines before this one.",
+}
+
+
+class DropTotals(NamedTuple):
+    """Sums of one moment.
+
+    Attributes:
+        totals: records lost, by reason.
+        refused_total: those of them that were refused at the door and never entered the queue.
+    """
+
+    totals: dict[Drop, int]
+    refused_total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropReport:
+    """What was lost and is not told yet.
+
+    Attributes:
+        count: records.
+        by_reason: all of them.
+        by_level: those whose level is known.
+        by_logger: those of the ``SHOWN_LOGGERS`` loggers that lost most.
+    """
+
+    count: int
+    by_reason: Mapping[Drop, int]
+    by_level: Mapping[str, int]
+    by_logger: Mapping[str, int]
+
+    def text(self) -> str:
+        """Return one line: how many, why, which ones, and what to change."""
+        records = "record was" if self.count == 1 else "records were"
+        parts = [f"{self.count:,} {records} dropped: {_listed(self.by_reason)}"]
+        if self.by_level:
+            parts.append(f"levels {_listed(self.by_level)}")
+        if self.by_logger:
+            parts.append(f"most from {_listed(self.by_logger)}")
+        advice = _ADVICE.get(max(self.by_reason, key=self.by_reason.__getitem__), "")
+        return f"{'; '.join(parts)}. {advice}".rstrip()
+
+    def as_extra(self) -> dict[str, object]:
+        """Return it as plain data, for the attributes of a log record."""
+        rest = self.count - sum(self.by_logger.values())
+        return {
+            "event_name": "hublog.records_dropped",
+            "dropped_total": self.count,
+            "dropped_by_reason": {reason.value: count for reason, count in self.by_reason.items()},
+            "dropped_by_level": dict(self.by_level),
+            "dropped_by_logger": {**self.by_logger, **({OTHER: rest} if rest else {})},
+        }
+
+    def merged(self, other: "DropReport") -> "DropReport":
+        """Return one report for both."""
+        return DropReport(
+            count=self.count + other.count,
+            by_reason=Counter(self.by_reason) + Counter(other.by_reason),
+            by_level=Counter(self.by_level) + Counter(other.by_level),
+            by_logger=_largest(Counter(self.by_logger) + Counter(other.by_logger)),
+        )
+
+
+class DropCounters:
+    """Counts what is lost in one process; exact, from any thread, signal handler or finalizer.
+
+    Attributes:
+        journal: entries that may not be in the sums yet. Who must add one without a call in between
+            appends what ``entry`` gave, and calls ``tidy`` later.
+    """
+
+    def __init__(self) -> None:
+        self.journal: deque[Entry] = deque()
+        self._sums = _Sums()
+        #: Entries that have left the journal.
+        self._popped = 0
+        # Held over statements without a call or a loop only, where no signal handler is let in: see
+        # ``memory_queue``.
+        self._lock = threading.RLock()
+
+    def add(self, reason: Drop, level: str, logger: str, count: int = 1) -> None:
+        """Count records.
+
+        Args:
+            reason: why they are lost.
+            level: name of their level, empty if nobody knows.
+            logger: name of their logger, empty if nobody knows.
+            count: how many.
+        """
+        self.journal.append((reason, level, logger, count, False))
+        self.tidy()
+
+    def add_lines(self, reason: Drop, lines: Iterable[bytes]) -> None:
+        """Count the records of these lines."""
+        found = Counter(map(facts, lines))
+        self.journal.extend([(reason, *names, count, False) for names, count in found.items()])
+        self.tidy()
+
+    def add_number(self, reason: Drop, count: int) -> None:
+        """Count records that nobody can see any more; 0 is no loss."""
+        if count:
+            self.add(reason, "", "", count)
+
+    def refuse(self, level: str, logger: str, reason: Drop = Drop.QUEUE_FULL) -> None:
+        """Count a record that was refused at the door and never entered the queue.
+
+        Args:
+            level: name of its level.
+            logger: name of its logger.
+            reason: why it was.
+        """
+        self.journal.append((reason, level, logger, 1, True))
+        self.tidy()
+
+    @staticmethod
+    def entry(reason: Drop, line: bytes) -> Entry:
+        """Return what the journal says of one line."""
+        return (reason, *facts(line), 1, False)
+
+    def tidy(self) -> None:
+        """Fold the journal if it is long."""
+        if len(self.journal) >= _LONG:
+            self._fold()
+
+    def books(self) -> DropTotals:
+        """Return the sums of this moment."""
+        sums = self._fold()
+        return DropTotals(dict(sums.totals), sums.refused_total)
+
+    def totals(self) -> dict[Drop, int]:
+        """Return the records lost, by reason; see ``books``."""
+        return self.books().totals
+
+    @property
+    def refused_total(self) -> int:
+        """Records that were refused at the door; see ``books``."""
+        return self.books().refused_total
+
+    def take_report(self) -> DropReport | None:
+        """Return what was lost since the last call, and is told nowhere else; None when nothing was."""
+        while True:
+            sums = self._fold()
+            if not sums.by_reason:
+                return None
+            if self._replace(sums, replace(sums, by_reason={}, by_level={}, by_logger={})):
+                return DropReport(
+                    count=sum(sums.by_reason.values()),
+                    by_reason=sums.by_reason,
+                    by_level=sums.by_level,
+                    by_logger=_largest(sums.by_logger),
+                )
+
+    def _fold(self) -> "_Sums":
+        """Return sums with all in them that was in the journal at the call."""
+        entries: list[Entry] = []
+        with self._lock:
+            sums, popped = self._sums, self._popped
+            entries += self.journal
+        folded = sums.plus(entries[sums.folded - popped :])
+        self._replace(sums, folded)
+        while self._pop():
+            pass
+        return folded
+
+    def _replace(self, former: "_Sums", new: "_Sums") -> bool:
+        """Put new sums in the place of the former; False when somebody else has done so."""
+        with self._lock:
+            if self._sums is not former:
+                return False
+            self._sums = new
+            return True
+
+    def _pop(self) -> bool:
+        """Take the oldest entry off the journal if it is in the sums."""
+        with self._lock:
+            if self._popped >= self._sums.folded:
+                return False
+            self._popped += 1
+            del self.journal[0]
+            return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Never changed, only replaced.
+
+    Attributes:
+        folded: entries that are counted in here, of all there ever were.
+        totals: records by reason.
+        refused_total: see ``DropTotals``.
+        by_reason: records that are not told yet; and so on.
+    """
+
+    folded: int = 0
+    totals: Mapping[Drop, int] = field(default_factory=dict)
+    refused_total: int = 0
+    by_reason: Mapping[Drop, int] = field(default_factory=dict)
+    by_level: Mapping[str, int] = field(default_factory=dict)
+    by_logger: Mapping[str, int] = field(default_factory=dict)
+
+    def plus(self, entries: Sequence[Entry]) -> "_Sums":
+        if not entries:
+            return self
+        totals, by_reason = dict(self.totals), dict(self.by_reason)
+        by_level, by_logger = dict(self.by_level), dict(self.by_logger)
+        refused_total = self.refused_total
+        for reason, level, logger, count, is_refused in entries:
+            totals[reason] = totals.get(reason, 0) + count
+            refused_total += count * is_refused
+            if reason not in _TOLD_ELSEWHERE:
+                by_reason[reason] = by_reason.get(reason, 0) + count
+                _count(by_level, level, count, LEVELS_MAX)
+                _count(by_logger, logger, count, LOGGERS_MAX)
+        return _Sums(self.folded + len(entries), totals, refused_total, by_reason, by_level, by_logger)
+
+
+def _count(counts: dict[str, int], name: object, count: int, names_max: int) -> None:
+    shown = _shown(name)
+    if not shown:
+        return
+    if shown not in counts and len(counts) >= names_max:
+        shown = OTHER
+    counts[shown] = counts.get(shown, 0) + count
+
+
+def _shown(name: object) -> str:
+    """Return a name for one line of text, whatever the application calls so."""
+    if not isinstance(name, str):
+        return ""
+    text = str.__str__(name)[:NAME_MAX]
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _ranked(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _listed(counts: Mapping[Drop, int] | Mapping[str, int]) -> str:
+    named = {str(name): count for name, count in counts.items()}
+    return ", ".join(f"{name} {count:,}" for name, count in _ranked(named))
+
+
+def _largest(by_logger: Mapping[str, int]) -> dict[str, int]:
+    named = {name: count for name, count in by_logger.items() if name != OTHER}
+    return dict(_ranked(named)[:SHOWN_LOGGERS])

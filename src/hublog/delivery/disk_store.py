@@ -1,0 +1,453 @@
+"""The disk, as delivery sees it: what this process writes, what it took over, and what becomes of both.
+
+Any thread may write through ``live`` and ``append``. Everything else is called by one thread at a time:
+whoever holds the shipper's lock.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from hublog.delivery.accounting import Drop, DropCounters
+from hublog.delivery.batcher import Batch
+from hublog.delivery.live_log import LiveLog
+from hublog.delivery.memory_queue import NEVER
+from hublog.delivery.spool_access import ADOPTED_BYTES, SpoolAccess, is_full
+from hublog.settings import SyncPolicy
+from hublog.spool.dead_letters import DeadLetters
+from hublog.spool.envelope import Envelope
+
+if TYPE_CHECKING:  # the spool needs locks and limits that not every system has
+    from hublog.spool.directory import SpoolDirectory
+
+#: Dead processes are looked for so often, and the bound is kept: their records are sent within two seconds.
+LOOK_S: Final = 1.5
+#: What is to be forced onto the device waits so long.
+SYNC_S: Final = 0.5
+#: So many directories are held to be sent, and so many of them taken over between two sends: each costs
+#: milliseconds, and a thousand small ones must not delay a record of now.
+STORED_MAX: Final = 64
+_TAKEN_AT_ONCE: Final = 16
+#: A disk that refuses is looked after no more often than this.
+_HURRIED_S: Final = 0.1
+#: A sixteenth of the bound is for records that the hub refused, at least this.
+_REJECTED_SHARE: Final = 16
+_REJECTED_MIN_BYTES: Final = 1 << 16
+
+
+class DiskCounts(NamedTuple):
+    """What came to disk, and what is there.
+
+    Attributes:
+        appended: lines that this process wrote.
+        adopted: lines that dead processes left.
+        spooled: lines that are there, or were lost and are not in the book of drops yet.
+    """
+
+    appended: int
+    adopted: int
+    spooled: int
+
+
+@dataclass(slots=True)
+class DiskMark:
+    """What must be settled for all to be settled that was on disk at some moment.
+
+    Attributes:
+        targets: directories, and how many of their lines.
+        rewrites: how often lines had been written anew.
+    """
+
+    targets: "list[tuple[SpoolDirectory, int]]"
+    rewrites: int
+
+
+@dataclass(slots=True)
+class _Totals:
+    """The books of some directories, as sums."""
+
+    appended: int = 0
+    adopted: int = 0
+    settled: int = 0
+    dropped: int = 0
+    damaged: int = 0
+
+    def add(self, directory: "SpoolDirectory") -> None:
+        self.appended += directory.appended_total
+        self.adopted += directory.adopted_total
+        self.settled += directory.settled_total
+        self.dropped += directory.dropped_total
+        self.damaged += directory.damaged_total
+
+
+class DiskStore:
+    """Lines that wait on disk.
+
+    Args:
+        path: the root of the spool; made when it is missing.
+        max_bytes: bound of all processes that share it.
+        sync: when lines are forced onto the device.
+        urgent_level: see ``LiveLog``.
+        drops: what is lost on disk is counted there.
+        tell: writes a line of the operator's log.
+        now: monotonic seconds.
+        wall: seconds since 1970, for names.
+        envelope: where lines go and how they are packed, for all that is written; what dead processes left
+            is taken over if it goes to the same destination.
+
+    Attributes:
+        live: where this process writes.
+        rewrites_total: how often lines were written anew, in another place.
+        adopts: whether to take over what dead processes left; not any more when this one is at its end.
+        is_ended: whether nothing is written any more: another spooler takes the place of this one.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_bytes: int,
+        sync: SyncPolicy,
+        drops: DropCounters,
+        tell: Callable[[int, str], object],
+        urgent_level: int = logging.ERROR,
+        now: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        envelope: Envelope | None = None,
+    ) -> None:
+        self.live = LiveLog(self._new_directory, urgent_level=urgent_level)
+        self.rewrites_total = 0
+        self.adopts = True
+        self._door = SpoolAccess(
+            path, max_bytes=max_bytes, sync=sync, tell=tell, now=now, wall=wall, envelope=envelope
+        )
+        self._drops = drops
+        self._now = now
+        self._stored: list[SpoolDirectory] = []
+        self._gone = _Totals()
+        self._left: dict[Path, int] = {}
+        self._booked = _Totals()
+        self._refusals = 0
+        self.is_ended = False
+        self._look_mono = self._sync_mono = self._hurried_mono = self._bound_mono = -math.inf
+        share = max(max_bytes // _REJECTED_SHARE, _REJECTED_MIN_BYTES)
+        self._rejects = DeadLetters(self._door.path, max_bytes=share, wall=wall)
+
+    # Writing.
+
+    def append(self, lines: Sequence[bytes]) -> int:
+        """Write lines behind all others; any thread may call.
+
+        Returns:
+            How many the disk took, the first ones.
+        """
+        return self.live.append(lines)
+
+    def append_or_drop(self, lines: Sequence[bytes]) -> int:
+        """Write lines, and drop the oldest ones on disk where it is full; keeps the bound.
+
+        Returns:
+            How many the disk took, the first ones.
+        """
+        written = self.live.append(lines)
+        while written < len(lines) and self._makes_room(self.live.directory):
+            written += self.live.append(lines[written:])
+        if self.live.written_bytes >= self.live.look_at_bytes:
+            self._keep_bound()
+        return written
+
+    def address(self, envelope: Envelope) -> None:
+        """Write what comes from now on for this destination, in this packing."""
+        if envelope != self._door.envelope:
+            self._door.envelope = envelope
+            self.retire()
+
+    def rewrite(self, lines: Sequence[bytes], envelope: Envelope | None = None) -> bool:
+        """Write lines of a batch that has arrived in part once more, so that they alone are sent again.
+
+        Args:
+            lines: of one batch.
+            envelope: of the directory that they come from.
+        """
+        if not lines:
+            return True
+        self.rewrites_total += 1
+        if envelope in (None, self._door.envelope):
+            written = self.append_or_drop(lines)
+        else:
+            written = self._append_to(self._new_stored(envelope), lines)
+        self._gone.appended -= written  # they are not new
+        self._gone.settled -= written
+        if written < len(lines):
+            self.count_again(written)
+        return written == len(lines)
+
+    def count_again(self, lines: int) -> None:
+        """Note that lines which have arrived stay on disk, so that they will be sent once more."""
+        self._gone.adopted += lines
+
+    def insure(self, groups: Sequence[list[bytes]]) -> list[Batch]:
+        """Write lines that are on their way, each group so that it can be settled by itself.
+
+        Returns:
+            The batches of the first groups; fewer than there are groups when the disk refuses.
+        """
+        batches: list[Batch] = []
+        directory = self._new_stored() if groups else None
+        if directory is None:
+            return batches
+        for lines in groups:
+            written = self._append_to(directory, lines)
+            found, position = directory.read(NEVER, written) if written else ([], None)
+            if position is None or len(found) < len(lines):
+                if position is not None:  # they stay where they were: as if they had not been written
+                    directory.settle(position)
+                    self._gone.appended -= written
+                    self._gone.settled -= written
+                break
+            batches.append(Batch(lines, directory, position))
+        return batches
+
+    def set_aside(self, lines: Sequence[bytes], reason: str) -> bool:
+        """Keep records that the hub does not take where somebody can look at them."""
+        return self._door.is_usable() and self._rejects.add(lines, reason)
+
+    # Reading.
+
+    def take_stored(self, *, max_lines: int, max_bytes: int, line_overhead: int = 0) -> Batch | None:
+        """Return the next lines that wait to be sent again; they stay on disk until they are settled."""
+        for directory in list(self._stored):
+            lines, position = directory.read(max_bytes, max_lines, line_overhead=line_overhead)
+            if lines:
+                return Batch(lines, directory, position)
+            self._let_go(directory)
+        return None
+
+    @property
+    def stored_lines(self) -> int:
+        """Lines that wait to be sent again; those that are on their way left out."""
+        return sum(directory.unread_lines for directory in self._stored)
+
+    @property
+    def stored_directories(self) -> int:
+        """Directories that wait to be sent again."""
+        return len(self._stored)
+
+    @property
+    def on_disk_lines(self) -> int:
+        """Lines that this process has on disk, those on their way and those taken over among them."""
+        return sum(directory.backlog_lines for directory in self._directories())
+
+    def retire(self) -> None:
+        """Let what this process wrote be sent again, beside new lines: these go elsewhere from now on."""
+        directory = self.live.directory
+        if directory is None:
+            return
+        # Before it is sealed: who looks from another thread must not find it in neither place.
+        self._stored.append(directory)
+        sealed = self.live.seal()
+        if sealed is not None and sealed not in self._stored:  # another thread has made a new one just now
+            self._stored.append(sealed)
+        self._let_go(directory)
+
+    def rewind(self) -> None:
+        """Let everything that is not settled be taken once more."""
+        for directory in self._directories():
+            directory.rewind()
+
+    def settle(self, batch: Batch) -> None:
+        """Say that a batch, and what was taken from its directory before it, arrived or was given up."""
+        directory = batch.directory
+        if directory is None or batch.position is None:
+            return
+        directory.settle(batch.position)
+        if directory is not self.live.directory:
+            self._let_go(directory)
+
+    def mark(self) -> DiskMark:
+        """Return what must be settled for all to be settled that is on disk now."""
+        targets = [(each, each.appended_total + each.adopted_total) for each in self._directories()]
+        return DiskMark(targets, self.rewrites_total)
+
+    def is_past(self, mark: DiskMark) -> bool:
+        """Whether all of that is settled, or lost."""
+        if mark.rewrites != self.rewrites_total:  # some of it lies elsewhere now
+            mark.targets, mark.rewrites = self.mark().targets, self.rewrites_total
+        return all(
+            each.settled_total + each.dropped_total + each.damaged_total >= target or not each.is_owned
+            for each, target in mark.targets
+        )
+
+    # Upkeep.
+
+    def maintain(self) -> None:
+        """Do what is due; with every step of the worker."""
+        now = self._now()
+        if now >= self._sync_mono:
+            self._sync_mono = now + SYNC_S
+            for directory in self._directories():
+                directory.sync_if_due()
+        if now >= self._look_due_mono:
+            self._look_mono, self._hurried_mono = now + LOOK_S, now + _HURRIED_S
+            if self.live.wants_look:
+                self.live.wants_look, self._bound_mono = False, now
+            if self._door.is_usable():
+                self._look(now)
+        self._book_losses()
+
+    def wait_s(self) -> float:
+        """Return the seconds until ``maintain`` has something to do."""
+        directory = self.live.directory
+        due = self._look_due_mono
+        if directory is not None and directory.has_unsynced:
+            due = min(due, self._sync_mono)
+        return max(due - self._now(), 0.0)
+
+    def books(self) -> DiskCounts:
+        """Return what came to disk and what is there, while others may be writing."""
+        totals = self._totals()
+        orphans = self._door.orphans_dropped_total
+        unbooked = totals.dropped + totals.damaged - self._booked.dropped - self._booked.damaged
+        held = totals.appended + totals.adopted - totals.settled - totals.dropped - totals.damaged
+        return DiskCounts(totals.appended, totals.adopted + orphans, held + unbooked + orphans)
+
+    def close(self) -> None:
+        """Give all directories up: empty ones are removed, the others left to whoever adopts them.
+
+        What is written later goes to a new one.
+        """
+        self.retire()
+        for directory in self._stored:
+            directory.close()
+            self._gone.add(directory)
+            if directory.backlog_lines:
+                self._left[directory.path] = directory.backlog_lines
+        self._stored.clear()
+        self._book_losses()
+
+    def end_if_unused(self) -> bool:
+        """Write nothing from now on, if nothing was written yet and nothing was taken over; any thread.
+
+        What was, and is gone, is still in the counters, which another spooler would not have.
+
+        Returns:
+            Whether it is ended, so that another spooler can take its place.
+        """
+        is_untouched = not self._stored and self._gone == _Totals()
+        return self.is_ended or (is_untouched and self.live.stop_if_unused(self._stop))
+
+    def _stop(self) -> None:
+        self.is_ended = True
+
+    def end(self) -> None:
+        """Close for good: another spooler has taken the place of this one."""
+        self.is_ended = True
+        self.close()
+
+    def abandon_after_fork(self) -> None:
+        """Close what was inherited, in the child; waits for nothing."""
+        self._door.abandon_after_fork()
+
+    # Within.
+
+    @property
+    def _look_due_mono(self) -> float:
+        return min(self._look_mono, self._hurried_mono) if self.live.wants_look else self._look_mono
+
+    def _directories(self) -> "Iterator[SpoolDirectory]":
+        yield from self._stored
+        live = self.live.directory
+        if live is not None:
+            yield live
+
+    def _new_stored(self, envelope: Envelope | None = None) -> "SpoolDirectory | None":
+        """Return a new directory whose lines are sent beside new ones."""
+        directory = self._new_directory(envelope)
+        if directory is not None:
+            self._stored.append(directory)
+        return directory
+
+    def _append_to(self, directory: "SpoolDirectory | None", lines: Sequence[bytes]) -> int:
+        """Write lines, and drop the oldest ones on disk where it is full; returns how many it took."""
+        if directory is None:
+            return 0
+        written = directory.append(lines)
+        while written < len(lines) and self._makes_room(directory):
+            written += directory.append(lines[written:])
+        return written
+
+    def _new_directory(self, envelope: Envelope | None = None) -> "SpoolDirectory | None":
+        if self.is_ended:
+            return None
+        former = self.live.directory
+        directory = self._door.new_directory(envelope)
+        if directory is not None and former is not None and not former.is_open:
+            self.live.directory = None
+            if former not in self._stored:
+                self._stored.append(former)  # somebody has removed it; its books are still needed
+        return directory
+
+    def _let_go(self, directory: "SpoolDirectory") -> None:
+        """Remove a directory where everything is settled, and keep its books."""
+        if directory in self._stored and not directory.backlog_lines:
+            if not directory.remove_if_empty():
+                directory.close()  # something in it is not ours to remove
+            self._stored.remove(directory)
+            self._gone.add(directory)
+
+    def _look(self, now: float) -> None:
+        room = min(STORED_MAX - len(self._stored), _TAKEN_AT_ONCE) if self.adopts else 0
+        taken = self._door.adopt(room) if room > 0 else []
+        for directory in taken:
+            self._gone.adopted -= self._left.pop(directory.path, 0)  # what we left ourselves is not new
+            self._stored.append(directory)
+        if taken:
+            self._stored.sort(key=lambda directory: directory.path.name)  # the name begins with its time
+            if len(taken) == room or sum(each.backlog_bytes for each in taken) >= ADOPTED_BYTES:
+                self._look_mono = self._now()  # there may be more
+        if now >= self._bound_mono and (self._stored or self.live.directory is not None):
+            self._bound_mono = now + LOOK_S
+            self._keep_bound()
+        self._see_to_refusals()
+        own = [directory for directory in self._directories() if not directory.adopted_total]
+        self._door.tell_finds(sum(directory.damage_total for directory in own))
+
+    def _see_to_refusals(self) -> None:
+        live = self.live.directory
+        refusals = live.failures_total if live is not None else 0
+        if live is not None and refusals > self._refusals and not self._makes_room(live):
+            self._door.tell_refusal(live.error)
+        self._refusals = refusals
+
+    def _keep_bound(self) -> None:
+        self.live.look_at_bytes = self.live.written_bytes + (self._door.segment_bytes or NEVER)
+        self._door.keep_bound()
+        for directory in list(self._stored):
+            self._let_go(directory)
+
+    def _makes_room(self, directory: "SpoolDirectory | None") -> bool:
+        return directory is not None and is_full(directory.error) and self._door.make_room()
+
+    def _totals(self) -> _Totals:
+        totals = replace(self._gone)
+        for directory in self._directories():
+            totals.add(directory)
+        return totals
+
+    def _book_losses(self) -> None:
+        """Count what was lost on disk since the last time."""
+        dropped, damaged = self._gone.dropped + self._door.orphans_dropped_total, self._gone.damaged
+        for directory in self._directories():
+            dropped += directory.dropped_total
+            damaged += directory.damaged_total
+        for drop, lost, booked in (
+            (Drop.SPOOL_FULL, dropped, self._booked.dropped),
+            (Drop.DAMAGED, damaged, self._booked.damaged),
+        ):
+            if lost > booked:
+                self._drops.add_number(drop, lost - booked)
+        self._booked.dropped, self._booked.damaged = dropped, damaged

@@ -1,0 +1,411 @@
+"""Sends in a thread of its own, so that nobody else waits for the network.
+
+A client can wait for its hub for ever. A send that takes too long is therefore given up, with its thread and
+its client, and the next one begins with new ones. Each thread has letterboxes of its own: what one that was
+given up brings back late lies where nobody looks.
+
+Everything that belongs to threads is looked up when the first of them is made, so that a late gevent patch is
+met, and nothing here survives a fork: the child makes its own.
+"""
+
+import contextlib
+import contextvars
+import functools
+import math
+import queue as queues
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from hublog.delivery.spawning import Spawner
+from hublog.errors import SendError, TransientSendError
+
+#: What Event Hubs takes in one send unless the link says otherwise (the Basic tier says 256 KiB).
+DEFAULT_SEND_BYTES: Final = 1 << 20
+THREAD_NAME: Final = "hublog-send"
+#: Threads that were given up and still hang. Each holds a connection and a batch, so there is an end.
+ABANDONED_MAX: Final = 3
+#: A look counts at most this much, so that a process that was suspended does not give up a healthy send.
+LOOK_MAX_S: Final = 2.0
+
+
+class Sender(Protocol):
+    """What leaves the process; used by one thread, but for ``cut``."""
+
+    @property
+    def max_send_bytes(self) -> int:
+        """What it takes in one send, as far as it is known yet."""
+
+    def open(self) -> None:
+        """Connect ahead of the first send; what fails is told by that send."""
+
+    def send(self, bodies: Sequence[bytes], properties: Mapping[str, str]) -> int:
+        """Send as many of the leading bodies as fit; returns how many were accepted, 1 or more.
+
+        Raises:
+            SendError: nothing was accepted, or nobody knows.
+        """
+
+    def close(self) -> None:
+        """Let go of the connection; may block."""
+
+    def cut(self) -> None:
+        """End what is under way as far as possible; from any thread, never blocks, never raises."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a send.
+
+    Attributes:
+        accepted: how many of the leading bodies the hub took; 0 with an error.
+        seconds: how long it took.
+        error: why it took nothing.
+    """
+
+    accepted: int
+    seconds: float
+    error: SendError | None
+
+
+def send_outcome(
+    sender: Sender, bodies: Sequence[bytes], properties: Mapping[str, str], *, now: Callable[[], float]
+) -> Outcome:
+    """Send, and return what became of it, whatever ``Exception`` the sender raises."""
+    begun = now()
+    try:
+        accepted = sender.send(bodies, properties)
+    except Exception as error:  # noqa: BLE001  # it is returned
+        return failed_outcome(error, now() - begun)
+    return Outcome(accepted=accepted, seconds=now() - begun, error=None)
+
+
+def failed_outcome(error: BaseException, seconds: float) -> Outcome:
+    """Return the outcome of an error.
+
+    An error that is not ours gives its type only: its text may hold a secret, which only the sender's module
+    knows to remove.
+    """
+    if not isinstance(error, SendError):
+        error = TransientSendError(f"The sender failed with {type(error).__name__}.")
+    return Outcome(accepted=0, seconds=seconds, error=error)
+
+
+class SendThread:
+    """Hands sends to a thread, one at a time, and watches it.
+
+    ``start`` and the attributes are for any thread, the rest is for one.
+
+    Args:
+        make_sender: makes the destination, in the new thread; may block, and may raise: then the next offer
+            brings the error back and the one after it tries again.
+        woken: called by the thread when there is something to look at.
+        now: monotonic seconds.
+        limit_s: seconds after which a send is given up.
+        enter: called once in each new thread, in its own context.
+        spawner: makes the threads; the one of whoever steps.
+    """
+
+    def __init__(
+        self,
+        make_sender: Callable[[], Sender],
+        *,
+        woken: Callable[[], object],
+        now: Callable[[], float],
+        limit_s: float,
+        enter: Callable[[], object],
+        spawner: Spawner | None = None,
+    ) -> None:
+        self._make_sender = make_sender
+        self._woken = woken
+        self._now = now
+        self._limit_s = limit_s
+        self._enter = enter
+        self._spawner = spawner or Spawner()
+        self._starting = threading.Lock()
+        self._carrier: _Carrier | None = None
+        self._hanging: list[_Carrier] = []
+        self._is_busy = self._is_paused = False
+        self._spent_s = 0.0
+        self._looked_mono = -math.inf
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a send is under way, or its outcome was not fetched yet."""
+        return self._is_busy
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a send hangs that cannot be given up, since too many were."""
+        return self._is_late and self.abandoned >= ABANDONED_MAX
+
+    @property
+    def abandoned(self) -> int:
+        """How many threads were given up and have not come back."""
+        return sum(not carrier.is_back for carrier in self._hanging)
+
+    @property
+    def max_send_bytes(self) -> int:
+        """What the hub takes in one send, as far as it is known yet."""
+        carrier = self._carrier
+        sender = carrier.sender if carrier is not None else None
+        return sender.max_send_bytes if sender is not None else DEFAULT_SEND_BYTES
+
+    def start(self) -> bool:
+        """Start the thread, which connects, if there is none; never waits, never raises.
+
+        Returns:
+            False when no thread can be started, or none may be; the next offer tries again.
+        """
+        if self._has_thread():
+            return True
+        # Never wait for the lock: its holder may be this very thread, interrupted by a signal handler.
+        if not self._starting.acquire(blocking=False):
+            return True
+        try:
+            if self._has_thread():
+                return True
+            if self._is_paused:
+                return False
+            self._carrier = _Carrier(
+                self._make_sender,
+                woken=self._woken,
+                now=self._now,
+                enter=self._enter,
+                spawner=self._spawner,
+            )
+            return self._carrier.start()
+        finally:
+            self._starting.release()
+
+    def offer(self, bodies: Sequence[bytes], properties: Mapping[str, str]) -> bool:
+        """Hand over a send; never waits.
+
+        Returns:
+            False when it was not taken: no thread can be had, or one is busy.
+        """
+        if self._is_busy or not self.start():
+            return False
+        carrier = self._carrier
+        if carrier is None or carrier.is_ending:  # somebody else is just about to start one
+            return False
+        self._is_busy = True
+        self._spent_s = 0.0
+        self._looked_mono = self._now()
+        carrier.carry(bodies, properties)
+        return True
+
+    def outcome(self) -> Outcome | None:
+        """Return what became of the last send, once; None while nobody knows."""
+        carrier = self._carrier
+        if not self._is_busy or carrier is None:
+            return None
+        outcome = carrier.outcome()
+        if outcome is not None:
+            self._is_busy = False
+        return outcome
+
+    def watch(self) -> bool:
+        """Look after the thread; to be called each second while a send is under way or a thread hangs.
+
+        Returns:
+            Whether the send was given up just now: nobody knows what became of it.
+        """
+        now = self._now()
+        self._hanging = [carrier for carrier in self._hanging if not carrier.is_back]
+        for hanging in self._hanging:
+            hanging.cut_again(self._limit_s)
+        carrier = self._carrier
+        if not self._is_busy or carrier is None or carrier.has_outcome:
+            return False
+        self._spent_s += min(now - self._looked_mono, LOOK_MAX_S)
+        self._looked_mono = now
+        if not self._is_late:
+            return False
+        if len(self._hanging) >= ABANDONED_MAX:
+            carrier.cut_again(self._limit_s)
+            return False
+        self._hanging = [*self._hanging, carrier]
+        self._carrier = None
+        self._is_busy = False
+        carrier.abandon()
+        return True
+
+    def refit(self, make_sender: Callable[[], Sender], *, limit_s: float) -> None:
+        """Use another destination from the next send on; the thread closes the former one."""
+        self._make_sender = make_sender
+        self._limit_s = limit_s
+        if self._carrier is not None:
+            self._carrier.refit(make_sender)
+
+    def close(self) -> None:
+        """Let the thread end after the send under way, whose outcome can still be fetched; never blocks."""
+        if self._carrier is not None:
+            self._carrier.end()
+
+    def pause(self) -> None:
+        """Begin no send and open no connection until ``resume``; a send under way ends by itself."""
+        with self._starting:
+            self._is_paused = True
+            self.close()
+
+    def resume(self) -> None:
+        """Take sends again, over a new connection."""
+        self._is_paused = False
+
+    def _has_thread(self) -> bool:
+        return self._is_busy or (self._carrier is not None and not self._carrier.is_ending)
+
+    @property
+    def _is_late(self) -> bool:
+        return self._is_busy and self._spent_s >= self._limit_s
+
+
+class _Carrier:
+    """A thread and its sender; never waited for.
+
+    Attributes:
+        sender: what it uses now, for ``cut``.
+        is_ending: whether it takes no further send.
+        is_back: whether it has left its last send; it may still be closing its client.
+    """
+
+    def __init__(
+        self,
+        make_sender: Callable[[], Sender],
+        *,
+        woken: Callable[[], object],
+        now: Callable[[], float],
+        enter: Callable[[], object],
+        spawner: Spawner,
+    ) -> None:
+        self._make_sender = make_sender
+        self._woken = woken
+        self._now = now
+        self._enter = enter
+        self._spawner = spawner
+        self._jobs: queues.SimpleQueue[Callable[[], None] | None] = spawner.make_queue()
+        self._outcomes: queues.SimpleQueue[Outcome] = spawner.make_queue()
+        self._failure: BaseException | None = None
+        self._is_abandoned = False
+        self._cut_mono = -math.inf
+        self.sender: Sender | None = None
+        self.is_ending = False
+        self.is_back = False
+
+    # Called from outside; none of it waits.
+
+    def start(self) -> bool:
+        """Start the thread; returns whether it could."""
+        try:
+            self._spawner.make(self._run, name=THREAD_NAME).start()
+        except (RuntimeError, MemoryError) as error:  # the interpreter ends, or a limit is reached
+            self.is_ending = self.is_back = True
+            self._outcomes.put(failed_outcome(error, 0.0))  # a send may be here already
+            return False
+        return True
+
+    def carry(self, bodies: Sequence[bytes], properties: Mapping[str, str]) -> None:
+        """Have this sent."""
+        self._jobs.put(functools.partial(self._send, bodies, properties))
+
+    def refit(self, make_sender: Callable[[], Sender]) -> None:
+        """Have another sender used after what was handed over before."""
+        self._jobs.put(functools.partial(self._refit, make_sender))
+
+    def end(self) -> None:
+        """Let the thread end after what was handed over before."""
+        self.is_ending = True
+        self._jobs.put(None)
+
+    def abandon(self) -> None:
+        """Let the thread end as soon as it comes back, and see to it that it does."""
+        self._is_abandoned = True
+        self.end()
+        self.cut_again(0.0)
+
+    def cut_again(self, pause_s: float) -> None:
+        """Cut what the sender does, unless that was tried within so many seconds."""
+        now = self._now()
+        if now - self._cut_mono < pause_s:
+            return
+        self._cut_mono = now
+        sender = self.sender
+        if sender is not None:
+            with contextlib.suppress(Exception):  # a sender that cannot be cut hangs on, and is counted
+                sender.cut()
+
+    def outcome(self) -> Outcome | None:
+        """Return the oldest outcome that was not fetched."""
+        with contextlib.suppress(queues.Empty):
+            return self._outcomes.get_nowait()
+        return None
+
+    @property
+    def has_outcome(self) -> bool:
+        """Whether one waits."""
+        return not self._outcomes.empty()
+
+    # The thread.
+
+    def _run(self) -> None:
+        contextvars.Context().run(self._loop)
+
+    def _loop(self) -> None:
+        try:
+            self._prepare(self._enter)
+            for job in iter(self._jobs.get, None):
+                job()
+        finally:
+            self.is_ending = self.is_back = True
+            if self._is_abandoned:
+                self._woken()
+            self._let_go()
+
+    def _prepare(self, enter: Callable[[], object] | None = None) -> None:
+        """Make a sender and connect it; what fails is told by the next send."""
+        self._failure = None
+        try:
+            if enter is not None:
+                enter()
+            self.sender = self._make_sender()
+            if not self._is_abandoned and not self.is_ending:
+                self.sender.open()
+        except BaseException as error:  # noqa: BLE001  # it is kept for the next send
+            self._failure = error
+
+    def _send(self, bodies: Sequence[bytes], properties: Mapping[str, str]) -> None:
+        begun = self._now()
+        try:
+            outcome = self._sent(bodies, properties)
+        except Exception as error:  # noqa: BLE001  # it is the outcome
+            outcome = failed_outcome(error, self._now() - begun)
+        except BaseException as error:  # noqa: BLE001  # SystemExit and its like: the next send has a new thread
+            outcome = failed_outcome(error, self._now() - begun)
+            self.end()
+        self._outcomes.put(outcome)
+        self._woken()
+
+    def _sent(self, bodies: Sequence[bytes], properties: Mapping[str, str]) -> Outcome:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        if self.sender is None:
+            self.sender = self._make_sender()
+        if self._is_abandoned:  # while it was made or connected: others send this by now
+            raise TransientSendError("The send was given up before it began.")
+        return send_outcome(self.sender, bodies, properties, now=self._now)
+
+    def _refit(self, make_sender: Callable[[], Sender]) -> None:
+        if self._is_abandoned:
+            return
+        self._let_go()
+        self._make_sender = make_sender
+        self._prepare()
+
+    def _let_go(self) -> None:
+        if self.sender is not None:
+            with contextlib.suppress(BaseException):  # nothing can be done, and the thread ends or goes on
+                self.sender.close()
+        self.sender = None

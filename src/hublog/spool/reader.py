@@ -1,0 +1,259 @@
+"""The reading end of a directory: what was read, what is settled, what was lost, line by line."""
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from hublog.spool.envelope import Envelope
+from hublog.spool.format import FrameReader, is_foreign, read_header, survey
+from hublog.spool.locking import NotOursError, check_file
+from hublog.spool.segments import (
+    READ_MAX_BYTES,
+    START,
+    Position,
+    Segment,
+    list_segments,
+    read_file,
+    unlink,
+)
+
+
+class SegmentReader:
+    """Reads the segments of a directory in their order, and keeps their books; one thread at a time.
+
+    Args:
+        segments: the books; a writer may add to them meanwhile.
+        vanished: called with a segment whose file somebody has removed; calls ``lose`` if that can be now.
+
+    Attributes:
+        cursor: everything before it is settled.
+        adopted_total: lines that ``take_stock`` found.
+        settled_total: lines that were read and settled.
+        dropped_total: lines that went with their file.
+        damaged_total: lines that were here once and could not be read.
+        damage_total: stretches that could not be read.
+        unknown: files that were left alone.
+        causes: why those of them were that another user may have made or changed.
+    """
+
+    def __init__(self, segments: dict[int, Segment], *, vanished: Callable[[Segment], None]) -> None:
+        self._segments = segments
+        self._vanished = vanished
+        self._read = self.cursor = START
+        self._window: tuple[int, int, FrameReader] | None = None
+        self.adopted_total = self.settled_total = self.dropped_total = 0
+        self.damaged_total = self.damage_total = 0
+        self.unknown: tuple[Path, ...] = ()
+        self.causes: dict[Path, str] = {}
+
+    def known(self) -> list[Segment]:
+        """Return the segments, oldest first; a copy, since writers add to them."""
+        return sorted(self._segments.copy().values(), key=lambda segment: segment.number)
+
+    @property
+    def backlog_lines(self) -> int:
+        """Lines that are neither settled nor lost."""
+        return sum(segment.lines - self._settled_of(segment) for segment in self.known())
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes on disk that are not settled."""
+        number, offset, _ = self.cursor
+        return sum(
+            max(segment.end - (offset if segment.number == number else segment.begin), 0)
+            for segment in self.known()
+            if not segment.is_gone
+        )
+
+    def take_stock(self, directory: Path, cursor: tuple[int, int], envelope: Envelope | None) -> None:
+        """Count what an owner left behind.
+
+        Args:
+            directory: whose files nobody changes any more.
+            cursor: where its owner had settled everything, as far as that is known.
+            envelope: of the directory; segments of another are left alone.
+
+        Raises:
+            OSError: the directory cannot be read.
+        """
+        found = list(list_segments(directory))
+        number, offset = cursor
+        sizes = {each: size for each, _, size in found}
+        # A cursor that points nowhere was damaged: better all of it twice than a part of it never.
+        if found and not (number < found[0][0] or offset <= sizes.get(number, -1)):
+            number, offset = START[:2]
+        for each, path, size in found:
+            if each < number and not self._is_foreign(path, size):
+                unlink(path)
+            elif each >= number:
+                self._count(each, path, size, at=offset if each == number else 0, envelope=envelope)
+        first = self._segments.get(number)
+        self._read = self.cursor = Position(number, max(offset, first.begin if first else 0), 0)
+
+    @property
+    def unread_lines(self) -> int:
+        """Lines that ``read`` has not returned yet, as far as they can be read."""
+        number, _, lines = self._read
+        return sum(
+            segment.lines - (lines if segment.number == number else 0)
+            for segment in self._segments.copy().values()
+            if segment.number >= number and not segment.is_gone
+        )
+
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes that ``read`` has not come to yet."""
+        number, offset, _ = self._read
+        return sum(
+            max(segment.end - (offset if segment.number == number else segment.begin), 0)
+            for segment in self._segments.copy().values()
+            if segment.number >= number and not segment.is_gone
+        )
+
+    def read(self, max_bytes: int, max_lines: int, *, line_overhead: int = 0) -> tuple[list[bytes], Position]:
+        """Return the next lines, and the position behind them; see ``SpoolDirectory.read``."""
+        lines: list[bytes] = []
+        size = 0
+        while len(lines) < max_lines and (segment := self._next_segment()) is not None:
+            window = self._window_of(segment)
+            if window is None:
+                if segment.is_gone:
+                    continue
+                break  # it cannot be read now
+            base, reader = window
+            at = reader.at
+            line = reader.next_line()
+            if line is not None and lines and size + len(line) + line_overhead > max_bytes:
+                reader.at = at
+                break
+            self._count_damage(segment, base, reader)
+            self._read = Position(segment.number, base + reader.at, self._read.lines + (line is not None))
+            if line is not None:
+                lines.append(line)
+                size += len(line) + line_overhead
+        return lines, self._read
+
+    def settle(self, position: Position) -> list[Segment]:
+        """Move the cursor; returns the segments that are wholly settled, for the caller to unlink."""
+        done: list[Segment] = []
+        for segment in self.known():
+            if segment.number > position.segment:
+                break
+            is_last = segment.number == position.segment
+            if is_last and not (segment.is_final and position.offset >= segment.end):
+                self.settled_total += position.lines - self._settled_of(segment)
+                break
+            lines = position.lines if is_last or segment.readable is None else segment.readable
+            self.settled_total += lines - self._settled_of(segment)
+            self.damaged_total += segment.lines - lines
+            done.append(segment)
+        self.cursor = position
+        self._read = max(self._read, position)
+        return done
+
+    def rewind(self) -> None:
+        """Go back to the cursor; what was dropped meanwhile cannot be read again."""
+        self._read = self.cursor
+        for segment in self.known():
+            if segment.is_gone:
+                self.dropped_total += segment.lines - self._settled_of(segment)
+                self._segments.pop(segment.number, None)
+
+    def lose(self, segment: Segment) -> int:
+        """Take a final segment whose file is gone out of the books, but for what is read and not settled.
+
+        Returns:
+            How many lines were lost.
+        """
+        kept = segment.lines
+        if segment.number >= self._read.segment:
+            kept = self._read.lines if segment.number == self._read.segment else 0
+        lost = segment.lines - kept
+        segment.lines = kept
+        segment.is_gone = True
+        self.dropped_total += lost
+        if kept <= self._settled_of(segment):
+            self._segments.pop(segment.number, None)
+        return lost
+
+    def _settled_of(self, segment: Segment) -> int:
+        return self.cursor.lines if segment.number == self.cursor.segment else 0
+
+    def _next_segment(self) -> Segment | None:
+        """Return the segment at the read position; moves it on from one that is read to its end."""
+        while True:
+            segment = self._segments.get(self._read.segment)
+            if segment is not None:
+                is_final = segment.is_final  # looked at before the end: nothing is added to a final one
+                if self._read.offset < segment.end and not segment.is_gone:
+                    return segment
+                if not is_final:
+                    return None
+                segment.readable = self._read.lines
+            following = min((n for n in self._segments.copy() if n > self._read.segment), default=None)
+            if following is None:
+                return None
+            self._read = Position(following, self._segments[following].begin, 0)
+
+    def _window_of(self, segment: Segment) -> tuple[int, FrameReader] | None:
+        """Return where in the segment a reader begins, and the reader, which is at the read position."""
+        at = self._read.offset
+        if self._window is not None:
+            number, base, reader = self._window
+            if number == segment.number and base + reader.at == at and not reader.is_at_end:
+                return base, reader
+        end = segment.end  # once: a writer may move it on at any moment
+        try:
+            data = read_file(segment.path, begin=at, end=end)
+        except FileNotFoundError:
+            self._vanished(segment)
+            return None
+        except OSError:
+            return None
+        # What is missing at the end of a file that was cut is damage like zeros.
+        reader = FrameReader(data.ljust(end - at, b"\0"))
+        self._window = segment.number, at, reader
+        return at, reader
+
+    def _count_damage(self, segment: Segment, base: int, reader: FrameReader) -> None:
+        for begin, end in reader.damage:
+            if base + begin >= segment.damage_end:
+                self.damage_total += 1
+                segment.damage_end = base + end
+        reader.damage.clear()
+
+    def _is_foreign(self, path: Path, size: int) -> bool:
+        """Whether a settled file is none of ours, which is then left alone."""
+        with contextlib.suppress(OSError):
+            if size > READ_MAX_BYTES or is_foreign(read_file(path)):
+                self.unknown += (path,)
+                return True
+        return False
+
+    def _count(self, number: int, path: Path, size: int, *, at: int, envelope: Envelope | None) -> None:
+        try:
+            check_file(path, uid=os.geteuid())
+            data = read_file(path) if size <= READ_MAX_BYTES else None
+        except FileNotFoundError:
+            return  # taken by the bound
+        except NotOursError as error:
+            self.causes[path] = error.strerror or ""
+            data = None
+        except OSError:
+            data = None
+        if data is None or is_foreign(data):
+            self.unknown += (path,)
+            return
+        header = read_header(data)
+        if header.envelope not in (None, envelope):  # somebody has moved it here
+            self.unknown += (path,)
+            return
+        lines, damage, _ = survey(data, at=at)
+        segment = Segment(
+            number=number, path=path, begin=header.end, end=len(data), lines=lines, is_final=True
+        )
+        segment.damage_end = segment.end
+        self._segments[number] = segment
+        self.adopted_total += lines
+        self.damage_total += damage

@@ -1,0 +1,174 @@
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from hublog.delivery.inline_send import InlineSend, TooLateError, time_limit
+from hublog.delivery.send_thread import DEFAULT_SEND_BYTES
+from hublog.errors import PermanentSendError
+from hublog.testing import FakeClock, MemorySender
+
+LIMIT_S = 10
+
+
+class SlowSender(MemorySender):
+    """A destination that takes its time."""
+
+    def __init__(self, clock, *errors):
+        super().__init__(*errors)
+        self.clock = clock
+
+    def send(self, bodies, properties):
+        self.clock.advance(1.5)
+        return super().send(bodies, properties)
+
+
+def make_courier(*errors):
+    clock = FakeClock()
+    sender = SlowSender(clock, *errors)
+    return InlineSend(lambda: sender, now=clock), sender
+
+
+def test_an_offer_is_sent_before_it_returns_and_its_outcome_is_given_once():
+    courier, sender = make_courier()
+    assert courier.offer([b"one", b"two"], {"Compression": "gzip"})
+    assert sender.bodies == [b"one", b"two"]
+    outcome = courier.outcome()
+    assert (outcome.accepted, outcome.seconds, outcome.error) == (2, 1.5, None)
+    assert courier.outcome() is None
+
+
+def test_an_error_is_the_outcome():
+    error = PermanentSendError("no right")
+    courier, _ = make_courier(error)
+    assert courier.offer([b"x"], {})
+    assert courier.outcome().error is error
+
+
+def test_a_sender_that_cannot_be_made_is_an_outcome_and_is_made_again():
+    senders = iter([None, MemorySender()])
+
+    def make():
+        sender = next(senders)
+        if sender is None:
+            raise ImportError("SharedAccessKey=verysecret")
+        return sender
+
+    courier = InlineSend(make, now=FakeClock())
+    assert courier.offer([b"x"], {})
+    error = courier.outcome().error
+    assert "ImportError" in str(error)
+    assert "verysecret" not in str(error)
+    assert courier.offer([b"x"], {})
+    assert courier.outcome().accepted == 1
+
+
+def test_one_sender_is_made_for_all():
+    made = []
+
+    def make():
+        made.append(MemorySender(max_send_bytes=100))
+        return made[-1]
+
+    courier = InlineSend(make, now=FakeClock())
+    assert courier.max_send_bytes == DEFAULT_SEND_BYTES
+    courier.offer([b"x"], {})
+    courier.offer([b"y"], {})
+    assert len(made) == 1
+    assert courier.max_send_bytes == 100
+
+
+def test_it_is_never_busy_and_never_gives_up():
+    courier, _ = make_courier()
+    courier.offer([b"x"], {})
+    assert (courier.is_busy, courier.is_stuck, courier.abandoned, courier.watch()) == (False, False, 0, False)
+
+
+def test_a_send_that_is_too_late_ends_with_the_limit_and_not_as_an_outcome():
+    courier, sender = make_courier()
+    sender.send = lambda bodies, properties: threading.Event().wait(LIMIT_S)
+    with pytest.raises(TooLateError), time_limit(0.05):
+        courier.offer([b"x"], {})
+    assert courier.outcome() is None
+
+
+def test_what_is_in_time_is_not_ended_and_the_alarm_clock_is_given_back():
+    before = signal.getsignal(signal.SIGALRM)
+    with time_limit(LIMIT_S) as is_limited:
+        assert is_limited
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
+def test_an_error_inside_gives_the_alarm_clock_back():
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(KeyError), time_limit(LIMIT_S):
+        raise KeyError
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
+def test_an_alarm_clock_that_the_application_uses_is_left_alone():
+    def of_the_application(number, frame):
+        pass
+
+    before = signal.signal(signal.SIGALRM, of_the_application)
+    try:
+        with time_limit(0.01) as is_limited:
+            assert not is_limited
+        assert signal.getsignal(signal.SIGALRM) is of_the_application
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_timer_that_runs_already_is_left_alone():
+    signal.setitimer(signal.ITIMER_REAL, 1000)
+    try:
+        with time_limit(0.01) as is_limited:
+            assert not is_limited
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 900
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def test_only_the_main_thread_has_a_limit():
+    found = []
+
+    def look():
+        with time_limit(0.01) as is_limited:
+            found.append(is_limited)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join(LIMIT_S)
+    assert found == [False]
+
+
+IN_ANOTHER_INTERPRETER = """
+import sys
+if sys.version_info >= (3, 13):
+    import _interpreters
+    made = _interpreters.create("legacy")
+else:
+    import _xxsubinterpreters as _interpreters
+    made = _interpreters.create(isolated=False)
+failed = _interpreters.run_string(made, sys.argv[1])
+if failed:
+    sys.exit(str(failed))
+"""
+LOOK = """
+import sys
+sys.path[:] = {path}
+from hublog.delivery.inline_send import time_limit
+with time_limit(0.01) as is_limited:
+    print("limited" if is_limited else "not limited", flush=True)
+"""
+
+
+def test_only_the_main_interpreter_has_a_limit():
+    command = [sys.executable, "-c", IN_ANOTHER_INTERPRETER, LOOK.format(path=repr(sys.path))]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert found.stdout == "not limited\n", found.stderr
