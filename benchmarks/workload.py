@@ -24,8 +24,8 @@ from benchmarks.vocabulary import HOSTS, Draw
 from hublog.capture import context
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.record_ids import RecordIds
-from hublog.capture.request import LOGGER_NAME, RequestScope
 from hublog.capture.resource import process_fields
+from hublog.requests.request_scope import LOGGER_NAME, RequestScope
 from hublog.settings import RequestSettings, ServiceSettings
 
 PATH: Final = Path(__file__).parent / "records.jsonl.gz"
@@ -220,7 +220,7 @@ class Shop:
         record.thread = 140_213_571_790_528 + 8_392_704 * self._slot
         record.threadName = f"Thread-{self._slot + 1}"
         if record.name == LOGGER_NAME:
-            record.pathname = f"{SITE}hublog/capture/request.py"
+            record.pathname = f"{SITE}hublog/requests/request_scope.py"
         elif record.pathname.startswith(APP):  # where the shop runs
             record.pathname = record.pathname.removeprefix(APP)
         self.lines.append(self._encode(record))

@@ -7,7 +7,8 @@
     application = lifespan(request_context(ProtocolTypeRouter({...})))  # Channels: websockets too
 
 uvicorn ends by its signal without running exit hooks, so ``lifespan`` is the last moment there. No server and
-no framework is imported, and nothing is patched but two classes of Channels, see ``capture.asgi_frameworks``.
+no framework is imported, and nothing is patched but two classes of Channels, see
+``requests.asgi_frameworks``.
 """
 
 import asyncio
@@ -18,8 +19,8 @@ from enum import Enum, auto
 from functools import update_wrapper
 from typing import Final, TypeAlias, TypeVar, cast
 
-from hublog.capture import asgi_frameworks, asgi_requests
-from hublog.capture.request import SCOPE_KEY
+from hublog.requests import asgi_frameworks, asgi_requests
+from hublog.requests.request_scope import SCOPE_KEY
 from hublog.servers import Way, taken
 from hublog.settings import RequestSettings, read_settings
 from hublog.surroundings import surroundings

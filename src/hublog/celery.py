@@ -17,13 +17,13 @@ import sys
 from contextlib import suppress
 from typing import Any, Final
 
-from hublog.capture import tasks
 from hublog.capture.service_name import suggest
-from hublog.capture.tasks import KEY, Outcome, TaskScope
 from hublog.configure.handlers import NAMES
 from hublog.handler import EventHubHandler
 from hublog.pipelines import drain_at_exit
 from hublog.reports import report
+from hublog.requests import tasks
+from hublog.requests.tasks import KEY, Outcome, TaskScope
 
 try:
     from celery import current_app, exceptions, signals, states

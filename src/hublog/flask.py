@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-from hublog.capture.bodies import Body
-from hublog.capture.headers import HOST_MAX, PATH_MAX, QUERY_MAX, environ_name, length_of, utf8_text
 from hublog.capture.hidden import hidden
-from hublog.capture.request import (
-    RequestScope,
-    UserLook,
-    current_scope,
-    session_hash,
-    user_fields,
-)
 from hublog.capture.service_name import suggest
 from hublog.cli.click_group import register_commands
 from hublog.configure import configure
 from hublog.configure.attached import conflicts
 from hublog.pipelines import use_lookup
 from hublog.reports import report
+from hublog.requests.headers import HOST_MAX, PATH_MAX, QUERY_MAX, environ_name, length_of, utf8_text
+from hublog.requests.request_scope import (
+    RequestScope,
+    UserLook,
+    current_scope,
+    session_hash,
+    user_fields,
+)
+from hublog.requests.streaming import Body
 from hublog.settings import Settings, read_settings
 
 try:

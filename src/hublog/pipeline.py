@@ -20,13 +20,13 @@ from typing import Final
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.record_ids import RecordIds
 from hublog.capture.reentry_guard import enter_own_thread, is_own_thread
-from hublog.capture.request import RequestScope, observers
 from hublog.capture.typed_columns import Misfits
 from hublog.delivery.accounting import Drop, DropReport, Stats
 from hublog.delivery.send_thread import Sender
 from hublog.exits import exits
 from hublog.process import Process
 from hublog.reports import LOGGER_NAME, cause_of, is_exhausted, report
+from hublog.requests.request_scope import RequestScope, observers
 from hublog.senders.event_hub import EventHubSender
 from hublog.servers import leave_signals
 from hublog.settings import ARGUMENT, EventHubSettings, Settings, read_settings

@@ -13,7 +13,7 @@ imported SQLAlchemy, unless ``LOG_COUNT_QUERIES`` is off; a program of another k
 
 from typing import TYPE_CHECKING
 
-from hublog.capture.engine_events import listen
+from hublog.requests.query_counting import listen
 
 try:
     from sqlalchemy import Engine, event

@@ -10,8 +10,8 @@ import pytest
 
 import hublog
 from hublog.capture import context
-from hublog.capture.request import LOGGER_NAME, RequestScope
-from hublog.capture.tasks import TaskScope
+from hublog.requests.request_scope import LOGGER_NAME, RequestScope
+from hublog.requests.tasks import TaskScope
 from hublog.settings import RequestSettings
 
 

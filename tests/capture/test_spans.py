@@ -12,7 +12,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from hublog.capture import context, spans, tracing
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.request import RequestScope
+from hublog.requests.request_scope import RequestScope
 from hublog.settings import RequestSettings, ServiceSettings
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -179,7 +179,7 @@ def test_a_program_without_opentelemetry_asks_no_record_for_a_span():
     source = """
 import sys
 from hublog.capture import context
-from hublog.capture.request import RequestScope
+from hublog.requests.request_scope import RequestScope
 from hublog.settings import RequestSettings
 scope = RequestScope(RequestSettings(), {}.get, method="GET", path="/")
 scope.enter()

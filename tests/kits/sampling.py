@@ -6,7 +6,7 @@ import sys
 
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.record_ids import RecordIds
-from hublog.capture.request import RequestScope
+from hublog.requests.request_scope import RequestScope
 from hublog.sampling.sampler import Volume
 from hublog.settings import EventHubSettings, RequestSettings, ServiceSettings, Settings
 from hublog.testing import FakeClock

@@ -21,11 +21,11 @@ from tests.test_pipeline import CONNECTED, Front
 from werkzeug.test import create_environ
 
 from hublog import pipelines
-from hublog.capture.request import RequestScope
 from hublog.delivery.accounting import Drop
 from hublog.flask import HubLog
 from hublog.local.kql import run_kql
 from hublog.pipeline import Pipeline, _requests
+from hublog.requests.request_scope import RequestScope
 from hublog.sampling import dedup, rate_limit, tail_buffer
 from hublog.settings import EventHubSettings, RequestSettings, ServiceSettings, Settings, SpoolMode
 from hublog.testing import MemorySender

@@ -16,9 +16,10 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import StaticPool
 from tests.seen import watching
 
-from hublog.capture import context, engine_events, queries
+from hublog.capture import context, queries
 from hublog.capture.queries import QueryCounter
 from hublog.flask import HubLog
+from hublog.requests import query_counting
 from hublog.sqlalchemy import watch
 
 
@@ -32,7 +33,7 @@ class Order(Base):
 
 
 def forget():
-    for name, listener in engine_events._LISTENERS.items():
+    for name, listener in query_counting._LISTENERS.items():
         if event.contains(sqlalchemy.Engine, name, listener):
             event.remove(sqlalchemy.Engine, name, listener)
 
@@ -41,7 +42,7 @@ def forget():
 def _listens_to_nothing(monkeypatch):
     """Find SQLAlchemy without our listeners, and leave it so."""
     monkeypatch.setattr(queries, "watched", set())
-    monkeypatch.setattr(engine_events, "watched", queries.watched)
+    monkeypatch.setattr(query_counting, "watched", queries.watched)
     forget()
     yield
     forget()

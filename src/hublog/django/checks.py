@@ -14,7 +14,6 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Tags, register
 
 from hublog.capture.removal import findings
-from hublog.capture.request import LOGGER_NAME as REQUESTS
 from hublog.configure.attached import contradictions
 from hublog.configure.file_log import FileLogHandler
 from hublog.django.check_messages import message
@@ -24,6 +23,7 @@ from hublog.django.logging_dict import LoggerEntry, LoggingDict, is_hub, read_lo
 from hublog.doctor.names import misspelt
 from hublog.doctor.places import why_no_log_file, why_no_spool
 from hublog.handler import EventHubHandler
+from hublog.requests.request_scope import LOGGER_NAME as REQUESTS
 from hublog.servers import advice, uwsgi_advice
 from hublog.settings import NO_HASH_KEY, SpoolMode
 

@@ -11,8 +11,8 @@ arguments, so its class takes ``ContextBackend`` in front::
 from contextlib import suppress
 from typing import Any, Final
 
-from hublog.capture import tasks
-from hublog.capture.tasks import Outcome, TaskScope
+from hublog.requests import tasks
+from hublog.requests.tasks import Outcome, TaskScope
 
 #: The keyword under which the fields are stored.
 KEY: Final = "_hublog"

@@ -11,16 +11,16 @@ from typing import Any, Final
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.functional import LazyObject, empty
 
-from hublog.capture.bodies import AsyncBody, Body
-from hublog.capture.headers import QUERY_MAX, environ_name, length_of, utf8_text
-from hublog.capture.request import (
+from hublog.requests.headers import QUERY_MAX, environ_name, length_of, utf8_text
+from hublog.requests.request_scope import (
     SCOPE_KEY,
     RequestScope,
     UserLook,
     session_hash,
     user_fields,
 )
-from hublog.capture.routes import route_text
+from hublog.requests.routes import route_text
+from hublog.requests.streaming import AsyncBody, Body
 from hublog.settings import RequestSettings
 
 _KEY: Final = "_hublog_visit"

@@ -11,7 +11,6 @@ from typing import Final
 
 from hublog._version import __version__
 from hublog.capture.removal import findings
-from hublog.capture.request import LOGGER_NAME as REQUESTS
 from hublog.capture.resource import is_named
 from hublog.capture.service_name import default_name
 from hublog.configure.attached import EVENT_HUB, Attached, contradictions, reaches_event_hub
@@ -25,6 +24,7 @@ from hublog.doctor.result import Result, Status, fail, ok, warn
 from hublog.doctor.target import Target, secrets_of, target_of
 from hublog.doctor.words import destinations_text, has_destination, target_text
 from hublog.errors import HublogError
+from hublog.requests.request_scope import LOGGER_NAME as REQUESTS
 from hublog.servers import advice
 from hublog.settings import Reading, Settings, SpoolMode
 

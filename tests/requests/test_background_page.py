@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hublog.capture import tasks
+from hublog.requests import tasks
 
-PAGE = (Path(__file__).parent.parent / "docs" / "background.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "background.md").read_text()
 SNIPPETS = [part.split("```")[0] for part in PAGE.split("```python\n")[1:]]
 #: Stands for a backend that need not be installed.
 BACKEND = "from django_tasks_db import DatabaseBackend"

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
-from hublog.capture.asgi_scopes import FollowedScope
-from hublog.capture.cancellation import was_cancelled
-from hublog.capture.headers import HOST_MAX, QUERY_MAX, AsgiHeaders, header_text, length_of, utf8_text
-from hublog.capture.request import SCOPE_KEY, RequestScope
+from hublog.requests.asgi_scopes import FollowedScope
+from hublog.requests.cancellation import was_cancelled
+from hublog.requests.headers import HOST_MAX, QUERY_MAX, AsgiHeaders, header_text, length_of, utf8_text
+from hublog.requests.request_scope import SCOPE_KEY, RequestScope
 from hublog.settings import RequestSettings
 
 Message: TypeAlias = Mapping[str, Any]

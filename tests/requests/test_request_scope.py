@@ -12,8 +12,9 @@ import greenlet
 import pytest
 import trio
 
-from hublog.capture import context, queries, request
-from hublog.capture.request import LOGGER_NAME, RequestScope, session_hash
+from hublog.capture import context, queries
+from hublog.requests import request_scope
+from hublog.requests.request_scope import LOGGER_NAME, RequestScope, session_hash
 from hublog.settings import RequestSettings
 from hublog.testing import FakeClock
 
@@ -65,7 +66,7 @@ def clean():
     token = context.enter({})
     yield
     context.leave(token)
-    request._current.set(None)
+    request_scope._current.set(None)
 
 
 def test_a_request_that_a_copy_of_its_context_leaves_is_gone_there():
@@ -74,7 +75,7 @@ def test_a_request_that_a_copy_of_its_context_leaves_is_gone_there():
 
     def leave():
         scope.leave()
-        return dict(context.bound()), request.current_scope()
+        return dict(context.bound()), request_scope.current_scope()
 
     assert copy_context().run(leave) == ({}, None)
 
@@ -149,7 +150,7 @@ class Broken(Follower):
 @pytest.fixture
 def follower(monkeypatch):
     found = Follower()
-    monkeypatch.setattr(request, "observers", [Broken(), found])
+    monkeypatch.setattr(request_scope, "observers", [Broken(), found])
     return found
 
 
@@ -186,11 +187,11 @@ def test_the_current_scope_is_the_inner_one_until_it_ends():
     outer, inner = make(), make()
     outer.enter()
     inner.enter()
-    assert request.current_scope() is inner
+    assert request_scope.current_scope() is inner
     inner.leave()
-    assert request.current_scope() is outer
+    assert request_scope.current_scope() is outer
     outer.leave()
-    assert request.current_scope() is None
+    assert request_scope.current_scope() is None
 
 
 def test_what_the_application_bound_is_bound_again_after_a_pause():
@@ -404,7 +405,7 @@ def test_a_websocket_is_never_slow_and_no_observer_follows_it(follower, caplog):
     ],
 )
 def test_a_cancellation_is_told_from_a_failure(error, expected):
-    assert request.was_cancelled(error) is expected
+    assert request_scope.was_cancelled(error) is expected
 
 
 @pytest.mark.parametrize(("way", "expected"), [("own", False), ("of a part", False), ("from outside", True)])
@@ -418,7 +419,7 @@ def test_a_cancellation_of_asyncio_is_one_where_the_task_itself_was_told_to_end(
                 asyncio.get_running_loop().call_soon(part.cancel)
             await part
         except BaseException as error:
-            return request.was_cancelled(error)
+            return request_scope.was_cancelled(error)
 
     async def main():
         task = asyncio.ensure_future(serve())
@@ -439,7 +440,7 @@ def test_a_cancellation_of_trio_is_one():
             try:
                 await trio.lowlevel.checkpoint()
             except BaseException as error:
-                found.append(request.was_cancelled(error))
+                found.append(request_scope.was_cancelled(error))
                 raise
 
     trio.run(main)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hublog.capture import context, tasks
-from hublog.capture.tasks import Outcome, TaskScope, accepted, outgoing, traceparent
+from hublog.capture import context
+from hublog.requests import tasks
+from hublog.requests.tasks import Outcome, TaskScope, accepted, outgoing, traceparent
 from hublog.testing import FakeClock
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -167,7 +168,7 @@ def test_it_is_not_said_of_a_trace_whether_it_is_recorded_where_nobody_knows():
 SPANS = """
 from opentelemetry.sdk.trace import TracerProvider
 from hublog.capture import context
-from hublog.capture.tasks import TaskScope, outgoing, traceparent
+from hublog.requests.tasks import TaskScope, outgoing, traceparent
 
 tracer = TracerProvider().get_tracer("shop")
 context.enter({"trace_id": "1" * 32, "span_id": "2" * 16, "request_id": "req-1"})

@@ -11,9 +11,12 @@ from functools import lru_cache
 from typing import Final, Protocol
 
 from hublog.capture import context, sentry, spans
-from hublog.capture.cancellation import was_cancelled
-from hublog.capture.engine_events import listen_if_imported
-from hublog.capture.headers import (
+from hublog.capture.json_safe import text_of
+from hublog.capture.queries import QueryCounter
+from hublog.capture.serving import current as _current
+from hublog.capture.tracing import request_id, valid_id
+from hublog.requests.cancellation import was_cancelled
+from hublog.requests.headers import (
     EXPOSE,
     PATH_MAX,
     Headers,
@@ -22,11 +25,8 @@ from hublog.capture.headers import (
     request_fields,
     size_field,
 )
-from hublog.capture.json_safe import text_of
-from hublog.capture.queries import QueryCounter
-from hublog.capture.serving import current as _current
-from hublog.capture.tracing import request_id, valid_id
-from hublog.capture.user import session_hash, user_fields
+from hublog.requests.query_counting import listen_if_imported
+from hublog.requests.user import session_hash, user_fields
 from hublog.settings import RequestSettings
 
 __all__ = [

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from hublog.capture.request import RequestScope
-from hublog.capture.user import caller_fields
+from hublog.requests.request_scope import RequestScope
+from hublog.requests.user import caller_fields
 
 _TOLD: Final = frozenset({"route", "endpoint", "route_handler", "path_template", "user"})
 _ROUTE_MAX: Final = 2_048

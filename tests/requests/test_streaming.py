@@ -3,8 +3,8 @@ import asyncio
 import pytest
 
 from hublog.capture import context
-from hublog.capture.bodies import AsyncBody, Body
-from hublog.capture.request import LOGGER_NAME, RequestScope
+from hublog.requests.request_scope import LOGGER_NAME, RequestScope
+from hublog.requests.streaming import AsyncBody, Body
 from hublog.settings import RequestSettings
 
 

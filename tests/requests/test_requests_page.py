@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from hublog.capture.columns import BY_NAME, OPEN_COLUMNS
-from hublog.capture.headers import _ID_HEADERS
+from hublog.requests.headers import _ID_HEADERS
 from hublog.settings import SETTINGS
 
-PAGE = (Path(__file__).parent.parent / "docs" / "requests.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "requests.md").read_text()
 SNIPPETS = [part.split("```")[0] for part in PAGE.split("```python\n")[1:]]
 
 

@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from hublog.capture.asgi_scopes import FollowedScope, name_of
-from hublog.capture.request import SCOPE_KEY, RequestScope, current_scope
-from hublog.capture.routes import route_text
-from hublog.capture.user import caller_fields
+from hublog.requests.asgi_scopes import FollowedScope, name_of
+from hublog.requests.request_scope import SCOPE_KEY, RequestScope, current_scope
+from hublog.requests.routes import route_text
+from hublog.requests.user import caller_fields
 
 _ROUTE_MAX: Final = 2_048
 #: Modules by their names, until they were seen.
