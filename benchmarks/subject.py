@@ -14,7 +14,7 @@ from typing import Any
 import hublog
 from benchmarks.wire import Wire
 from hublog.capture import context
-from hublog.pipelines import get_pipeline
+from hublog.runtime.registry import get_pipeline
 from hublog.senders.event_hub import EventHubSender
 from hublog.settings import EventHubSettings, Packing, ServiceSettings, Settings
 

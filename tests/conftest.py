@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 
 from hublog.capture import service_name, thread_context, uncaught
 from hublog.configure import handlers
-from hublog.surroundings import surroundings
+from hublog.runtime.framework import surroundings
 
 pytest_plugins = ["pytester"]
 # How long an example takes says something of the machine, not of the code.

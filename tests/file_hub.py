@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from hublog.handler import EventHubHandler
-from hublog.pipelines import get_pipeline
+from hublog.runtime.registry import get_pipeline
 from hublog.settings import EventHubSettings, Settings, SpoolMode
 
 HERE = Path(__file__).parent

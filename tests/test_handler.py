@@ -7,12 +7,12 @@ import threading
 import pytest
 
 import hublog
-from hublog import pipelines, surroundings
 from hublog.capture.reentry_guard import enter_own_thread
 from hublog.delivery.accounting import Drop
 from hublog.errors import SettingsError
 from hublog.handler import EventHubHandler
-from hublog.pipeline import Pipeline
+from hublog.runtime import framework, registry
+from hublog.runtime.pipeline import Pipeline
 from hublog.settings import EventHubSettings, Settings
 from hublog.testing import MemorySender
 
@@ -32,7 +32,7 @@ def sender():
         made.append(Pipeline(settings, make_sender=lambda settings: found, **arguments))
         return made[-1]
 
-    with pipelines.replaced(make):
+    with registry.replaced(make):
         yield found
     for pipeline in made:
         if pipeline.process is not None:
@@ -231,14 +231,14 @@ def test_a_record_that_comes_while_the_settings_are_being_read_is_taken(sender, 
             seen.append(settings)
             logger.info("amid")
 
-    surroundings.followers.append(follow)
+    framework.followers.append(follow)
     try:
         handler = EventHubHandler()
         logger.addHandler(handler)
         logger.info("first")
         assert hublog.flush(10)
     finally:
-        surroundings.followers.remove(follow)
+        framework.followers.remove(follow)
     assert sorted(messages(sender)) == ["amid", "first"]
 
 

@@ -4,9 +4,9 @@ import logging
 
 import orjson
 
-from hublog.pipeline import Pipeline
+from hublog.runtime.framework import surroundings
+from hublog.runtime.pipeline import Pipeline
 from hublog.settings import EventHubSettings, PersonalData, RedactionSettings, Settings
-from hublog.surroundings import surroundings
 
 
 def row_of(pipeline, message, **extra):

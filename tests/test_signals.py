@@ -13,7 +13,7 @@ from hublog import signals
 from hublog.delivery.accounting import State, Stats
 from hublog.delivery.delivery_state import ALLOWED
 from hublog.errors import TransientSendError
-from hublog.observer import Observer
+from hublog.runtime.delivery_log import Observer
 from hublog.settings import EventHubSettings
 from hublog.signals import SLOW_S, batch_sent, emit
 from hublog.testing import FakeClock
@@ -156,7 +156,7 @@ def test_without_an_import_of_the_signals_blinker_is_not_loaded():
     program = (
         "import sys\n"
         "from hublog.delivery.accounting import State, Stats\n"
-        "from hublog.observer import Observer\n"
+        "from hublog.runtime.delivery_log import Observer\n"
         "from hublog.settings import EventHubSettings\n"
         "observer = Observer(EventHubSettings(), tell=lambda level, text: None)\n"
         "observer.state_changed(State.HEALTHY, State.OPEN, error=None, stats=Stats())\n"

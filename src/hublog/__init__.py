@@ -6,8 +6,8 @@ The names are loaded when they are used: pytest loads this package in every run,
 from typing import TYPE_CHECKING, Final
 
 from hublog._version import __version__
-from hublog.exits import exits
-from hublog.imports import loader
+from hublog.import_guard import loader
+from hublog.runtime.exit_hooks import exits
 
 if TYPE_CHECKING:
     from hublog.capture.binding import bind, bound, unbind
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hublog.delivery.accounting import Circuit, Drop, State, Stats
     from hublog.errors import HublogError, SettingsError
     from hublog.handler import EventHubHandler
-    from hublog.pipelines import flush, stats
+    from hublog.runtime.registry import flush, stats
 
 __all__ = [
     "Circuit",
@@ -72,11 +72,11 @@ _MODULES: Final = {
     "bound": "hublog.capture.binding",
     "carry": "hublog.capture.thread_context",
     "detached": "hublog.capture.thread_context",
-    "flush": "hublog.pipelines",
+    "flush": "hublog.runtime.registry",
     "prepare_eventhub_logging_config": "hublog.configure",
     "setup_logging": "hublog.configure",
     "setup_multi_worker_logging": "hublog.configure",
-    "stats": "hublog.pipelines",
+    "stats": "hublog.runtime.registry",
     "unbind": "hublog.capture.binding",
 }
 exits.register()  # before the hooks of whoever imports this, so that it runs behind them

@@ -21,10 +21,10 @@ from typing import Final, TypeAlias, TypeVar, cast
 
 from hublog.requests import asgi_frameworks, asgi_requests
 from hublog.requests.request_scope import SCOPE_KEY
-from hublog.servers import Way, taken
+from hublog.runtime.framework import surroundings
+from hublog.runtime.server_advice import Way, taken
+from hublog.runtime.sigterm import Ending
 from hublog.settings import RequestSettings, read_settings
-from hublog.surroundings import surroundings
-from hublog.term import Ending
 
 __all__ = ["lifespan", "request_context"]
 

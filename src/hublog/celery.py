@@ -20,10 +20,10 @@ from typing import Any, Final
 from hublog.capture.service_name import suggest
 from hublog.configure.handlers import NAMES
 from hublog.handler import EventHubHandler
-from hublog.pipelines import drain_at_exit
-from hublog.reports import report
+from hublog.internal_log import report
 from hublog.requests import tasks
 from hublog.requests.tasks import KEY, Outcome, TaskScope
+from hublog.runtime.registry import drain_at_exit
 
 try:
     from celery import current_app, exceptions, signals, states

@@ -14,8 +14,7 @@ from hublog.capture.service_name import suggest
 from hublog.cli.click_group import register_commands
 from hublog.configure import configure
 from hublog.configure.attached import conflicts
-from hublog.pipelines import use_lookup
-from hublog.reports import report
+from hublog.internal_log import report
 from hublog.requests.headers import HOST_MAX, PATH_MAX, QUERY_MAX, environ_name, length_of, utf8_text
 from hublog.requests.request_scope import (
     RequestScope,
@@ -25,6 +24,7 @@ from hublog.requests.request_scope import (
     user_fields,
 )
 from hublog.requests.streaming import Body
+from hublog.runtime.registry import use_lookup
 from hublog.settings import Settings, read_settings
 
 try:

@@ -7,15 +7,15 @@ from dataclasses import replace
 from sys import _getframe
 from typing import Final
 
-import hublog.term  # noqa: F401  # it follows the settings that pipelines read
+import hublog.runtime.sigterm  # noqa: F401  # it follows the settings that pipelines read
 from hublog.capture import context
 from hublog.capture.context import EMPTY, stored
 from hublog.capture.interop import read, take
 from hublog.capture.origin import LOG_CALL, call_with, kept, origin
 from hublog.capture.reentry_guard import CaptureHandler, quiet_azure
 from hublog.capture.removal import watch
-from hublog.pipeline import Pipeline
-from hublog.pipelines import add_feeder, get_pipeline
+from hublog.runtime.pipeline import Pipeline
+from hublog.runtime.registry import add_feeder, get_pipeline
 from hublog.settings import Settings, is_switched_off, read_settings
 
 #: From ``capture`` it is so many frames up to a log call that has its record handled at once.

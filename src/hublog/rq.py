@@ -16,9 +16,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from hublog.pipelines import drain_at_exit
 from hublog.requests import tasks
 from hublog.requests.tasks import KEY, Outcome, TaskScope
+from hublog.runtime.registry import drain_at_exit
 
 try:
     from rq import Worker

@@ -5,9 +5,9 @@ import threading
 import pytest
 from tests.file_hub import Program
 
-from hublog import servers
 from hublog.asgi import _wrap, lifespan
-from hublog.servers import Way
+from hublog.runtime import server_advice
+from hublog.runtime.server_advice import Way
 
 #: What a busy machine may add to a limit.
 SLACK_S = 3.0
@@ -18,8 +18,8 @@ NOT_STARTED, NOT_ENDED = {"type": "lifespan.startup.failed"}, {"type": "lifespan
 
 @pytest.fixture(autouse=True)
 def _no_way_is_taken(monkeypatch):
-    monkeypatch.setattr(servers, "taken", set())
-    monkeypatch.setattr("hublog.asgi.taken", servers.taken)
+    monkeypatch.setattr(server_advice, "taken", set())
+    monkeypatch.setattr("hublog.asgi.taken", server_advice.taken)
 
 
 class FakeEnding:
@@ -291,9 +291,9 @@ def test_a_decorated_application_keeps_its_name():
 
 def test_the_way_is_taken_when_a_server_begins_the_life():
     server = Server(supporting)
-    assert servers.taken == {Way.WRAPPER}
+    assert server_advice.taken == {Way.WRAPPER}
     server.run()
-    assert servers.taken == {Way.WRAPPER, Way.LIFESPAN}
+    assert server_advice.taken == {Way.WRAPPER, Way.LIFESPAN}
 
 
 # Real servers.

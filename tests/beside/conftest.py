@@ -6,11 +6,11 @@ import pytest
 from tests.kits.lines import fits, strict
 
 import hublog
-from hublog import pipelines
 from hublog.capture import context
 from hublog.delivery.accounting import Drop
 from hublog.handler import EventHubHandler
-from hublog.pipeline import Pipeline
+from hublog.runtime import registry
+from hublog.runtime.pipeline import Pipeline
 from hublog.settings import EventHubSettings, Settings
 from hublog.testing import MemorySender
 
@@ -49,7 +49,7 @@ class Hub:
 def hub(monkeypatch):
     """All pipelines of the test send to this one."""
     found = Hub()
-    monkeypatch.setattr(pipelines, "_pipelines", {})
+    monkeypatch.setattr(registry, "_pipelines", {})
     original = Pipeline.__init__
 
     def init(self, *args, **kwargs):
@@ -57,7 +57,7 @@ def hub(monkeypatch):
 
     monkeypatch.setattr(Pipeline, "__init__", init)
     yield found
-    for pipeline in pipelines.pipelines():
+    for pipeline in registry.pipelines():
         if pipeline.process is not None:
             pipeline.process.shipper.drop_held(Drop.EXIT)
             pipeline.retire()

@@ -7,7 +7,7 @@ import pytest
 from loguru import logger as loguru
 
 import hublog
-from hublog.reports import report
+from hublog.internal_log import report
 
 HEAD = "Traceback (most recent call last):"
 

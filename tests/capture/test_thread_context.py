@@ -17,7 +17,7 @@ import pytest
 import hublog
 from hublog.capture import context, thread_context
 from hublog.configure.handlers import configure
-from hublog.pipelines import get_pipeline
+from hublog.runtime.registry import get_pipeline
 from hublog.settings import EventHubSettings, FileSettings, RequestSettings, Settings, SpoolMode
 from hublog.testing import MemorySender
 

@@ -9,7 +9,7 @@ import pytest
 from hublog.configure import configure, handlers
 from hublog.configure.file_log import FileLogHandler
 from hublog.handler import EventHubHandler
-from hublog.pipeline import NOT_CONFIGURED
+from hublog.runtime.pipeline import NOT_CONFIGURED
 from hublog.settings import EventHubSettings, FileSettings, ServiceSettings, Settings
 
 KEY = "S3cretKeyS3cretKeyS3cretKeyS3cretKeyS3cretK="

@@ -99,7 +99,7 @@ def test_two_real_handlers_of_one_hub_send_a_record_once_and_one_at_two_loggers_
     """What the messages of W004 say."""
     from hublog import EventHubHandler
     from hublog.local import LocalHub
-    from hublog.pipelines import flush
+    from hublog.runtime.registry import flush
 
     with LocalHub({"application-logs": 1}) as hub:
         handlers = [EventHubHandler(connection_string=hub.connection_string()) for _ in range(2)]

@@ -17,15 +17,15 @@ from pathlib import Path
 import pytest
 from flask import Flask, Response
 from tests.adx.kusto import KustoParser
-from tests.test_pipeline import CONNECTED, Front
+from tests.runtime.test_pipeline import CONNECTED, Front
 from werkzeug.test import create_environ
 
-from hublog import pipelines
 from hublog.delivery.accounting import Drop
 from hublog.flask import HubLog
 from hublog.local.kql import run_kql
-from hublog.pipeline import Pipeline, _requests
 from hublog.requests.request_scope import RequestScope
+from hublog.runtime import registry
+from hublog.runtime.pipeline import Pipeline, _requests
 from hublog.sampling import dedup, rate_limit, tail_buffer
 from hublog.settings import EventHubSettings, RequestSettings, ServiceSettings, Settings, SpoolMode
 from hublog.testing import MemorySender
@@ -253,11 +253,11 @@ def test_what_the_queue_has_no_room_for_at_the_release_is_counted(make_shop):
 
 def test_switching_at_run_time_applies_to_later_requests(monkeypatch):
     values = {"EVENTHUB_NAMESPACE_CONNECTION_STRING": CONNECTED, "EVENTHUB_LOG_SPOOL": "memory"}
-    monkeypatch.setattr(pipelines, "_pipelines", {})
+    monkeypatch.setattr(registry, "_pipelines", {})
     shop = Shop(0)
     shop.pipeline._fixed = None
-    pipelines._pipelines["default"] = shop.pipeline
-    pipelines.use_lookup(values.get, framework="flask")
+    registry._pipelines["default"] = shop.pipeline
+    registry.use_lookup(values.get, framework="flask")
     for switch in ("false", "true", "false"):
         values["EVENTHUB_LOG_TAIL_VERBOSITY"] = switch
         shop.pipeline.read_again()
@@ -435,8 +435,8 @@ def test_a_forked_child_ships_nothing_of_what_its_parent_keeps_or_counts(make_sh
             shop.logger.warning("again")
             end(scope, 500)
             del scope
-            pipelines._pipelines["here"] = shop.pipeline
-            pipelines.drain_at_exit()
+            registry._pipelines["here"] = shop.pipeline
+            registry.drain_at_exit()
             found = [json.loads(line)["message"] for body in own.bodies for line in body.splitlines()]
             os.write(writing, json.dumps(found).encode())
         finally:
@@ -452,7 +452,7 @@ def test_a_forked_child_ships_nothing_of_what_its_parent_keeps_or_counts(make_sh
 PROGRAM = """
 import logging, sys
 from tests.sampling.test_pipelines import make_settings, begin
-from hublog import pipelines
+from hublog.runtime import registry
 from hublog.handler import EventHubHandler
 from hublog.testing import MemorySender
 
@@ -464,7 +464,7 @@ class Loud(MemorySender):
         return super().send(bodies, properties)
 
 settings = make_settings(tail_verbosity=True, collapse_seconds=3600.0)
-pipelines.get_pipeline(settings, make_sender=lambda settings: Loud())
+registry.get_pipeline(settings, make_sender=lambda settings: Loud())
 logger = logging.getLogger("shop")
 logger.setLevel(logging.INFO)
 logger.addHandler(EventHubHandler(settings=settings))
@@ -502,7 +502,7 @@ KILLED = """
 import logging, os, signal, sys
 from pathlib import Path
 from tests.sampling.test_pipelines import begin, make_settings
-from hublog import pipelines
+from hublog.runtime import registry
 from hublog.handler import EventHubHandler
 from hublog.settings import SpoolMode
 from hublog.testing import MemorySender
@@ -511,7 +511,7 @@ settings = make_settings(
     tail_verbosity=True, collapse_seconds=3600.0, batch_timeout_seconds=3600.0, spool=SpoolMode.ALWAYS,
     spool_dir=Path("spool").absolute(),
 )
-pipelines.get_pipeline(settings, make_sender=lambda settings: MemorySender())
+registry.get_pipeline(settings, make_sender=lambda settings: MemorySender())
 logger = logging.getLogger("shop")
 logger.setLevel(logging.INFO)
 logger.addHandler(EventHubHandler(settings=settings))

@@ -5,17 +5,17 @@ import socket
 
 import pytest
 
-from hublog import pipelines
 from hublog.capture import thread_context
+from hublog.runtime import registry
 
 
 @pytest.fixture(autouse=True)
 def _bare(monkeypatch):
     """Count no handler that other tests have left to the collector, and end what this one leaves."""
     thread_context.uninstall()
-    for feeder in pipelines.all_feeders():
+    for feeder in registry.all_feeders():
         monkeypatch.setattr(feeder, "is_closed", True)
-    monkeypatch.setattr(pipelines, "_pipelines", {})
+    monkeypatch.setattr(registry, "_pipelines", {})
     for name in ("EVENTHUB_NAMESPACE_CONNECTION_STRING", "EVENTHUB_LOGGING_ENABLED", "EVENTHUB_LOG_LEVEL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LOG_TO_STDOUT", "false")

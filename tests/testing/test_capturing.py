@@ -13,12 +13,12 @@ import pytest
 from tests.testing.scene import CONNECTION, attached
 
 import hublog
-from hublog import pipelines
 from hublog.capture.columns import BY_NAME
 from hublog.errors import PermanentSendError
-from hublog.pipeline import Pipeline
+from hublog.runtime import registry
+from hublog.runtime.framework import surroundings
+from hublog.runtime.pipeline import Pipeline
 from hublog.settings import EventHubSettings, Packing, ServiceSettings, Settings, SpoolMode
-from hublog.surroundings import surroundings
 from hublog.testing import MemorySender, capture_records
 
 SETTINGS = Settings(
@@ -36,7 +36,7 @@ def state():
             for logger in loggers
             if isinstance(logger, logging.Logger) and (logger.handlers or logger.level or logger.disabled)
         },
-        pipelines.pipelines(),
+        registry.pipelines(),
         (surroundings.lookup, surroundings.framework, surroundings.is_hub_replaced),
         dict(os.environ),
         dict(hublog.bound()),
@@ -292,7 +292,7 @@ def test_a_wrong_failure_raises_at_once(arguments, error):
 
 def test_a_pipeline_that_runs_calls_nobody_and_keeps_what_it_has(logger, calls):
     sender = MemorySender()
-    pipeline = pipelines.get_pipeline(SETTINGS, make_sender=lambda _: sender)
+    pipeline = registry.get_pipeline(SETTINGS, make_sender=lambda _: sender)
     with attached(hublog.EventHubHandler(settings=SETTINGS)):
         logger.error("sent before")
         assert sender.wait_for(1)
@@ -351,7 +351,7 @@ def test_a_handler_that_another_set_up_replaces_is_put_back_open(logger, monkeyp
 
 def test_what_a_dictionary_did_to_all_loggers_is_undone(logger):
     seen = []
-    pipelines.get_pipeline(SETTINGS, make_sender=lambda _: MemorySender())
+    registry.get_pipeline(SETTINGS, make_sender=lambda _: MemorySender())
 
     class Seeing(logging.Handler):
         def emit(self, record):

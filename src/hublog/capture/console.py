@@ -18,7 +18,7 @@ from hublog.capture.scrubber import Scrubber, scrubber_for
 from hublog.capture.slow_path import has_own_message
 from hublog.capture.traceback_text import frames_of, is_ordinary, print_of
 from hublog.errors import SettingsError
-from hublog.reports import Destination, cause_of
+from hublog.internal_log import Destination, cause_of
 from hublog.settings import RedactionSettings
 from hublog.terminal import WERKZEUG, harmless_lines, of_werkzeug
 

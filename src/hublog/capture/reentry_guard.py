@@ -8,9 +8,9 @@ from contextvars import ContextVar
 from types import FrameType
 from typing import Final
 
-from hublog import reports
+from hublog import internal_log
 from hublog.capture.bounded_cache import BoundedCache
-from hublog.reports import LOGGER_NAME
+from hublog.internal_log import LOGGER_NAME
 
 #: Logging from inside a log call (``__str__`` that logs, a finalizer, a signal handler) is kept to here: a
 #: ``__str__`` that logs itself would never end, and signals that come faster than a log call would pile up.
@@ -38,7 +38,9 @@ _LIBRARIES: Final = (
 
 #: Loggers whose records are made by shipping records; they go to console and file only.
 #: The module is there because loguru names a record after the module that logs.
-_OWN_NAMES: Final = frozenset({"azure", "msal", "msal_extensions", "uamqp", LOGGER_NAME, reports.__name__})
+_OWN_NAMES: Final = frozenset(
+    {"azure", "msal", "msal_extensions", "uamqp", LOGGER_NAME, internal_log.__name__}
+)
 _OWN_PREFIXES: Final = ("azure.", "msal.", "uamqp.", LOGGER_NAME + ".")
 #: What is known of logger names, so that each is looked at once.
 _is_own: Final[BoundedCache[str, bool]] = BoundedCache()

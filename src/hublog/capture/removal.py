@@ -8,7 +8,7 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from hublog.reports import SKIPS_REPORTS, report
+from hublog.internal_log import SKIPS_REPORTS, report
 
 #: Where the classes of the handlers are, and what each of them feeds.
 _MODULES: Final = {"hublog.handler": "the Event Hub", "hublog.configure.file_log": "the log file"}

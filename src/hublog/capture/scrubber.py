@@ -32,7 +32,7 @@ from hublog.capture.redaction.spans import MARK, Span, is_mark, merged, replaced
 from hublog.capture.redaction.statements import find_in_statements
 from hublog.capture.redaction.tokens import find_tokens, has_run, holds_lead, may_hold_token
 from hublog.capture.redaction.windows import ends, head
-from hublog.reports import report
+from hublog.internal_log import report
 from hublog.settings import Mask, PersonalData, RedactionSettings
 from hublog.settings.patterns import finder_of, problem_of
 

@@ -12,7 +12,7 @@ from hublog.capture.columns import BY_NAME, OPEN_COLUMNS, Kind
 from hublog.capture.context import Context, looked
 from hublog.capture.json_safe import INT64, MAX_ITEMS, MAX_NAME, Distinct, Plain, key_of, mark
 from hublog.capture.scrubber import PERSONAL, SHORTEST, Scrubber
-from hublog.tally import Tally
+from hublog.internal_log import Tally
 
 MAX_COLUMN_TEXT: Final = 2_048
 #: The first second that a Kusto datetime cannot hold: the year 10000.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from hublog.doctor import Result
 from hublog.doctor.places import log_files
+from hublog.runtime.framework import Lookup
 from hublog.settings import Reading, Settings, read_settings
-from hublog.surroundings import Lookup
 
 if TYPE_CHECKING:
     from hublog.configure.attached import Attached

@@ -47,7 +47,7 @@ def _look(options: argparse.Namespace, caller: Caller, pause: Callable[[float], 
     from hublog.cli.status_report import LogFile, Status  # noqa: PLC0415  # for this command only
     from hublog.cli.waiting import waiting_in  # noqa: PLC0415  # needs locks that not every system has
     from hublog.configure.attached import contradictions  # noqa: PLC0415  # for this command only
-    from hublog.pipeline import NOT_CONFIGURED  # noqa: PLC0415  # for this command only
+    from hublog.runtime.pipeline import NOT_CONFIGURED  # noqa: PLC0415  # for this command only
 
     reading = caller.read(options.config)
     settings = reading.settings

@@ -11,7 +11,7 @@ from typing import Final
 from hublog.capture.removal import watch
 from hublog.configure.archives import NO_FILE, kind_of
 from hublog.configure.rotating_file import RotatingFile, check_right, gone, make_directory
-from hublog.reports import Destination, cause_of, is_exhausted, report
+from hublog.internal_log import Destination, cause_of, is_exhausted, report
 
 #: A file that cannot be opened is tried with each of the first records, then once in this time.
 _FREE_TRIES: Final = 10

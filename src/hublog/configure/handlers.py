@@ -12,9 +12,9 @@ from hublog.capture import thread_context, uncaught
 from hublog.capture.console import ConsoleFormatter, ConsoleHandler
 from hublog.capture.json_formatter import JsonFormatter
 from hublog.capture.reentry_guard import quiet_azure
-from hublog.reports import report
+from hublog.internal_log import report
+from hublog.runtime.framework import surroundings
 from hublog.settings import EventHubSettings, Settings
-from hublog.surroundings import surroundings
 
 #: By these names our handlers are known again, also those that ``dictConfig`` made from ``logging_config``.
 CONSOLE: Final = "hublog_console"
@@ -235,6 +235,6 @@ def _tell(
     is_malformed = any(_CONNECTION in problem for problem in plan.problems)
     is_missing = event_hub.enabled and not event_hub.is_configured and not is_malformed
     if is_missing and not surroundings.is_hub_replaced:
-        from hublog.pipeline import NOT_CONFIGURED  # noqa: PLC0415  # the one text for it lives there
+        from hublog.runtime.pipeline import NOT_CONFIGURED  # noqa: PLC0415  # the one text for it lives there
 
         report(logging.WARNING, NOT_CONFIGURED)

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias, TypedDict, cast
 from hublog.configure.dict_config import level_text
 from hublog.configure.handlers import configure
 from hublog.errors import SettingsError
-from hublog.reports import report
+from hublog.internal_log import report
 from hublog.settings import EventHubSettings, Reading, read_settings
 
 

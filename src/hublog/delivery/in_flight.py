@@ -13,7 +13,7 @@ from hublog.delivery.batcher import Batch
 from hublog.delivery.packer import LINE_OVERHEAD_BYTES, OVERHEAD_BYTES, Packer
 from hublog.delivery.storage import Storage
 from hublog.errors import EventTooLargeError, RejectedSendError
-from hublog.reports import is_exhausted
+from hublog.internal_log import is_exhausted
 
 
 @dataclass(slots=True, eq=False)

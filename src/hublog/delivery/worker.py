@@ -22,7 +22,7 @@ from hublog.delivery.memory_queue import NEVER
 from hublog.delivery.shipper import Shipper
 from hublog.delivery.spawning import Running, Spawner
 from hublog.delivery.storage import Mark
-from hublog.reports import report
+from hublog.internal_log import report
 
 THREAD_NAME: Final = "hublog"
 #: Pause after an error of our own.

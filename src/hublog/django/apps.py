@@ -12,8 +12,8 @@ from hublog.configure.dict_config import apply_late
 from hublog.django import tasks
 from hublog.django.checks import register_all
 from hublog.django.conf import hide_secrets, lookup, read_project
-from hublog.pipelines import pipelines, use_lookup
-from hublog.reports import report
+from hublog.internal_log import report
+from hublog.runtime.registry import pipelines, use_lookup
 from hublog.settings import SETTINGS
 
 _NAMES: Final = frozenset(setting.name for setting in SETTINGS)

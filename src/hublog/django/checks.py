@@ -24,7 +24,7 @@ from hublog.doctor.names import misspelt
 from hublog.doctor.places import why_no_log_file, why_no_spool
 from hublog.handler import EventHubHandler
 from hublog.requests.request_scope import LOGGER_NAME as REQUESTS
-from hublog.servers import advice, uwsgi_advice
+from hublog.runtime.server_advice import advice, uwsgi_advice
 from hublog.settings import NO_HASH_KEY, SpoolMode
 
 MIDDLEWARE: Final = "hublog.django.middleware.RequestContextMiddleware"

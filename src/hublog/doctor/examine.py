@@ -25,7 +25,7 @@ from hublog.doctor.target import Target, secrets_of, target_of
 from hublog.doctor.words import destinations_text, has_destination, target_text
 from hublog.errors import HublogError
 from hublog.requests.request_scope import LOGGER_NAME as REQUESTS
-from hublog.servers import advice
+from hublog.runtime.server_advice import advice
 from hublog.settings import Reading, Settings, SpoolMode
 
 _PACKAGES: Final = {"": (), "django": ("Django",), "flask": ("Flask",)}

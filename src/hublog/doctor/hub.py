@@ -13,12 +13,12 @@ from hublog.delivery.packer import Packer
 from hublog.doctor.limits import Budget, TookTooLongError, within
 from hublog.doctor.result import Result, fail, ok
 from hublog.errors import PermanentSendError, SendError, TransientSendError
+from hublog.runtime.delivery_log import THROTTLED, Wording, sentence_of
 from hublog.senders.azure_errors import translate
 from hublog.senders.connections import Connections
 from hublog.senders.event_hub import EventHubSender, connect_producer
 from hublog.settings import EventHubSettings, Settings
 from hublog.settings.network import route_of
-from hublog.wording import THROTTLED, Wording, sentence_of
 
 if TYPE_CHECKING:
     from azure.eventhub import EventHubProducerClient

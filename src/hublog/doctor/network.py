@@ -16,10 +16,10 @@ from typing import Final
 from hublog.doctor.limits import Budget, TookTooLongError, within
 from hublog.doctor.result import Result, fail, ok
 from hublog.errors import SendError
+from hublog.runtime.delivery_log import sentence_of
 from hublog.senders.azure_errors import Cause, cause_of, proxy_failure, proxy_refusal, upgrade_refusal
 from hublog.senders.connections import Connections, tls_context
 from hublog.settings.network import WSS_PORT, Route
-from hublog.wording import sentence_of
 
 _WEB_S: Final = 2.0
 _LEAST_S: Final = 0.5

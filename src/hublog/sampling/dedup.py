@@ -25,7 +25,7 @@ from hublog.capture.record_ids import RecordIds
 from hublog.capture.shorten import shortened
 from hublog.capture.slow_path import has_own_message, timestamp_of
 from hublog.capture.typed_columns import END_OF_TIME
-from hublog.tally import Tally
+from hublog.internal_log import Tally
 
 #: Records that are known again; then the one that was not met for the longest time is forgotten.
 KEYS_MAX: Final = 1_000

@@ -12,11 +12,11 @@ from time import monotonic
 from hublog.capture.aside import Line, is_own, line_of
 from hublog.capture.record_ids import BlankIds, RecordIds
 from hublog.capture.shorten import shortened
+from hublog.internal_log import Tally
 from hublog.sampling.dedup import Repeats, key_of
 from hublog.sampling.rate_limit import RateLimit
 from hublog.sampling.tail_buffer import Tail
 from hublog.settings import EventHubSettings, Settings
-from hublog.tally import Tally
 
 _Encode = Callable[[logging.LogRecord], bytes]
 

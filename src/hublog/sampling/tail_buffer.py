@@ -13,8 +13,8 @@ from typing import Final
 
 from hublog.capture import context
 from hublog.capture.aside import Line, is_own, line_of
+from hublog.internal_log import Tally
 from hublog.requests.request_scope import RequestScope, current_scope
-from hublog.tally import Tally
 
 #: Of one request; beyond it the oldest are left out.
 REQUEST_MAX_BYTES: Final = 1 << 20

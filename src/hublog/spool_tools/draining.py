@@ -9,7 +9,7 @@ from typing import Final, TextIO
 from hublog.delivery.accounting import Drop, Stats
 from hublog.delivery.send_thread import Sender
 from hublog.errors import PermanentSendError, SendError, SettingsError
-from hublog.pipeline import Pipeline
+from hublog.runtime.pipeline import Pipeline
 from hublog.senders.event_hub import EventHubSender
 from hublog.settings import EventHubSettings, Settings, SpoolMode
 from hublog.signals import batch_failed, batch_sent

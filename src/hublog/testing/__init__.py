@@ -5,7 +5,7 @@ The names are loaded when they are used, since every run of pytest loads this pa
 
 from typing import TYPE_CHECKING, Final
 
-from hublog.imports import loader
+from hublog.import_guard import loader
 
 if TYPE_CHECKING:
     from hublog.testing.capturing import capture_records

@@ -11,8 +11,8 @@ from typing import Final
 from hublog.capture import context, thread_context
 from hublog.configure.handlers import installed, kept
 from hublog.handler import EventHubHandler
-from hublog.pipelines import Feeder, all_feeders, replaced
-from hublog.surroundings import Lookup, surroundings
+from hublog.runtime.framework import Lookup, surroundings
+from hublog.runtime.registry import Feeder, all_feeders, replaced
 from hublog.testing.hub import Hub
 from hublog.testing.isolation import Snapshot, all_loggers, note_late, reached
 from hublog.testing.recorded import RecordedLogs

@@ -12,8 +12,8 @@ from typing import Final
 from hublog.delivery.accounting import Drop
 from hublog.delivery.send_thread import Sender
 from hublog.errors import TransientSendError
-from hublog.pipeline import Pipeline
-from hublog.process import Process
+from hublog.runtime.pipeline import Pipeline
+from hublog.runtime.process_state import Process
 from hublog.settings import EventHubSettings, Settings, SpoolMode
 from hublog.testing.fakes import FakeClock, MemorySender
 from hublog.testing.isolation import is_late

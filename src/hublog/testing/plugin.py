@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from hublog.testing.recorded import RecordedLogs
 
-#: The name of ``hublog.pipeline.TEST_RUN``, which is not imported here.
+#: The name of ``hublog.runtime.pipeline.TEST_RUN``, which is not imported here.
 _TEST_RUN: Final = "HUBLOG_TEST_RUN"
 
 

@@ -11,7 +11,7 @@ from flask import Flask
 
 from hublog.asgi import lifespan, request_context
 from hublog.flask import HubLog
-from hublog.pipelines import get_pipeline
+from hublog.runtime.registry import get_pipeline
 from hublog.settings import read_settings
 
 get_pipeline(make_sender=FileHub)

@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from sentry_sdk.transport import Transport
 
 import hublog
-from hublog.pipelines import get_pipeline
+from hublog.runtime.registry import get_pipeline
 from hublog.settings import read_settings
 from hublog.testing import MemorySender
 

@@ -11,7 +11,7 @@ import sys
 import probe
 
 import hublog
-from hublog.pipelines import use_lookup
+from hublog.runtime.registry import use_lookup
 
 count, changes = int(sys.argv[1]), dict(argument.split("=", 1) for argument in sys.argv[2:])
 name = os.environ.get("FAULTS_NAME", f"changed-{os.getpid()}")

@@ -6,6 +6,8 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from itertools import count
+from threading import RLock
 from typing import Final
 
 LOGGER_NAME: Final = "hublog.internal"
@@ -136,3 +138,25 @@ def cause_of(error: BaseException) -> str:
     if not isinstance(error, OSError) and is_exhausted(error):
         return "no thread can be started"
     return getattr(error, "strerror", None) or type(error).__name__
+
+
+class Tally:
+    """Counts calls of ``add``, from any thread, signal handler or finalizer: without a lock, and exact.
+
+    ``next`` on ``itertools.count`` is one step of the interpreter. Reading takes a step too, so the
+    number of reads is kept apart and taken off.
+    """
+
+    __slots__ = ("_count", "_lock", "_reads", "add")
+
+    def __init__(self) -> None:
+        self._count = count()
+        self._reads = 0
+        self._lock = RLock()
+        self.add = self._count.__next__
+
+    def read(self) -> int:
+        """Return how often ``add`` was called."""
+        with self._lock:
+            self._reads += 1
+            return next(self._count) - (self._reads - 1)

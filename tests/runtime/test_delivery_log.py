@@ -14,7 +14,7 @@ from hublog.capture.typed_columns import Misfits
 from hublog.delivery.accounting import State, Stats
 from hublog.delivery.delivery_state import ALLOWED
 from hublog.errors import PermanentSendError, TransientSendError
-from hublog.observer import BURST, REPEAT_S, Observer
+from hublog.runtime.delivery_log import BURST, REPEAT_S, Observer
 from hublog.settings import EventHubSettings, SpoolMode
 from hublog.testing import FakeClock
 

@@ -23,16 +23,15 @@ from hublog.capture.reentry_guard import enter_own_thread, is_own_thread
 from hublog.capture.typed_columns import Misfits
 from hublog.delivery.accounting import Drop, DropReport, Stats
 from hublog.delivery.send_thread import Sender
-from hublog.exits import exits
-from hublog.process import Process
-from hublog.reports import LOGGER_NAME, cause_of, is_exhausted, report
+from hublog.internal_log import LOGGER_NAME, Tally, cause_of, is_exhausted, report
 from hublog.requests.request_scope import RequestScope, observers
+from hublog.runtime.exit_hooks import exits
+from hublog.runtime.framework import Lookup, followers, surroundings
+from hublog.runtime.process_state import Process
+from hublog.runtime.server_advice import leave_signals
 from hublog.senders.event_hub import EventHubSender
-from hublog.servers import leave_signals
 from hublog.settings import ARGUMENT, EventHubSettings, Settings, read_settings
 from hublog.settings.connection_string import is_local
-from hublog.surroundings import Lookup, followers, surroundings
-from hublog.tally import Tally
 
 #: A handler made by LOGGING may log before the framework has handed over its configuration.
 CONFIGURATION_GRACE_S: Final = 5.0

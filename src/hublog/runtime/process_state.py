@@ -29,13 +29,12 @@ from hublog.delivery.shipper import Shipper
 from hublog.delivery.spawning import Spawner, is_patched
 from hublog.delivery.storage import Storage
 from hublog.delivery.worker import Worker
-from hublog.observer import Observer
-from hublog.reports import report
+from hublog.internal_log import Tally, report
+from hublog.runtime.delivery_log import Observer
+from hublog.runtime.server_advice import Adviser, is_about_to_patch, when_patched, why_no_thread
 from hublog.sampling.sampler import Volume, is_asked
-from hublog.servers import Adviser, is_about_to_patch, when_patched, why_no_thread
 from hublog.settings import EventHubSettings, Settings, SpoolMode
 from hublog.spool.envelope import envelope_of
-from hublog.tally import Tally
 
 _SECURE_WAIT_S: Final = 1.0
 #: At the exit what came meanwhile is written, too, so many times.

@@ -12,12 +12,12 @@ from hublog.capture import thread_context, uncaught
 from hublog.delivery.accounting import Stats
 from hublog.delivery.send_thread import Sender
 from hublog.delivery.worker import Request
-from hublog.exits import exits
-from hublog.pipeline import Pipeline
-from hublog.process import Process
+from hublog.runtime.exit_hooks import exits
+from hublog.runtime.framework import Lookup, followers, surroundings
+from hublog.runtime.pipeline import Pipeline
+from hublog.runtime.process_state import Process
 from hublog.senders.event_hub import EventHubSender
 from hublog.settings import EventHubSettings, Settings
-from hublog.surroundings import Lookup, followers, surroundings
 
 _pipelines: dict[Hashable, Pipeline] = {}
 

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 from tests.file_hub import LIMIT_S, Program
 
-from hublog import servers, term
-from hublog.servers import Way
+from hublog.runtime import server_advice, sigterm
+from hublog.runtime.server_advice import Way
+from hublog.runtime.sigterm import Hook, install, is_installed
 from hublog.settings import EventHubSettings, Settings
-from hublog.term import Hook, install, is_installed
 
 #: What a busy machine may add to a limit.
 SLACK_S = 3.0
@@ -21,7 +21,7 @@ SLACK_S = 3.0
 @pytest.fixture(autouse=True)
 def _sigterm(monkeypatch):
     """Leave the signal and the marks as they were."""
-    monkeypatch.setattr(term, "taken", set())
+    monkeypatch.setattr(sigterm, "taken", set())
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
@@ -215,7 +215,7 @@ def test_it_is_installed_once_in_front_of_the_former_handler():
     assert install(FakeEnding())
     assert is_installed()
     assert signal.getsignal(signal.SIGTERM) is hook
-    assert term.taken == {Way.HOOK}
+    assert sigterm.taken == {Way.HOOK}
     signal.raise_signal(signal.SIGTERM)
     assert calls == [signal.SIGTERM]
 
@@ -241,7 +241,7 @@ def test_it_is_not_installed_under_uwsgi(monkeypatch):
 
 
 def test_it_is_not_installed_in_a_sub_interpreter(monkeypatch):
-    monkeypatch.setattr(term, "is_main_interpreter", lambda: False)
+    monkeypatch.setattr(sigterm, "is_main_interpreter", lambda: False)
     assert not install()
 
 
@@ -252,7 +252,7 @@ def test_it_is_not_installed_where_the_system_refuses(monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(signal, "signal", refuse)
         assert not install()
-    assert term.taken == set()
+    assert sigterm.taken == set()
 
 
 def settings_with(**hub):
@@ -268,12 +268,12 @@ def settings_with(**hub):
     ],
 )
 def test_it_follows_the_settings(hub, is_wanted):
-    term._follow(settings_with(**hub))
+    sigterm._follow(settings_with(**hub))
     assert is_installed() is is_wanted
 
 
 def test_settings_that_are_read_in_a_thread_are_told_to_have_no_effect(caplog):
-    thread = threading.Thread(target=term._follow, args=(settings_with(term_hook=True),))
+    thread = threading.Thread(target=sigterm._follow, args=(settings_with(term_hook=True),))
     thread.start()
     thread.join()
     assert "EVENTHUB_LOG_TERM_HOOK has no effect" in caplog.text
@@ -298,7 +298,7 @@ def test_a_handler_that_calls_the_hook_as_its_former_one_may_be_hooked_again():
 
 def test_servers_sees_through_the_hook():
     former = lambda number, frame: None  # noqa: E731  # it is compared
-    assert getattr(Hook(former, FakeEnding()), servers.FORMER) is former
+    assert getattr(Hook(former, FakeEnding()), server_advice.FORMER) is former
 
 
 # Real processes.
@@ -307,10 +307,10 @@ LOGGED = [f"record {number}" for number in range(50)]
 SCRIPT = """
 import sys, threading
 import file_hub
-from hublog import term
+from hublog.runtime import sigterm
 
 file_hub.set_up()
-assert term.install()
+assert sigterm.install()
 for number in range(50):
     file_hub.log.info("record %d", number)
 file_hub.say("logged")
@@ -357,10 +357,10 @@ def test_a_second_signal_ends_the_program_at_once(tmp_path):
 FORKING = """
 import os, threading
 import file_hub
-from hublog import term
+from hublog.runtime import sigterm
 
 file_hub.set_up()
-assert term.install()
+assert sigterm.install()
 file_hub.log.info("of the parent")
 child = os.fork()
 if child == 0:
@@ -386,10 +386,10 @@ def test_a_forked_child_delivers_its_own(tmp_path):
 FLOOD = """
 import os
 import file_hub
-from hublog import term
+from hublog.runtime import sigterm
 
 file_hub.set_up(linger_s=0.05)
-assert term.install()
+assert sigterm.install()
 journal = os.open("journal", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 for number in range(1_000_000):
     file_hub.log.info("record %d", number)
@@ -412,10 +412,10 @@ def test_a_signal_in_the_middle_of_log_calls_neither_hangs_nor_loses(tmp_path, m
 
 UVICORN = """
 import file_hub
-from hublog import term
+from hublog.runtime import sigterm
 
 file_hub.set_up()
-assert term.install()
+assert sigterm.install()
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":

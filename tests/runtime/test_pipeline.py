@@ -6,12 +6,12 @@ import time
 
 import pytest
 
-from hublog import pipelines
 from hublog.capture.reentry_guard import MAX_DEPTH, MAX_INSIDE, CaptureHandler
 from hublog.delivery.accounting import Circuit, Drop
 from hublog.errors import TransientSendError
-from hublog.exits import Exits
-from hublog.pipeline import Pipeline
+from hublog.runtime import registry
+from hublog.runtime.exit_hooks import Exits
+from hublog.runtime.pipeline import Pipeline
 from hublog.settings import EventHubSettings, ServiceSettings, Settings, SpoolMode
 from hublog.testing import MemorySender
 
@@ -263,14 +263,14 @@ def test_no_connection_is_one_warning_and_the_records_are_counted(caplog):
 
 def test_what_is_logged_before_the_framework_hands_over_its_settings_arrives(monkeypatch):
     monkeypatch.delenv("EVENTHUB_NAMESPACE_CONNECTION_STRING", raising=False)
-    monkeypatch.setattr(pipelines, "_pipelines", {})
+    monkeypatch.setattr(registry, "_pipelines", {})
     sender = MemorySender()
-    pipeline = pipelines._pipelines["default"] = Pipeline(make_sender=lambda settings: sender)
+    pipeline = registry._pipelines["default"] = Pipeline(make_sender=lambda settings: sender)
     logger = logging.Logger("test.early")
     logger.addHandler(Front(pipeline))
     logger.info("early")
     values = {"EVENTHUB_NAMESPACE_CONNECTION_STRING": CONNECTED, "LOG_SERVICE_NAME": "shop"}
-    pipelines.use_lookup(values.get, framework="django")
+    registry.use_lookup(values.get, framework="django")
     logger.info("late")
     assert pipeline.flush(10)
     assert [row["message"] for row in rows(sender)] == ["early", "late"]
@@ -397,7 +397,7 @@ def test_a_record_that_cannot_be_taken_is_counted_and_told_once(monkeypatch, cap
 @pytest.mark.parametrize("begins_first", [False, True])
 def test_a_flush_in_vain_and_the_exit_share_one_budget(make_logger, monkeypatch, begins_first):
     exits = Exits()
-    monkeypatch.setattr("hublog.pipeline.exits", exits)
+    monkeypatch.setattr("hublog.runtime.pipeline.exits", exits)
     away = MemorySender(*[TransientSendError("away")] * 99)
     logger, pipeline = make_logger(away, exit_timeout_seconds=0.3)
     logger.info("kept")

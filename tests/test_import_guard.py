@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from hublog.imports import import_in_parts, importing, loading
+from hublog.import_guard import import_in_parts, importing, loading
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -129,7 +129,7 @@ def test_a_child_of_a_fork_that_did_not_wait_imports_what_was_torn(slow_module, 
 FORK_AMID_AN_IMPORT_THAT_LOGS = """
 import hublog
 import os, signal, threading, time
-from hublog.imports import importing, loading
+from hublog.import_guard import importing, loading
 import logging
 loading.limit_s = 20.0
 begun = threading.Event()
@@ -170,7 +170,7 @@ def test_a_fork_that_waits_holds_no_lock_of_logging_although_hublog_was_imported
 PATCH_AMID_AN_IMPORT = """
 import sys, threading, time
 import gevent.events
-from hublog.imports import import_in_parts
+from hublog.import_guard import import_in_parts
 from gevent import monkey
 sys.path.insert(0, {folder!r})
 thread = threading.Thread(target=import_in_parts, args=([f"part{{n}}" for n in range(20)],))

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final, TypeAlias
 
-from hublog.pipelines import always_from_now, deliver, drain_at_exit, exit_budget_s, has_disk, secure
-from hublog.reports import report
-from hublog.servers import Way, is_main_interpreter, taken
+from hublog.internal_log import report
+from hublog.runtime.framework import followers
+from hublog.runtime.registry import always_from_now, deliver, drain_at_exit, exit_budget_s, has_disk, secure
+from hublog.runtime.server_advice import Way, is_main_interpreter, taken
 from hublog.settings import Settings
-from hublog.surroundings import followers
 
 #: What ``signal.signal`` takes.
 Handler: TypeAlias = Callable[[int, FrameType | None], object] | int | signal.Handlers

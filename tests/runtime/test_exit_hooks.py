@@ -2,7 +2,7 @@ import os
 import sys
 from types import SimpleNamespace
 
-from hublog.exits import Exits
+from hublog.runtime.exit_hooks import Exits
 from hublog.testing import FakeClock
 
 

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from hublog import servers
-from hublog.servers import (
+from hublog.runtime import server_advice
+from hublog.runtime.server_advice import (
     FORMER,
     HERE,
     Adviser,
@@ -26,7 +26,7 @@ from hublog.servers import (
 from hublog.settings import EventHubSettings, SpoolMode
 from hublog.testing import FakeClock
 
-SOURCE = Path(servers.__file__).parent
+SOURCE = Path(server_advice.__file__).parents[1]
 CONNECTED = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true"
 MODES = (SpoolMode.MEMORY, SpoolMode.OVERFLOW)
 
@@ -93,7 +93,7 @@ import sys, types
 package = types.ModuleType("hublog")
 package.__path__ = [{source!r}]
 sys.modules["hublog"] = package  # an extension that it needs does not load in isolated ones
-from hublog.servers import is_main_interpreter, why_no_thread
+from hublog.runtime.server_advice import is_main_interpreter, why_no_thread
 print(is_main_interpreter(), why_no_thread()[:26], flush=True)
 """
 MAKE_SUB_INTERPRETER = """
@@ -109,7 +109,7 @@ else:
     number = _xxsubinterpreters.create(isolated={kind!r} == "isolated")
     _xxsubinterpreters.run_string(number, code)
     _xxsubinterpreters.destroy(number)
-from hublog.servers import is_main_interpreter
+from hublog.runtime.server_advice import is_main_interpreter
 print(is_main_interpreter())
 """
 
@@ -133,7 +133,7 @@ def test_this_is_the_main_interpreter():
 BLOCKED_IN_MAIN = """
 import os, signal, sys, threading
 {patch}
-from hublog.servers import leave_signals
+from hublog.runtime.server_advice import leave_signals
 
 is_up, is_over = threading.Event(), threading.Event()
 
@@ -434,7 +434,7 @@ def test_the_stack_of_the_main_thread_is_seen_from_another_thread():
 APP = """
 import os, sys
 from hublog.asgi import lifespan
-from hublog.servers import HERE, advice, why_no_thread
+from hublog.runtime.server_advice import HERE, advice, why_no_thread
 from hublog.settings import EventHubSettings
 
 def told():
