@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import hublog
-from hublog.capture.scrubber import DEFAULT
 from hublog.doctor.result import fail
+from hublog.redaction.redactor import DEFAULT
 from hublog.senders.azure_errors import translate
 
 ROOT = Path(hublog.__file__).parent

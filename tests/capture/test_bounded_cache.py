@@ -5,7 +5,7 @@ import pytest
 from hublog.capture import reentry_guard
 from hublog.capture.bounded_cache import BYTES_MAX, ENTRIES_MAX, ENTRY_MAX, BoundedCache
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.scrubber import Scrubber
+from hublog.redaction.redactor import Redactor
 from hublog.requests.headers import client_address
 from hublog.sampling.dedup import key_of
 from hublog.sampling.rate_limit import RateLimit
@@ -93,10 +93,11 @@ def test_names_of_loggers_are_kept_up_to_a_bound():
 
 
 def test_lines_of_source_are_kept_up_to_a_bound():
-    scrubber = Scrubber(RedactionSettings())
-    for number in range(500):
-        assert len(scrubber.source(f"{number:06d}".ljust(LONG, "x"))) < LONG
-    assert size_of(scrubber._sources, set()) < BYTES_MAX
+    redactor = Redactor(RedactionSettings())
+    longest = max(len(redactor.source(f"{number:06d}".ljust(LONG, "x"))) for number in range(500))
+    cached = redactor._source.cache_info()
+    assert cached.currsize <= cached.maxsize
+    assert 2 * longest * cached.maxsize < BYTES_MAX
 
 
 def test_a_record_with_very_long_names_is_not_known_again():

@@ -13,7 +13,7 @@ from hublog.capture.columns import BY_NAME
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.json_formatter import JsonFormatter
 from hublog.capture.record_ids import RecordIds
-from hublog.capture.redaction.cards import is_card
+from hublog.redaction.card_numbers import is_card
 from hublog.settings import ServiceSettings
 
 LOGGER = logging.getLogger("tests.formatter")

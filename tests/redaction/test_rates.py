@@ -19,8 +19,8 @@ from hublog.capture import context
 from hublog.capture.console import ConsoleFormatter
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.json_formatter import JsonFormatter
-from hublog.capture.redaction.spans import replaced
-from hublog.capture.scrubber import DEFAULT
+from hublog.redaction.redactor import DEFAULT
+from hublog.redaction.text_ranges import replaced
 from hublog.settings import ServiceSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "redaction.md").read_text("utf-8")

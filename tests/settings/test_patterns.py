@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hublog.capture.scrubber import Scrubber
+from hublog.redaction.redactor import Redactor
 from hublog.settings import RedactionSettings, patterns, read_settings
 from hublog.settings.pattern_cost import (
     Assertion,
@@ -299,9 +299,9 @@ def test_a_forked_child_searches_with_an_engine_of_its_own():
 
 @pytest.mark.parametrize("pattern", [r"EMP-\d+", r"\w+-KD", NEED_RE2[0]])
 def test_matches_of_any_length_are_masked(pattern):
-    scrubber = Scrubber(RedactionSettings(patterns=(pattern,)))
+    redactor = Redactor(RedactionSettings(patterns=(pattern,)))
     secret = "EMP-" + "1" * 6_000 if "EMP" in pattern else "1" * 6_000 + "-KD"
-    assert scrubber.text(f"id {secret}; and {secret}") == "id [redacted]; and [redacted]"
+    assert redactor.text(f"id {secret}; and {secret}") == "id [redacted]; and [redacted]"
 
 
 def test_an_unfit_pattern_is_reported_with_its_name_and_left_out():

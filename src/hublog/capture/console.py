@@ -13,12 +13,12 @@ from hublog.capture.arguments import arguments
 from hublog.capture.interop import read
 from hublog.capture.json_safe import mark, plain, text_of, whole_text_of
 from hublog.capture.origin import format_where_made
-from hublog.capture.redaction.given import redaction_of
-from hublog.capture.scrubber import Scrubber, scrubber_for
 from hublog.capture.slow_path import has_own_message
 from hublog.capture.traceback_text import frames_of, is_ordinary, print_of
 from hublog.errors import SettingsError
 from hublog.internal_log import Destination, cause_of
+from hublog.redaction.options import redaction_of
+from hublog.redaction.redactor import Redactor, redactor_for
 from hublog.settings import RedactionSettings
 from hublog.terminal import WERKZEUG, harmless_lines, of_werkzeug
 
@@ -65,7 +65,7 @@ class ConsoleFormatter(logging.Formatter):
         taken_out = redaction_of(redaction, problems)
         if problems:
             raise SettingsError(problems)
-        self._scrubber = scrubber_for(taken_out)
+        self._redactor = redactor_for(taken_out)
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of a record; a message that cannot be made is shown by its template."""
@@ -76,10 +76,10 @@ class ConsoleFormatter(logging.Formatter):
         request_id = context.bound().get("request_id")
         if request_id:
             head = f"{head} [{text_of(request_id)}]"
-        message = _message(record, self._scrubber)
+        message = _message(record, self._redactor)
         said: object = record.msg
         if isinstance(said, dict):
-            record, message = _event(record, message, self._scrubber)
+            record, message = _event(record, message, self._redactor)
         show = of_werkzeug if record.name == WERKZEUG else harmless_lines
         text = f"{harmless_lines(head)} {show(self._scrub(message))}"
         details = record.exc_text or (self.formatException(record.exc_info) if record.exc_info else "")
@@ -95,13 +95,13 @@ class ConsoleFormatter(logging.Formatter):
                 return super().formatException(ei)
             except Exception:  # noqa: BLE001, S110  # its own names may be anything, which Python relies upon
                 pass
-        return print_of(ei[1], frames_of(ei[2]), self._scrubber).rstrip("\n") if ei[1] is not None else ""
+        return print_of(ei[1], frames_of(ei[2]), self._redactor).rstrip("\n") if ei[1] is not None else ""
 
     def _scrub(self, text: str) -> str:
-        scrubber = self._scrubber
-        if not scrubber.is_on or (len(text) > MAX_WHOLE and scrubber.is_quiet(text)):
+        redactor = self._redactor
+        if not redactor.is_on or (len(text) > MAX_WHOLE and redactor.is_quiet(text)):
             return text
-        return scrubber.bounded(text, MAX_WHOLE, MAX_SHOWN)
+        return redactor.bounded(text, MAX_WHOLE, MAX_SHOWN)
 
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):
@@ -230,16 +230,16 @@ def _time(formatter: logging.Formatter, record: logging.LogRecord) -> str:
         return mark("no time")
 
 
-def _message(record: logging.LogRecord, scrubber: Scrubber) -> str:
+def _message(record: logging.LogRecord, redactor: Redactor) -> str:
     try:
         if not isinstance(record.args, Mapping) or has_own_message(record):
             return record.getMessage()
-        return str(str(record.msg) % arguments(record.args, scrubber))
+        return str(str(record.msg) % arguments(record.args, redactor))
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a log call never raises
         return f"{whole_text_of(record.msg)} {mark(f'arguments do not fit: {type(error).__name__}')}"
 
 
-def _event(record: logging.LogRecord, message: str, scrubber: Scrubber) -> tuple[logging.LogRecord, str]:
+def _event(record: logging.LogRecord, message: str, redactor: Redactor) -> tuple[logging.LogRecord, str]:
     """Return what a message that is a mapping means: its text, and its other items as ``name=value``."""
     meant = read(record)
     said: object = meant.record.msg if meant is not None else None
@@ -247,4 +247,4 @@ def _event(record: logging.LogRecord, message: str, scrubber: Scrubber) -> tuple
         return record, message
     added = {name: value for name, value in meant.record.__dict__.items() if name not in record.__dict__}
     items = [f"{name}={text_of(plain(value))}" for name, value in {**added, **meant.fields}.items()]
-    return meant.record, " ".join([_message(meant.record, scrubber), *items])
+    return meant.record, " ".join([_message(meant.record, redactor), *items])

@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Final, NamedTuple
 
 from hublog.capture.json_safe import clean, text_of, whole_text_of
-from hublog.capture.scrubber import DEFAULT, Scrubber
 from hublog.capture.traceback_text import MAX_SCRUBBED, Frame, frames_of, print_of
-from hublog.capture.truncation import cut_middle
+from hublog.redaction.long_texts import cut_middle
+from hublog.redaction.redactor import DEFAULT, Redactor
 
 MAX_STACKTRACE: Final = 16_384
 MAX_MESSAGE: Final = 8_192
@@ -51,20 +51,20 @@ class ExceptionFields(NamedTuple):
 
 
 def describe(
-    error: BaseException, traceback: TracebackType | None, scrubber: Scrubber = DEFAULT
+    error: BaseException, traceback: TracebackType | None, redactor: Redactor = DEFAULT
 ) -> ExceptionFields:
     """Return the text, type and fingerprint of an exception; total, whatever the exception does.
 
     Args:
         error: the exception of ``record.exc_info``.
         traceback: its traceback as in ``exc_info[2]``; None gives no frames.
-        scrubber: takes the secrets out of its texts and of the lines of source, before they are cut.
+        redactor: takes the secrets out of its texts and of the lines of source, before they are cut.
     """
     frames = frames_of(traceback)
-    message, stacktrace = whole_text_of(error), print_of(error, frames, scrubber)
+    message, stacktrace = whole_text_of(error), print_of(error, frames, redactor)
     return ExceptionFields(
         type_name(type(error)),
-        scrubber.bounded(message, MAX_MESSAGE, MAX_MESSAGE),
+        redactor.bounded(message, MAX_MESSAGE, MAX_MESSAGE),
         cut_middle(stacktrace, MAX_STACKTRACE),
         _fingerprint(type_name(type(error)), frames),
         len(message) > MAX_MESSAGE or len(stacktrace) > MAX_STACKTRACE,
@@ -77,7 +77,7 @@ def type_name(kind: type) -> str:
     return name if kind.__module__ == "builtins" else f"{text_of(kind.__module__)}.{name}"
 
 
-def from_text(text: object, scrubber: Scrubber = DEFAULT) -> ExceptionFields | None:
+def from_text(text: object, redactor: Redactor = DEFAULT) -> ExceptionFields | None:
     """Return the fields for what stands in ``record.exc_text`` of a record that has lost its exception.
 
     So do records that have come from another process or through a queue. Type, message and fingerprint are
@@ -96,16 +96,16 @@ def from_text(text: object, scrubber: Scrubber = DEFAULT) -> ExceptionFields | N
     frames = [Frame(found[1], int(found[2]), found[3]) for found in _FRAME.finditer(last, at)]
     return ExceptionFields(
         name,
-        scrubber.bounded(message, MAX_MESSAGE, MAX_MESSAGE),
-        cut_middle(scrubber.bounded(text, MAX_SCRUBBED, MAX_STACKTRACE), MAX_STACKTRACE) + "\n",
+        redactor.bounded(message, MAX_MESSAGE, MAX_MESSAGE),
+        cut_middle(redactor.bounded(text, MAX_SCRUBBED, MAX_STACKTRACE), MAX_STACKTRACE) + "\n",
         _fingerprint(name, frames),
         len(message) > MAX_MESSAGE or len(text) > MAX_STACKTRACE,
     )
 
 
-def from_record(exc_info: object, exc_text: object, scrubber: Scrubber = DEFAULT) -> ExceptionFields | None:
+def from_record(exc_info: object, exc_text: object, redactor: Redactor = DEFAULT) -> ExceptionFields | None:
     """Return the fields of a record's exception, by its text where nothing else is left."""
-    return from_exc_info(exc_info, scrubber) or from_text(exc_text, scrubber)
+    return from_exc_info(exc_info, redactor) or from_text(exc_text, redactor)
 
 
 def _fingerprint(name: str, frames: list[Frame]) -> str:
@@ -115,12 +115,12 @@ def _fingerprint(name: str, frames: list[Frame]) -> str:
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
-def from_exc_info(exc_info: object, scrubber: Scrubber = DEFAULT) -> ExceptionFields | None:
+def from_exc_info(exc_info: object, redactor: Redactor = DEFAULT) -> ExceptionFields | None:
     """Return the fields for what stands in ``record.exc_info``, or None where there is no exception."""
     if exc_info is True:
         exc_info = sys.exc_info()
     if isinstance(exc_info, BaseException):
-        return describe(exc_info, exc_info.__traceback__, scrubber)
+        return describe(exc_info, exc_info.__traceback__, redactor)
     if isinstance(exc_info, tuple) and len(exc_info) == 3 and isinstance(exc_info[1], BaseException):  # noqa: PLR2004  # the shape of sys.exc_info()
-        return describe(exc_info[1], exc_info[2], scrubber)
+        return describe(exc_info[1], exc_info[2], redactor)
     return None

@@ -21,7 +21,6 @@ from hublog.capture.exceptions import from_record
 from hublog.capture.json_safe import INT64, MAX_NAME, Plain, plain
 from hublog.capture.record_ids import RecordIds
 from hublog.capture.resource import process_fields
-from hublog.capture.scrubber import CARD_FROM, SHORTEST, Scrubber, scrubber_for
 from hublog.capture.serving import note_shown
 from hublog.capture.slow_path import careful_row, fit, has_own_message, timestamp_of
 from hublog.capture.source import encoded_call_site, encoded_thread
@@ -35,6 +34,7 @@ from hublog.capture.typed_columns import (
     put,
     utc_text,
 )
+from hublog.redaction.redactor import CARD_FROM, SHORTEST, Redactor, redactor_for
 from hublog.settings import RedactionSettings, ServiceSettings
 
 _dumps = orjson.dumps
@@ -90,8 +90,8 @@ class LineFormatter:
         misfits: Misfits | None = None,
         redaction: RedactionSettings = RedactionSettings(),  # noqa: B008  # it is frozen
     ) -> None:
-        self._scrubber = scrubber_for(redaction)
-        self._texts = _Texts(self._scrubber, max_record_bytes)
+        self._redactor = redactor_for(redaction)
+        self._texts = _Texts(self._redactor, max_record_bytes)
         self._max_bytes = max_record_bytes
         self._ids = ids
         self._misfits = misfits or Misfits()
@@ -159,11 +159,11 @@ class LineFormatter:
 
         now = context.current()
         bound: EncodedContext | None = now.encoded
-        if bound is None or bound.scrubber is not self._scrubber:
-            bound = encode_context(now, self._scrubber)
+        if bound is None or bound.redactor is not self._redactor:
+            bound = encode_context(now, self._redactor)
         record_type, exception = bound.record_type or "log", b""
         if record.exc_info or record.exc_text:
-            record_type, exception = _exception(record, bound, self._scrubber)
+            record_type, exception = _exception(record, bound, self._redactor)
         misfits = bound.misfits
         if len(record.__dict__) == STANDARD_LENGTH:
             added = bound.fragment
@@ -191,7 +191,7 @@ class LineFormatter:
 
     def _rendered(self, record: logging.LogRecord, template: str, *, is_own: bool) -> str:
         """Return the message of a record that makes it in its own way, or of arguments by name."""
-        return str(record.getMessage() if is_own else template % arguments(record.args, self._scrubber))
+        return str(record.getMessage() if is_own else template % arguments(record.args, self._redactor))
 
     def _added(
         self, record: logging.LogRecord, bound: EncodedContext, record_type: str
@@ -201,7 +201,7 @@ class LineFormatter:
         key = tuple(attributes)
         plan = self._plans.get(key)
         if plan is None:
-            plan = _Plan(key, self._scrubber, self._texts)
+            plan = _Plan(key, self._redactor, self._texts)
             self._plans.keep(key, plan, _PLAN_BYTES + sum(map(len, key)))
         extra, columns, misfits = plan.read(attributes)
         fragment = bound.columns_json
@@ -217,7 +217,7 @@ class LineFormatter:
     def _site(self, record: logging.LogRecord) -> tuple[bytes, str, bytes, int]:
         """Return the encoded place, and the template that stood there first with its encoded form.
 
-        And the length up to which a message made of it needs no look, see ``Scrubber.slack``.
+        And the length up to which a message made of it needs no look, see ``Redactor.slack``.
         """
         key = (record.pathname, record.lineno, record.levelno, record.name, record.funcName, record.levelname)
         found = self._sites.get(key)
@@ -225,7 +225,7 @@ class LineFormatter:
             template = record.msg if type(record.msg) is str and len(record.msg) <= _TEMPLATE_MAX else ""
             shown = _dumps(self._texts.scrubbed(template))
             site = encoded_call_site(record)
-            found = (site, template, shown, self._scrubber.slack(template))
+            found = (site, template, shown, self._redactor.slack(template))
             # The site is made of the key's own texts, of which it holds at most so much.
             size = _SITE_BYTES + len(site) + len(template) + len(shown) + _text_size(key)
             self._sites.keep(key, found, size)
@@ -251,7 +251,7 @@ class LineFormatter:
             record,
             added,
             timestamp=timestamp_of(created),
-            scrubber=self._scrubber,
+            redactor=self._redactor,
             max_bytes=self._max_bytes,
         )
         self._misfits.add(misfits)
@@ -294,14 +294,14 @@ class _Texts:
         ValueError: a text is too long; the slow way cuts it.
     """
 
-    __slots__ = ("_scrubber", "max_length")
+    __slots__ = ("_redactor", "max_length")
 
-    def __init__(self, scrubber: Scrubber, max_length: int) -> None:
-        self._scrubber, self.max_length = scrubber, max_length
+    def __init__(self, redactor: Redactor, max_length: int) -> None:
+        self._redactor, self.max_length = redactor, max_length
 
     def scrubbed(self, text: str) -> str:
         self.check(text)
-        return self._scrubber.text(text)
+        return self._redactor.text(text)
 
     def check(self, text: str) -> None:
         if len(text) > self.max_length:
@@ -316,27 +316,27 @@ class _Plan:
     own in front.
     """
 
-    __slots__ = ("_all_free", "_columns", "_names", "_scrubber", "_secret", "_texts")
+    __slots__ = ("_all_free", "_columns", "_names", "_redactor", "_secret", "_texts")
 
-    def __init__(self, attributes: tuple[str, ...], scrubber: Scrubber, texts: _Texts) -> None:
+    def __init__(self, attributes: tuple[str, ...], redactor: Redactor, texts: _Texts) -> None:
         if len(attributes) > _PLAN_MAX:
             raise ValueError(len(attributes))
         names = tuple(name for name in attributes if name not in NOT_ADDED)
         for name in names:  # a client may have made them: the slow way cuts them, and hides what is secret
-            if len(name) > MAX_NAME or (len(name) >= SHORTEST and scrubber.text(name) is not name):
+            if len(name) > MAX_NAME or (len(name) >= SHORTEST and redactor.text(name) is not name):
                 raise ValueError(name)
         self._columns = tuple(name for name in names if name in OPEN_COLUMNS)
-        free = [(name, scrubber.secrecy(name)) for name in names if name not in OPEN_COLUMNS]
+        free = [(name, redactor.secrecy(name)) for name in names if name not in OPEN_COLUMNS]
         self._secret = tuple((name, secrecy) for name, secrecy in free if secrecy)
         self._names = tuple(name for name, secrecy in free if not secrecy)
         self._all_free = not (self._columns or self._secret)
-        self._scrubber, self._texts = scrubber, texts
+        self._redactor, self._texts = redactor, texts
 
     def read(self, attributes: dict[str, Any]) -> tuple[dict[str, object], dict[str, object], Sequence[str]]:
         """Return the free names and the columns as plain data, and the columns whose value did not fit."""
         extra: dict[str, object] = {}
         room = self._texts.max_length
-        is_looked_at = self._scrubber.looks_at_all
+        is_looked_at = self._redactor.looks_at_all
         for name in self._names:
             value = attributes[name]
             kind = type(value)
@@ -345,7 +345,7 @@ class _Plan:
                     room -= len(value)
                     if room < 0:
                         raise ValueError(name)
-                    value = self._scrubber.text(value)
+                    value = self._redactor.text(value)
             elif kind not in _SAFE and not (
                 (kind is int and -INT64 <= value < CARD_FROM) or (kind is float and isfinite(value))
             ):
@@ -357,8 +357,8 @@ class _Plan:
 
     def _converted(self, name: str, value: object, room: int) -> tuple[int, object]:
         """Return the room that a value leaves for others, and the value as plain data."""
-        walk = Plain(self._scrubber.head)
-        value = self._scrubber.value(walk.value(value), name)
+        walk = Plain(self._redactor.head)
+        value = self._redactor.value(walk.value(value), name)
         room -= walk.characters
         if room < 0:
             raise ValueError(name)
@@ -370,22 +370,22 @@ class _Plan:
         """Read the columns, and what is secret by its name."""
         columns: dict[str, object] = {}
         misfits: list[str] = []
-        scrubber = self._scrubber
+        redactor = self._redactor
         for name, secrecy in self._secret:
-            extra[name] = scrubber.hidden(plain(attributes[name]), secrecy)
+            extra[name] = redactor.hidden(plain(attributes[name]), secrecy)
         for name in self._columns:
             value = attributes[name]
             if type(value) is str:
                 self._texts.check(value)
-            value = scrubber.column(name, plain(value, cut=scrubber.head))
+            value = redactor.column(name, plain(value, cut=redactor.head))
             if not put(columns, name, value):
                 extra[name] = as_text(value)
                 misfits.append(name)
         return columns, misfits
 
 
-def _exception(record: logging.LogRecord, bound: EncodedContext, scrubber: Scrubber) -> tuple[str, bytes]:
-    found = from_record(record.exc_info, record.exc_text, scrubber)
+def _exception(record: logging.LogRecord, bound: EncodedContext, redactor: Redactor) -> tuple[str, bytes]:
+    found = from_record(record.exc_info, record.exc_text, redactor)
     if found is None:
         return bound.record_type or "log", b""
     if found.is_cut:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, MutableMapping
 from typing import Final
 
-from hublog.capture.scrubber import DEFAULT
+from hublog.redaction.redactor import DEFAULT
 
 #: Names below which others write secrets for us: an item of ``LOGGING`` is one.
 _CONNECTION: Final = "connection_string"

@@ -11,8 +11,8 @@ from hublog.capture.columns import BY_NAME
 from hublog.capture.formatter import LineFormatter, one_line
 from hublog.capture.interop import read, take
 from hublog.capture.origin import format_where_made
-from hublog.capture.redaction.given import redaction_of
 from hublog.errors import SettingsError
+from hublog.redaction.options import redaction_of
 from hublog.settings import RedactionSettings, ServiceSettings
 
 _FIXED: Final = "format, datefmt and style do not apply to a line of JSON; leave them out."

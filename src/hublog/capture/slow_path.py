@@ -25,11 +25,11 @@ from hublog.capture.json_safe import (
     mark,
     whole_text_of,
 )
-from hublog.capture.scrubber import SHORTEST, Scrubber
 from hublog.capture.serving import note_shown
 from hublog.capture.source import call_site, thread_of
-from hublog.capture.truncation import cut_middle
 from hublog.capture.typed_columns import END_OF_TIME, EncodedContext, as_text, encode_context, put, utc_text
+from hublog.redaction.long_texts import cut_middle
+from hublog.redaction.redactor import SHORTEST, Redactor
 
 #: What is kept of a record to the last, each if it is no longer than an id may be.
 _KEPT: Final = (
@@ -72,7 +72,7 @@ def careful_row(
     added: Iterable[str],
     *,
     timestamp: str,
-    scrubber: Scrubber,
+    redactor: Redactor,
     max_bytes: int,
 ) -> CarefulRow:
     """Return what is known of a record, each field read by itself.
@@ -84,31 +84,31 @@ def careful_row(
         record: whatever the application logged.
         added: names of its attributes that are the application's own.
         timestamp: when it was made; ``record.created`` may be anything.
-        scrubber: takes the secrets out.
+        redactor: takes the secrets out.
         max_bytes: limit of the line.
     """
-    row = _Row({"timestamp": timestamp}, scrubber, max_bytes)
+    row = _Row({"timestamp": timestamp}, redactor, max_bytes)
     if _attempt(lambda: timestamp_of(record.created), "") != timestamp:
         row.put("timestamp", record.created, fits=False)
     for name, value in _attempt(lambda: call_site(record), _NOTHING).items():
         row.put(name, value)
-    message = _attempt(lambda: _message(record, scrubber), mark("message that cannot be shown"))
+    message = _attempt(lambda: _message(record, redactor), mark("message that cannot be shown"))
     row.columns["message"] = row.bounded(message)
     template = whole_text_of(record.msg)
     row.columns["message_template"] = row.columns["message"] if template == message else row.bounded(template)
     row.columns["record_type"] = "log"
     for name, value in _attempt(lambda: thread_of(record), _NOTHING).items():
         row.put(name, value)
-    found = _attempt(lambda: from_record(record.exc_info, getattr(record, "exc_text", None), scrubber), None)
+    found = _attempt(lambda: from_record(record.exc_info, getattr(record, "exc_text", None), redactor), None)
     if found is not None:
         row.columns["record_type"] = "exception"
         _attempt(lambda: note_shown(record), None)
-    row.take(_attempt(lambda: _context(scrubber), None))
+    row.take(_attempt(lambda: _context(redactor), None))
     if found is not None:
         row.columns |= found.columns()
     if record.stack_info:
         stack = whole_text_of(record.stack_info)
-        row.columns["stack_info"] = scrubber.bounded(stack, MAX_STACKTRACE, MAX_STACKTRACE)
+        row.columns["stack_info"] = redactor.bounded(stack, MAX_STACKTRACE, MAX_STACKTRACE)
         if len(stack) > MAX_STACKTRACE:
             row.columns["truncated"] = True
     row.put("async_task_name", record.__dict__.get("taskName"))
@@ -121,19 +121,19 @@ def careful_row(
 class _Row:
     """Columns, what goes to ``extra``, and what did so because it does not fit its column."""
 
-    def __init__(self, columns: dict[str, object], scrubber: Scrubber, max_bytes: int) -> None:
+    def __init__(self, columns: dict[str, object], redactor: Redactor, max_bytes: int) -> None:
         self.columns = columns
         self.extra: dict[str, object] = {}
         self.misfits: list[str] = []
         self.left_out = 0
-        self._scrubber, self._max_bytes = scrubber, max_bytes
+        self._redactor, self._max_bytes = redactor, max_bytes
         #: Characters of what is added that are still looked at: more than the line takes of them.
         self._room = _LOOKED_AT * max_bytes
         self._distinct = Distinct()
-        self._plain = Plain(scrubber.head, most=max(self._room, MAX_TEXT_IN_ALL))
+        self._plain = Plain(redactor.head, most=max(self._room, MAX_TEXT_IN_ALL))
 
     def put(self, name: str, value: object, *, fits: bool = True) -> None:
-        shown = self._scrubber.column(name, self._plain.value(value))
+        shown = self._redactor.column(name, self._plain.value(value))
         if not (fits and put(self.columns, name, shown)):
             self.extra[name] = as_text(shown)
             self.misfits.append(name)
@@ -153,11 +153,11 @@ class _Row:
         if key in OPEN_COLUMNS:
             self.put(key, value)
             return
-        shown = self._scrubber.text(key) if len(key) >= SHORTEST else key
+        shown = self._redactor.text(key) if len(key) >= SHORTEST else key
         if shown != name:  # it was cut, and others may have become equal to it; what is bound gives way
             shown = self._distinct.name(shown, self.extra)
-        if type(value) is not str or self._scrubber.secrecy(key):
-            self.extra[shown] = self._scrubber.value(self._plain.value(value), key)
+        if type(value) is not str or self._redactor.secrecy(key):
+            self.extra[shown] = self._redactor.value(self._plain.value(value), key)
         elif self._room > 0:
             self._room -= len(value)
             self.extra[shown] = self.bounded(clean(value))
@@ -168,7 +168,7 @@ class _Row:
 
     def bounded(self, text: str) -> str:
         """Return a text without its secrets, cut if it alone is longer than the line may be."""
-        shown = self._scrubber.bounded(text, self._max_bytes, _text_limit(self._max_bytes))
+        shown = self._redactor.bounded(text, self._max_bytes, _text_limit(self._max_bytes))
         if len(text) > self._max_bytes:
             self.columns["truncated"] = True
             self.left_out += max(_size(text) - _size(shown), 0)
@@ -252,22 +252,22 @@ def has_own_message(record: logging.LogRecord) -> bool:
     return type(record).getMessage is not logging.LogRecord.getMessage
 
 
-def _message(record: logging.LogRecord, scrubber: Scrubber) -> str:
+def _message(record: logging.LogRecord, redactor: Redactor) -> str:
     """Render the message; where that fails, show the template, the arguments and the reason."""
     template = whole_text_of(record.msg)
     try:
         if has_own_message(record):
             return clean(str(record.getMessage()))
-        return clean(str(template % arguments(record.args, scrubber))) if record.args else template
+        return clean(str(template % arguments(record.args, redactor))) if record.args else template
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a log call never raises
-        shown = orjson.dumps(unfit(template, record.args, scrubber)).decode()
+        shown = orjson.dumps(unfit(template, record.args, redactor)).decode()
         return f"{template} {mark(f'arguments {shown} do not fit: {type(error).__name__}')}"
 
 
-def _context(scrubber: Scrubber) -> EncodedContext:
+def _context(redactor: Redactor) -> EncodedContext:
     now = context.current()
     found: EncodedContext | None = now.encoded
-    return found if found and found.scrubber is scrubber else encode_context(now, scrubber)
+    return found if found and found.redactor is redactor else encode_context(now, redactor)
 
 
 def _cut_endless(row: dict[str, object], max_bytes: int) -> dict[str, object]:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple
 
 from hublog.capture.json_safe import clean, mark, text_of, whole_text_of
-from hublog.capture.scrubber import Scrubber
+from hublog.redaction.redactor import Redactor
 
 #: Characters that are kept of one text: a stack trace has no room for more.
 MAX_SHOWN: Final = 16_384
@@ -66,15 +66,15 @@ def frames_of(traceback: TracebackType | None) -> list[Frame]:
     return found
 
 
-def print_of(error: BaseException, frames: list[Frame], scrubber: Scrubber) -> str:
+def print_of(error: BaseException, frames: list[Frame], redactor: Redactor) -> str:
     """Return the text of an exception with its notes, causes and members.
 
     Args:
         error: the exception.
         frames: of its traceback.
-        scrubber: takes the secrets out of its texts and of the lines of source, before they are cut.
+        redactor: takes the secrets out of its texts and of the lines of source, before they are cut.
     """
-    printer = _Printer(scrubber)
+    printer = _Printer(redactor)
     printer.chain(_tree(error, frames))
     return "".join(printer.parts)
 
@@ -139,9 +139,9 @@ def _tree(error: BaseException, frames: list[Frame]) -> _Node:
 class _Printer:
     """Prints nodes into ``parts``, inside of groups indented."""
 
-    def __init__(self, scrubber: Scrubber) -> None:
+    def __init__(self, redactor: Redactor) -> None:
         self.parts: list[str] = []
-        self._scrubber = scrubber
+        self._redactor = redactor
         self._room = _ROOM
         self._left = _PRINTED_MAX
         self._depth = 0
@@ -224,7 +224,7 @@ class _Printer:
         frames = frames_of(_traceback(node.error)) if node.frames is None else node.frames
         if frames:
             self._emit(title, margin)
-            self._emit("".join(_frame_lines(frames, self._scrubber)))
+            self._emit("".join(_frame_lines(frames, self._redactor)))
 
     def _only(self, error: BaseException) -> Iterator[str]:
         """Yield what follows the frames: the exception by its name, its text and notes."""
@@ -250,14 +250,14 @@ class _Printer:
             suffix = f" ({_name(file)})"
         if error.text is not None:
             line = text_of(error.text)[:_LINES_MAX].rstrip("\n").lstrip(" \n\f")
-            yield f"    {self._scrubber.source(line)}\n"
+            yield f"    {self._redactor.source(line)}\n"
         yield f"{name}: {self._shown(whole_text_of(error.msg or '<no detail available>'))}{suffix}\n"
 
     def _shown(self, text: str) -> str:
         if self._room <= 0 and text:
             return mark(f"{len(text)} characters left out")
         self._room -= min(len(text), MAX_SCRUBBED)
-        return self._scrubber.bounded(text, MAX_SCRUBBED, MAX_SHOWN)
+        return self._redactor.bounded(text, MAX_SCRUBBED, MAX_SHOWN)
 
 
 def _printed_name(kind: type) -> str:
@@ -298,7 +298,7 @@ class _Repr:
         return repr(self._value)
 
 
-def _frame_lines(frames: list[Frame], scrubber: Scrubber) -> Iterator[str]:
+def _frame_lines(frames: list[Frame], redactor: Redactor) -> Iterator[str]:
     runs = _runs(frames)
     left_out = len(runs) - _FRAMES_HEAD - _FRAMES_TAIL
     for number, (frame, count) in enumerate(runs):
@@ -310,7 +310,7 @@ def _frame_lines(frames: list[Frame], scrubber: Scrubber) -> Iterator[str]:
         source = _source(frame)
         line = f'  File "{_name(frame.file)}", line {frame.line}, in {_name(frame.function)}\n'
         if source:
-            line += f"    {scrubber.source(source)}\n"
+            line += f"    {redactor.source(source)}\n"
         yield from [line] * min(count, _EQUAL_MAX)
         if count > _EQUAL_MAX:
             more = count - _EQUAL_MAX

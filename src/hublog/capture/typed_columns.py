@@ -11,8 +11,8 @@ import orjson
 from hublog.capture.columns import BY_NAME, OPEN_COLUMNS, Kind
 from hublog.capture.context import Context, looked
 from hublog.capture.json_safe import INT64, MAX_ITEMS, MAX_NAME, Distinct, Plain, key_of, mark
-from hublog.capture.scrubber import PERSONAL, SHORTEST, Scrubber
 from hublog.internal_log import Tally
+from hublog.redaction.redactor import PERSONAL, SHORTEST, Redactor
 
 MAX_COLUMN_TEXT: Final = 2_048
 #: The first second that a Kusto datetime cannot hold: the year 10000.
@@ -29,7 +29,7 @@ class EncodedContext(NamedTuple):
         extra: the bound free names, plain.
         record_type: the bound record type, or empty.
         misfits: names of the columns whose bound value did not fit.
-        scrubber: took the secrets out; another one's result is of no use.
+        redactor: took the secrets out; another one's result is of no use.
         columns_json: ``"name":value,`` for each column.
         fragment: the columns and the ``extra`` object, for records that add nothing.
     """
@@ -38,16 +38,16 @@ class EncodedContext(NamedTuple):
     extra: Mapping[str, object]
     record_type: str
     misfits: Sequence[str]
-    scrubber: Scrubber
+    redactor: Redactor
     columns_json: bytes
     fragment: bytes
 
 
-def encode_context(context: Context, scrubber: Scrubber) -> EncodedContext:
+def encode_context(context: Context, redactor: Redactor) -> EncodedContext:
     """Encode the bound fields, with what has become known since, and keep the result on the context."""
     look = context.look
     if look is None or context.is_settled:
-        context.encoded = found = _encoded(context, scrubber)
+        context.encoded = found = _encoded(context, redactor)
         return found
     now = context
     for known, name, value in look.probes:
@@ -58,18 +58,18 @@ def encode_context(context: Context, scrubber: Scrubber) -> EncodedContext:
         if look.found is not context.looked_up:
             now = looked(context)
     if now.look is None:
-        return now.encoded or encode_context(now, scrubber)
+        return now.encoded or encode_context(now, redactor)
     partial: EncodedContext | None = now.partial
-    if partial is None or partial.scrubber is not scrubber:
-        now.partial = partial = _encoded(now, scrubber)
+    if partial is None or partial.redactor is not redactor:
+        now.partial = partial = _encoded(now, redactor)
     return partial
 
 
-def _encoded(context: Context, scrubber: Scrubber) -> EncodedContext:
+def _encoded(context: Context, redactor: Redactor) -> EncodedContext:
     columns: dict[str, object] = {}
     extra: dict[str, object] = {}
     misfits: list[str] = []
-    walk, distinct = Plain(scrubber.head), Distinct()
+    walk, distinct = Plain(redactor.head), Distinct()
     for name, value in islice(context.fields.items(), MAX_ITEMS):
         # Most are short texts, which need no look.
         is_plain = type(value) is str and len(value) <= MAX_COLUMN_TEXT and value.isascii()
@@ -77,12 +77,12 @@ def _encoded(context: Context, scrubber: Scrubber) -> EncodedContext:
         if name not in OPEN_COLUMNS:
             if name not in PERSONAL:
                 key = key_of(name, MAX_NAME)
-                key = scrubber.text(key) if len(key) >= SHORTEST else key
-                extra[distinct.name(key, extra)] = scrubber.value(shown, name)
-            elif (shown := scrubber.column(name, shown)) is not None:
+                key = redactor.text(key) if len(key) >= SHORTEST else key
+                extra[distinct.name(key, extra)] = redactor.value(shown, name)
+            elif (shown := redactor.column(name, shown)) is not None:
                 extra[name] = shown
             continue
-        shown = scrubber.column(name, shown)
+        shown = redactor.column(name, shown)
         if not put(columns, name, shown):
             extra[name] = as_text(shown)
             misfits.append(name)
@@ -92,7 +92,7 @@ def _encoded(context: Context, scrubber: Scrubber) -> EncodedContext:
     record_type = columns.pop("record_type", "")
     columns_json = encode_columns(columns)
     fragment = columns_json + encode_columns({"extra": extra}) if extra else columns_json
-    return EncodedContext(columns, extra, str(record_type), misfits, scrubber, columns_json, fragment)
+    return EncodedContext(columns, extra, str(record_type), misfits, redactor, columns_json, fragment)
 
 
 def put(columns: dict[str, object], name: str, value: object) -> bool:

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from pkgutil import resolve_name
 from typing import Any, Final, cast
 
-from hublog.capture.redaction.given import as_plain
 from hublog.capture.reentry_guard import unset_loggers
 from hublog.configure.handlers import CONSOLE, EVENT_HUB, FILE, NOTHING, file_name, root_level
+from hublog.redaction.options import as_plain
 from hublog.settings import Settings
 
 _JSON: Final = "hublog_json"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hublog.capture.scrubber import DEFAULT
+from hublog.redaction.redactor import DEFAULT
 
 
 class Status(StrEnum):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol, overload
 from urllib.parse import quote, quote_plus
 
-from hublog.capture.scrubber import find_secrets
+from hublog.redaction.redactor import find_secrets
 from hublog.testing.rows import Row, conditions, leaves, missing, unwanted
 
 _MASK: Final = "***"

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
-from hublog.capture.redaction.keyed import is_no_value
-from hublog.capture.redaction.names import Names
-from hublog.capture.redaction.spans import Span
+from hublog.redaction.key_values import is_no_value
+from hublog.redaction.secret_names import Names
+from hublog.redaction.text_ranges import Span
 
 _KIND: Final = "value in a statement"
 #: A statement is looked at from its verb on, up to so many characters.

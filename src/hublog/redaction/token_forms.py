@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Final, NamedTuple
 
-from hublog.capture.redaction.spans import Span, is_in_word, is_mark
+from hublog.redaction.text_ranges import Span, is_in_word, is_mark
 
 
 class _Token(NamedTuple):

@@ -13,14 +13,16 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
-from hublog.capture.bounded_cache import BoundedCache
-from hublog.capture.json_safe import Distinct
-from hublog.capture.redaction.cards import CARD_SHORTEST, NO_DIGITS, find_cards, is_card, may_hold_card
-from hublog.capture.redaction.colours import find_under
-from hublog.capture.redaction.commands import find_in_arguments, find_in_commands, may_hold_command
-from hublog.capture.redaction.keyed import find_keyed, is_no_value, may_name_secret, secrecy_of_path
-from hublog.capture.redaction.names import Names, Secrecy
-from hublog.capture.redaction.shapes import (
+from hublog.internal_log import report
+from hublog.redaction.card_numbers import CARD_SHORTEST, NO_DIGITS, find_cards, is_card, may_hold_card
+from hublog.redaction.command_lines import find_in_arguments, find_in_commands, may_hold_command
+from hublog.redaction.key_values import find_keyed, is_no_value, may_name_secret, secrecy_of_path
+from hublog.redaction.long_texts import ends, head
+from hublog.redaction.secret_names import Names, Secrecy
+from hublog.redaction.statements import find_in_statements
+from hublog.redaction.terminal_colors import find_under
+from hublog.redaction.text_ranges import MARK, Span, is_mark, merged, replaced
+from hublog.redaction.token_forms import (
     find_shapes,
     find_sign_ins,
     holds_form,
@@ -28,11 +30,7 @@ from hublog.capture.redaction.shapes import (
     may_hold_shape,
     may_hold_sign_in,
 )
-from hublog.capture.redaction.spans import MARK, Span, is_mark, merged, replaced
-from hublog.capture.redaction.statements import find_in_statements
-from hublog.capture.redaction.tokens import find_tokens, has_run, holds_lead, may_hold_token
-from hublog.capture.redaction.windows import ends, head
-from hublog.internal_log import report
+from hublog.redaction.token_patterns import find_tokens, has_run, holds_lead, may_hold_token
 from hublog.settings import Mask, PersonalData, RedactionSettings
 from hublog.settings.patterns import finder_of, problem_of
 
@@ -64,6 +62,8 @@ _COUNTS_BELOW: Final = 10_000
 _HASH_BYTES: Final = 8
 #: Characters that are shown of a line of source.
 _SOURCE_LONGEST: Final = 2_048
+#: Lines of source that are remembered with what is shown of them.
+_SOURCES_MAX: Final = 512
 #: So many short texts without a secret are known again, and how long they may be.
 _KNOWN_MAX: Final = 4_096
 _KNOWN_LONGEST: Final = 64
@@ -81,7 +81,7 @@ PERSONAL: Final = frozenset({"client_ip", "user_id", "user_name", "http_query", 
 _QUERY: Final = "http_query"
 
 
-class Scrubber:
+class Redactor:
     """Takes secrets out of texts and values; any thread may call it.
 
     Args:
@@ -98,7 +98,7 @@ class Scrubber:
         self._key = _key(redaction.hash_key)
         self._is_hashing = redaction.mode is Mask.HASH and bool(redaction.hash_key)
         self._personal = redaction.personal_data
-        self._sources: BoundedCache[str, str] = BoundedCache()
+        self._source = lru_cache(_SOURCES_MAX)(self._redact_source)
         self._known: set[str] = set()
 
     def text(self, text: str) -> str:
@@ -165,14 +165,8 @@ class Scrubber:
 
     def source(self, line: str) -> str:
         """Return a line of Python without the secrets that are literals in it."""
-        if not self.is_on:
-            return line[:_SOURCE_LONGEST]
-        found = self._sources.get(line)
-        if found is None:
-            # A line of a file that was generated may be as long as the file.
-            found = self._scrub_source(line[:_SOURCE_LONGEST])
-            self._sources.keep(line, found, len(line) + len(found))
-        return found
+        line = line[:_SOURCE_LONGEST]  # one of a generated file may be as long as the file
+        return self._source(line) if self.is_on else line
 
     def secrecy(self, name: str) -> Secrecy:
         """Return how secret the value of a name is."""
@@ -265,7 +259,7 @@ class Scrubber:
         except Exception:  # noqa: BLE001  # never the secret
             return MARK
 
-    def _scrub_source(self, line: str) -> str:
+    def _redact_source(self, line: str) -> str:
         try:
             spans = list(self.find(line, is_code=True))
             for literal in _LITERAL.finditer(line):
@@ -297,14 +291,17 @@ class Scrubber:
     def _mapping(self, value: dict[str, object]) -> dict[str, object]:
         found: dict[str, object] = {}
         pair = self._pair_of(value)
-        distinct = Distinct()
+        number = 1
         for key, item in value.items():
             secrecy = self._names.secrecy(key) or (pair if key in _VALUES else Secrecy.NONE)
             if key == "input" and type(item) not in (dict, list):
                 secrecy = secrecy or self._of_path(value.get("loc"))
             shown = self.text(key) if self._is_long(key) else key
-            shown = distinct.name(shown, found)  # two keys that were secrets are two marks
-            found[shown] = self._hide(item, secrecy) if secrecy else self._tree(item, key)
+            unique = shown
+            while unique in found:  # two keys that were secrets are two marks
+                number += 1
+                unique = f"{shown}_{number}"
+            found[unique] = self._hide(item, secrecy) if secrecy else self._tree(item, key)
         return found
 
     def _pair_of(self, value: dict[str, object]) -> Secrecy:
@@ -323,7 +320,7 @@ class Scrubber:
         return self._arguments(found) if any(map(_is_option, value)) else found
 
     def _arguments(self, value: list[object]) -> list[object]:
-        """Scrub the arguments of a program, in which the value of an option is an item of its own."""
+        """Redact the arguments of a program, in which the value of an option is an item of its own."""
         found = list(value)
         secrecy = Secrecy.NONE
         for place, item in enumerate(value):
@@ -338,7 +335,7 @@ class Scrubber:
         return found
 
     def _pair(self, value: list[object]) -> list[object]:
-        """Scrub a list in a list; one of a name and its value, as headers are, is an item of a mapping."""
+        """Redact a list in a list; one of a name and its value, as headers are, is an item of a mapping."""
         match value:
             case [str() as name, item] if secrecy := self._names.secrecy(name):
                 return [name, self._hide(item, secrecy)]
@@ -374,8 +371,8 @@ class Scrubber:
 
 
 @lru_cache(maxsize=64)
-def scrubber_for(redaction: RedactionSettings) -> Scrubber:
-    """Return the scrubber for these settings, one for all formatters; tells once what is wrong with them."""
+def redactor_for(redaction: RedactionSettings) -> Redactor:
+    """Return the redactor for these settings, one for all formatters; tells once what is wrong with them."""
     problems = [
         f"The pattern {pattern!r} of LOG_REDACTION_PATTERNS {problem}; it is left out."
         for pattern in redaction.patterns
@@ -393,7 +390,7 @@ def scrubber_for(redaction: RedactionSettings) -> Scrubber:
             )
     if problems:
         report(logging.WARNING, " ".join(problems))
-    return Scrubber(redaction)
+    return Redactor(redaction)
 
 
 def find_secrets(text: str) -> list[str]:
@@ -442,4 +439,4 @@ def _key(hash_key: str) -> bytes:
 
 
 #: Masks what is secret by a built-in rule.
-DEFAULT: Final = scrubber_for(RedactionSettings())
+DEFAULT: Final = redactor_for(RedactionSettings())

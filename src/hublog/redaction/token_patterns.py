@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Final, NamedTuple
 
-from hublog.capture.redaction.spans import Span, is_in_word
+from hublog.redaction.text_ranges import Span, is_in_word
 
 
 class _Token(NamedTuple):

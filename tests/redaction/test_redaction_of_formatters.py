@@ -15,7 +15,7 @@ from hublog.capture import context
 from hublog.capture.console import ConsoleFormatter
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.json_formatter import JsonFormatter
-from hublog.capture.scrubber import find_secrets
+from hublog.redaction.redactor import find_secrets
 from hublog.settings import Mask, PersonalData, RedactionSettings, ServiceSettings
 
 SECRET = "hunter2"

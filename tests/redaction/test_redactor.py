@@ -14,15 +14,15 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from tests.kits.secret_texts import HARMLESS, SECRETS
 
-from hublog.capture.redaction.keyed import is_no_value
-from hublog.capture.scrubber import Scrubber, find_secrets, scrubber_for
+from hublog.redaction.key_values import is_no_value
+from hublog.redaction.redactor import Redactor, find_secrets, redactor_for
 from hublog.settings import Mask, PersonalData, RedactionSettings
 
 SECRET = re.compile("«(.*?)»", re.DOTALL)
 
 
-def scrubber(**redaction):
-    return Scrubber(RedactionSettings(**redaction))
+def redactor(**redaction):
+    return Redactor(RedactionSettings(**redaction))
 
 
 def places(marked):
@@ -50,7 +50,7 @@ def test_a_harmless_text_holds_no_secret(text):
 @pytest.mark.parametrize("text", ["cvv=123", "otp:123", "pw=a", "cvc: 99"])
 def test_a_text_of_a_few_characters_may_hold_a_secret(text):
     name, separator, _ = re.split("([=:] ?)", text)
-    assert scrubber().value({"note": text, "list": [text]}) == {
+    assert redactor().value({"note": text, "list": [text]}) == {
         "note": f"{name}{separator}[redacted]",
         "list": [f"{name}{separator}[redacted]"],
     }
@@ -85,14 +85,14 @@ status_code country_code user_id order_id secret_name password_policy compassion
 
 @pytest.mark.parametrize("name", SECRET_NAMES.split())
 def test_the_value_of_a_secret_name_is_hidden(name):
-    assert scrubber().value("s3cr3t-v4lue", name) == "[redacted]"
-    assert scrubber().text(f"{name}=s3cr3t-v4lue") == f"{name}=[redacted]"
+    assert redactor().value("s3cr3t-v4lue", name) == "[redacted]"
+    assert redactor().text(f"{name}=s3cr3t-v4lue") == f"{name}=[redacted]"
 
 
 @pytest.mark.parametrize("name", OPEN_NAMES.split())
 def test_the_value_of_a_harmless_name_stays(name):
-    assert scrubber().value("s3cr3t-v4lue", name) == "s3cr3t-v4lue"
-    assert scrubber().text(f"{name}=s3cr3t-v4lue") == f"{name}=s3cr3t-v4lue"
+    assert redactor().value("s3cr3t-v4lue", name) == "s3cr3t-v4lue"
+    assert redactor().text(f"{name}=s3cr3t-v4lue") == f"{name}=s3cr3t-v4lue"
 
 
 @pytest.mark.parametrize(
@@ -111,14 +111,14 @@ def test_the_value_of_a_harmless_name_stays(name):
     ],
 )
 def test_what_is_no_secret_stays_under_a_secret_name(name, value):
-    assert scrubber().value(value, name) is value
+    assert redactor().value(value, name) is value
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [("password", 1234), ("pin_password", 12.5), ("token", 482_913), ("api_key", 10**15)]
 )
 def test_a_number_that_is_a_secret_is_hidden(name, value):
-    assert scrubber().value(value, name) == "[redacted]"
+    assert redactor().value(value, name) == "[redacted]"
 
 
 def test_values_inside_of_values_are_scrubbed_and_the_original_stays():
@@ -138,7 +138,7 @@ def test_values_inside_of_values_are_scrubbed_and_the_original_stays():
         "order_id": 4111111111111111,
     }
     before = copy.deepcopy(given)
-    assert scrubber().value(given) == {
+    assert redactor().value(given) == {
         "user": {
             "name": "bob",
             "password": "[redacted]",
@@ -165,8 +165,8 @@ def test_values_inside_of_values_are_scrubbed_and_the_original_stays():
 
 
 def test_equal_secrets_have_equal_hashes_under_one_key():
-    one, same = scrubber(mode=Mask.HASH, hash_key="k1"), scrubber(mode=Mask.HASH, hash_key="k1", keys=("x",))
-    other = scrubber(mode=Mask.HASH, hash_key="k2")
+    one, same = redactor(mode=Mask.HASH, hash_key="k1"), redactor(mode=Mask.HASH, hash_key="k1", keys=("x",))
+    other = redactor(mode=Mask.HASH, hash_key="k2")
     text = one.text("password=hunter2")
     assert re.fullmatch(r"password=\[redacted:[0-9a-f]{16}\]", text)
     assert same.text("password=hunter2") == text
@@ -177,31 +177,31 @@ def test_equal_secrets_have_equal_hashes_under_one_key():
 
 def test_hashes_are_the_same_in_another_process():
     code = (
-        "from hublog.capture.scrubber import Scrubber\n"
+        "from hublog.redaction.redactor import Redactor\n"
         "from hublog.settings import Mask, RedactionSettings\n"
-        "made = Scrubber(RedactionSettings(mode=Mask.HASH, hash_key='k' * 100))\n"
+        "made = Redactor(RedactionSettings(mode=Mask.HASH, hash_key='k' * 100))\n"
         "print(made.text('password=hunter2'), end='')"
     )
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
-    assert found.stdout == scrubber(mode=Mask.HASH, hash_key="k" * 100).text("password=hunter2")
+    assert found.stdout == redactor(mode=Mask.HASH, hash_key="k" * 100).text("password=hunter2")
 
 
 @pytest.mark.parametrize("mode", [{}, {"mode": Mask.HASH, "hash_key": "k"}], ids=["mask", "hash"])
 @pytest.mark.parametrize("marked", SECRETS.values(), ids=SECRETS.keys())
 def test_each_secret_becomes_a_mark_and_a_mark_stays(marked, mode):
     text, expected = places(marked)
-    shown = scrubber(**mode).text(text)
+    shown = redactor(**mode).text(text)
     assert len(re.findall(r"\[redacted(?::[0-9a-f]{16})?\]", shown)) == len(expected)
     for secret in SECRET.findall(marked):
         assert secret not in shown or len(secret) < 3
     assert find_secrets(shown) == []
-    assert scrubber(**mode).text(shown) == shown
+    assert redactor(**mode).text(shown) == shown
 
 
 def test_names_of_the_user_are_secret_in_any_style_whatever_their_value():
-    own = scrubber(keys=("kundenNr", "diagnosis"))
+    own = redactor(keys=("kundenNr", "diagnosis"))
     assert own.value({"Kunden_Nr": "123", "alte-kundennr": 7, "diagnosis": True, "kunden": 1}) == {
         "Kunden_Nr": "[redacted]",
         "alte-kundennr": 7,
@@ -212,11 +212,11 @@ def test_names_of_the_user_are_secret_in_any_style_whatever_their_value():
         "kunde kunden-nr: [redacted] diagnosis=[redacted] ok=1"
     )
     assert own.column("user_id", "7") == "7"
-    assert scrubber(keys=("user_id",)).column("user_id", "7") == "[redacted]"
+    assert redactor(keys=("user_id",)).column("user_id", "7") == "[redacted]"
 
 
 def test_patterns_of_the_user_are_secret_wherever_they_stand():
-    own = scrubber(patterns=(r"EMP-\d{6}", r"(a)\1b"))
+    own = redactor(patterns=(r"EMP-\d{6}", r"(a)\1b"))
     assert own.text("by EMP-123456 and EMP-1") == "by [redacted] and EMP-1"
     far = "x" * 3_580 + " EMP-123456 " + "y" * 9_000 + "EMP-654321"
     assert own.text(far) == far.replace("EMP-123456", "[redacted]").replace("EMP-654321", "[redacted]")
@@ -226,8 +226,8 @@ def test_patterns_of_the_user_are_secret_wherever_they_stand():
 def test_what_is_wrong_is_told_once_without_the_key(caplog):
     wrong = RedactionSettings(mode=Mask.HASH, patterns=(r"(a)\1",), personal_data=PersonalData.HASH)
     with caplog.at_level(logging.WARNING, "hublog.internal"):
-        found = scrubber_for(wrong)
-        assert scrubber_for(wrong) is found
+        found = redactor_for(wrong)
+        assert redactor_for(wrong) is found
     (told,) = (record.getMessage() for record in caplog.records)
     assert r"The pattern '(a)\\1' of LOG_REDACTION_PATTERNS refers back to a group" in told
     assert "LOG_REDACTION_MODE is 'hash' without LOG_REDACTION_HASH_KEY; secrets are masked." in told
@@ -236,7 +236,7 @@ def test_what_is_wrong_is_told_once_without_the_key(caplog):
 
 
 def test_switched_off_nothing_is_taken_out():
-    off = scrubber(enabled=False)
+    off = redactor(enabled=False)
     assert off.text("password=hunter2") == "password=hunter2"
     assert off.value({"password": "x"}, "password") == {"password": "x"}
     assert off.bounded("password=" + "x" * 99, 100, 90).startswith("password=xxx")
@@ -264,8 +264,8 @@ def test_switched_off_nothing_is_taken_out():
     ],
 )
 def test_in_a_line_of_source_only_literals_are_secret(line, shown):
-    assert scrubber().source(line) == shown
-    assert scrubber().source(line) == shown
+    assert redactor().source(line) == shown
+    assert redactor().source(line) == shown
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_in_a_line_of_source_only_literals_are_secret(line, shown):
 def test_a_secret_of_any_length_is_hidden_to_its_end(before, length):
     secret = "xY!9" * (length // 4)
     for after in ("", "' db", '" db'):
-        shown = scrubber().text(f"{before}{secret}{after}")
+        shown = redactor().text(f"{before}{secret}{after}")
         assert "xY" not in shown
         assert "Y!9" not in shown
 
@@ -285,25 +285,25 @@ def test_a_secret_across_a_cut_leaves_no_half():
     secret = "ghp_" + "q" * 36
     for shift in range(60):
         text = "x" * (1_000 - shift) + f" {secret} " + "y" * 5_000
-        assert "qqq" not in scrubber().head(text, 1_000)
+        assert "qqq" not in redactor().head(text, 1_000)
         for total in (6_000, 200_000):
             around = "z " * total
             for at in (1_000, 2_000):
                 long = around[: at // 3 - shift] + f" {secret} " + around
-                assert "qqq" not in scrubber().bounded(long, 1_000, at)
+                assert "qqq" not in redactor().bounded(long, 1_000, at)
                 long = around + f" {secret} " + around[: at * 2 // 3 - shift]
-                assert "qqq" not in scrubber().bounded(long, 1_000, at)
+                assert "qqq" not in redactor().bounded(long, 1_000, at)
 
 
 def test_a_private_key_that_began_long_before_is_hidden_to_its_end():
     body = ("A" * 63 + "\n") * 2_000
     text = "x" * 200_000 + f"-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY----- done"
-    assert scrubber().bounded(text, 1_000, 4_000).endswith("[redacted] done")
+    assert redactor().bounded(text, 1_000, 4_000).endswith("[redacted] done")
 
 
 def test_a_long_text_says_how_much_is_missing():
     text = "a b " * 100_000
-    shown = scrubber().bounded(text, 1_000, 3_000)
+    shown = redactor().bounded(text, 1_000, 3_000)
     left = int(re.search(r"\.\.\. (\d+) characters left out", shown)[1])
     assert len(shown) <= 3_000
     assert left + len(shown) - len(f"\n... {left} characters left out ...\n") == len(text)
@@ -312,8 +312,8 @@ def test_a_long_text_says_how_much_is_missing():
 @settings(deadline=None)
 @given(st.text())
 def test_any_text_is_scrubbed_without_an_error_and_twice_is_once(text):
-    shown = scrubber().text(text)
-    assert scrubber().text(shown) == shown
+    shown = redactor().text(text)
+    assert redactor().text(shown) == shown
     assert (shown == text) == (find_secrets(text) == [])
 
 
@@ -327,7 +327,7 @@ def test_any_text_is_scrubbed_without_an_error_and_twice_is_once(text):
 )
 def test_any_mixture_of_parts_is_scrubbed_without_an_error(parts):
     text = "".join(parts)
-    shown = scrubber().text(text)
+    shown = redactor().text(text)
     assert find_secrets(shown) == []
     assert (shown == text) == (find_secrets(text) == [])
 
@@ -337,7 +337,7 @@ def test_any_mixture_of_parts_is_scrubbed_without_an_error(parts):
 )
 def test_a_secret_is_caught_whatever_stands_around(marked, before, after):
     text = places(marked)[0]
-    shown = scrubber().text(f"{before} {text}\n{after}")
+    shown = redactor().text(f"{before} {text}\n{after}")
     for secret in SECRET.findall(marked):
         assert secret not in shown or len(secret) < 5
 
@@ -368,7 +368,7 @@ def test_whatever_a_secret_is_made_of_nothing_of_it_is_left(form, name, secret):
     text, encoded = form(name, secret)
     assume(any(map(str.isalnum, secret)) and not is_no_value(encoded) and not is_no_value(secret))
     rest = text.replace(encoded, "") + "[redacted]"
-    shown = scrubber().text(text)
+    shown = redactor().text(text)
     pieces = {encoded[at : at + 5] for at in range(len(encoded) - 4)}
     assert not [piece for piece in pieces if piece in shown and piece not in rest]
 
@@ -486,7 +486,7 @@ def test_the_time_grows_with_the_text_and_not_with_its_square(part):
         best = float("inf")
         for _ in range(3):
             start = time.process_time()
-            scrubber().text(text)
+            redactor().text(text)
             best = min(best, time.process_time() - start)
         return best
 
@@ -500,6 +500,6 @@ def test_nothing_in_realistic_records_is_taken_for_a_secret():
         assert find_secrets(line.decode()) == []
         row = orjson.loads(line)
         extra = row.pop("extra", {})
-        assert scrubber().value(extra) == extra
+        assert redactor().value(extra) == extra
         for value in row.values():
-            assert scrubber().value(value) == value
+            assert redactor().value(value) == value

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from hublog.capture.redaction.keyed import is_no_value
-from hublog.capture.redaction.spans import Span
+from hublog.redaction.key_values import is_no_value
+from hublog.redaction.text_ranges import Span
 
 
 class _Options(NamedTuple):

@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from hublog.capture.redaction.spans import Span
+from hublog.redaction.text_ranges import Span
 
 #: As a terminal takes them, and as a repr or JSON writes them.
 _COLOUR: Final = re.compile(r"(?:\x1b|\\{1,4}(?:x1b|u001b|033|e))\[[0-9;:]{0,32}m", re.IGNORECASE)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
-from hublog.capture.redaction.spans import Span, is_in_word
+from hublog.redaction.text_ranges import Span, is_in_word
 
 #: A run of digits with single blanks or dashes between them, 13 digits or more.
 _RUN: Final = re.compile(r"[0-9](?:[ -]?[0-9]){12,}+")

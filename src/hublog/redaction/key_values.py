@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, TypeAlias
 
-from hublog.capture.redaction.names import Names, Secrecy, split, words
-from hublog.capture.redaction.spans import MARKED, Span, is_mark
+from hublog.redaction.secret_names import Names, Secrecy, split, words
+from hublog.redaction.text_ranges import MARKED, Span, is_mark
 
 #: A name, what closes it, and what stands between it and its value.
 _NAMED: Final = re.compile(
