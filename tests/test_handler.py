@@ -307,14 +307,14 @@ def test_a_level_that_the_application_gave_the_azure_packages_stays():
 
 @pytest.mark.usefixtures("sender")
 @pytest.mark.parametrize(
-    ("error", "reason", "cause"),
+    ("internal_error", "reason", "cause"),
     [
-        (MemoryError(), "exhausted", "no memory is left"),
-        (OSError(28, "No space left on device"), "exhausted", "No space left on device"),
-        (OSError(24, "Too many open files"), "exhausted", "Too many open files"),
-        (RuntimeError("can't start new thread"), "exhausted", "no thread can be started"),
-        (KeyError("x"), "error", "KeyError"),
-        (OSError(5, "Input/output error"), "error", "Input/output error"),
+        (MemoryError(), "resource_exhausted", "no memory is left"),
+        (OSError(28, "No space left on device"), "resource_exhausted", "No space left on device"),
+        (OSError(24, "Too many open files"), "resource_exhausted", "Too many open files"),
+        (RuntimeError("can't start new thread"), "resource_exhausted", "no thread can be started"),
+        (KeyError("x"), "internal_error", "KeyError"),
+        (OSError(5, "Input/output error"), "internal_error", "Input/output error"),
     ],
     ids=repr,
 )
@@ -336,7 +336,7 @@ def test_a_record_at_the_end_of_the_stack_is_counted_and_raises_nothing(sender, 
     logger.addHandler(handler)
     logger.warning("first")
     handler.pipeline.failed(RecursionError())
-    assert handler.pipeline.stats().dropped["exhausted"] == 1
+    assert handler.pipeline.stats().dropped["resource_exhausted"] == 1
     assert [found for found in caplog.records if found.name == "hublog.internal"] == []
 
 

@@ -79,10 +79,10 @@ def values(tmp_path):
         "spool_sync": "batch",
         "send_timeout_seconds": 7.5,
         "exit_timeout_seconds": 2.5,
-        "term_hook": False,
-        "tail_verbosity": True,
+        "flush_on_sigterm": False,
+        "tail_sampling": True,
         "tail_max_records": 50,
-        "collapse_seconds": 2.5,
+        "dedup_seconds": 2.5,
         "rate_limit": 9,
         "rate_burst": 18,
     }

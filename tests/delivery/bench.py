@@ -229,7 +229,8 @@ class Bench:
         stats = self.shipper.stats()
         assert stats.accepted_total == len(self.accepted)
         assert (
-            stats.accepted_total + stats.adopted_total == stats.sent_total + stats.dropped_total + stats.held
+            stats.accepted_total + stats.recovered_total
+            == stats.sent_total + stats.dropped_total + stats.held
         )
 
     @property

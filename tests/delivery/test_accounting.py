@@ -12,7 +12,7 @@ from tests.delivery.made_lines import DEBUG, make_line
 from tests.kits.interruptions import each_exception, each_interruption
 
 from hublog.delivery.accounting import (
-    ASKED_FOR,
+    INTENTIONAL,
     LEVELS_MAX,
     LOGGERS_MAX,
     NAME_MAX,
@@ -25,7 +25,7 @@ from hublog.settings.table import SETTINGS
 
 #: By what the fault harness, and whoever reads a log file, counts drops that are told.
 TOLD = re.compile(r"(\d[\d,]*) records? (?:were|was)\b[^\n]*\bdropped\b")
-TOLD_ELSEWHERE = {Drop.EXIT, Drop.NOT_CONFIGURED} | ASKED_FOR
+TOLD_ELSEWHERE = {Drop.EXIT, Drop.NOT_CONFIGURED} | INTENTIONAL
 REASONS = st.sampled_from(Drop)
 ENTRIES = st.lists(
     st.tuples(REASONS, st.text(max_size=9), st.text(max_size=9), st.integers(1, 9)), max_size=30
@@ -82,9 +82,9 @@ def test_the_totals_are_the_sums_whenever_they_are_read(entries, read_at):
 
 
 def test_what_is_returned_is_the_callers():
-    book = make_book((Drop.ERROR, "INFO", "shop"))
+    book = make_book((Drop.INTERNAL_ERROR, "INFO", "shop"))
     book.totals().clear()
-    assert book.totals() == {Drop.ERROR: 1}
+    assert book.totals() == {Drop.INTERNAL_ERROR: 1}
 
 
 def test_the_journal_stays_short_though_nobody_reads():
@@ -114,7 +114,7 @@ def test_eight_threads_add_while_others_read_and_report_without_a_loss():
             if number % 2:
                 book.refuse("INFO", "shop")
             else:
-                book.add_number(Drop.ERROR, 1)
+                book.add_number(Drop.INTERNAL_ERROR, 1)
 
     def read():
         while not is_over.is_set():
@@ -136,7 +136,7 @@ def test_eight_threads_add_while_others_read_and_report_without_a_loss():
             thread.join()
     finally:
         sys.setswitchinterval(before)
-    assert book.totals() == {Drop.QUEUE_FULL: 4 * per_thread, Drop.ERROR: 4 * per_thread}
+    assert book.totals() == {Drop.QUEUE_FULL: 4 * per_thread, Drop.INTERNAL_ERROR: 4 * per_thread}
     reported.append(book.take_report())
     assert sum(report.count for report in reported if report) == 8 * per_thread
 
@@ -145,7 +145,7 @@ def test_eight_threads_add_while_others_read_and_report_without_a_loss():
 
 
 def loaded():
-    return make_book(*[(Drop.ERROR, "INFO", "shop")] * 3)
+    return make_book(*[(Drop.INTERNAL_ERROR, "INFO", "shop")] * 3)
 
 
 def test_whoever_interrupts_a_fold_reads_and_adds_as_always():
@@ -157,15 +157,15 @@ def test_whoever_interrupts_a_fold_reads_and_adds_as_always():
         seen.append(book.books())
 
     for book in each_interruption(loaded, DropCounters.books, interrupt):
-        assert seen.pop() == ({Drop.ERROR: 3, Drop.REJECTED: 1}, 0)
-        assert seen.pop() == ({Drop.ERROR: 3}, 0)
-        assert book.totals() == {Drop.ERROR: 3, Drop.REJECTED: 1}
+        assert seen.pop() == ({Drop.INTERNAL_ERROR: 3, Drop.REJECTED: 1}, 0)
+        assert seen.pop() == ({Drop.INTERNAL_ERROR: 3}, 0)
+        assert book.totals() == {Drop.INTERNAL_ERROR: 3, Drop.REJECTED: 1}
 
 
 def test_an_exception_of_a_signal_handler_spoils_nothing():
     for book in each_exception(loaded, DropCounters.totals):
         book.refuse("INFO", "shop")
-        assert book.books() == ({Drop.ERROR: 3, Drop.QUEUE_FULL: 1}, 1)
+        assert book.books() == ({Drop.INTERNAL_ERROR: 3, Drop.QUEUE_FULL: 1}, 1)
         assert book.take_report().count == 4
 
 
@@ -196,7 +196,11 @@ def test_a_report_says_how_many_why_and_which_ones():
 
 
 def test_one_record_is_told_in_the_singular():
-    assert report_of((Drop.ERROR, "INFO", "shop")).text().startswith("1 record was dropped: error 1; ")
+    assert (
+        report_of((Drop.INTERNAL_ERROR, "INFO", "shop"))
+        .text()
+        .startswith("1 record was dropped: internal_error 1; ")
+    )
 
 
 def test_records_that_nobody_can_see_have_no_level_and_no_logger():
@@ -217,7 +221,7 @@ def test_a_report_has_all_that_is_not_told_elsewhere_and_the_totals_have_all(ent
 
 
 def test_what_comes_after_a_report_is_in_the_next():
-    book = make_book((Drop.ERROR, "INFO", "shop"))
+    book = make_book((Drop.INTERNAL_ERROR, "INFO", "shop"))
     book.take_report()
     book.add(Drop.TOO_LARGE, "DEBUG", "other", 2)
     report = book.take_report()
@@ -234,7 +238,8 @@ def test_each_reason_comes_with_advice_that_names_settings_there_are(reason):
 
 def test_the_advice_is_that_of_the_main_reason():
     assert (
-        "EVENTHUB_LOG_RECORD_BYTES" in report_of((Drop.ERROR, "", "", 1), (Drop.TOO_LARGE, "", "", 2)).text()
+        "EVENTHUB_LOG_RECORD_BYTES"
+        in report_of((Drop.INTERNAL_ERROR, "", "", 1), (Drop.TOO_LARGE, "", "", 2)).text()
     )
 
 
@@ -271,7 +276,7 @@ class Custom(StrEnum):
     [(None, {}), (7, {}), ([], {}), ("", {}), (Custom.NOTICE, {"NOTICE": 1}), ("a\tb", {"a?b": 1})],
 )
 def test_names_that_are_no_names_do_no_harm(name, shown):
-    report = report_of((Drop.ERROR, name, name))
+    report = report_of((Drop.INTERNAL_ERROR, name, name))
     assert (report.by_level, report.by_logger) == (shown, shown)
     assert [type(key) for key in report.by_level] == [str] * len(shown)
 
@@ -279,8 +284,8 @@ def test_names_that_are_no_names_do_no_harm(name, shown):
 def test_the_memory_for_names_is_bounded():
     book = DropCounters()
     for number in range(3 * LOGGERS_MAX):
-        book.add(Drop.ERROR, f"level {number}", f"logger {number}")
-    book.add(Drop.ERROR, "level 0", "logger 0")
+        book.add(Drop.INTERNAL_ERROR, f"level {number}", f"logger {number}")
+    book.add(Drop.INTERNAL_ERROR, "level 0", "logger 0")
     report = book.take_report()
     assert report.by_level == {f"level {number}": 1 + (number == 0) for number in range(LEVELS_MAX)} | {
         OTHER: 3 * LOGGERS_MAX - LEVELS_MAX
@@ -306,24 +311,27 @@ def test_the_extra_is_plain_data_for_a_record():
 
 @given(ENTRIES, ENTRIES)
 def test_two_reports_merged_tell_what_one_would(first, second):
-    one, two = report_of((Drop.ERROR, "", ""), *first), report_of((Drop.ERROR, "", ""), *second)
-    whole = report_of((Drop.ERROR, "", "", 2), *first, *second)
+    one, two = (
+        report_of((Drop.INTERNAL_ERROR, "", ""), *first),
+        report_of((Drop.INTERNAL_ERROR, "", ""), *second),
+    )
+    whole = report_of((Drop.INTERNAL_ERROR, "", "", 2), *first, *second)
     merged = one.merged(two)
     assert (merged.count, merged.by_reason, merged.by_level) == (whole.count, whole.by_reason, whole.by_level)
     assert sum(merged.as_extra()["dropped_by_logger"].values()) == whole.count
 
 
 def test_a_report_merged_again_and_again_names_as_few_loggers():
-    whole = report_of((Drop.ERROR, "INFO", "first"))
+    whole = report_of((Drop.INTERNAL_ERROR, "INFO", "first"))
     for number in range(20):
-        whole = whole.merged(report_of((Drop.ERROR, "INFO", f"logger {number}", number + 2)))
+        whole = whole.merged(report_of((Drop.INTERNAL_ERROR, "INFO", f"logger {number}", number + 2)))
     assert list(whole.by_logger) == ["logger 19", "logger 18", "logger 17", "logger 16", "logger 15"]
 
 
 def test_a_report_is_a_value():
-    report = report_of((Drop.ERROR, "INFO", "shop"))
+    report = report_of((Drop.INTERNAL_ERROR, "INFO", "shop"))
     assert report == DropReport(
-        count=1, by_reason={Drop.ERROR: 1}, by_level={"INFO": 1}, by_logger={"shop": 1}
+        count=1, by_reason={Drop.INTERNAL_ERROR: 1}, by_level={"INFO": 1}, by_logger={"shop": 1}
     )
     with pytest.raises(AttributeError):
         report.count = 2

@@ -246,7 +246,7 @@ def test_a_block_that_cannot_be_unpacked_is_counted_once_and_the_rest_comes():
     first.packed = b"damaged"
     second.packed = second.packed[:-9]
     assert stores.take_all() == lines[first.count + second.count :]
-    assert stores.lost == {Drop.ERROR: first.count + second.count}
+    assert stores.lost == {Drop.INTERNAL_ERROR: first.count + second.count}
     assert (stores.queue.held_lines, stores.queue.held_bytes) == (0, 0)
 
 

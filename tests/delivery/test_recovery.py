@@ -155,7 +155,7 @@ def test_a_live_record_does_not_wait_for_hundreds_of_orphaned_directories(tmp_pa
     for _ in range(2):
         found.step()
     assert "live0" in found.arrived
-    assert found.stats.adopted_total < len(left) / 4, "all of them were taken over before the first send"
+    assert found.stats.recovered_total < len(left) / 4, "all of them were taken over before the first send"
     found.run(60.0)
     assert sorted(found.arrived) == sorted([*left, "live0"])
     assert len(found.hub.sends) < 300 / 4, "each directory took a send of its own"

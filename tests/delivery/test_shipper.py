@@ -441,7 +441,7 @@ def test_what_a_dead_process_left_is_sent_by_the_next_within_two_seconds(make, h
     after.log(1)
     after.run(2.0)
     assert set(bench.arrived) == {*numbers(500), "q0"}
-    assert (after.stats.adopted_total, after.stats.held) == (500, 0)
+    assert (after.stats.recovered_total, after.stats.held) == (500, 0)
 
 
 def test_always_survives_a_kill(make, hub):

@@ -13,7 +13,7 @@ from hublog.delivery.accounting import Drop
 
 @pytest.fixture
 def shop():
-    shop, root = Shop(0, tail_verbosity=True), logging.getLogger()
+    shop, root = Shop(0, tail_sampling=True), logging.getLogger()
     handler, level, token = Front(shop.pipeline), root.level, context.enter({})
     root.addHandler(handler)
     root.setLevel(logging.INFO)
@@ -34,7 +34,7 @@ def test_a_django_request_that_went_well_ships_its_request_record_alone(shop, as
     if response.streaming:
         assert response.getvalue() == b"xxx"
     assert (of_views(shop), requests_of(shop)) == ([], [200])
-    assert shop.stats.dropped[Drop.HELD_BACK] >= 1
+    assert shop.stats.dropped[Drop.SAMPLED_OUT] >= 1
 
 
 def fail(request):
@@ -60,13 +60,13 @@ def test_async_views_that_run_together_keep_apart_what_they_log(shop):
 
     asyncio.run(main())
     assert (of_views(shop), requests_of(shop)) == ([], [200] * 10)
-    assert shop.stats.dropped[Drop.HELD_BACK] == 20
+    assert shop.stats.dropped[Drop.SAMPLED_OUT] == 20
 
 
 def test_what_is_logged_while_a_body_is_streamed_belongs_to_the_request(shop):
     response = Client().get("/stream/")
     logging.getLogger("shop.views").info("between")
-    assert shop.stats.kept_aside == 0
+    assert shop.stats.buffered == 0
     assert response.getvalue() == b"xxx"
     assert of_views(shop) == ["between"]
-    assert shop.stats.dropped == {Drop.HELD_BACK: 3}
+    assert shop.stats.dropped == {Drop.SAMPLED_OUT: 3}

@@ -81,7 +81,7 @@ class Shop:
     def check_books(self):
         stats = self.pipeline.stats()
         assert stats.accepted_total == len(self.wanted)
-        assert stats.accepted_total + stats.adopted_total == (
+        assert stats.accepted_total + stats.recovered_total == (
             stats.sent_total + stats.dropped_total + stats.held
         )
         assert stats.dropped_total == 0

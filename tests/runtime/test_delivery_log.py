@@ -125,7 +125,7 @@ def test_what_an_earlier_process_left_is_told_once_a_minute():
 
 def test_hanging_sends_are_an_error_once_in_an_outage():
     told = Told().go(DEGRADED, error=TransientSendError("no answer for 30 s"))
-    told.go(DISK_ONLY, stats=Stats(abandoned=4), after_s=60)
+    told.go(DISK_ONLY, stats=Stats(abandoned_sends=4), after_s=60)
     assert told.levels == ["WARNING", "ERROR"]
     assert "(4 given up)" in told.last
     for _ in range(20):

@@ -269,7 +269,7 @@ def test_uvicorn_alone_is_told_all_three_ways_out_in_one_line(spool):
         make_settings(spool), make_surroundings(handler=method_of("uvicorn.server", started=True))
     )
     assert "\n" not in line
-    for word in ("hublog.asgi.lifespan", "EVENTHUB_LOG_TERM_HOOK=true", "EVENTHUB_LOG_SPOOL=always"):
+    for word in ("hublog.asgi.lifespan", "EVENTHUB_LOG_FLUSH_ON_SIGTERM=true", "EVENTHUB_LOG_SPOOL=always"):
         assert word in line
 
 
@@ -277,7 +277,7 @@ def test_uvicorn_alone_is_told_all_three_ways_out_in_one_line(spool):
     ("values", "around"),
     [
         pytest.param({"spool": SpoolMode.ALWAYS}, {}, id="always"),
-        pytest.param({"term_hook": True}, {}, id="hook-set"),
+        pytest.param({"flush_on_sigterm": True}, {}, id="hook-set"),
         pytest.param({}, {"ways": {Way.HOOK}}, id="hook-installed"),
         pytest.param({}, {"ways": {Way.WRAPPER, Way.LIFESPAN}}, id="lifespan"),
         pytest.param({}, {"handler": method_of("uvicorn.server", started=False)}, id="still-importing"),
@@ -303,14 +303,14 @@ SERVING = ("__main__", "waitress.runner", "waitress.server", "waitress.wasyncore
 @pytest.mark.parametrize("spool", MODES)
 def test_waitress_with_the_default_action_is_told(spool):
     (line,) = advice(make_settings(spool), make_surroundings(WAITRESS, main_modules=SERVING))
-    assert "EVENTHUB_LOG_TERM_HOOK=true or EVENTHUB_LOG_SPOOL=always" in line
+    assert "EVENTHUB_LOG_FLUSH_ON_SIGTERM=true or EVENTHUB_LOG_SPOOL=always" in line
 
 
 @pytest.mark.parametrize(
     ("values", "around"),
     [
         pytest.param({"spool": SpoolMode.ALWAYS}, {}, id="always"),
-        pytest.param({"term_hook": True}, {}, id="hook-set"),
+        pytest.param({"flush_on_sigterm": True}, {}, id="hook-set"),
         pytest.param({}, {"handler": sys.exit}, id="a-handler"),
         pytest.param({}, {"main_modules": ("pytest", "webtest.http")}, id="not-in-the-main-thread"),
     ],
@@ -476,7 +476,7 @@ def uwsgi_command(*options):
         pytest.param(
             module("uvicorn", "--port", PORT, "app:bare"),
             "",
-            ("lifespan", "EVENTHUB_LOG_TERM_HOOK", "always"),
+            ("lifespan", "EVENTHUB_LOG_FLUSH_ON_SIGTERM", "always"),
             id="uvicorn",
         ),
         pytest.param(module("uvicorn", "--port", PORT, "app:wrapped"), "yes", (), id="uvicorn-wrapped"),
@@ -490,7 +490,7 @@ def uwsgi_command(*options):
         pytest.param(
             module("waitress", f"--listen=127.0.0.1:{PORT}", "app:app"),
             "",
-            ("EVENTHUB_LOG_TERM_HOOK", "always"),
+            ("EVENTHUB_LOG_FLUSH_ON_SIGTERM", "always"),
             id="waitress",
         ),
         pytest.param(module("gunicorn", "--bind", f"127.0.0.1:{PORT}", "app:app"), "", (), id="gunicorn"),

@@ -262,9 +262,9 @@ def settings_with(**hub):
 @pytest.mark.parametrize(
     ("hub", "is_wanted"),
     [
-        pytest.param({"term_hook": True}, True, id="set"),
+        pytest.param({"flush_on_sigterm": True}, True, id="set"),
         pytest.param({}, False, id="not-set"),
-        pytest.param({"term_hook": True, "enabled": False}, False, id="switched-off"),
+        pytest.param({"flush_on_sigterm": True, "enabled": False}, False, id="switched-off"),
     ],
 )
 def test_it_follows_the_settings(hub, is_wanted):
@@ -273,10 +273,10 @@ def test_it_follows_the_settings(hub, is_wanted):
 
 
 def test_settings_that_are_read_in_a_thread_are_told_to_have_no_effect(caplog):
-    thread = threading.Thread(target=sigterm._follow, args=(settings_with(term_hook=True),))
+    thread = threading.Thread(target=sigterm._follow, args=(settings_with(flush_on_sigterm=True),))
     thread.start()
     thread.join()
-    assert "EVENTHUB_LOG_TERM_HOOK has no effect" in caplog.text
+    assert "EVENTHUB_LOG_FLUSH_ON_SIGTERM has no effect" in caplog.text
 
 
 def test_a_handler_that_calls_the_hook_as_its_former_one_may_be_hooked_again():

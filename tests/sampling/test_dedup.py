@@ -24,7 +24,7 @@ def here(monkeypatch):
 
 
 def make_kit(seconds=10.0, **hub):
-    return Kit(collapse_seconds=seconds, **hub)
+    return Kit(dedup_seconds=seconds, **hub)
 
 
 def summary_of(kit):
@@ -40,7 +40,7 @@ def test_the_first_is_shipped_at_once_and_those_that_follow_are_counted():
     for _ in range(5):
         kit.log()
     assert kit.messages == ["hello"]
-    assert kit.volume.collapsed.read() == 4
+    assert kit.volume.deduplicated.read() == 4
 
 
 def test_when_the_window_ends_one_more_says_how_many_and_from_when_to_when():
@@ -153,7 +153,7 @@ def test_what_is_shipped_stands_for_all_that_was_logged_and_nothing_twice(steps,
         found[row["message"]] += count
     assert found == logged
     repeats = [row["extra"]["repeat_count"] for row in kit.rows if "extra" in row]
-    assert kit.volume.collapsed.read() == sum(repeats)
+    assert kit.volume.deduplicated.read() == sum(repeats)
     assert [row["sequence"] for row in kit.rows] == list(range(1, len(kit.rows) + 1))
     assert all(row["extra"]["first_at"] <= row["extra"]["last_at"] for row in kit.rows if "extra" in row)
 
@@ -514,7 +514,7 @@ def test_switched_off_all_is_told_and_equal_records_are_shipped():
     kit = make_kit()
     for _ in range(3):
         kit.log()
-    kit.fit(collapse_seconds=0.0)
+    kit.fit(dedup_seconds=0.0)
     for _ in range(2):
         kit.log()
     assert kit.counts == [1, 2, 1, 1]
@@ -523,7 +523,7 @@ def test_switched_off_all_is_told_and_equal_records_are_shipped():
 def test_a_log_call_that_was_on_its_way_when_it_was_switched_off_is_told():
     kit = make_kit()
     former = kit.volume._repeats
-    kit.fit(collapse_seconds=0.0)
+    kit.fit(dedup_seconds=0.0)
     record = make_record()
     window = former.open(key_of(record), record)
     assert (window.is_shut, len(former)) == (True, 0)

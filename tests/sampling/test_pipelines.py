@@ -113,7 +113,7 @@ def test_with_all_off_there_is_nothing_in_the_way_of_a_record(make_shop):
 
 
 def test_a_pipeline_that_is_gone_is_not_told_of_requests():
-    gone = [Pipeline(make_settings(tail_verbosity=True)) for _ in range(50)]
+    gone = [Pipeline(make_settings(tail_sampling=True)) for _ in range(50)]
     assert len(_requests) >= 50
     del gone
     gc.collect()
@@ -124,23 +124,23 @@ def test_a_pipeline_that_is_gone_is_not_told_of_requests():
 
 
 def test_a_pipeline_that_fails_keeps_no_other_from_being_told(make_shop, monkeypatch):
-    first, second = make_shop(tail_verbosity=True), make_shop(tail_verbosity=True)
+    first, second = make_shop(tail_sampling=True), make_shop(tail_sampling=True)
     monkeypatch.setattr(first.pipeline, "_this_process", lambda: 1 / 0)
     scope = begin()
     second.logger.info("a")
     end(scope)
     monkeypatch.undo()
-    assert second.stats.dropped == {Drop.HELD_BACK: 1}
+    assert second.stats.dropped == {Drop.SAMPLED_OUT: 1}
 
 
 def test_pipelines_that_go_while_a_request_begins_keep_no_other_from_being_told(make_shop, monkeypatch):
     gone = [Pipeline(make_settings())]
-    shop = make_shop(tail_verbosity=True)
+    shop = make_shop(tail_sampling=True)
     monkeypatch.setattr(Pipeline, "begin_request", _dropping(Pipeline.begin_request, gone))
     scope = begin()
     shop.logger.info("a")
     end(scope)
-    assert shop.stats.dropped == {Drop.HELD_BACK: 1}
+    assert shop.stats.dropped == {Drop.SAMPLED_OUT: 1}
 
 
 def _dropping(begin_request, gone):
@@ -158,20 +158,20 @@ def _dropping(begin_request, gone):
 
 @pytest.mark.parametrize(("status", "messages"), [(200, []), (404, []), (500, ["a", "b"])])
 def test_the_very_first_request_is_decided_by_its_end(make_shop, status, messages):
-    shop = make_shop(tail_verbosity=True)
+    shop = make_shop(tail_sampling=True)
     scope = begin()
     shop.logger.debug("a")
     shop.logger.info("b")
-    assert shop.stats.kept_aside == 2
+    assert shop.stats.buffered == 2
     end(scope, status)
     assert shop.messages == messages
     stats = shop.stats
-    assert (stats.kept_aside, stats.sent_total, stats.lost_total) == (0, len(messages), 0)
-    assert stats.dropped.get(Drop.HELD_BACK, 0) == 2 - len(messages)
+    assert (stats.buffered, stats.sent_total, stats.lost_total) == (0, len(messages), 0)
+    assert stats.dropped.get(Drop.SAMPLED_OUT, 0) == 2 - len(messages)
 
 
 def test_what_was_left_out_is_reported_to_nobody(make_shop, caplog):
-    shop = make_shop(tail_verbosity=True)
+    shop = make_shop(tail_sampling=True)
     with caplog.at_level(logging.INFO, "hublog.internal"):
         for _ in range(3):
             scope = begin()
@@ -180,12 +180,12 @@ def test_what_was_left_out_is_reported_to_nobody(make_shop, caplog):
         shop.logger.info("after")
         assert shop.messages == ["after"]
         shop.pipeline.process.report_drops()
-    assert shop.stats.dropped == {Drop.HELD_BACK: 3}
+    assert shop.stats.dropped == {Drop.SAMPLED_OUT: 3}
     assert caplog.records == []
 
 
 def test_a_flush_decides_nothing(make_shop):
-    shop = make_shop(tail_verbosity=True)
+    shop = make_shop(tail_sampling=True)
     scope = begin()
     shop.logger.info("a")
     assert shop.messages == []
@@ -194,7 +194,7 @@ def test_a_flush_decides_nothing(make_shop):
 
 
 def test_an_error_goes_at_once_with_all_before_it(make_shop):
-    shop = make_shop(tail_verbosity=True, batch_timeout_seconds=3_600.0)
+    shop = make_shop(tail_sampling=True, batch_timeout_seconds=3_600.0)
     scope = begin()
     shop.logger.info("before")
     shop.logger.error("urgent")
@@ -205,22 +205,22 @@ def test_an_error_goes_at_once_with_all_before_it(make_shop):
 
 @pytest.mark.parametrize("mode", [SpoolMode.OVERFLOW, SpoolMode.ALWAYS])
 def test_what_is_kept_is_on_disk_when_the_process_is_told_to_end(make_shop, tmp_path, mode):
-    shop = make_shop(tail_verbosity=True, spool=mode, spool_dir=tmp_path, batch_timeout_seconds=3_600.0)
+    shop = make_shop(tail_sampling=True, spool=mode, spool_dir=tmp_path, batch_timeout_seconds=3_600.0)
     scope = begin()
     for number in range(5):
         shop.logger.info("%d", number)
-    assert (shop.stats.kept_aside, shop.stats.spooled) == (5, 0)
+    assert (shop.stats.buffered, shop.stats.spooled) == (5, 0)
     process = shop.pipeline.process
     process.write_always()
     assert process.secure() == 0
     shop.logger.info("5")
-    assert (shop.stats.kept_aside, shop.stats.spooled) == (0, 6)
+    assert (shop.stats.buffered, shop.stats.spooled) == (0, 6)
     end(scope)
     assert shop.messages == list("012345")
 
 
 def test_without_a_hub_what_was_kept_is_counted_as_all_is(caplog):
-    pipeline = Pipeline(Settings(eventhub=EventHubSettings(tail_verbosity=True)))
+    pipeline = Pipeline(Settings(eventhub=EventHubSettings(tail_sampling=True)))
     logger = logging.Logger("test.unconfigured")
     logger.addHandler(Front(pipeline))
     scope = begin()
@@ -238,7 +238,7 @@ def test_without_a_hub_what_was_kept_is_counted_as_all_is(caplog):
 
 def test_what_the_queue_has_no_room_for_at_the_release_is_counted(make_shop):
     gate = threading.Event()
-    shop = make_shop(tail_verbosity=True, max_queue_size=20)
+    shop = make_shop(tail_sampling=True, max_queue_size=20)
     send = shop.sender.send
     shop.sender.send = lambda bodies, properties: gate.wait(20) and send(bodies, properties)
     scope = begin()
@@ -259,13 +259,13 @@ def test_switching_at_run_time_applies_to_later_requests(monkeypatch):
     registry._pipelines["default"] = shop.pipeline
     registry.use_lookup(values.get, framework="flask")
     for switch in ("false", "true", "false"):
-        values["EVENTHUB_LOG_TAIL_VERBOSITY"] = switch
+        values["EVENTHUB_LOG_TAIL_SAMPLING"] = switch
         shop.pipeline.read_again()
         scope = begin()
         shop.logger.info(switch)
         end(scope)
     assert shop.messages == ["false", "false"]
-    assert shop.stats.dropped == {Drop.HELD_BACK: 1}
+    assert shop.stats.dropped == {Drop.SAMPLED_OUT: 1}
     shop.close()
 
 
@@ -273,7 +273,7 @@ def test_switching_at_run_time_applies_to_later_requests(monkeypatch):
 
 
 def test_the_worker_writes_the_summary_when_the_window_ends(make_shop):
-    shop = make_shop(collapse_seconds=0.3)
+    shop = make_shop(dedup_seconds=0.3)
     for _ in range(5):
         shop.logger.info("again")
     assert shop.sender.wait_for(2)
@@ -281,11 +281,11 @@ def test_the_worker_writes_the_summary_when_the_window_ends(make_shop):
     assert "extra" not in first
     assert (summary["message"], summary["extra"]["repeat_count"]) == ("again", 4)
     assert [first["sequence"], summary["sequence"]] == [1, 2]
-    assert (shop.stats.dropped, shop.stats.lost_total) == ({Drop.COLLAPSED: 4}, 0)
+    assert (shop.stats.dropped, shop.stats.lost_total) == ({Drop.DEDUPLICATED: 4}, 0)
 
 
 def test_a_sleeping_worker_is_woken_for_the_end_of_the_window(make_shop):
-    shop = make_shop(collapse_seconds=0.5)
+    shop = make_shop(dedup_seconds=0.5)
     shop.logger.info("again")
     assert shop.sender.wait_for(1)
     assert shop.pipeline.flush(10)  # now it sleeps without an end
@@ -294,7 +294,7 @@ def test_a_sleeping_worker_is_woken_for_the_end_of_the_window(make_shop):
 
 
 def test_a_flush_writes_what_was_counted(make_shop):
-    shop = make_shop(collapse_seconds=3_600.0)
+    shop = make_shop(dedup_seconds=3_600.0)
     for _ in range(5):
         shop.logger.info("again")
     assert [row.get("extra", {}).get("repeat_count") for row in shop.rows] == [None, 4]
@@ -302,8 +302,8 @@ def test_a_flush_writes_what_was_counted(make_shop):
 
 @pytest.fixture
 def switched_on(monkeypatch):
-    monkeypatch.setenv("EVENTHUB_LOG_COLLAPSE_SECONDS", "3600")
-    monkeypatch.setenv("EVENTHUB_LOG_TAIL_VERBOSITY", "true")
+    monkeypatch.setenv("EVENTHUB_LOG_DEDUP_SECONDS", "3600")
+    monkeypatch.setenv("EVENTHUB_LOG_TAIL_SAMPLING", "true")
 
 
 def test_the_fixture_for_tests_of_applications_sees_repeats_and_tails(switched_on, hublog_records):
@@ -319,7 +319,7 @@ def test_the_fixture_for_tests_of_applications_sees_repeats_and_tails(switched_o
 
 
 def test_a_pipeline_that_retires_writes_what_was_counted(make_shop):
-    shop = make_shop(collapse_seconds=3_600.0)
+    shop = make_shop(dedup_seconds=3_600.0)
     for _ in range(5):
         shop.logger.info("again")
     process = shop.pipeline.process
@@ -329,7 +329,7 @@ def test_a_pipeline_that_retires_writes_what_was_counted(make_shop):
 
 
 def test_a_report_of_drops_is_never_counted_or_refused(make_shop, caplog):
-    shop = make_shop(collapse_seconds=3_600.0, rate_limit=1, rate_burst=1)
+    shop = make_shop(dedup_seconds=3_600.0, rate_limit=1, rate_burst=1)
     for number in range(5):
         shop.logger.info("%d", number)
     with caplog.at_level(logging.WARNING, "hublog.internal"):
@@ -374,7 +374,7 @@ def test_a_refused_record_is_not_even_formatted(make_shop):
 
 
 def test_tasks_of_one_loop_keep_apart_what_they_log(make_shop):
-    shop = make_shop(tail_verbosity=True)
+    shop = make_shop(tail_sampling=True)
 
     async def serve(number):
         scope = begin()
@@ -388,12 +388,12 @@ def test_tasks_of_one_loop_keep_apart_what_they_log(make_shop):
 
     asyncio.run(main())
     assert shop.messages == ["3"] * 3
-    assert shop.stats.dropped == {Drop.HELD_BACK: 12}
+    assert shop.stats.dropped == {Drop.SAMPLED_OUT: 12}
 
 
 def test_eight_threads_with_all_three_on_account_for_every_record(make_shop):
     shop = make_shop(
-        tail_verbosity=True, collapse_seconds=0.05, rate_limit=2_000, rate_burst=100, max_queue_size=100_000
+        tail_sampling=True, dedup_seconds=0.05, rate_limit=2_000, rate_burst=100, max_queue_size=100_000
     )
 
     def work(number):
@@ -412,7 +412,7 @@ def test_eight_threads_with_all_three_on_account_for_every_record(make_shop):
     rows = shop.rows
     counted = sum(row.get("extra", {}).get("repeat_count", 1) for row in rows)
     dropped = shop.stats.dropped
-    assert counted + dropped[Drop.HELD_BACK] + dropped.get(Drop.RATE_LIMITED, 0) == 8 * 20 * 40
+    assert counted + dropped[Drop.SAMPLED_OUT] + dropped.get(Drop.RATE_LIMITED, 0) == 8 * 20 * 40
     assert len({row["record_id"] for row in rows}) == len(rows)
     numbers = sorted(row["sequence"] for row in rows)
     assert len(set(numbers)) == len(rows)
@@ -420,7 +420,7 @@ def test_eight_threads_with_all_three_on_account_for_every_record(make_shop):
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")  # the subject
 def test_a_forked_child_ships_nothing_of_what_its_parent_keeps_or_counts(make_shop):
-    shop = make_shop(tail_verbosity=True, collapse_seconds=3_600.0)
+    shop = make_shop(tail_sampling=True, dedup_seconds=3_600.0)
     shop.logger.warning("again")
     shop.logger.warning("again")
     scope = begin()
@@ -463,7 +463,7 @@ class Loud(MemorySender):
         sys.stdout.flush()
         return super().send(bodies, properties)
 
-settings = make_settings(tail_verbosity=True, collapse_seconds=3600.0)
+settings = make_settings(tail_sampling=True, dedup_seconds=3600.0)
 registry.get_pipeline(settings, make_sender=lambda settings: Loud())
 logger = logging.getLogger("shop")
 logger.setLevel(logging.INFO)
@@ -508,7 +508,7 @@ from hublog.settings import SpoolMode
 from hublog.testing import MemorySender
 
 settings = make_settings(
-    tail_verbosity=True, collapse_seconds=3600.0, batch_timeout_seconds=3600.0, spool=SpoolMode.ALWAYS,
+    tail_sampling=True, dedup_seconds=3600.0, batch_timeout_seconds=3600.0, spool=SpoolMode.ALWAYS,
     spool_dir=Path("spool").absolute(),
 )
 registry.get_pipeline(settings, make_sender=lambda settings: MemorySender())
@@ -544,7 +544,7 @@ monkey.patch_all()
 import gevent, json, logging
 from tests.sampling.test_pipelines import Shop, begin, end
 
-shop = Shop(0, tail_verbosity=True, collapse_seconds=0.2)
+shop = Shop(0, tail_sampling=True, dedup_seconds=0.2)
 
 def serve(number):
     scope = begin()
@@ -567,7 +567,7 @@ def test_greenlets_keep_apart_what_they_log(tmp_path):
     messages, large, dropped = map(json.loads, run(GREENLETS, tmp_path))
     assert messages == ["small 7"] * 5
     assert large == 250
-    assert dropped["held_back"] == 49 * 5
+    assert dropped["sampled_out"] == 49 * 5
 
 
 # Applications
@@ -575,7 +575,7 @@ def test_greenlets_keep_apart_what_they_log(tmp_path):
 
 @pytest.fixture
 def flask_shop(tmp_path, make_shop):
-    shop = make_shop(tail_verbosity=True, slow_seconds=0.2)
+    shop = make_shop(tail_sampling=True, slow_seconds=0.2)
     app = Flask("shop")
     app.config.update(
         EVENTHUB_LOGGING_ENABLED=False, FILE_LOGGING_ENABLED=False, LOG_TO_STDOUT=False, LOG_DIR=str(tmp_path)
@@ -659,7 +659,7 @@ def test_a_flask_stream_that_is_thrown_away_ships_what_it_has_logged(flask_shop)
     assert app.test_client().get("/well").status_code == 200  # the thread has let go of the former
     gc.collect()
     assert of_views(shop) == ["view", "part"]
-    assert shop.stats.dropped == {Drop.HELD_BACK: 1}
+    assert shop.stats.dropped == {Drop.SAMPLED_OUT: 1}
 
 
 # The page
@@ -679,7 +679,7 @@ def test_the_questions_of_the_page_pass_microsofts_parser():
 
 
 def test_the_questions_of_the_page_are_answered(make_shop, tmp_path, caplog):
-    shop = make_shop(collapse_seconds=3_600.0, rate_limit=1, rate_burst=3)
+    shop = make_shop(dedup_seconds=3_600.0, rate_limit=1, rate_burst=3)
     with caplog.at_level(logging.WARNING, "hublog.internal"):
         for _ in range(7):
             shop.logger.warning("again")
@@ -702,7 +702,7 @@ def test_every_setting_of_the_page_exists():
     from hublog.settings import SETTINGS
 
     named = set(re.findall(r"`((?:LOG|EVENTHUB)_[A-Z_]+)[=`]", PAGE))
-    assert {"EVENTHUB_LOG_TAIL_VERBOSITY", "EVENTHUB_LOG_RATE_BURST"} <= named
+    assert {"EVENTHUB_LOG_TAIL_SAMPLING", "EVENTHUB_LOG_RATE_BURST"} <= named
     assert named <= {setting.name for setting in SETTINGS}
 
 

@@ -33,7 +33,7 @@ def here(monkeypatch):
 
 
 def make_kit(**known):
-    return Kit(tail_verbosity=True, **known)
+    return Kit(tail_sampling=True, **known)
 
 
 def begin(kit, **known):
@@ -564,7 +564,7 @@ def test_switched_off_all_that_is_kept_is_shipped_and_later_requests_keep_nothin
     kit = make_kit()
     scope = begin(kit)
     kit.log("a")
-    kit.fit(tail_verbosity=False)
+    kit.fit(tail_sampling=False)
     kit.log("b")
     end(kit, scope)
     assert (kit.messages, left_out(kit)) == (["a", "b"], 0)
@@ -579,6 +579,6 @@ def test_the_rate_applies_to_what_is_released():
 
 
 def test_what_is_released_is_shipped_as_it_was_logged_though_it_is_equal():
-    kit = make_kit(collapse_seconds=10.0)
+    kit = make_kit(dedup_seconds=10.0)
     serve(kit, *"aaa", has_failed=True)
     assert (kit.messages, kit.counts) == (["a"] * 3, [1] * 3)

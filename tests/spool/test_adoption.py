@@ -36,7 +36,7 @@ def test_the_lines_of_a_dead_process_are_taken_over_in_their_order(make):
     directory.close()
     adopted = SpoolDirectory.adopt(directory.path)
     assert is_locked(adopted.path)
-    assert (adopted.adopted_total, adopted.backlog_lines) == (5, 5)
+    assert (adopted.recovered_total, adopted.backlog_lines) == (5, 5)
     assert adopted.backlog_bytes == len(make_segment(lines[1:], head=b""))
     assert adopted.append(lines) == 0
     found, position = adopted.read(*ALL)

@@ -210,7 +210,7 @@ def test_an_adoption_goes_on_where_the_cursor_is(sends):
         lock.write(struct.pack("<QQ", 1, end))
     (taken,) = root.adopt_orphans()
     assert taken.read(*ALL)[0] == lines[4:]
-    assert taken.adopted_total == 2
+    assert taken.recovered_total == 2
 
 
 def test_the_cursor_leaves_the_envelope_in_the_lock_alone(sends):

@@ -138,7 +138,7 @@ class SpoolMachine(RuleBasedStateMachine):
                 self.torn += file.write((b"\x20\0\0\0" + b"{" * 40)[:torn])
         known.rewind()
         adopted = SpoolDirectory.adopt(known.directory.path)
-        assert adopted.adopted_total == adopted.backlog_lines == len(known.unsettled)
+        assert adopted.recovered_total == adopted.backlog_lines == len(known.unsettled)
         was_last = known is self.known[-1]
         self.known[index % len(self.known)] = Known(adopted, known.unsettled)
         if was_last:
@@ -164,7 +164,7 @@ class SpoolMachine(RuleBasedStateMachine):
             assert directory.dropped_total == known.dropped
             assert directory.settled_total == known.settled
             assert directory.damaged_total == 0
-            came = directory.appended_total + directory.adopted_total
+            came = directory.appended_total + directory.recovered_total
             assert came == known.settled + known.dropped + len(known.unsettled)
 
     @invariant()

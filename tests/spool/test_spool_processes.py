@@ -81,7 +81,7 @@ def adopt_all(path):
     found = {}
     for directory in root.adopt_orphans():
         lines, position = directory.read(*ALL)
-        assert len(lines) == directory.adopted_total
+        assert len(lines) == directory.recovered_total
         found[directory.path.name] = lines
         directory.settle(position)
         assert directory.remove_if_empty()

@@ -118,7 +118,7 @@ def test_a_failure_that_does_not_heal_ends_the_wait_and_one_that_may_does_not():
 
 
 def test_what_is_taken_over_during_a_look_is_counted_once():
-    after = Stats(adopted_total=5, spooled=5)
+    after = Stats(recovered_total=5, spooled=5)
     watch = Watch(iter([5, 0]).__next__, iter([Stats(), after, after]).__next__, tell=print, now=FakeClock())
     assert watch.wait(0).left == 5
 
@@ -321,7 +321,7 @@ def test_what_nobody_can_take_over_is_told_and_is_status_1(root):
 
 def test_what_others_took_over_meanwhile_is_told():
     out = io.StringIO()
-    draining._write_books(9, End(left=1, stats=Stats(sent_total=5, dropped={Drop.DAMAGED: 1})), out)
+    draining._write_books(9, End(left=1, stats=Stats(sent_total=5, dropped={Drop.CORRUPTED: 1})), out)
     assert out.getvalue().splitlines()[1:] == [
         "1 record that could not be read any more.",
         "2 records taken over by other processes, which send them.",

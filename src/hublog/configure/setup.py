@@ -57,10 +57,10 @@ class EventHubLoggingConfig(TypedDict, total=False):
     spool_sync: str
     send_timeout_seconds: float
     exit_timeout_seconds: float
-    term_hook: bool
-    tail_verbosity: bool
+    flush_on_sigterm: bool
+    tail_sampling: bool
     tail_max_records: int
-    collapse_seconds: float
+    dedup_seconds: float
     rate_limit: int
     rate_burst: int
 

@@ -16,36 +16,36 @@ class Drop(StrEnum):
     Attributes:
         QUEUE_FULL: memory was full, and nothing less severe was in it.
         SPOOL_FULL: the disk's bound was reached, and it was the oldest.
-        DAMAGED: it could not be read back.
+        CORRUPTED: it could not be read back.
         TOO_LARGE: the hub does not take it for its size.
         REJECTED: the hub refuses it for itself.
         NOT_CONFIGURED: there is no connection to a hub.
         EXIT: the process ended, and it was in memory alone.
         NESTED: it was logged too deep inside other log calls.
         RATE_LIMITED: it was over the limit of its logger.
-        HELD_BACK: its request went well; no loss, since it was asked for.
-        COLLAPSED: a summary says how many were equal; no loss either.
-        EXHAUSTED: the process had no memory, disk, descriptors, threads or stack left.
-        ERROR: an error of ours.
+        SAMPLED_OUT: its request went well; no loss, since it was asked for.
+        DEDUPLICATED: a summary says how many were equal; no loss either.
+        RESOURCE_EXHAUSTED: the process had no memory, disk, descriptors, threads or stack left.
+        INTERNAL_ERROR: an error of ours.
     """
 
     QUEUE_FULL = "queue_full"
     SPOOL_FULL = "spool_full"
-    DAMAGED = "damaged"
+    CORRUPTED = "corrupted"
     TOO_LARGE = "too_large"
     REJECTED = "rejected"
     NOT_CONFIGURED = "not_configured"
     EXIT = "exit"
     NESTED = "nested"
     RATE_LIMITED = "rate_limited"
-    HELD_BACK = "held_back"
-    COLLAPSED = "collapsed"
-    EXHAUSTED = "exhausted"
-    ERROR = "error"
+    SAMPLED_OUT = "sampled_out"
+    DEDUPLICATED = "deduplicated"
+    RESOURCE_EXHAUSTED = "resource_exhausted"
+    INTERNAL_ERROR = "internal_error"
 
 
 #: No losses, and told in no report of losses.
-ASKED_FOR: Final = frozenset({Drop.HELD_BACK, Drop.COLLAPSED})
+INTENTIONAL: Final = frozenset({Drop.SAMPLED_OUT, Drop.DEDUPLICATED})
 
 
 class State(StrEnum):
@@ -80,7 +80,7 @@ class Circuit(StrEnum):
 class Stats:
     """One look at the books of one pipeline in this process.
 
-    ``accepted_total + adopted_total == sent_total + dropped_total + held`` in every snapshot: the two
+    ``accepted_total + recovered_total == sent_total + dropped_total + held`` in every snapshot: the two
     sides are counted apart, where records come in and where they leave.
 
     Attributes:
@@ -91,17 +91,17 @@ class Stats:
         in_flight: records taken from the queue and not yet settled.
         compressed: records that wait in memory in compressed blocks.
         spooled: records on disk that are not settled, those taken over from dead processes included.
-        kept_aside: records of open requests; whether they are sent is decided at the request's end.
-        adopted_total: records that dead processes left on disk and this one took over.
+        buffered: records of open requests; whether they are sent is decided at the request's end.
+        recovered_total: records that dead processes left on disk and this one took over.
         replayed_total: records that were sent after they had waited on disk or in compressed blocks.
         state: how delivery goes.
         circuit: what the breaker lets through now.
-        abandoned: threads of sends that were given up and have not returned.
+        abandoned_sends: threads of sends that were given up and have not returned.
         batches_total: sends that the hub accepted.
         events_total: events in them.
         sent_bytes_total: bytes of their bodies.
         failures_total: sends that failed.
-        misfits_total: values that did not fit the type of their column and went to ``extra`` as text.
+        type_mismatches_total: values that did not fit the type of their column and went to ``extra`` as text.
     """
 
     accepted_total: int = 0
@@ -111,17 +111,17 @@ class Stats:
     in_flight: int = 0
     compressed: int = 0
     spooled: int = 0
-    kept_aside: int = 0
-    adopted_total: int = 0
+    buffered: int = 0
+    recovered_total: int = 0
     replayed_total: int = 0
     state: State = State.HEALTHY
-    abandoned: int = 0
+    abandoned_sends: int = 0
     circuit: Circuit = Circuit.CLOSED
     batches_total: int = 0
     events_total: int = 0
     sent_bytes_total: int = 0
     failures_total: int = 0
-    misfits_total: int = 0
+    type_mismatches_total: int = 0
 
     def with_refused(self, refused: Mapping[Drop, int]) -> Self:
         """Return these books with records that never came to the stores, accepted and dropped at once."""
@@ -151,12 +151,12 @@ class Stats:
     @property
     def lost_total(self) -> int:
         """Records lost: all that were dropped, but for those left out because that was asked for."""
-        return sum(number for reason, number in self.dropped.items() if reason not in ASKED_FOR)
+        return sum(number for reason, number in self.dropped.items() if reason not in INTENTIONAL)
 
     @property
     def held(self) -> int:
         """Records that are still here and may yet arrive."""
-        return self.queued + self.in_flight + self.compressed + self.spooled + self.kept_aside
+        return self.queued + self.in_flight + self.compressed + self.spooled + self.buffered
 
 
 #: Reason, names of level and logger (empty: nobody knows), records, and whether it was refused at the door.
@@ -173,7 +173,7 @@ OTHER: Final = "(other)"
 #: Loggers that a report names.
 SHOWN_LOGGERS: Final = 5
 #: Lost with an end or a start that has a line of its own, or no loss.
-_TOLD_ELSEWHERE: Final = frozenset({Drop.EXIT, Drop.NOT_CONFIGURED}) | ASKED_FOR
+_TOLD_ELSEWHERE: Final = frozenset({Drop.EXIT, Drop.NOT_CONFIGURED}) | INTENTIONAL
 
 _ADVICE: Final[Mapping[Drop, str]] = {
     Drop.QUEUE_FULL: (
@@ -184,7 +184,7 @@ _ADVICE: Final[Mapping[Drop, str]] = {
         "The disk had no room, or somebody removed files: raise EVENTHUB_LOG_SPOOL_BYTES, or look where"
         " EVENTHUB_LOG_SPOOL_DIR is."
     ),
-    Drop.DAMAGED: "Files were damaged: check the disk where EVENTHUB_LOG_SPOOL_DIR is.",
+    Drop.CORRUPTED: "Files were damaged: check the disk where EVENTHUB_LOG_SPOOL_DIR is.",
     Drop.TOO_LARGE: "The hub takes no events of that size: lower EVENTHUB_LOG_RECORD_BYTES.",
     Drop.REJECTED: (
         "The hub refused them while it took others; in a mode with a disk they are set aside where"
@@ -198,11 +198,11 @@ _ADVICE: Final[Mapping[Drop, str]] = {
         "They were over what one logger may send: raise EVENTHUB_LOG_RATE_LIMIT or EVENTHUB_LOG_RATE_BURST,"
         " or have it log less."
     ),
-    Drop.EXHAUSTED: (
+    Drop.RESOURCE_EXHAUSTED: (
         "The process had no memory, disk, file descriptors, threads or stack left: see the lines before this"
         " one, raise its limits, or look for a recursion of the application."
     ),
-    Drop.ERROR: "That is an error in hublog: please report it, with its lines before this one.",
+    Drop.INTERNAL_ERROR: "That is an error in hublog: please report it, with its lines before this one.",
 }
 
 

@@ -276,7 +276,7 @@ class Backlog:
             if block.packed is packed:
                 block.packed = b""
                 self._queue.lose_stowed(block.count, block.held_bytes)
-                self._drops.add_number(Drop.ERROR, block.count)
+                self._drops.add_number(Drop.INTERNAL_ERROR, block.count)
 
     def _pack_end(self, shelf: _Shelf, *, is_first: bool) -> None:
         """Pack the lines at one end that are not packed, as far as they fill blocks."""

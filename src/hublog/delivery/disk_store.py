@@ -78,7 +78,7 @@ class _Totals:
 
     def add(self, directory: "SpoolDirectory") -> None:
         self.appended += directory.appended_total
-        self.adopted += directory.adopted_total
+        self.adopted += directory.recovered_total
         self.settled += directory.settled_total
         self.dropped += directory.dropped_total
         self.damaged += directory.damaged_total
@@ -270,7 +270,7 @@ class DiskStore:
 
     def mark(self) -> DiskMark:
         """Return what must be settled for all to be settled that is on disk now."""
-        targets = [(each, each.appended_total + each.adopted_total) for each in self._directories()]
+        targets = [(each, each.appended_total + each.recovered_total) for each in self._directories()]
         return DiskMark(targets, self.rewrites_total)
 
     def is_past(self, mark: DiskMark) -> bool:
@@ -413,7 +413,7 @@ class DiskStore:
             self._bound_mono = now + LOOK_S
             self._keep_bound()
         self._see_to_refusals()
-        own = [directory for directory in self._directories() if not directory.adopted_total]
+        own = [directory for directory in self._directories() if not directory.recovered_total]
         self._door.tell_finds(sum(directory.damage_total for directory in own))
 
     def _see_to_refusals(self) -> None:
@@ -446,7 +446,7 @@ class DiskStore:
             damaged += directory.damaged_total
         for drop, lost, booked in (
             (Drop.SPOOL_FULL, dropped, self._booked.dropped),
-            (Drop.DAMAGED, damaged, self._booked.damaged),
+            (Drop.CORRUPTED, damaged, self._booked.damaged),
         ):
             if lost > booked:
                 self._drops.add_number(drop, lost - booked)

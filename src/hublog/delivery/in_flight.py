@@ -134,7 +134,7 @@ class InFlight:
                 self._parcels += self._pack(batch.lines, load)
             except Exception as error:  # what cannot be packed must not be held for ever
                 self._settle(load, batch.lines)
-                reason = Drop.EXHAUSTED if is_exhausted(error) else Drop.ERROR
+                reason = Drop.RESOURCE_EXHAUSTED if is_exhausted(error) else Drop.INTERNAL_ERROR
                 self._stores.drops.add_lines(reason, batch.lines)
                 raise
 

@@ -32,7 +32,7 @@ class StorageCounts:
     """What came in, what is here, what was lost; see ``Stats``."""
 
     accepted_total: int
-    adopted_total: int
+    recovered_total: int
     dropped: dict[Drop, int]
     queued: int
     in_flight: int
@@ -217,7 +217,7 @@ class Storage:
             compressed = self.backlog.lines
         return StorageCounts(
             accepted_total=queue.entered + lost.refused_total + disk.appended - self.moved_total,
-            adopted_total=disk.adopted,
+            recovered_total=disk.adopted,
             dropped=dict(lost.totals),
             queued=queue.waiting,
             in_flight=queue.in_flight,

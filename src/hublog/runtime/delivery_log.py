@@ -344,8 +344,8 @@ class Wording:
         is_on_disk = self._hub.spool is not SpoolMode.MEMORY
         restart = " A restart helps, and sends what is on disk." if is_on_disk else ""
         return (
-            f"Sends to the {self._name} hang and cannot be ended ({stats.abandoned} given up), so no other is"
-            f" begun until one of them returns. {_why(error)}{self.reach()} {self._where()}"
+            f"Sends to the {self._name} hang and cannot be ended ({stats.abandoned_sends} given up), so no"
+            f" other is begun until one of them returns. {_why(error)}{self.reach()} {self._where()}"
             f" {_waiting(stats)}{restart}"
         )
 

@@ -150,7 +150,7 @@ class Pipeline:
         """Keep aside what this request logs, if that is asked for."""
         if self.is_enabled is None:
             self.read()
-        if self._settings is None or not (self.is_enabled and self._settings.eventhub.tail_verbosity):
+        if self._settings is None or not (self.is_enabled and self._settings.eventhub.tail_sampling):
             return
         volume = self._this_process().volume
         if volume is not None and self.is_configured and not exits.is_begun:
@@ -322,7 +322,7 @@ class Pipeline:
     def stats(self) -> Stats:
         """Return a snapshot of the books of this process."""
         found = self._finished
-        refused = {Drop.EXHAUSTED: self._exhausted.read(), Drop.ERROR: self._errors.read()}
+        refused = {Drop.RESOURCE_EXHAUSTED: self._exhausted.read(), Drop.INTERNAL_ERROR: self._errors.read()}
         for process in self.processes():
             found = self._stats_of(process).after(found)
         return found.with_refused(refused) if self.process is not None else Stats()
@@ -338,8 +338,8 @@ class Pipeline:
         return replace(
             stats,
             accepted_total=stats.accepted_total + kept,
-            kept_aside=kept,
-            misfits_total=process.misfits.read(),
+            buffered=kept,
+            type_mismatches_total=process.misfits.read(),
         )
 
     def retire(self) -> None:

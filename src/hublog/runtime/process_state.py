@@ -255,8 +255,8 @@ class Process:
         if reduction is None:
             return {}
         return {
-            Drop.HELD_BACK: reduction.tail.left_out.read(),
-            Drop.COLLAPSED: reduction.collapsed.read(),
+            Drop.SAMPLED_OUT: reduction.tail.left_out.read(),
+            Drop.DEDUPLICATED: reduction.deduplicated.read(),
         }
 
     def put_when_full(self, line: bytes, record: logging.LogRecord) -> bool:

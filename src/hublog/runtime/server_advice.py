@@ -37,7 +37,7 @@ _FIRST_PID: Final = os.getpid()
 _SHARE_OF_AGE: Final = 0.2
 _LOST: Final = "so records that wait in memory then are lost"
 _ALWAYS: Final = "EVENTHUB_LOG_SPOOL=always"
-_HOOK: Final = "EVENTHUB_LOG_TERM_HOOK=true"
+_HOOK: Final = "EVENTHUB_LOG_FLUSH_ON_SIGTERM=true"
 
 
 class Way(Enum):
@@ -186,7 +186,7 @@ def advice(settings: EventHubSettings, around: Surroundings = HERE) -> list[str]
     if settings.spool is not SpoolMode.ALWAYS:
         options = _options(around.modules.get("uwsgi"))
         found += [_uwsgi_exit_advice(options), _celery_advice(around), _rq_advice(around)]
-        if not settings.term_hook and Way.HOOK not in around.ways:
+        if not settings.flush_on_sigterm and Way.HOOK not in around.ways:
             found += [_uvicorn_advice(around), _waitress_advice(around)]
     if settings.spool is SpoolMode.MEMORY:  # else the disk has them before the exit is cut short
         found.append(_gunicorn_advice(settings, around))

@@ -234,13 +234,13 @@ def _may_install() -> bool:
 
 def _follow(settings: Settings) -> None:
     """Install the hook where the settings ask for it."""
-    if not (settings.eventhub.enabled and settings.eventhub.term_hook) or install():
+    if not (settings.eventhub.enabled and settings.eventhub.flush_on_sigterm) or install():
         return
     if threading.current_thread() is not threading.main_thread():
         report(
             logging.WARNING,
-            "EVENTHUB_LOG_TERM_HOOK has no effect: the settings were read in a thread, and only the main"
-            " thread can take a signal. Configure logging, or log a record, in the main thread first.",
+            "EVENTHUB_LOG_FLUSH_ON_SIGTERM has no effect: the settings were read in a thread, and only the"
+            " main thread can take a signal. Configure logging, or log a record, in the main thread first.",
         )
 
 

@@ -101,7 +101,7 @@ class Repeats:
         max_record_bytes: bound of a summary's line.
         ship: sends a line on its way.
         wake: called when a summary will be due and nobody may look; must not wait.
-        collapsed: counts the records that are not shipped.
+        deduplicated: counts the records that are not shipped.
         now: monotonic seconds.
     """
 
@@ -113,7 +113,7 @@ class Repeats:
         max_record_bytes: int,
         ship: Callable[[Line], object],
         wake: Callable[[], object],
-        collapsed: Tally,
+        deduplicated: Tally,
         now: Callable[[], float] = monotonic,
     ) -> None:
         self._seconds = seconds
@@ -121,7 +121,7 @@ class Repeats:
         self._max_bytes = max_record_bytes
         self._ship = ship
         self._wake = wake
-        self._collapsed = collapsed
+        self._deduplicated = deduplicated
         self._now = now
         # The least recently met first. Its methods are C, and so are hash and comparison of the keys.
         self._windows: OrderedDict[Hashable, Window] = OrderedDict()
@@ -209,7 +209,7 @@ class Repeats:
         return len(self._windows)
 
     def _count(self, window: Window, record: logging.LogRecord) -> None:
-        self._collapsed.add()
+        self._deduplicated.add()
         is_first = window.add(record.created)
         if window.is_shut:
             self._tell(window)

@@ -23,7 +23,7 @@ _Encode = Callable[[logging.LogRecord], bytes]
 
 def is_asked(hub: EventHubSettings) -> bool:
     """Whether anything here is switched on."""
-    return hub.enabled and (hub.tail_verbosity or hub.collapse_seconds > 0 or hub.rate_limit > 0)
+    return hub.enabled and (hub.tail_sampling or hub.dedup_seconds > 0 or hub.rate_limit > 0)
 
 
 class Volume:
@@ -37,7 +37,7 @@ class Volume:
         now: monotonic seconds.
 
     Attributes:
-        collapsed: counts the records that a summary stands for.
+        deduplicated: counts the records that a summary stands for.
         tail: of the requests; keeps nothing unless ``is_tail_on``.
     """
 
@@ -62,7 +62,7 @@ class Volume:
         self._windows = (0.0, 0)
         self._rate: RateLimit | None = None
         self._repeats: Repeats | None = None
-        self.collapsed = Tally()
+        self.deduplicated = Tally()
         self.tail = Tail(encode=_nothing, ship=self._release)
         self.is_tail_on = False
 
@@ -81,18 +81,18 @@ class Volume:
         if self._limits != (hub.rate_limit, hub.rate_burst):
             self._limits = hub.rate_limit, hub.rate_burst
             self._rate = RateLimit(*self._limits, now=self._now) if hub.rate_limit > 0 else None
-        if self._windows != (hub.collapse_seconds, hub.max_record_bytes):
-            self._windows = hub.collapse_seconds, hub.max_record_bytes
+        if self._windows != (hub.dedup_seconds, hub.max_record_bytes):
+            self._windows = hub.dedup_seconds, hub.max_record_bytes
             former, self._repeats = self._repeats, self._make_repeats()
             if former is not None:
                 former.end()
         tail = self.tail
         tail.max_lines, tail.slow_s = hub.tail_max_records, settings.request.slow_seconds
-        if hub.tail_verbosity:
+        if hub.tail_sampling:
             tail.encode = make_encode(self._blank)
         elif self.is_tail_on:
             tail.release_all()
-        self.is_tail_on = hub.tail_verbosity
+        self.is_tail_on = hub.tail_sampling
 
     def take(self, record: logging.LogRecord, *, is_deep: bool) -> None:
         """Keep a record aside, count it, refuse it or ship it.
@@ -168,7 +168,7 @@ class Volume:
             max_record_bytes=max_record_bytes,
             ship=lambda line: self._ship(line, False),  # noqa: FBT003  # see there
             wake=self._wake,
-            collapsed=self.collapsed,
+            deduplicated=self.deduplicated,
             now=self._now,
         )
 

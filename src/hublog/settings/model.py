@@ -114,10 +114,10 @@ class EventHubSettings:
     spool_sync: SyncPolicy = SyncPolicy.INTERVAL
     send_timeout_seconds: float = 30.0
     exit_timeout_seconds: float = 5.0
-    term_hook: bool = False
-    tail_verbosity: bool = False
+    flush_on_sigterm: bool = False
+    tail_sampling: bool = False
     tail_max_records: int = 1_000
-    collapse_seconds: float = 0.0
+    dedup_seconds: float = 0.0
     rate_limit: int = 0
     rate_burst: int = 100
 

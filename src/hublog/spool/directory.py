@@ -26,7 +26,7 @@ LOCK_WAIT_S: Final = 1.0
 class SpoolDirectory:
     """Lines on disk that this process owns; made by ``create`` or ``adopt``.
 
-    ``appended_total + adopted_total == settled_total + dropped_total + damaged_total + backlog_lines``
+    ``appended_total + recovered_total == settled_total + dropped_total + damaged_total + backlog_lines``
     whenever no append is under way.
 
     Attributes:
@@ -130,9 +130,9 @@ class SpoolDirectory:
         return self._writer.appended_total
 
     @property
-    def adopted_total(self) -> int:
+    def recovered_total(self) -> int:
         """Lines that were found at the adoption."""
-        return self._reader.adopted_total
+        return self._reader.recovered_total
 
     @property
     def settled_total(self) -> int:

@@ -28,7 +28,7 @@ class SegmentReader:
 
     Attributes:
         cursor: everything before it is settled.
-        adopted_total: lines that ``take_stock`` found.
+        recovered_total: lines that ``take_stock`` found.
         settled_total: lines that were read and settled.
         dropped_total: lines that went with their file.
         damaged_total: lines that were here once and could not be read.
@@ -42,7 +42,7 @@ class SegmentReader:
         self._vanished = vanished
         self._read = self.cursor = START
         self._window: tuple[int, int, FrameReader] | None = None
-        self.adopted_total = self.settled_total = self.dropped_total = 0
+        self.recovered_total = self.settled_total = self.dropped_total = 0
         self.damaged_total = self.damage_total = 0
         self.unknown: tuple[Path, ...] = ()
         self.causes: dict[Path, str] = {}
@@ -255,5 +255,5 @@ class SegmentReader:
         )
         segment.damage_end = segment.end
         self._segments[number] = segment
-        self.adopted_total += lines
+        self.recovered_total += lines
         self.damage_total += damage

@@ -34,7 +34,7 @@ _NOT_CONFIGURED: Final = (
 _WORDS: Final = {
     Drop.REJECTED: "that the hub refused, now in rejected/",
     Drop.TOO_LARGE: "too large for the hub, now in rejected/",
-    Drop.DAMAGED: "that could not be read any more",
+    Drop.CORRUPTED: "that could not be read any more",
 }
 
 
@@ -197,7 +197,7 @@ class Watch:
         while True:
             # The books last: what is taken over while we look is in them by then.
             before, left, stats = stats, self._left(), self._stats()
-            if before.adopted_total == stats.adopted_total:
+            if before.recovered_total == stats.recovered_total:
                 return left, stats
 
     def _tell_new(self, text: str, told: str) -> str:

@@ -275,6 +275,6 @@ def _for_memory(settings: Settings) -> Settings:
         enabled=True,
         connection_string=hub.connection_string or _CONNECTION,
         spool=SpoolMode.MEMORY,
-        term_hook=False,
+        flush_on_sigterm=False,
     )
     return replace(settings, eventhub=hub)

@@ -15,7 +15,7 @@ _COUNTED: Final = Expect(dropped=None, duplicates=2 * BATCH, exit_s=EXIT_S + GRA
 _LOST: Final = Expect(missing=QUEUE, dropped=None, duplicates=2 * BATCH, exit_s=EXIT_S + GRACE_S)
 _HELP: Final = {
     "lifespan": {"FAULTS_LIFESPAN": "true"},
-    "hook": {"EVENTHUB_LOG_TERM_HOOK": "true"},
+    "hook": {"EVENTHUB_LOG_FLUSH_ON_SIGTERM": "true"},
 }
 
 
@@ -40,7 +40,7 @@ def _s15(scene: Scene) -> None:
     hang_under_load(scene, server)
     if way == "bare" and scene.mode is Mode.OVERFLOW:
         text = server.child.text()
-        for name in ("lifespan", "EVENTHUB_LOG_TERM_HOOK", "always"):
+        for name in ("lifespan", "EVENTHUB_LOG_FLUSH_ON_SIGTERM", "always"):
             scene.check(name in text, f"the start-up warning does not name {name}")
     status = scene.end(server.child, signal.SIGTERM)
     if not workers:

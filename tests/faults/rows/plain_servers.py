@@ -41,7 +41,7 @@ def _s17_expects(mode: Mode, variant: str) -> Expect:
 )
 def _s17(scene: Scene) -> None:
     name, _, hook = scene.variant.partition("-")
-    settings = {"EVENTHUB_LOG_TERM_HOOK": "true"} if hook else {}
+    settings = {"EVENTHUB_LOG_FLUSH_ON_SIGTERM": "true"} if hook else {}
     if name == "script":
         child = scene.program("steady", 0, 500, **settings)  # 500 a second until it is told to end
         scene.until(lambda: len(scene.books.journal()) >= _YOUNG, "the program logs")
