@@ -108,7 +108,7 @@ def test_dictconfig_makes_a_handler_of_plain_data(hublog_records):
     logging.config.dictConfig(config)
     logger.info("second")
     assert hublog_records.messages == ["first", "second"]
-    assert len(hublog.stats()) == 1
+    assert len(hublog.stats().pipelines) == 1
     logger.handlers.clear()
 
 
@@ -250,7 +250,7 @@ def test_closing_and_logging_in_turn_loses_nothing(hublog_records, logger):
         logger.removeHandler(handler)
         handler.close()
     assert hublog_records.messages == [f"record {number}" for number in range(200)]
-    assert len(hublog.stats()) == 1
+    assert len(hublog.stats().pipelines) == 1
 
 
 @pytest.mark.parametrize("name", [None, 7, [], {"a": 1}, b"shop"], ids=repr)
@@ -307,7 +307,7 @@ def test_a_level_that_the_application_gave_the_azure_packages_stays():
 
 @pytest.mark.usefixtures("sender")
 @pytest.mark.parametrize(
-    ("internal_error", "reason", "cause"),
+    ("error", "reason", "cause"),
     [
         (MemoryError(), "resource_exhausted", "no memory is left"),
         (OSError(28, "No space left on device"), "resource_exhausted", "No space left on device"),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         setup_logging,
         setup_multi_worker_logging,
     )
-    from hublog.delivery.accounting import Circuit, Drop, State, Stats
+    from hublog.delivery.accounting import Circuit, Drop, ProcessStats, State, Stats
     from hublog.errors import HublogError, SettingsError
     from hublog.handler import EventHubHandler
     from hublog.runtime.registry import flush, stats
@@ -38,6 +38,7 @@ __all__ = [
     "HublogError",
     "JsonFormatter",
     "LoggingConfig",
+    "ProcessStats",
     "SettingsError",
     "State",
     "Stats",
@@ -65,6 +66,7 @@ _MODULES: Final = {
     "HublogError": "hublog.errors",
     "JsonFormatter": "hublog.capture.json_formatter",
     "LoggingConfig": "hublog.configure",
+    "ProcessStats": "hublog.delivery.accounting",
     "SettingsError": "hublog.errors",
     "State": "hublog.delivery.accounting",
     "Stats": "hublog.delivery.accounting",

@@ -17,9 +17,13 @@ from hublog.delivery.accounting import (
     LOGGERS_MAX,
     NAME_MAX,
     OTHER,
+    Circuit,
     Drop,
     DropCounters,
     DropReport,
+    ProcessStats,
+    State,
+    Stats,
 )
 from hublog.settings.table import SETTINGS
 
@@ -343,3 +347,30 @@ def test_lines_are_counted_with_their_level_and_logger():
     book.add_lines(Drop.REJECTED, [make_line(logger="b"), make_line(level=DEBUG, logger="b"), b"odd"])
     report = book.take_report()
     assert (report.count, report.by_level, report.by_logger) == (3, {"INFO": 1, "DEBUG": 1}, {"b": 2})
+
+
+def test_the_stats_of_a_process_are_the_sums_over_its_pipelines_and_the_worst_state():
+    first = Stats(accepted_total=5, sent_total=3, dropped={Drop.QUEUE_FULL: 2})
+    second = Stats(
+        accepted_total=4, queued=3, dropped={Drop.QUEUE_FULL: 1}, state=State.OPEN, circuit=Circuit.OPEN
+    )
+
+    whole = ProcessStats.of([first, second])
+
+    assert (whole.accepted_total, whole.sent_total, whole.held) == (9, 3, 3)
+    assert (whole.dropped, whole.dropped_total) == ({Drop.QUEUE_FULL: 3}, 3)
+    assert (whole.state, whole.circuit) == (State.OPEN, Circuit.OPEN)
+    assert whole.pipelines == (first, second)
+
+
+def test_the_stats_of_a_process_without_a_pipeline_are_healthy_and_empty():
+    assert ProcessStats.of([]) == ProcessStats(state=State.HEALTHY, circuit=Circuit.CLOSED)
+
+
+def test_stats_show_state_totals_and_what_is_not_zero():
+    stats = Stats(accepted_total=5, sent_total=3, queued=1, dropped={Drop.SAMPLED_OUT: 1})
+
+    assert repr(stats) == (
+        "Stats(state=healthy, accepted_total=5, sent_total=3, held=1, dropped_total=1, lost_total=0,"
+        " dropped={'sampled_out': 1}, queued=1, circuit=closed)"
+    )

@@ -121,8 +121,8 @@ def test_records_wait_for_a_hub_that_comes_back(hub, start, arrived):
         PREAMBLE
         + "log.info('before')\nassert hublog.flush(20)\nprint('up', flush=True)\nsys.stdin.readline()\n"
         "for number in range(100): log.info('while away %d', number)\n"
-        "print(hublog.flush(1), hublog.stats()[0].held, flush=True)\nsys.stdin.readline()\n"
-        "log.info('after')\nprint(hublog.flush(40), hublog.stats()[0].sent_total, flush=True)\n",
+        "print(hublog.flush(1), hublog.stats().held, flush=True)\nsys.stdin.readline()\n"
+        "log.info('after')\nprint(hublog.flush(40), hublog.stats().sent_total, flush=True)\n",
         connection=hub.connection_string(),
         EVENTHUB_LOG_CIRCUIT_COOLDOWN="1",
     )

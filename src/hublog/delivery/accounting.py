@@ -76,9 +76,23 @@ class Circuit(StrEnum):
     HALF_OPEN = "half_open"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+#: What a snapshot shows in any case; counters that are zero are left out.
+_SHOWN_FIRST: Final = ("state", "accepted_total", "sent_total", "held", "dropped_total", "lost_total")
+#: For the state of a process, which may have several pipelines.
+_WORST_FIRST: Final = (
+    State.DISK_ONLY,
+    State.OPEN,
+    State.PROBING,
+    State.DEGRADED,
+    State.DRAINING,
+    State.HEALTHY,
+)
+_MOST_OPEN_FIRST: Final = (Circuit.OPEN, Circuit.HALF_OPEN, Circuit.CLOSED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Stats:
-    """One look at the books of one pipeline in this process.
+    """A snapshot of the counters and gauges of one pipeline in this process.
 
     ``accepted_total + recovered_total == sent_total + dropped_total + held`` in every snapshot: the two
     sides are counted apart, where records come in and where they leave.
@@ -123,6 +137,13 @@ class Stats:
     failures_total: int = 0
     type_mismatches_total: int = 0
 
+    def __repr__(self) -> str:
+        shown = {name: getattr(self, name) for name in _SHOWN_FIRST}
+        others = {each.name: getattr(self, each.name) for each in fields(self) if each.repr}
+        others["dropped"] = {str(reason): number for reason, number in self.dropped.items()}
+        shown |= {name: value for name, value in others.items() if value}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!s}' for name, value in shown.items())})"
+
     def with_refused(self, refused: Mapping[Drop, int]) -> Self:
         """Return these books with records that never came to the stores, accepted and dropped at once."""
         dropped = {drop: self.dropped.get(drop, 0) + refused.get(drop, 0) for drop in Drop}
@@ -157,6 +178,32 @@ class Stats:
     def held(self) -> int:
         """Records that are still here and may yet arrive."""
         return self.queued + self.in_flight + self.compressed + self.spooled + self.buffered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ProcessStats(Stats):
+    """The sums over all pipelines of this process; state and circuit are the worst of them.
+
+    Attributes:
+        pipelines: a snapshot of each pipeline that has accepted records.
+    """
+
+    pipelines: tuple[Stats, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def of(cls, pipelines: Sequence[Stats]) -> Self:
+        """Return the snapshot of a process with these pipelines; without any it is healthy and empty."""
+        total = Stats()
+        for each in pipelines:
+            total = each.after(total)
+        values = {each.name: getattr(total, each.name) for each in fields(total)}
+        values["state"] = min(
+            (each.state for each in pipelines), key=_WORST_FIRST.index, default=State.HEALTHY
+        )
+        values["circuit"] = min(
+            (each.circuit for each in pipelines), key=_MOST_OPEN_FIRST.index, default=Circuit.CLOSED
+        )
+        return cls(**values, pipelines=tuple(pipelines))
 
 
 #: Reason, names of level and logger (empty: nobody knows), records, and whether it was refused at the door.

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Final, Protocol
 
 from hublog.capture import thread_context, uncaught
-from hublog.delivery.accounting import Stats
+from hublog.delivery.accounting import ProcessStats
 from hublog.delivery.send_thread import Sender
 from hublog.delivery.worker import Request
 from hublog.runtime.exit_hooks import exits
@@ -175,9 +175,9 @@ def flush(timeout_s: float | None = None) -> bool:
     return all(results)
 
 
-def stats() -> list[Stats]:
-    """Return a snapshot of the books of each pipeline that has accepted records in this process."""
-    return [pipeline.stats() for pipeline in pipelines() if pipeline.process is not None]
+def stats() -> ProcessStats:
+    """Return a snapshot of what this process has accepted, sent, dropped and still holds."""
+    return ProcessStats.of([pipeline.stats() for pipeline in pipelines() if pipeline.process is not None])
 
 
 def exit_budget_s() -> float | None:

@@ -21,7 +21,7 @@ logging.getLogger("faults").addHandler(hublog.EventHubHandler())
 def show(limit_s: float) -> None:
     """Print what ``flush`` returns, and whether the books balance."""
     is_flushed = hublog.flush(limit_s)
-    (stats,) = hublog.stats()
+    stats = hublog.stats()
     left = stats.accepted_total + stats.recovered_total - stats.sent_total - stats.dropped_total - stats.held
     print(f"flush {is_flushed}, {stats.held} held, {left} unaccounted", flush=True)
 

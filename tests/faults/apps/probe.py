@@ -70,7 +70,7 @@ def book() -> None:
 
     content = {
         "pid": os.getpid(),
-        "stats": [_plain(stats) for stats in hublog.stats()] if hublog is not None else [],
+        "stats": [_plain(stats) for stats in hublog.stats().pipelines] if hublog is not None else [],
         "calls": len(costs),
         "p99_us": costs[int(len(costs) * 0.99)] / 1000 if costs else 0,
         "max_us": costs[-1] / 1000 if costs else 0,
