@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import hublog
-from hublog.doctor.result import fail
+from hublog.doctor.steps import fail
 from hublog.redaction.redactor import DEFAULT
 from hublog.senders.azure_errors import translate
 

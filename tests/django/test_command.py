@@ -158,8 +158,8 @@ def test_spool_and_status_take_the_projects_directory(tmp_path):
 
 
 def test_drain_sends_to_the_hub_of_the_project(connected, tmp_path):
+    from tests.kits.spools import leave
     from tests.spool.independent import make_lines, make_segment
-    from tests.spool_tools.spools import leave
 
     (tmp_path / "spool").mkdir(0o700)
     leave(tmp_path / "spool", "000001a208b4db00-0000000a", make_segment(make_lines(3)))

@@ -11,11 +11,11 @@ from types import SimpleNamespace
 import pytest
 from azure.eventhub import TransportType
 from tests.doctor.conftest import KEY
+from tests.kits.spools import leave, reject
 from tests.spool.independent import A, envelope, make_lines, make_segment
-from tests.spool_tools.spools import leave, reject
 
 from hublog.doctor import Result, Status
-from hublog.doctor.limits import ALL_S, LEAST_S
+from hublog.doctor.steps import ALL_S, LEAST_S
 from hublog.local import LocalHub
 from hublog.spool.locking import SpoolUnavailableError
 

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hublog.doctor.report import write_json, write_lines
-from hublog.doctor.result import Result, Status, fail, ok, warn
+from hublog.doctor.steps import Result, Status, fail, ok, warn, write_json, write_lines
 
 RESULTS = [
     ok("dns", "shop.servicebus.windows.net is 10.0.0.4", seconds=0.0123),

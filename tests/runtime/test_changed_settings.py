@@ -6,11 +6,11 @@ import logging
 import pytest
 from tests.spool.independent import lines_on_disk, names_of
 
+from hublog.cli.spool_inspection import look_at_root
 from hublog.delivery.accounting import Drop
 from hublog.errors import TransientSendError
 from hublog.runtime.framework import surroundings
 from hublog.runtime.pipeline import Pipeline
-from hublog.spool_tools.look import look_at_root
 from hublog.testing import MemorySender
 
 CONNECTED = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true"

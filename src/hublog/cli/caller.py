@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from hublog.doctor import Result
-from hublog.doctor.places import log_files
+from hublog.doctor.offline_checks import log_files
 from hublog.runtime.framework import Lookup
 from hublog.settings import Reading, Settings, read_settings
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import click
 
 if TYPE_CHECKING:
-    from hublog.cli.commands import Command
+    from hublog.cli.command_line import Command
 
 NAME: Final = "hublog"
 _SUMMARY: Final = "Try, look at and ask about hublog; each command has help of its own."
@@ -85,7 +85,7 @@ class _PassedOn(click.Command):
     def invoke(self, ctx: click.Context) -> None:
         """Run it, and end with its exit status."""
         from hublog.cli.caller import Caller  # noqa: PLC0415  # not when the app starts
-        from hublog.cli.commands import main  # noqa: PLC0415
+        from hublog.cli.command_line import main  # noqa: PLC0415
 
         config = self._app.config
         caller = Caller(lookup=config.get, framework="flask", find_names=lambda: config)
@@ -96,6 +96,6 @@ class _PassedOn(click.Command):
 
 
 def _table() -> "Sequence[Command]":
-    from hublog.cli.commands import COMMANDS  # noqa: PLC0415  # not when the app starts
+    from hublog.cli.command_line import COMMANDS  # noqa: PLC0415  # not when the app starts
 
     return COMMANDS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hublog.cli.caller import FAILURE, OK, Caller
 from hublog.cli.kinds import add_config
-from hublog.doctor.result import Result, ok, warn
+from hublog.doctor.steps import Result, ok, warn
 from hublog.settings import EventHubSettings
 
 
@@ -21,7 +21,7 @@ def add_doctor(parser: argparse.ArgumentParser) -> None:
 
 def run_doctor(options: argparse.Namespace, caller: Caller) -> int:
     """Examine what is in force, and tell each step."""
-    from hublog.doctor import examine, report  # noqa: PLC0415  # the client's senders, for this command only
+    from hublog.doctor import examine, steps  # noqa: PLC0415  # the client's senders, for this command only
 
     patient = examine.Patient(
         reading=caller.read(options.config),
@@ -35,16 +35,16 @@ def run_doctor(options: argparse.Namespace, caller: Caller) -> int:
     )
     results = examine.examine(patient)
     if options.json:
-        seen = report.write_json(results, caller.out)
+        seen = steps.write_json(results, caller.out)
     else:
         width = shutil.get_terminal_size().columns if caller.out.isatty() else None
-        seen = report.write_lines(results, caller.out, width=width)
-    return FAILURE if report.has_failed(seen) else OK
+        seen = steps.write_lines(results, caller.out, width=width)
+    return FAILURE if steps.has_failed(seen) else OK
 
 
 def _look_at_spool(root: Path, hub: EventHubSettings) -> Result:
     """Tell what waits in a spool that can be used."""
-    from hublog.cli.waiting import waiting_in  # noqa: PLC0415  # needs locks that not every system has
+    from hublog.cli.backlog import waiting_in  # noqa: PLC0415  # needs locks that not every system has
 
     found = waiting_in(root, hub)
     if found.problems:

@@ -3,7 +3,7 @@
 import argparse
 
 from hublog.cli.caller import OK, Caller
-from hublog.doctor.report import printable
+from hublog.doctor.steps import printable
 from hublog.errors import SettingsError
 from hublog.settings import SETTINGS, Setting, Settings
 

@@ -20,8 +20,7 @@ from hublog.django.check_messages import message
 from hublog.django.conf import lookup, project_names, read_project, shown_settings
 from hublog.django.deployment import known_workers, written_options
 from hublog.django.logging_dict import LoggerEntry, LoggingDict, is_hub, read_logging
-from hublog.doctor.names import misspelt
-from hublog.doctor.places import why_no_log_file, why_no_spool
+from hublog.doctor.offline_checks import misspelt, why_no_log_file, why_no_spool
 from hublog.handler import EventHubHandler
 from hublog.requests.request_scope import LOGGER_NAME as REQUESTS
 from hublog.runtime.server_advice import advice, uwsgi_advice

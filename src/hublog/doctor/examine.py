@@ -14,15 +14,17 @@ from hublog.capture.removal import findings
 from hublog.capture.resource import is_named
 from hublog.capture.service_name import default_name
 from hublog.configure.attached import EVENT_HUB, Attached, contradictions, reaches_event_hub
-from hublog.doctor.disk import LookAtSpool, look_at_files, look_at_spool
-from hublog.doctor.hub import look_at_hub
-from hublog.doctor.limits import Budget, TookTooLongError, within
-from hublog.doctor.names import misspelt
-from hublog.doctor.network import look_at_network
-from hublog.doctor.places import log_files
-from hublog.doctor.result import Result, Status, fail, ok, warn
-from hublog.doctor.target import Target, secrets_of, target_of
-from hublog.doctor.words import destinations_text, has_destination, target_text
+from hublog.doctor.destinations import (
+    Target,
+    destinations_text,
+    has_destination,
+    secrets_of,
+    target_of,
+    target_text,
+)
+from hublog.doctor.network import look_at_hub, look_at_network
+from hublog.doctor.offline_checks import LookAtSpool, log_files, look_at_files, look_at_spool, misspelt
+from hublog.doctor.steps import Budget, Result, Status, TookTooLongError, fail, ok, warn, within
 from hublog.errors import HublogError
 from hublog.requests.request_scope import LOGGER_NAME as REQUESTS
 from hublog.runtime.server_advice import advice

@@ -23,7 +23,8 @@ from tests.spool.independent import (
     names_of,
 )
 
-from hublog.cli import main
+from hublog.cli import main, spool_drain
+from hublog.cli.spool_drain import End, Leftovers, Watch, drain_spool
 from hublog.delivery.accounting import Drop, Stats
 from hublog.delivery.worker import THREAD_NAME
 from hublog.errors import PermanentSendError, RejectedSendError, TransientSendError
@@ -31,8 +32,6 @@ from hublog.local import LocalHub
 from hublog.settings import SETTINGS, EventHubSettings, Packing, Settings, SpoolMode
 from hublog.spool.directory import SpoolDirectory
 from hublog.spool.envelope import Destination
-from hublog.spool_tools import draining
-from hublog.spool_tools.draining import End, Leftovers, Watch, drain_spool
 from hublog.testing import FakeClock, MemorySender
 
 LIMIT_S = 60
@@ -321,7 +320,7 @@ def test_what_nobody_can_take_over_is_told_and_is_status_1(root):
 
 def test_what_others_took_over_meanwhile_is_told():
     out = io.StringIO()
-    draining._write_books(9, End(left=1, stats=Stats(sent_total=5, dropped={Drop.CORRUPTED: 1})), out)
+    spool_drain._write_books(9, End(left=1, stats=Stats(sent_total=5, dropped={Drop.CORRUPTED: 1})), out)
     assert out.getvalue().splitlines()[1:] == [
         "1 record that could not be read any more.",
         "2 records taken over by other processes, which send them.",
@@ -376,7 +375,7 @@ def start(root):
                 "drain",
                 *arguments,
             ],
-            env=inherited
+            env=inherited()
             | {"EVENTHUB_NAMESPACE_CONNECTION_STRING": connection, "EVENTHUB_LOG_SPOOL_DIR": str(root)}
             | variables,
             stdout=subprocess.PIPE,

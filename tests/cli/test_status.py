@@ -8,11 +8,11 @@ import subprocess
 import sys
 
 import pytest
+from tests.kits.spools import LIVING, kill, leave, reject
 from tests.spool.independent import A, envelope, make_lines, make_segment
-from tests.spool_tools.spools import LIVING, kill, leave, reject
 
 from hublog.cli import Caller, main
-from hublog.cli.status_command import LOOK_AGAIN_S, run_status
+from hublog.cli.status import LOOK_AGAIN_S, run_status
 from hublog.settings import SETTINGS
 
 KEY = "c2VjcmV0LWtleQ"

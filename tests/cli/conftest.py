@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from tests.spool_tools.spools import LIVING, kill
+from tests.kits.spools import LIVING, kill
 
 from hublog.cli import main
 

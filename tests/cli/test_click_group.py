@@ -188,7 +188,7 @@ def test_an_app_that_starts_loads_none_of_the_commands(tmp_path):
     program = (
         "import sys\n" + APP + "create_app()\n"
         "print(*sorted(name for name in sys.modules if name in"
-        " ('hublog.adx', 'hublog.doctor.examine', 'hublog.cli.status_report', 'hublog.spool_tools.look')))"
+        " ('hublog.adx', 'hublog.doctor.examine', 'hublog.cli.backlog', 'hublog.cli.spool_inspection')))"
     )
     found = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True

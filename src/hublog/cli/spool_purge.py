@@ -11,13 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
+from hublog.cli.spool_inspection import (
+    DirectoryLook,
+    Owner,
+    RejectedFile,
+    SegmentsLook,
+    look_at_rejected,
+    look_at_root,
+    look_at_segments,
+)
+from hublog.cli.text import count_of, destination_text, shown, table
 from hublog.spool import locking
 from hublog.spool.locking import Claim, SpoolUnavailableError
 from hublog.spool.segments import unlink
-from hublog.spool_tools.look import DirectoryLook, Owner, look_at_root
-from hublog.spool_tools.rejected import RejectedFile, look_at_rejected
-from hublog.spool_tools.segment_look import SegmentsLook, look_at_segments
-from hublog.spool_tools.wording import count_of, destination_text, shown, table
 
 _HEADER: Final = ("path", "destination", "records", "bytes")
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.spool.independent import A, B, C, envelope, is_locked, make_lines, make_segment
-from tests.spool_tools.spools import (
+from tests.kits.spools import (
     NAME,
     SECRET,
     kill,
@@ -24,11 +23,12 @@ from tests.spool_tools.spools import (
     segments,
     snapshot,
 )
+from tests.spool.independent import A, B, C, envelope, is_locked, make_lines, make_segment
 
 from hublog.cli import main
+from hublog.cli.spool_inspection import look_at_directory
 from hublog.settings import SETTINGS
 from hublog.spool.directory import SpoolDirectory
-from hublog.spool_tools.look import look_at_directory
 
 
 def test_each_process_life_has_a_row_and_the_last_one_is_the_sum(root, run):

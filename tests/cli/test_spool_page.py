@@ -3,12 +3,12 @@
 import re
 from pathlib import Path
 
+from tests.kits.spools import leave
 from tests.spool.independent import A, envelope, frame, make_lines, make_segment
-from tests.spool_tools.spools import leave
 
 from hublog.cli import main
-from hublog.spool_tools.look import look_at_directory
-from hublog.spool_tools.verifying import Kind
+from hublog.cli.spool_inspection import look_at_directory
+from hublog.cli.spool_report import Kind
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "spool.md").read_text()
 

@@ -5,12 +5,12 @@ import os
 import shutil
 
 import pytest
+from tests.kits.spools import kill, leave, make_hostile, reject, snapshot
 from tests.spool.independent import A, B, C, is_locked, make_lines, make_segment, names_of
-from tests.spool_tools.spools import kill, leave, make_hostile, reject, snapshot
 
 from hublog.cli import main
+from hublog.cli.spool_purge import PurgeOptions, purge_spool
 from hublog.spool.directory import SpoolDirectory
-from hublog.spool_tools.purging import PurgeOptions, purge_spool
 
 
 def test_without_yes_it_is_told_what_would_go_and_all_stays(root, run):

@@ -1,16 +1,19 @@
-"""What ``hublog status`` found, as lines for people and as plain data for programs."""
+"""``hublog status``: what is true on this machine now; no network is asked."""
 
-from collections.abc import Sequence
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from hublog.configure.attached import CONSOLE, EVENT_HUB, FILE, Attached
-from hublog.doctor.target import target_of
-from hublog.doctor.words import destinations_text, target_text
-from hublog.settings import Settings
-from hublog.spool_tools.wording import (
+from hublog.capture.removal import findings
+from hublog.cli.caller import FAILURE, OK, Caller
+from hublog.cli.kinds import add_config
+from hublog.cli.text import (
     count_of,
     destination_json,
     destination_text,
@@ -18,9 +21,14 @@ from hublog.spool_tools.wording import (
     table,
     time_text,
 )
+from hublog.configure.attached import CONSOLE, EVENT_HUB, FILE, Attached
+from hublog.doctor.destinations import destinations_text, target_of, target_text
+from hublog.doctor.offline_checks import whole
+from hublog.errors import HublogError
+from hublog.settings import Settings, SpoolMode
 
 if TYPE_CHECKING:
-    from hublog.cli.waiting import Waiting
+    from hublog.cli.backlog import Waiting
 
 _NAME_WIDTH: Final = 14
 _LIVES_MAX: Final = 20
@@ -236,3 +244,68 @@ def _age(moment: datetime | None) -> str:
         if seconds >= unit_s:
             return f"{seconds / unit_s:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+#: Whoever lives looks every second and a half for what dead processes left, and takes it over.
+LOOK_AGAIN_S: Final = 2.0
+
+
+def add_status(parser: argparse.ArgumentParser) -> None:
+    """Give ``hublog status`` its arguments."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_config(parser)
+
+
+def run_status(
+    options: argparse.Namespace, caller: Caller, *, pause: Callable[[float], None] = time.sleep
+) -> int:
+    """Print what is true now; exit status 1 if somebody has to do something."""
+    from hublog.doctor.steps import printable  # noqa: PLC0415
+
+    status = _look(options, caller, pause)
+    if options.json:
+        json.dump(as_json(status), caller.out, indent=2)
+        caller.out.write("\n")
+    else:
+        caller.out.write(printable(as_text(status), caller.out))
+    return FAILURE if status.problems else OK
+
+
+def _look(options: argparse.Namespace, caller: Caller, pause: Callable[[float], None]) -> "Status":
+    from hublog.cli.backlog import waiting_in  # noqa: PLC0415  # needs locks that not every system has
+    from hublog.configure.attached import contradictions  # noqa: PLC0415  # for this command only
+    from hublog.runtime.pipeline import NOT_CONFIGURED  # noqa: PLC0415  # for this command only
+
+    reading = caller.read(options.config)
+    settings = reading.settings
+    hub = settings.eventhub
+    root, waiting, trouble = whole(settings.spool_dir), None, ""
+    if os.path.lexists(root):
+        try:
+            waiting = waiting_in(root, hub)
+            if waiting.stranded:
+                # Left a moment ago, perhaps, and about to be taken over.
+                pause(LOOK_AGAIN_S)
+                waiting = waiting_in(root, hub)
+        except HublogError as error:
+            trouble = str(error)
+    attached = caller.find_attached()
+    told = [*reading.problems, *([trouble] if trouble else ()), *(waiting.problems if waiting else ())]
+    told += findings() if attached is not None else []
+    if hub.enabled and not hub.is_configured:
+        told.append(NOT_CONFIGURED)
+    return Status(
+        settings=settings,
+        framework=caller.framework,
+        attached=attached,
+        spool_dir=root,
+        is_spooled=hub.enabled and hub.spool is not SpoolMode.MEMORY,
+        waiting=waiting,
+        log_files=tuple(LogFile.at(path) for path in caller.find_log_files(settings)),
+        overrides=(
+            *(override.text for override in reading.overrides),
+            *reading.quoted_text,
+            *(contradictions(reading) if attached is not None else ()),
+        ),
+        problems=tuple(told),
+    )

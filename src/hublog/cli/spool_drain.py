@@ -6,6 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TextIO
 
+from hublog.cli.spool_inspection import (
+    DirectoryLook,
+    Owner,
+    dead_directories,
+    look_at_directory,
+    look_at_root,
+)
+from hublog.cli.text import count_of
 from hublog.delivery.accounting import Drop, Stats
 from hublog.delivery.send_thread import Sender
 from hublog.errors import PermanentSendError, SendError, SettingsError
@@ -15,8 +23,6 @@ from hublog.settings import EventHubSettings, Settings, SpoolMode
 from hublog.signals import batch_failed, batch_sent
 from hublog.spool.envelope import Destination, envelope_of
 from hublog.spool.root import SpoolRoot
-from hublog.spool_tools.look import DirectoryLook, Owner, dead_directories, look_at_directory, look_at_root
-from hublog.spool_tools.wording import count_of
 
 PROGRESS_S: Final = 1.0
 _POLL_S: Final = 0.1

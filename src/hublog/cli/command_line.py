@@ -13,7 +13,7 @@ from hublog.cli.doctor_command import add_doctor, run_doctor
 from hublog.cli.kinds import add_config
 from hublog.cli.local_commands import add_local, add_query, add_tail, run_local, run_query, run_tail
 from hublog.cli.settings_command import run_settings
-from hublog.cli.status_command import add_status, run_status
+from hublog.cli.status import add_status, run_status
 from hublog.errors import HublogError
 
 
@@ -114,13 +114,13 @@ def _run_schema(options: argparse.Namespace, caller: Caller) -> int:
 
 
 def _add_spool(parser: argparse.ArgumentParser) -> None:
-    from hublog.spool_tools import add_tools  # noqa: PLC0415  # for this command only
+    from hublog.cli.spool_command import add_tools  # noqa: PLC0415  # for this command only
 
     add_tools(parser)
 
 
 def _run_spool(options: argparse.Namespace, caller: Caller) -> int:
-    from hublog.spool_tools import run_tool  # noqa: PLC0415  # for this command only
+    from hublog.cli.spool_command import run_tool  # noqa: PLC0415  # for this command only
 
     return run_tool(options, out=caller.out, tell=caller.tell, read=caller.read)
 

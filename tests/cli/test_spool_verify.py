@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.kits.spools import FRAME, kill, kinds, leave, make_unreadable, reject, segments, snapshot
 from tests.spool.independent import A, B, C, make_lines, make_segment
-from tests.spool_tools.spools import FRAME, kill, kinds, leave, make_unreadable, reject, segments, snapshot
 
-from hublog.spool_tools.look import look_at_directory
+from hublog.cli.spool_inspection import look_at_directory
 
 
 def test_a_sound_spool_has_no_fault(root, run, live):

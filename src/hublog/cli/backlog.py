@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from hublog.cli.spool_inspection import DirectoryLook, Owner, check_root, look_at_rejected, look_at_root
+from hublog.cli.text import count_of, time_text
 from hublog.settings import EventHubSettings
 from hublog.spool.envelope import Destination, envelope_of
 from hublog.spool.locking import LOCK_NAME
-from hublog.spool_tools.look import DirectoryLook, Owner, check_root, look_at_root
-from hublog.spool_tools.rejected import look_at_rejected
-from hublog.spool_tools.wording import count_of, time_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

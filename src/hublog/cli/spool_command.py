@@ -78,13 +78,13 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_list(options: argparse.Namespace, out: TextIO, _tell: Callable[[str], None]) -> int:
-    from hublog.spool_tools.listing import list_spool  # noqa: PLC0415  # needs what not every system has
+    from hublog.cli.spool_report import list_spool  # noqa: PLC0415  # needs what not every system has
 
     return list_spool(_root(options), out, as_json=options.json)
 
 
 def _run_verify(options: argparse.Namespace, out: TextIO, _tell: Callable[[str], None]) -> int:
-    from hublog.spool_tools.verifying import verify_spool  # noqa: PLC0415  # needs what not every system has
+    from hublog.cli.spool_report import verify_spool  # noqa: PLC0415  # needs what not every system has
 
     return verify_spool(_root(options), out, as_json=options.json)
 
@@ -100,7 +100,7 @@ def _add_drain(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_drain(options: argparse.Namespace, out: TextIO, tell: Callable[[str], None]) -> int:
-    from hublog.spool_tools.draining import drain_spool  # noqa: PLC0415  # needs what not every system has
+    from hublog.cli.spool_drain import drain_spool  # noqa: PLC0415  # needs what not every system has
 
     settings = _settings(options)
     return drain_spool(_root(options, settings), settings, timeout_s=options.timeout, out=out, tell=tell)
@@ -122,7 +122,7 @@ def _add_purge(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_purge(options: argparse.Namespace, out: TextIO, _tell: Callable[[str], None]) -> int:
-    from hublog.spool_tools.purging import PurgeOptions, purge_spool  # noqa: PLC0415  # as above
+    from hublog.cli.spool_purge import PurgeOptions, purge_spool  # noqa: PLC0415  # as above
 
     wanted = PurgeOptions(
         dead=options.dead or not options.rejected,
@@ -139,7 +139,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _root(options: argparse.Namespace, settings: Settings | None = None) -> Path:
-    from hublog.spool_tools.look import check_root  # noqa: PLC0415  # needs what not every system has
+    from hublog.cli.spool_inspection import check_root  # noqa: PLC0415  # needs what not every system has
 
     named: Path | None = options.directory
     return check_root(named if named is not None else (settings or _settings(options)).spool_dir)
