@@ -125,6 +125,21 @@ def test_a_namespace_without_a_key_needs_the_package_that_signs_in(environ):
     assert ids(**{**GOOD, **hub}) == []
     environ.setitem(sys.modules, "azure.identity", None)
     assert ids(**{**GOOD, **hub}) == ["E003"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"EVENTHUB_LOG_TRANSPORT": "websocket"}, ["E004"]),
+        ({"EVENTHUB_LOG_PROXY": "http://proxy.example:3128"}, ["E004"]),
+        ({"EVENTHUB_LOG_TRANSPORT": "websocket", "EVENTHUB_LOGGING_ENABLED": False}, []),
+        ({"EVENTHUB_LOG_TRANSPORT": "amqp"}, []),
+    ],
+    ids=["transport", "proxy", "off", "amqp"],
+)
+def test_websockets_need_their_extra(environ, changed, expected):
+    environ.setitem(sys.modules, "websocket", None)
+    assert ids(**{**GOOD, **changed}) == expected
     assert ids(**{**GOOD, "EVENTHUB_FULLY_QUALIFIED_NAMESPACE": "x.servicebus.windows.net"}) == []
 
 
@@ -318,8 +333,8 @@ def test_every_message_has_a_hint_and_the_level_of_its_id():
     kinds = {"E": "Error", "W": "Warning", "I": "Info"}
     for row in TABLE:
         assert row.kind.__name__ == kinds[row.number[0]]
-        assert row.remedy.endswith(".")
-        assert row.wrong.endswith(".")
+        assert row.hint.endswith(".")
+        assert row.problem.endswith(".")
 
 
 def test_every_check_is_registered_with_our_tag():

@@ -43,6 +43,26 @@ def test_true_in_the_environment_switches_nothing_on_that_code_switched_off(othe
     assert read_settings(environ={SWITCH: value}, **others).settings.eventhub.enabled is False
 
 
+@pytest.mark.parametrize(
+    "code",
+    [{"arguments": {"eventhub_logging": {"enabled": True}}}, {"framework": {SWITCH: True}.get}],
+    ids=["argument", "framework"],
+)
+def test_a_misspelt_switch_in_the_environment_is_a_problem_although_code_wins(code):
+    reading = read_settings(environ={SWITCH: "fasle"}, **code)
+    assert reading.problems == (
+        "EVENTHUB_LOGGING_ENABLED is fasle; it must be true, false, 1, 0, yes, no, on or off.",
+    )
+    assert reading.settings.eventhub.enabled
+    assert reading.invalid == frozenset()
+
+
+@pytest.mark.parametrize("value", ["''", '""', " '' ", "'\"\"'"])
+def test_quotation_marks_around_nothing_are_no_value(value):
+    reading = read_settings(environ={"LOG_SERVICE_NAME": value})
+    assert reading.origin_of(named("LOG_SERVICE_NAME")) == "default"
+
+
 def test_the_operator_is_notified_once_when_code_disagrees_with_the_switch():
     reading = read_settings(
         {"eventhub_logging": {"enabled": True}}, framework={SWITCH: False}.get, environ={SWITCH: "false"}

@@ -14,7 +14,7 @@ from hublog.settings.values import (
     PATH,
     SECONDS,
     TEXT,
-    NotAllowedError,
+    InvalidValueError,
     choice,
     integer,
     shown,
@@ -98,7 +98,7 @@ def test_an_allowed_value_is_read(kind, value, expected):
 
 @pytest.mark.parametrize(("kind", "value"), list(cases(REFUSED)))
 def test_any_other_value_is_refused(kind, value):
-    with pytest.raises(NotAllowedError):
+    with pytest.raises(InvalidValueError):
         kind.parse(value)
 
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from hublog.capture.columns import TABLE
-from hublog.settings.values import ENTITY_NAME, NotAllowedError
+from hublog.settings.values import ENTITY_NAME, InvalidValueError
 
 #: Every keyword of KQL is in lower case, so such a name is none of them.
 _NEEDS_NO_QUOTES = re.compile(r"[A-Z][A-Za-z0-9_]*", re.ASCII)
@@ -45,7 +45,7 @@ class Names:
 def _is_allowed(name: str) -> bool:
     try:
         return ENTITY_NAME.parse(name) == name  # a blank at an end would be cut off
-    except NotAllowedError:
+    except InvalidValueError:
         return False
 
 

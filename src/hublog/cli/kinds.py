@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Final, NoReturn
 
-from hublog.settings.values import HUB_NAME, LEVEL, NotAllowedError
+from hublog.settings.values import HUB_NAME, LEVEL, InvalidValueError
 
 DEFAULT_PARTITIONS: Final = 2
 #: What a namespace of the tier Standard allows.
@@ -25,7 +25,7 @@ def hub(text: str) -> tuple[str, int]:
     partitions = _whole(number, 1, _MAX_PARTITIONS) if colon else DEFAULT_PARTITIONS
     try:
         HUB_NAME.parse(name)
-    except NotAllowedError:
+    except InvalidValueError:
         _wrong(f"the name of the event hub is {name!r}; it must be {HUB_NAME.allowed}")
     return name, partitions
 
@@ -44,7 +44,7 @@ def level(text: str) -> int:
     """Read a level, by name or number."""
     try:
         number = LEVEL.parse(text)
-    except NotAllowedError:
+    except InvalidValueError:
         _wrong(f"{text!r} is no level; it must be {LEVEL.allowed}")
     return number if isinstance(number, int) else logging.NOTSET
 

@@ -25,6 +25,7 @@ from hublog.handler import EventHubHandler
 from hublog.requests.request_scope import LOGGER_NAME as REQUESTS
 from hublog.runtime.server_advice import advice, uwsgi_advice
 from hublog.settings import NO_HASH_KEY, SpoolMode
+from hublog.settings.network import route_of
 
 MIDDLEWARE: Final = "hublog.django.middleware.RequestContextMiddleware"
 
@@ -79,16 +80,20 @@ def _hub_in_logging() -> bool:
     return any(named & set(found.keywords_of(name)) for name in found.handlers)
 
 
-def find_missing_identity() -> Iterator[CheckMessage]:
-    """Find a namespace without a key, and nothing to sign in with."""
+def find_missing_extras() -> Iterator[CheckMessage]:
+    """Find a connection that needs a package which is not installed."""
     hub = read_project().settings.eventhub
-    if hub.enabled and hub.fully_qualified_namespace and not hub.connection_string and not _has_identity():
+    if not (hub.enabled and hub.is_configured):
+        return
+    if not hub.connection_string and not _is_installed("azure.identity"):
         yield message("E003")
+    if route_of(hub).is_websocket and not _is_installed("websocket"):
+        yield message("E004")
 
 
-def _has_identity() -> bool:
+def _is_installed(module: str) -> bool:
     try:
-        return find_spec("azure.identity") is not None
+        return find_spec(module) is not None
     except (ImportError, ValueError):
         return False
 
@@ -397,7 +402,7 @@ CHECKS: Final[tuple[tuple[Check, tuple[str, ...]], ...]] = tuple(
         (find_misspelt_settings, ()),
         (find_middleware_trouble, ()),
         (find_missing_connection, ()),
-        (find_missing_identity, ()),
+        (find_missing_extras, ()),
         (find_open_secrets, (Tags.security,)),
         (find_secrets_in_settings, (Tags.security,)),
         (find_shown_secrets, (Tags.security,)),

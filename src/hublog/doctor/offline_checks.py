@@ -10,7 +10,7 @@ from typing import Final
 from hublog.doctor.steps import Budget, Result, TookTooLongError, fail, ok, warn, within
 from hublog.errors import HublogError
 from hublog.settings import SETTINGS, EventHubSettings, Settings
-from hublog.settings.values import NotAllowedError
+from hublog.settings.values import InvalidValueError
 
 _TRY: Final = ".hublog-try-"
 _GONE: Final = "the working directory of the process was removed, and the path is relative to it"
@@ -195,6 +195,6 @@ def _almost(name: str, value: object) -> str:
     if not name.startswith(_OURS):
         try:
             _KNOWN[found[0]].kind.parse(value)
-        except NotAllowedError:
+        except InvalidValueError:
             return ""
     return found[0]

@@ -262,7 +262,7 @@ class Pipeline:
         problems, notices = reading.problems, reading.notices
         if surroundings.lookup is not None:
             # The adapter has reported what is wrong, but does not know what this handler was given.
-            ours = [override for override in reading.overrides if override.ignored.place == ARGUMENT]
+            ours = [override for override in reading.overrides if override.ignored.source == ARGUMENT]
             problems, notices = (), tuple(override.text for override in ours if override.is_switch)
         if not self._is_told and (problems or notices):
             self._is_told = True

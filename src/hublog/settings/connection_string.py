@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
-from hublog.settings.values import HUB_NAME, Kind, NotAllowedError
+from hublog.settings.values import HUB_NAME, QUOTES, InvalidValueError, Kind, unquoted
 
 _ENDPOINT = re.compile(r"(?i)sb://([a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:]+\])(:[0-9]{1,5})?/*")
 _PORT = re.compile(r"(?i)((?:^|;)endpoint=sb://(?:\[[0-9a-f:]+\]|[^:/;]+)):[0-9]+")
@@ -19,8 +19,6 @@ _SIGNATURE: Final = "sharedaccesssignature"
 _KEY_NAMES: Final = ("SharedAccessKeyName", "SharedAccessKey")
 #: A file of Windows may begin with it.
 _BYTE_ORDER_MARK: Final = "\ufeff"
-#: Quotation marks that stay around a value where no shell reads it: ``docker --env-file``, a YAML block.
-_QUOTES: Final = {'"': '"', "'": "'", "\N{LEFT DOUBLE QUOTATION MARK}": "\N{RIGHT DOUBLE QUOTATION MARK}"}
 #: How a token begins; some generators leave that out, some escape its blank.
 _FIRST_WORD: Final = "SharedAccessSignature"
 _STARTED = re.compile(rf"(?i){_FIRST_WORD}(?:\s+|\+|%20)(?=[a-z]+=)")
@@ -72,20 +70,20 @@ def expiry_of(connection_string: str) -> datetime | None:
 
 def _parse(value: object) -> str:
     if not isinstance(value, str):
-        raise NotAllowedError(f"is a {type(value).__name__}")
-    text = _unquoted(value.strip().removeprefix(_BYTE_ORDER_MARK))
+        raise InvalidValueError(f"is a {type(value).__name__}")
+    text = _plain(value.strip().removeprefix(_BYTE_ORDER_MARK))
     parts = [part.strip() for part in text.split(";") if part.strip()]
-    pairs = [(name.strip(), _unquoted(found)) for name, _, found in (part.partition("=") for part in parts)]
-    if any(name[:1] in _QUOTES or found[-1:] in _QUOTES.values() for name, found in pairs):
-        raise NotAllowedError("has a quotation mark at one end only")
+    pairs = [(name.strip(), _plain(found)) for name, _, found in (part.partition("=") for part in parts)]
+    if any(name[:1] in QUOTES or found[-1:] in QUOTES.values() for name, found in pairs):
+        raise InvalidValueError("has a quotation mark at one end only")
     if not all(name and found for name, found in pairs):
-        raise NotAllowedError("has a part that is not Name=value")
+        raise InvalidValueError("has a part that is not Name=value")
     pairs = [(name, _token(found) if name.lower() == _SIGNATURE else found) for name, found in pairs]
     if any(_has_space(name) or _has_space(found.removeprefix(f"{_FIRST_WORD} ")) for name, found in pairs):
-        raise NotAllowedError("has white space or control characters inside a part")
+        raise InvalidValueError("has white space or control characters inside a part")
     known = {name.lower(): found for name, found in pairs}
     if len(known) != len(pairs):
-        raise NotAllowedError("has a part twice")
+        raise InvalidValueError("has a part twice")
     _check(known)
     if _SIGNATURE in known:  # the client would refuse half a key beside it, and not use a whole one
         pairs = [(name, found) for name, found in pairs if not name.lower().startswith("sharedaccesskey")]
@@ -94,12 +92,8 @@ def _parse(value: object) -> str:
     )
 
 
-def _unquoted(text: str) -> str:
-    """Return a text without white space and quotation marks around it."""
-    text = text.strip()
-    if len(text) > 1 and _QUOTES.get(text[0]) == text[-1]:
-        return text[1:-1].strip()
-    return text
+def _plain(text: str) -> str:
+    return str(unquoted(text)).strip()
 
 
 def _has_space(text: str) -> bool:
@@ -112,9 +106,9 @@ def _token(text: str) -> str:
     rest = text[started.end() :] if started else text
     fields = _token_fields(rest)
     if not fields.keys() >= _FIELDS or not all(fields.values()):
-        raise NotAllowedError(f"has a SharedAccessSignature that is not {_FORM}")
+        raise InvalidValueError(f"has a SharedAccessSignature that is not {_FORM}")
     if not _EXPIRY.fullmatch(fields["se"]):
-        raise NotAllowedError("has a SharedAccessSignature whose se= is not a number of seconds since 1970")
+        raise InvalidValueError("has a SharedAccessSignature whose se= is not a number of seconds since 1970")
     return f"{_FIRST_WORD} {rest}"
 
 
@@ -125,18 +119,18 @@ def _token_fields(token: str) -> dict[str, str]:
 
 def _check(known: dict[str, str]) -> None:
     if not _ENDPOINT.fullmatch(known.get("endpoint", "")):
-        raise NotAllowedError("has no Endpoint=sb://<host>/")
+        raise InvalidValueError("has no Endpoint=sb://<host>/")
     if _SIGNATURE not in known:
         missing = [name for name in _KEY_NAMES if name.lower() not in known]
         if missing:
-            raise NotAllowedError(f"has no {' and no '.join(missing)}")
+            raise InvalidValueError(f"has no {' and no '.join(missing)}")
     if known.get(_EMULATOR, "true").lower() not in {"true", "false"}:
-        raise NotAllowedError("has a UseDevelopmentEmulator that is neither true nor false")
+        raise InvalidValueError("has a UseDevelopmentEmulator that is neither true nor false")
     if "entitypath" in known:
         try:
             HUB_NAME.parse(known["entitypath"])
-        except NotAllowedError:
-            raise NotAllowedError("has an EntityPath that is not the name of an event hub") from None
+        except InvalidValueError:
+            raise InvalidValueError("has an EntityPath that is not the name of an event hub") from None
 
 
 CONNECTION_STRING: Final = Kind(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from hublog.settings.table import SECTIONS, SETTINGS
-from hublog.settings.values import NotAllowedError, shown
+from hublog.settings.values import InvalidValueError, shown
 
 Document: TypeAlias = str | os.PathLike[str] | Mapping[str, object]
 
@@ -70,12 +70,12 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
 
     Raises:
         ImportError: there is something to fill in, and the extra ``yaml`` is missing.
-        NotAllowedError: the expression is malformed, or holds too many variables, which may be nested.
+        InvalidValueError: the expression is malformed, or holds too many variables, which may be nested.
     """
     if "${" not in text:
         return text
     if text.count("${") > _VARIABLES_MAX:
-        raise NotAllowedError(f"cannot be filled in (it holds more than {_VARIABLES_MAX} variables)")
+        raise InvalidValueError(f"cannot be filled in (it holds more than {_VARIABLES_MAX} variables)")
     try:
         import expandvars  # noqa: PLC0415  # of the extra yaml
     except ImportError as error:
@@ -84,7 +84,7 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
         # A copy, since ${NAME:=value} assigns.
         return str(expandvars.expand(text, environ=dict(environ), surrounded_vars_only=True))
     except (expandvars.ExpandvarsException, RecursionError) as error:
-        raise NotAllowedError(f"cannot be filled in ({type(error).__name__})") from None
+        raise InvalidValueError(f"cannot be filled in ({type(error).__name__})") from None
 
 
 def unknown_keys(section: Mapping[object, object], known: str, label: str) -> list[str]:

@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from hublog.settings.connection_string import expiry_of, parts_of
 from hublog.settings.model import EventHubSettings, Transport
-from hublog.settings.values import Kind, NotAllowedError
+from hublog.settings.values import InvalidValueError, Kind
 
 #: AMQP over TLS, the emulator's AMQP without it, and both inside WebSockets.
 AMQPS_PORT: Final = 5671
@@ -162,7 +162,7 @@ def _find_proxy(
         return None, ""
     try:
         return _read_proxy(stated, source), ""
-    except NotAllowedError as error:
+    except InvalidValueError as error:
         return None, f"{source} {error}; it must be {PROXY.allowed}."
 
 
@@ -198,12 +198,14 @@ def _read_proxy(text: str, source: str) -> Proxy:
     """Return a proxy from its address.
 
     Raises:
-        NotAllowedError: it is none that can be used; the message does not hold the password.
+        InvalidValueError: it is none that can be used; the message does not hold the password.
     """
     with_scheme = text if _SCHEME.match(text) else f"http://{text}"
     scheme = with_scheme.partition("://")[0].lower()
     if scheme != "http":
-        raise NotAllowedError(f"names {_KINDS.get(scheme, 'another kind of')} proxy, which is not supported")
+        raise InvalidValueError(
+            f"names {_KINDS.get(scheme, 'another kind of')} proxy, which is not supported"
+        )
     try:
         found = urlsplit(with_scheme)
         port = found.port
@@ -211,7 +213,7 @@ def _read_proxy(text: str, source: str) -> Proxy:
     except ValueError:
         host, port = "", None
     if not _HOST.fullmatch(host) or port == 0 or found.path.strip("/") or found.query or found.fragment:
-        raise NotAllowedError(
+        raise InvalidValueError(
             "is not the address of a proxy (in its password, the characters / ? # and % are written as"
             " %2F %3F %23 and %25)"
         )
@@ -234,23 +236,23 @@ def _parse_endpoint(value: object) -> str:
     text = _bounded(value)
     scheme, has_scheme, rest = text.rpartition("://")
     if has_scheme and scheme.lower() not in _ENDPOINT_SCHEMES:
-        raise NotAllowedError
+        raise InvalidValueError
     try:
         found = urlsplit(f"sb://{rest}")
         host, port = found.hostname or "", found.port
     except ValueError:
-        raise NotAllowedError from None
+        raise InvalidValueError from None
     if not _HOST.fullmatch(host) or port == 0 or found.path.strip("/") or "@" in rest or found.query:
-        raise NotAllowedError
+        raise InvalidValueError
     return _place(host, port) if port else _place(host, 0).removesuffix(":0")
 
 
 def _bounded(value: object) -> str:
     if not isinstance(value, str):
-        raise NotAllowedError(f"is a {type(value).__name__}")
+        raise InvalidValueError(f"is a {type(value).__name__}")
     text = str.__str__(value).strip()
     if not text.isprintable() or " " in text or len(text) > _MAX_TEXT:
-        raise NotAllowedError("has white space or control characters, or is too long")
+        raise InvalidValueError("has white space or control characters, or is too long")
     return text
 
 

@@ -5,7 +5,7 @@ it is the rollback.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
@@ -16,7 +16,7 @@ from hublog.settings.document import ROOT, Document, expand, load, unknown_keys
 from hublog.settings.model import Mask, Settings, Transport
 from hublog.settings.patterns import problem_of
 from hublog.settings.table import SECTIONS, SETTINGS, Setting
-from hublog.settings.values import BOOLEAN, Kind, NotAllowedError, is_empty, shown, unquoted
+from hublog.settings.values import BOOLEAN, InvalidValueError, Kind, is_empty, shown, unquoted
 
 #: Looks a setting up by its name outside; None means not set.
 Lookup: TypeAlias = Callable[[str], object | None]
@@ -29,132 +29,90 @@ PLATFORM: Final = "the platform's environment"
 DEFAULT: Final = "default"
 
 
+#: What stands below the environment is a default for it by design.
+_DEFAULTS: Final = frozenset({YAML, PLATFORM})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A value that a source has for a setting.
+class StatedValue:
+    """A value that a source states for a setting.
 
     Attributes:
-        place: which source it is.
-        label: what names the value in a sentence.
-        value: as it stands there, without quotation marks around it; it may be a secret, and is in no repr.
+        source: which one.
+        label: names the value in a sentence.
+        value: without quotation marks around it; it may be a secret, and is in no repr.
         was_quoted: whether there were some.
     """
 
-    place: str
+    source: str
     label: str
     value: object = field(repr=False)
     was_quoted: bool = False
 
 
-class Named:
-    """A source that knows a setting by its environment name.
-
-    Args:
-        lookup: returns a value by that name; None where it is not set.
-        place: which source it is.
-        where: ends the label of its values.
-    """
-
-    def __init__(self, lookup: Lookup, place: str, where: str) -> None:
-        self._lookup, self.place, self._where = lookup, place, where
-
-    def find(self, setting: Setting) -> Found | None:
-        """Return what it has for a setting; empty text counts as nothing."""
-        return _found(self.place, f"{setting.name}{self._where}", self._lookup(setting.name))
+#: Returns the label of a setting in a source, and the value that it states; None or empty text is none.
+Find: TypeAlias = Callable[[Setting], tuple[str, object]]
 
 
-class Nested:
-    """A source in the shape of the YAML section; what no setting has is a problem.
-
-    Args:
-        place: which source it is.
-        label: begins the label of its values.
-        content: the section.
-        problems: gets the sentences.
-        environ: fills ``${NAME}``; None leaves texts as they are.
-    """
-
-    def __init__(
-        self,
-        place: str,
-        label: str,
-        content: Mapping[Any, object],
-        problems: list[str],
-        environ: Mapping[str, str] | None = None,
-    ) -> None:
-        self.place, self.problems, self._label, self._environ = place, problems, label, environ
-        self._sections: dict[str, Mapping[Any, object]] = {"": content}
-        problems += unknown_keys(content, "", label)
-        for name in filter(None, SECTIONS):
-            section = content.get(name)
-            if isinstance(section, Mapping):
-                self._sections[name] = section
-                problems += unknown_keys(section, name, f"{label}{name}.")
-            elif section is not None:
-                problems.append(f"{label}{name} is {shown(section)}; it must be a mapping.")
-
-    def find(self, setting: Setting) -> Found | None:
-        """Return what it has for a setting; empty text counts as nothing."""
-        label = f"{self._label}{setting.path}"
-        value = self._sections.get(setting.section, {}).get(setting.field)
-        if isinstance(value, str) and self._environ is not None and "${" in value:
-            try:
-                value = expand(value, self._environ)
-            except NotAllowedError as error:
-                self.problems.append(f"{label} {error}; it must be like ${{NAME:-default}}.")
-                return None
-        return _found(self.place, label, value)
+def _by_name(lookup: Lookup, suffix: str = "") -> Find:
+    """Return how a source is read that knows a setting by its environment name."""
+    return lambda setting: (f"{setting.name}{suffix}", lookup(setting.name))
 
 
-class Platform:
-    """What OpenTelemetry and the platform are told about the service; malformed pairs are left out."""
-
-    place: Final = PLATFORM
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        pairs = (pair.partition("=") for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","))
-        self._attributes = {name.strip(): unquote(value.strip()) for name, _, value in pairs}
-        self._environ = environ
-
-    def find(self, setting: Setting) -> Found | None:
-        """Return the first that is set of what a setting falls back to."""
-        found = (
-            _found(self.place, name, (self._attributes if "." in name else self._environ).get(name))
-            for name in setting.fallback
-        )
-        return next(filter(None, found), None)
-
-
-Source: TypeAlias = Named | Nested | Platform
-
-
-def sources_of(
-    arguments: Mapping[str, object],
-    framework: Lookup | None,
-    environ: Mapping[str, str],
-    section: Mapping[Any, object],
-    *,
+def _by_path(
+    content: Mapping[Any, object],
+    prefix: str,
     problems: list[str],
-    wrong_arguments: list[str],
-) -> Iterator[Source]:
-    """Yield the sources, the strongest first; the lists get what is wrong with their shape."""
-    yield Nested(ARGUMENT, "the argument ", arguments, wrong_arguments)
-    yield Named(framework or (lambda _: None), APPLICATION, f" in {APPLICATION}")
-    yield Named(environ.get, ENVIRONMENT, "")
-    yield Nested(YAML, f"{ROOT}.", section, problems, environ)
-    yield Platform(environ)
+    environ: Mapping[str, str] | None = None,
+) -> Find:
+    """Return how a source in the shape of the YAML section is read.
+
+    Args:
+        content: the section.
+        prefix: begins the label of its values.
+        problems: gets a sentence for each unknown key and each value that is malformed.
+        environ: fills ``${NAME}``; None leaves it as it is.
+    """
+    sections: dict[str, Mapping[Any, object]] = {"": content}
+    problems += unknown_keys(content, "", prefix)
+    for name in filter(None, SECTIONS):
+        section = content.get(name)
+        if isinstance(section, Mapping):
+            sections[name] = section
+            problems += unknown_keys(section, name, f"{prefix}{name}.")
+        elif section is not None:
+            problems.append(f"{prefix}{name} is {shown(section)}; it must be a mapping.")
+
+    def find(setting: Setting) -> tuple[str, object]:
+        label = f"{prefix}{setting.path}"
+        value = sections.get(setting.section, {}).get(setting.field)
+        if isinstance(value, str) and environ is not None and "${" in value:
+            try:
+                value = expand(value, environ)
+            except InvalidValueError as error:
+                problems.append(f"{label} {error}; it must be like ${{NAME:-default}}.")
+                return label, None
+        return label, value
+
+    return find
 
 
-def _found(place: str, label: str, value: object) -> Found | None:
-    plain = unquoted(value)
-    if is_empty(plain):
-        return None
-    return Found(place=place, label=label, value=plain, was_quoted=plain is not value)
+def _of_platform(environ: Mapping[str, str]) -> Find:
+    """Return how the variables of OpenTelemetry and the platform are read; malformed pairs are left out."""
+    pairs = (pair.partition("=") for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","))
+    attributes = {name.strip(): unquote(value.strip()) for name, _, value in pairs}
+
+    def find(setting: Setting) -> tuple[str, object]:
+        values = {name: (attributes if "." in name else environ).get(name, "") for name in setting.fallback}
+        return next(
+            ((name, value) for name, value in values.items() if not is_empty(unquoted(value))), ("", None)
+        )
+
+    return find
 
 
 #: The setting by which the environment switches the Event Hub off, whatever else says otherwise.
 SWITCH: Final = "eventhub_logging.enabled"
-_PLACES: Final = (ARGUMENT, APPLICATION, ENVIRONMENT, YAML, PLATFORM)
 _HUB_NAME: Final = "eventhub_logging.eventhub_name"
 _TRANSPORT: Final = "eventhub_logging.transport"
 _PROXY: Final = "eventhub_logging.proxy"
@@ -176,24 +134,24 @@ class Override:
     """
 
     setting: Setting
-    used: Found
-    ignored: Found
+    used: StatedValue
+    ignored: StatedValue
 
     @property
     def is_switch(self) -> bool:
         """Whether it is the environment that switches the Event Hub off."""
-        return self.setting.path == SWITCH and self.used.place == ENVIRONMENT
+        return self.setting.path == SWITCH and self.used.source == ENVIRONMENT
 
     @property
     def text(self) -> str:
         """Both values and their sources as a sentence, without a secret."""
-        used, ignored = (self._shown(found) for found in (self.used, self.ignored))
+        used, ignored = (self._shown(value) for value in (self.used, self.ignored))
         reason = "; false in the environment always wins" if self.is_switch else ""
         return f"{self.setting.name}: {used} overrides {ignored}{reason}."
 
-    def _shown(self, found: Found) -> str:
-        value = "the value" if self.setting.kind.is_secret else shown(found.value)
-        return f"{value} in {found.place}"
+    def _shown(self, stated: StatedValue) -> str:
+        value = "the value" if self.setting.kind.is_secret else shown(stated.value)
+        return f"{value} in {stated.source}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,70 +237,83 @@ def read_settings(
     problems: list[str] = []
     wrong_arguments: list[str] = []
     section = load(document, problems) if document is not None else {}
-    sources = sources_of(
-        arguments or {}, framework, environ, section, problems=problems, wrong_arguments=wrong_arguments
-    )
-    return _read(list(sources), problems, wrong_arguments)
+    sources: dict[str, Find] = {
+        ARGUMENT: _by_path(arguments or {}, "the argument ", wrong_arguments),
+        APPLICATION: _by_name(framework or (lambda _: None), f" in {APPLICATION}"),
+        ENVIRONMENT: _by_name(environ.get),
+        YAML: _by_path(section, f"{ROOT}.", problems, environ),
+        PLATFORM: _of_platform(environ),
+    }
+    return _read(sources, problems, wrong_arguments)
 
 
-def _read(sources: Sequence[Source], problems: list[str], wrong_arguments: list[str]) -> Reading:
+def _read(sources: Mapping[str, Find], problems: list[str], wrong_arguments: list[str]) -> Reading:
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    used: dict[str, Found] = {}
+    used: dict[str, StatedValue] = {}
     overrides: list[Override] = []
     invalid: set[str] = set()
     quoted: list[str] = []
     for setting in SETTINGS:
-        found, ignored = _choose(sources, setting)
-        if found is None:
+        choice, ignored = _choose(sources, setting)
+        if choice is None:
             continue
-        quoted += [each.label for each in (found, *ignored) if each.was_quoted]
-        overrides += [Override(setting=setting, used=found, ignored=each) for each in ignored]
-        used[setting.path] = found
+        quoted += [each.label for each in (choice, *ignored) if each.was_quoted]
+        overrides += [Override(setting=setting, used=choice, ignored=each) for each in ignored]
+        if setting.path == SWITCH:
+            problems += [_problem(setting, each) for each in ignored if _is_unclear_switch(each)]
+        used[setting.path] = choice
         try:
-            values[setting.section][setting.field] = setting.kind.parse(found.value)
-        except NotAllowedError as error:
-            seen = str(error) or f"is {shown(found.value)}"
-            sentence = f"{found.label} {seen}; it must be {setting.kind.allowed}."
-            (wrong_arguments if found.place == ARGUMENT else problems).append(sentence)
+            values[setting.section][setting.field] = setting.kind.parse(choice.value)
+        except InvalidValueError as error:
+            problem = _problem(setting, choice, str(error))
+            (wrong_arguments if choice.source == ARGUMENT else problems).append(problem)
             invalid.add(setting.path)
-    labels = {path: found.label for path, found in used.items() if path not in invalid}
+    labels = {path: value.label for path, value in used.items() if path not in invalid}
     for check, path in _CHECKS:
         for sentence in check(values[path.partition(".")[0]], labels):
             problems.append(sentence)
             invalid.add(path)
     sections = {name: kind(**values[name]) for name, kind in SECTIONS.items() if name}
     named = {_FIELD_OF_SECTION.get(name, name): section for name, section in sections.items()}
-    wrong = tuple(_sentence(text) for text in wrong_arguments)
+    wrong = tuple(_capitalized(text) for text in wrong_arguments)
     return Reading(
         settings=Settings(**values[""], **named),
-        problems=wrong + tuple(_sentence(text) for text in problems),
+        problems=wrong + tuple(_capitalized(text) for text in problems),
         wrong_arguments=wrong,
         invalid=frozenset(invalid),
-        origins={path: found.place for path, found in used.items()},
+        origins={path: value.source for path, value in used.items()},
         overrides=tuple(overrides),
         quoted=tuple(quoted),
     )
 
 
-def _choose(sources: Sequence[Source], setting: Setting) -> tuple[Found | None, list[Found]]:
-    """Return the value to use, and what says otherwise up to the environment and has no effect.
-
-    What stands below the environment is a default for it by design, and is not looked at.
-    """
-    there: list[Found] = []
-    for source in sources:
-        if there and _PLACES.index(source.place) > _PLACES.index(ENVIRONMENT):
+def _choose(sources: Mapping[str, Find], setting: Setting) -> tuple[StatedValue | None, list[StatedValue]]:
+    """Return the value to use, and the values down to the environment that differ from it."""
+    stated: list[StatedValue] = []
+    for source, find in sources.items():
+        if stated and source in _DEFAULTS:
             break
-        found = source.find(setting)
-        if found is not None:
-            there.append(found)
-    switch = next((found for found in there if setting.path == SWITCH and _switches_off(found)), None)
-    used = switch or next(iter(there), None)
-    return used, [found for found in there if used is not None and _differs(setting, found, used)]
+        label, value = find(setting)
+        plain = unquoted(value)
+        if not is_empty(plain):
+            stated.append(StatedValue(source=source, label=label, value=plain, was_quoted=plain is not value))
+    switch = next((each for each in stated if setting.path == SWITCH and _switches_off(each)), None)
+    used = switch or next(iter(stated), None)
+    return used, [each for each in stated if used is not None and _differs(setting, each, used)]
 
 
-def _switches_off(found: Found) -> bool:
-    return found.place == ENVIRONMENT and _parsed(BOOLEAN, found.value) is False
+def _problem(setting: Setting, stated: StatedValue, reason: str = "") -> str:
+    """Return the sentence about a value that is not allowed; without a reason it is shown."""
+    return f"{stated.label} {reason or f'is {shown(stated.value)}'}; it must be {setting.kind.allowed}."
+
+
+def _switches_off(stated: StatedValue) -> bool:
+    return stated.source == ENVIRONMENT and _parsed(BOOLEAN, stated.value) is False
+
+
+def _is_unclear_switch(stated: StatedValue) -> bool:
+    """Whether the switch in the environment is neither on nor off, so that it may have been meant as off."""
+    return stated.source == ENVIRONMENT and not isinstance(_parsed(BOOLEAN, stated.value), bool)
 
 
 def is_switched_off(environ: Mapping[str, str] | None = None) -> bool:
@@ -355,15 +326,15 @@ def is_switched_off(environ: Mapping[str, str] | None = None) -> bool:
     return _parsed(BOOLEAN, unquoted((os.environ if environ is None else environ).get(name))) is False
 
 
-def _differs(setting: Setting, found: Found, used: Found) -> bool:
-    return found is not used and _parsed(setting.kind, found.value) != _parsed(setting.kind, used.value)
+def _differs(setting: Setting, stated: StatedValue, used: StatedValue) -> bool:
+    return stated is not used and _parsed(setting.kind, stated.value) != _parsed(setting.kind, used.value)
 
 
 def _parsed(kind: Kind, value: object) -> object:
     """Return a value as it would be used; what is not allowed is returned as it is."""
     try:
         return kind.parse(value)
-    except NotAllowedError:
+    except InvalidValueError:
         return value
 
 
@@ -425,7 +396,7 @@ def _check_hashes(redaction: dict[str, Any], labels: Mapping[str, str]) -> Itera
         yield f"{labels[_MODE]} {NO_HASH_KEY}"
 
 
-def _sentence(text: str) -> str:
+def _capitalized(text: str) -> str:
     return text[:1].upper() + text[1:] if text.startswith("the ") else text
 
 

@@ -23,7 +23,8 @@ _MAX_BYTES: Final = 1 << 40
 #: One day: waits of threads overflow somewhere above, and no sane setting comes near.
 _MAX_SECONDS: Final = 86_400
 
-_QUOTES: Final = ("'", '"')
+#: Quotation marks that stay around a value where no shell reads it: ``docker --env-file``, a YAML block.
+QUOTES: Final = {'"': '"', "'": "'", "\N{LEFT DOUBLE QUOTATION MARK}": "\N{RIGHT DOUBLE QUOTATION MARK}"}
 _TRUE: Final = frozenset({"true", "1", "yes", "on"})
 _FALSE: Final = frozenset({"false", "0", "no", "off"})
 _UNITS: Final = {
@@ -51,7 +52,7 @@ _SECRET_TEXT = re.compile(
 )
 
 
-class NotAllowedError(ValueError):
+class InvalidValueError(ValueError):
     """A value is not allowed; the message says what was seen, and is empty where the value may be shown."""
 
 
@@ -61,7 +62,7 @@ class Kind:
 
     Attributes:
         allowed: completes the sentence "it must be ...".
-        parse: returns the value to use, or raises ``NotAllowedError``.
+        parse: returns the value to use, or raises ``InvalidValueError``.
         show: the text of a default in the documentation.
         is_secret: whether a value may be shown nowhere.
     """
@@ -99,7 +100,7 @@ def unquoted(value: object) -> object:
     """
     while isinstance(value, str):
         text = value.strip()
-        if len(text) < 2 or text[0] not in _QUOTES or text[-1] != text[0] or text[0] in text[1:-1]:  # noqa: PLR2004  # one at each end
+        if not text[1:] or QUOTES.get(text[0]) != text[-1] or text[0] in text[1:-1]:
             break
         value = text[1:-1]
     return value
@@ -108,7 +109,7 @@ def unquoted(value: object) -> object:
 def _text(value: object) -> str:
     """Return the text of a str, stripped; everything else is refused."""
     if not isinstance(value, str):
-        raise NotAllowedError
+        raise InvalidValueError
     return str.__str__(value).strip()
 
 
@@ -120,17 +121,17 @@ def _boolean(value: object) -> bool:
         return True
     if text.lower() in _FALSE:
         return False
-    raise NotAllowedError
+    raise InvalidValueError
 
 
 def _whole(value: object) -> int:
     if isinstance(value, bool):
-        raise NotAllowedError
+        raise InvalidValueError
     if isinstance(value, int):
         return int(value)
     text = _text(value)
     if not _INTEGER.fullmatch(text) or len(text) > _MAX_TEXT:
-        raise NotAllowedError
+        raise InvalidValueError
     return int(text)
 
 
@@ -138,23 +139,23 @@ def _level(value: object) -> int:
     if isinstance(value, str) and not _INTEGER.fullmatch(value.strip()):
         found = logging.getLevelNamesMapping().get(_text(value).upper())
         if found is None:
-            raise NotAllowedError
+            raise InvalidValueError
         return found
     number = _whole(value)
     if not 0 <= number <= _MAX_COUNT:
-        raise NotAllowedError
+        raise InvalidValueError
     return number
 
 
 def _seconds(value: object) -> float:
     if isinstance(value, bool):
-        raise NotAllowedError
+        raise InvalidValueError
     try:
         number = float(value) if isinstance(value, int | float) else float(_text(value))
     except (ValueError, OverflowError):
-        raise NotAllowedError from None
+        raise InvalidValueError from None
     if not math.isfinite(number) or not 0 < number <= _MAX_SECONDS:
-        raise NotAllowedError
+        raise InvalidValueError
     return number
 
 
@@ -167,28 +168,28 @@ def _seconds_or_none(value: object) -> float:
 def _words(value: object) -> tuple[str, ...]:
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple | set | frozenset):
-        raise NotAllowedError
+        raise InvalidValueError
     found = tuple(word for word in map(_name, parts) if word)
     if len(found) > _MAX_WORDS:
-        raise NotAllowedError
+        raise InvalidValueError
     return found
 
 
 def _personal_data(value: object) -> StrEnum:
     try:
         return PersonalData.KEEP if _boolean(value) else PersonalData.DROP
-    except NotAllowedError:
+    except InvalidValueError:
         return _one_of(PersonalData, value)
 
 
 def _path(value: object) -> Path:
     text = str(value) if isinstance(value, Path) else _text(value)
     if not text.strip() or "\0" in text or "\n" in text:
-        raise NotAllowedError
+        raise InvalidValueError
     try:
         return Path(text).expanduser()
     except RuntimeError:  # no home directory
-        raise NotAllowedError from None
+        raise InvalidValueError from None
 
 
 def _name(value: object) -> str:
@@ -196,15 +197,15 @@ def _name(value: object) -> str:
         return str(value)
     text = _text(value)
     if len(text) > _MAX_TEXT or not text.isprintable():
-        raise NotAllowedError
+        raise InvalidValueError
     return text
 
 
 def _secret(value: object) -> str:
     try:
         return _name(value)
-    except NotAllowedError:
-        raise NotAllowedError(
+    except InvalidValueError:
+        raise InvalidValueError(
             f"is a {type(value).__name__} that is not shown, since it is a secret"
         ) from None
 
@@ -215,7 +216,7 @@ def integer(least: int, most: int = _MAX_COUNT) -> Kind:
     def parse(value: object) -> int:
         number = _whole(value)
         if not least <= number <= most:
-            raise NotAllowedError
+            raise InvalidValueError
         return number
 
     limits = f"{least} or more" if most == _MAX_COUNT else f"from {least} to {most}"
@@ -228,10 +229,10 @@ def size(least: int, most: int = _MAX_BYTES) -> Kind:
     def parse(value: object) -> int:
         found = _SIZE.fullmatch(value.strip().lower()) if isinstance(value, str) else None
         if isinstance(value, str) and (found is None or found[2] not in _UNITS or len(value) > _MAX_TEXT):
-            raise NotAllowedError
+            raise InvalidValueError
         number = int(found[1]) * _UNITS[found[2]] if found else _whole(value)
         if not least <= number <= most:
-            raise NotAllowedError
+            raise InvalidValueError
         return number
 
     limits = f"{least} or more" if most == _MAX_BYTES else f"from {least} to {most}"
@@ -248,14 +249,14 @@ def _one_of(options: type[StrEnum], value: object) -> StrEnum:
     try:
         return options(_text(value).lower())
     except ValueError:
-        raise NotAllowedError from None
+        raise InvalidValueError from None
 
 
 def _matching(pattern: re.Pattern[str], allowed: str) -> Kind:
     def parse(value: object) -> str:
         text = _name(value)
         if not pattern.fullmatch(text):
-            raise NotAllowedError
+            raise InvalidValueError
         return text
 
     return Kind(allowed, parse)

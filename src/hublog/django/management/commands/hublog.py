@@ -16,18 +16,31 @@ from hublog.django.logging_dict import read_logging
 from hublog.doctor import Result, Status
 from hublog.settings import Reading, Settings, read_settings
 
-#: These are steps of the doctor in any case.
+#: The doctor reports these by itself.
 _STEPS: Final = frozenset(
     f"hublog.{number}"
-    for number in ["E001", "E002", "E003", "W008", "W009", "W010", "W011", "W012", "W017", "W018", "I002"]
+    for number in [
+        "E001",
+        "E002",
+        "E003",
+        "E004",
+        "W008",
+        "W009",
+        "W010",
+        "W011",
+        "W012",
+        "W017",
+        "W018",
+        "I002",
+    ]
 )
 
 
 class Command(BaseCommand):
-    """Hands everything to the one table of commands."""
+    """Passes everything on to the table of commands."""
 
-    help = "Try, look at and ask about hublog; each command has help of its own."
-    #: A set-up that is broken must be open to a diagnosis.
+    help = "Test, inspect and query hublog; each command has its own help."
+    #: A broken configuration must be open to a diagnosis.
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -42,7 +55,7 @@ class Command(BaseCommand):
             CommandError: code has called it, and it failed; ``returncode`` is the exit status.
         """
         del arguments
-        # The commands end their lines themselves, and are not red all over.
+        # The commands end their lines themselves, and stderr is not all red.
         self.stdout.ending = self.stderr.ending = ""
         self.stderr.style_func = None
         out, err = cast("TextIO", self.stdout), cast("TextIO", self.stderr)
