@@ -13,7 +13,7 @@ from hublog.capture.hidden import hidden
 from hublog.capture.service_name import suggest
 from hublog.cli.click_group import register_commands
 from hublog.configure import configure
-from hublog.configure.attached import conflicts
+from hublog.configure.handlers import conflicts
 from hublog.internal_log import report
 from hublog.requests.headers import HOST_MAX, PATH_MAX, QUERY_MAX, environ_name, length_of, utf8_text
 from hublog.requests.request_scope import (

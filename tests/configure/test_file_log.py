@@ -281,7 +281,7 @@ def test_a_directory_without_the_right_to_write_fails_the_check(make, tmp_path, 
         os, "access", lambda path, mode: False
     )  # the tests may run as root, who has every right
     assert not make().check()
-    assert "(no right to write)" in reports()[0]
+    assert "(no write permission)" in reports()[0]
 
 
 def test_the_file_is_utf_8_whatever_the_locale(make, tmp_path):

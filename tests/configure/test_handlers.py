@@ -143,7 +143,7 @@ def test_without_a_connection_there_is_one_warning_on_console_and_in_the_file(tm
 
 def test_problems_are_one_error_line_after_the_handlers_are_in_place(tmp_path, reports, capsys):
     configure(settings(tmp_path), problems=["A is 1; it must be 2.", "B is 3; it must be 4."])
-    text = "Invalid settings, each has its default now: A is 1; it must be 2. B is 3; it must be 4."
+    text = "Invalid settings, their defaults are used: A is 1; it must be 2. B is 3; it must be 4."
     assert reports() == [("ERROR", text)]
     assert f"ERROR    hublog.internal {text}\n" in capsys.readouterr().out
     assert (tmp_path / "logs" / "application.log").read_text().count("\n") == 1
@@ -160,7 +160,9 @@ def test_an_event_hub_handler_that_cannot_be_made_is_one_error_and_the_rest_goes
 ):
     monkeypatch.setitem(sys.modules, "hublog.handler", None)
     configure(settings(tmp_path, eventhub=HUB))
-    assert reports() == [("ERROR", "The Event Hub is not used: ModuleNotFoundError. Console and file go on.")]
+    assert reports() == [
+        ("ERROR", "The Event Hub is disabled: ModuleNotFoundError. Console and file still work.")
+    ]
     assert our_names() == ["hublog_console", "hublog_file"]
 
 

@@ -12,7 +12,7 @@ from hublog.runtime.framework import Lookup
 from hublog.settings import Reading, Settings, read_settings
 
 if TYPE_CHECKING:
-    from hublog.configure.attached import Attached
+    from hublog.configure.handlers import AttachedHandler
 
 OK: Final = 0
 FAILURE: Final = 1
@@ -43,11 +43,11 @@ class Caller:
     find_results: Callable[[], Sequence[Result]] = tuple
     find_log_files: Callable[[Settings], Sequence[Path]] = log_files
 
-    def find_attached(self) -> "Sequence[Attached] | None":
+    def find_attached(self) -> "Sequence[AttachedHandler] | None":
         """Return the handlers of the application's process; None where no application is loaded."""
         if not self.framework:
             return None
-        from hublog.configure.attached import attached  # noqa: PLC0415  # for two commands only
+        from hublog.configure.handlers import attached  # noqa: PLC0415  # for two commands only
 
         return attached()
 

@@ -23,7 +23,7 @@ def run_settings(options: argparse.Namespace, caller: Caller) -> int:
     lines = ["  ".join([*(f"{row[n]:<{width}}" for n, width in enumerate(widths)), row[3]]) for row in rows]
     lines += [*(override.text for override in reading.overrides), *reading.quoted_text]
     if caller.framework:
-        from hublog.configure.attached import contradictions  # noqa: PLC0415  # for this command only
+        from hublog.configure.handlers import contradictions  # noqa: PLC0415  # for this command only
 
         lines += contradictions(reading)
     for line in lines:

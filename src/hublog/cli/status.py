@@ -21,7 +21,7 @@ from hublog.cli.text import (
     table,
     time_text,
 )
-from hublog.configure.attached import CONSOLE, EVENT_HUB, FILE, Attached
+from hublog.configure.handlers import CONSOLE, EVENT_HUB, FILE, AttachedHandler
 from hublog.doctor.destinations import destinations_text, target_of, target_text
 from hublog.doctor.offline_checks import whole
 from hublog.errors import HublogError
@@ -104,7 +104,7 @@ class Status:
 
     settings: Settings
     framework: str
-    attached: Sequence[Attached] | None
+    attached: Sequence[AttachedHandler] | None
     spool_dir: Path
     is_spooled: bool
     waiting: "Waiting | None"
@@ -273,7 +273,7 @@ def run_status(
 
 def _look(options: argparse.Namespace, caller: Caller, pause: Callable[[float], None]) -> "Status":
     from hublog.cli.backlog import waiting_in  # noqa: PLC0415  # needs locks that not every system has
-    from hublog.configure.attached import contradictions  # noqa: PLC0415  # for this command only
+    from hublog.configure.handlers import contradictions  # noqa: PLC0415  # for this command only
     from hublog.runtime.pipeline import NOT_CONFIGURED  # noqa: PLC0415  # for this command only
 
     reading = caller.read(options.config)

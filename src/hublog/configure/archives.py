@@ -1,4 +1,4 @@
-"""The archives of a log file: ``<name>.1`` is the newest; it is compressed once nobody writes it any more."""
+"""The archives of a log file: ``<name>.1`` is the newest; compressed once no process writes to it."""
 
 import contextlib
 import errno
@@ -13,23 +13,23 @@ from typing import Final
 
 try:
     import fcntl
-except ImportError:  # Windows: nothing is archived there, see ``NO_LOCKS``
+except ImportError:  # Windows: nothing is archived there, see ``NoLocksError``
     fcntl = None  # type: ignore[assignment]
 
 _CHUNK_BYTES: Final = 1 << 18
 #: Compression level of zlib: 9 takes three times as long and saves 2 %.
 _LEVEL: Final = 6
 _GZIP_WBITS: Final = 31
-#: A file that a process still has open, and that nobody has written for so long, is archived all the same:
-#: that process looks for a newer file before it writes, so it only loses a line if it stands still
-#: for this long between the look and the write. A server's parent process never logs again.
+#: An archive that a process has open is compressed all the same after this time without a write: that
+#: process checks for a newer file before it writes, so it loses a line only if it is suspended for this
+#: long between check and write. Reason: the parent process of a server never logs again.
 QUIET_S: Final = 60.0
-#: A thread that compresses waits so long for other processes, 5 s together; no log call waits for it.
+#: The compressing thread waits for other processes up to 5 s; no log call waits for it.
 _THREAD_TRIES: Final = 500
 _THREAD_PAUSE_S: Final = 0.01
-#: Errors of ``flock`` that mean: another process holds the lock. All others mean that there are no locks.
+#: Errors of ``flock`` while another process holds the lock; all others mean that there are no locks.
 _HELD: Final = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EINTR})
-#: Errors of ``open`` where something else stands in place of a file.
+#: Errors of ``open`` if something else is in place of a file.
 NO_FILE: Final = frozenset({errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR, errno.EINVAL})
 _NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
 _BINARY: Final = getattr(os, "O_BINARY", 0)
@@ -41,9 +41,9 @@ _COMMON: Final = (
     | getattr(os, "O_NOCTTY", 0)
 )
 
-#: What stands in the lock file while a process archives, so that others know it from one that is at no end.
+#: Content of the lock file while a process archives; empty if another program holds the lock.
 _MARK: Final = b"archiving\n"
-#: Descriptors that hold a lock; a forked child closes its copies, or the lock would last as long as it does.
+#: Descriptors that hold a lock; a forked child closes its copies, else the lock would live as long as it.
 _locked: Final[set[int]] = set()
 
 
@@ -52,10 +52,10 @@ class NoLocksError(OSError):
 
 
 def open_safely(path: str, flags: int, mode: int = 0o600) -> int:
-    """Open a file, no link and nothing that waits, and return the descriptor.
+    """Open a file without following links or blocking, and return the descriptor.
 
     Raises:
-        OSError: it cannot be opened, or it is no file; ``strerror`` says so in words.
+        OSError: it cannot be opened, or it is not a file; ``strerror`` says what it is.
     """
     try:
         descriptor = os.open(path, flags | _COMMON, mode)
@@ -72,7 +72,7 @@ def open_safely(path: str, flags: int, mode: int = 0o600) -> int:
 
 
 def kind_of(path: str) -> str:
-    """Return what stands at a path in words; empty if a file, a character device or nothing does."""
+    """Return what is at a path in words; empty for a file, a character device or nothing."""
     try:
         return _word(os.lstat(path).st_mode)
     except OSError:
@@ -91,7 +91,7 @@ def _word(mode: int) -> str:
 
 
 def give_owner(descriptor: int, like: os.stat_result) -> None:
-    """Give a file that was just made the owner, group and mode of another, as far as the process may."""
+    """Give a new file the owner, group and mode of another, as far as the process may."""
     for uid, gid in ((like.st_uid, -1), (-1, like.st_gid)):
         with contextlib.suppress(OSError, AttributeError):  # only root may give files to others
             os.fchown(descriptor, uid, gid)
@@ -105,7 +105,7 @@ def same_file(one: os.stat_result, other: os.stat_result) -> bool:
 
 
 def try_lock(descriptor: int, *, shared: bool = False) -> bool:
-    """Take a lock of an open file without a wait; the system frees it with the process.
+    """Try to lock an open file without blocking; the system releases the lock with the process.
 
     Returns:
         Whether it was taken; False if another process holds it.
@@ -128,10 +128,10 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
 def locked(
     path: str, like: os.stat_result | None, *, tries: int = 1, pause_s: float = 0.004
 ) -> Iterator[bool]:
-    """Hold the exclusive lock of a lock file in the context, which gets whether it was taken.
+    """Hold the exclusive lock of a lock file in the context; yields whether it was taken.
 
     Args:
-        path: of the lock file; made if it is missing.
+        path: of the lock file; created if missing.
         like: whose owner and mode a new lock file gets.
         tries: how often to try.
         pause_s: between two tries.
@@ -158,7 +158,7 @@ def locked(
             with contextlib.suppress(OSError):
                 os.ftruncate(descriptor, 0)
             with contextlib.suppress(OSError):
-                # Not by closing alone: a child that was just forked has the same open file.
+                # Closing alone is not enough: a child that was just forked has the same open file.
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
@@ -180,7 +180,7 @@ def _open_lock(path: str, like: os.stat_result | None) -> int:
 
 
 def is_foreign(path: str) -> bool:
-    """Whether a lock file that is locked is so by a process that does not archive."""
+    """Whether a locked lock file is held by a process that does not archive."""
     try:
         return os.lstat(path).st_size == 0
     except OSError:
@@ -188,7 +188,7 @@ def is_foreign(path: str) -> bool:
 
 
 def holder_of(path: str) -> str:
-    """Return who holds the lock of a file, in words: by ``/proc/locks``, where there is one."""
+    """Return who holds the lock of a file, in words, from ``/proc/locks`` if available."""
     try:
         inode = os.stat(path).st_ino  # noqa: PTH116
         with open("/proc/locks", encoding="ascii", errors="replace") as lines:  # noqa: PTH123
@@ -208,7 +208,7 @@ class Archive:
 
     Attributes:
         path: of the file.
-        number: 1 is the newest; what a killed archiving left behind under another name has none, 0.
+        number: 1 is the newest.
         is_compressed: whether it is gzip.
     """
 
@@ -218,11 +218,11 @@ class Archive:
 
 
 class Archives:
-    """All archives of one log file. Every change of a name is made under the lock of ``lock_path``.
+    """All archives of one log file. Files are renamed only under the lock of ``lock_path``.
 
     Args:
         path: of the log file.
-        lock_path: of its lock file; temporary files have names like it.
+        lock_path: of its lock file; the names of temporary files begin like it.
         count: archives kept; 1 or more.
     """
 
@@ -232,15 +232,13 @@ class Archives:
         self._lock_path = lock_path
         self._count = count
         self._numbered = re.compile(re.escape(name) + r"\.([1-9]\d{0,8})(\.gz)?")
-        #: Names that releases before 0.1 gave while they archived; a kill left them for ever.
-        self._left_behind = re.compile(re.escape(name) + r"\.rotate\.\d+(\.gz)?")
         stem = lock_path.removesuffix(".lock")
         self._new_path, self._gzip_path = f"{stem}.new", f"{stem}.gz"
 
     def rotate(self, own: os.stat_result) -> None:
         """Make the log file the newest archive, and an empty file the log file; under the lock.
 
-        At no moment is there no log file: another process would make it, for another user perhaps.
+        There is a log file at any moment: another process would create it, perhaps for another user.
 
         Args:
             own: of the log file; the new one gets its owner, group and mode.
@@ -269,17 +267,17 @@ class Archives:
             os.rename(self._new_path, self._path)  # noqa: PTH104
 
     def _make_room(self, own: os.stat_result) -> None:
-        """Count up what is there, and remove what is beyond the number that is kept."""
-        found = self._found()
-        for plain, packed in [(one, two) for one in found for two in found if _is_pair(one, two)]:
-            # Killed after the compressed one was complete, before the other was removed.
+        """Renumber the archives, and remove those beyond the number that is kept."""
+        archives = self._list()
+        for plain, packed in [(one, two) for one in archives for two in archives if _is_pair(one, two)]:
+            # A process was killed after compression, before it removed the original.
             if _is_same_content(plain.path, packed.path):
                 _unlink(plain.path)
-                found.remove(plain)
+                archives.remove(plain)
         moves: list[tuple[Archive, int]] = []
         free = 2
-        for archive in found:
-            if archive.number == 1 and _is(archive.path, own):  # killed between the two names
+        for archive in archives:
+            if archive.number == 1 and _is(archive.path, own):  # a process was killed between link and rename
                 _unlink(archive.path)
                 continue
             number = max(archive.number, free)
@@ -292,55 +290,44 @@ class Archives:
                 suffix = ".gz" if archive.is_compressed else ""
                 os.rename(archive.path, f"{self._path}.{number}{suffix}")  # noqa: PTH104
 
-    def _found(self) -> list[Archive]:
-        """Return the archives that count, the newest first."""
-        numbered: list[Archive] = []
-        others: list[tuple[int, Archive]] = []
-        names = set()
+    def _list(self) -> list[Archive]:
+        """Return the archives, the newest first."""
+        archives = []
         with os.scandir(self._folder or ".") as entries:
             for entry in entries:
-                names.add(entry.path)
                 match = self._numbered.fullmatch(entry.name)
                 if match and int(match[1]) <= self._count:
-                    numbered.append(Archive(entry.path, int(match[1]), bool(match[2])))
-                elif left := self._left_behind.fullmatch(entry.name):
-                    others.append(
-                        (entry.stat(follow_symlinks=False).st_mtime_ns, Archive(entry.path, 0, bool(left[1])))
-                    )
-        numbered.sort(key=lambda archive: (archive.number, archive.is_compressed))
-        for _, archive in sorted(others, key=lambda item: item[0], reverse=True):
-            if archive.is_compressed and archive.path.removesuffix(".gz") in names:
-                _unlink(archive.path)  # half of it
-            else:
-                numbered.append(archive)
-        return numbered
+                    archives.append(Archive(entry.path, int(match[1]), bool(match[2])))
+        return sorted(archives, key=lambda archive: (archive.number, archive.is_compressed))
 
     def has_plain(self) -> bool:
-        """Whether anything is still to be compressed or to be cleared up."""
+        """Whether anything is still to be compressed or removed."""
         try:
-            return os.path.lexists(self._gzip_path) or any(not found.is_compressed for found in self._found())
+            return os.path.lexists(self._gzip_path) or any(
+                not archive.is_compressed for archive in self._list()
+            )
         except OSError:
             return False
 
     def compress(self, *, is_locked: bool = False) -> None:
-        """Compress what no process writes any more.
+        """Compress the archives that no process writes to any more.
 
         Args:
-            is_locked: whether the caller holds the lock; then it waits for nothing, not for the disk either.
+            is_locked: whether the caller holds the lock; then nothing waits, not even for the disk.
 
         Raises:
-            OSError: the disk is full, and the like; the archive stays as it is.
+            OSError: the disk is full, for example; the archive stays as it is.
         """
         tried: set[int] = set()
-        # Listed again each time: others count up meanwhile, and leave to us what they see us at.
+        # Listed again each time, since other processes renumber them meanwhile.
         while archive := self._next(tried):
             self._compress_one(archive.path, is_locked=is_locked)
         self._clear_up()
 
     def _next(self, tried: set[int]) -> Archive | None:
         """Return the oldest archive that is not compressed and was not tried."""
-        for archive in reversed(self._found()):
-            if archive.is_compressed or not archive.number:
+        for archive in reversed(self._list()):
+            if archive.is_compressed:
                 continue
             with contextlib.suppress(FileNotFoundError):
                 inode = os.lstat(archive.path).st_ino
@@ -356,7 +343,7 @@ class Archives:
                 return
             target = self._take_target(stack, 1 if is_locked else _THREAD_TRIES)
             if target is None:
-                return  # another process is at it
+                return  # another process is compressing
             before = os.fstat(source)
             os.ftruncate(target, 0)
             give_owner(target, before)
@@ -375,7 +362,7 @@ class Archives:
                     self._put_in_place(source, copied)
 
     def _take_target(self, stack: contextlib.ExitStack, tries: int) -> int | None:
-        """Open the file that is compressed to, for this process alone; None if another one has it."""
+        """Open the target of the compression exclusively; None if another process has it."""
         for left in reversed(range(tries)):
             with contextlib.ExitStack() as attempt:
                 target = _opened(attempt, self._gzip_path, os.O_RDWR | os.O_CREAT)
@@ -389,16 +376,16 @@ class Archives:
         return None
 
     def _is_free(self, source: int) -> bool:
-        """Whether no process writes an archive any more: each holds a shared lock while it has it open."""
+        """Whether no process writes to an archive any more: each holds a shared lock while it is open."""
         own = os.fstat(source)
         if _is(self._path, own):
             return False
         return try_lock(source) or time.time() - own.st_mtime > QUIET_S
 
     def _put_in_place(self, source: int, copied: int) -> None:
-        """Let the compressed file take the place of the archive, which may have been counted up meanwhile."""
+        """Replace the archive, which may have been renumbered meanwhile, by the compressed file."""
         own = os.fstat(source)
-        for archive in self._found():
+        for archive in self._list():
             if archive.is_compressed or not _is(archive.path, own):
                 continue
             if own.st_size == copied and not os.path.lexists(f"{archive.path}.gz"):
@@ -407,15 +394,15 @@ class Archives:
             return
 
     def _clear_up(self) -> None:
-        """Remove a compressed file that nobody needs or writes."""
+        """Remove an unfinished compressed file that no process writes to."""
         with contextlib.ExitStack() as stack:
-            found = _opened(stack, self._gzip_path, os.O_RDWR)
-            if found is not None and try_lock(found) and _is(self._gzip_path, os.fstat(found)):
+            target = _opened(stack, self._gzip_path, os.O_RDWR)
+            if target is not None and try_lock(target) and _is(self._gzip_path, os.fstat(target)):
                 _unlink(self._gzip_path)
 
 
 def _opened(stack: contextlib.ExitStack, path: str, flags: int) -> int | None:
-    """Open a file until the context ends; None if it is not there or no file."""
+    """Open a file until the context ends; None if it is missing or not a file."""
     try:
         descriptor = open_safely(path, flags)
     except OSError as error:
@@ -429,7 +416,7 @@ def _opened(stack: contextlib.ExitStack, path: str, flags: int) -> int | None:
 
 
 def _copy(source: int, target: int) -> int:
-    """Write a file compressed, and return how many bytes were read."""
+    """Copy a file compressed, and return the number of bytes read."""
     packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP_WBITS)
     copied = 0
     while chunk := os.read(source, _CHUNK_BYTES):
@@ -445,11 +432,11 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def _is_pair(plain: Archive, packed: Archive) -> bool:
-    return plain.number == packed.number > 0 and not plain.is_compressed and packed.is_compressed
+    return plain.number == packed.number and not plain.is_compressed and packed.is_compressed
 
 
 def _is_same_content(plain: str, packed: str) -> bool:
-    """Whether a compressed file is that of a plain one: by its time and the size at the end of it."""
+    """Whether a compressed file is that of a plain one: by its time and the size in its trailer."""
     try:
         one, other = os.lstat(plain), os.lstat(packed)
         with open(packed, "rb") as file:  # noqa: PTH123

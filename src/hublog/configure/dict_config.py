@@ -1,4 +1,4 @@
-"""The same handlers as plain data for ``dictConfig``, and brought up to date once all settings are known."""
+"""hublog's handlers as plain data for ``dictConfig``, updated once all settings are known."""
 
 import logging
 from collections.abc import Mapping
@@ -7,7 +7,15 @@ from pkgutil import resolve_name
 from typing import Any, Final, cast
 
 from hublog.capture.reentry_guard import unset_loggers
-from hublog.configure.handlers import CONSOLE, EVENT_HUB, FILE, NOTHING, file_name, root_level
+from hublog.configure.handlers import (
+    CONSOLE_NAME,
+    EVENT_HUB_NAME,
+    FILE_NAME,
+    NO_DESTINATION_NAME,
+    file_name,
+    level_text,
+    root_level,
+)
 from hublog.redaction.options import as_plain
 from hublog.settings import Settings
 
@@ -17,9 +25,9 @@ _JSON: Final = "hublog_json"
 def logging_config(settings: Settings, *, framework: str = "") -> dict[str, object]:
     """Return what ``configure`` does as a dictionary for ``dictConfig``: plain JSON types, no secret.
 
-    The Event Hub handler is in it whenever it is switched on. It finds connection and details by
-    itself, in the framework's configuration and the environment, when it takes its first record;
-    so what code or a YAML file says about the Event Hub reaches it through ``configure`` only.
+    The Event Hub handler is in it whenever it is switched on. It reads its own settings, from
+    the framework's configuration and the environment, with its first record; so arguments and a
+    YAML file reach it through ``configure`` only.
 
     Args:
         settings: what to switch on, and how.
@@ -31,7 +39,7 @@ def logging_config(settings: Settings, *, framework: str = "") -> dict[str, obje
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
-            CONSOLE: {"()": "hublog.ConsoleFormatter", "redaction": redaction},
+            CONSOLE_NAME: {"()": "hublog.ConsoleFormatter", "redaction": redaction},
             _JSON: {
                 "()": "hublog.JsonFormatter",
                 "service": asdict(settings.service),
@@ -48,22 +56,16 @@ def logging_config(settings: Settings, *, framework: str = "") -> dict[str, obje
     }
 
 
-def level_text(level: int) -> int | str:
-    """Return the name of a level, or its number if it has no name."""
-    name = logging.getLevelName(level)
-    return name if logging.getLevelNamesMapping().get(name) == level else level
-
-
 def _handlers(settings: Settings, framework: str) -> dict[str, dict[str, object]]:
     handlers: dict[str, dict[str, object]] = {}
     if settings.log_to_stdout:
-        handlers[CONSOLE] = {
+        handlers[CONSOLE_NAME] = {
             "class": "hublog.ConsoleHandler",
             "level": level_text(settings.level),
-            "formatter": CONSOLE,
+            "formatter": CONSOLE_NAME,
         }
     if settings.file.enabled:
-        handlers[FILE] = {
+        handlers[FILE_NAME] = {
             "class": "hublog.configure.file_log.FileLogHandler",
             "level": level_text(settings.file.level),
             "formatter": _JSON,
@@ -72,40 +74,40 @@ def _handlers(settings: Settings, framework: str) -> dict[str, dict[str, object]
             "backup_count": settings.file.backup_count,
         }
     if settings.eventhub.enabled:
-        handlers[EVENT_HUB] = {
+        handlers[EVENT_HUB_NAME] = {
             "class": "hublog.EventHubHandler",
             "level": level_text(settings.eventhub.level),
             "framework": framework,
         }
     if not handlers:
-        handlers[NOTHING] = {"class": "hublog.configure.handlers.NoDestination"}
+        handlers[NO_DESTINATION_NAME] = {"class": "hublog.configure.handlers.NoDestination"}
     return handlers
 
 
-_IN_ORDER: Final = (CONSOLE, FILE, EVENT_HUB, NOTHING)
+_IN_ORDER: Final = (CONSOLE_NAME, FILE_NAME, EVENT_HUB_NAME, NO_DESTINATION_NAME)
 
 
 def apply_late(made: Settings, settings: Settings, *, framework: str) -> None:
     """Bring the handlers of ``logging_config`` on the root logger up to date.
 
     Args:
-        made: the settings from which they were made.
+        made: the settings that ``logging_config`` read.
         settings: the effective ones.
         framework: ``django``, ``flask`` or empty.
     """
     former, wanted = (_config(each, framework) for each in (made, settings))
     root = logging.getLogger()
     for name in _IN_ORDER:
-        there = next((handler for handler in root.handlers if handler.name == name), None)
-        was, now = _spec(former, name), _spec(wanted, name)
-        if was == now or (was and there is None):  # else the project has taken it away or put it elsewhere
+        current = next((handler for handler in root.handlers if handler.name == name), None)
+        before, after = _spec(former, name), _spec(wanted, name)
+        if before == after or (before and current is None):  # the project has removed or moved it
             continue
-        handler = _built(now) if now else None
+        handler = _make(after) if after else None
         if handler is not None:
             root.addHandler(handler)
-        if there is not None:
-            root.removeHandler(there)
-            there.close()
+        if current is not None:
+            root.removeHandler(current)
+            current.close()
         if handler is not None:
             handler.name = name  # only now: closing the old one takes its name out of logging's list
     if level_text(root.level) == former["root"]["level"]:  # else the project has set it
@@ -118,13 +120,13 @@ def _config(settings: Settings, framework: str) -> dict[str, Any]:
 
 def _spec(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return what a handler is made from, its formatter included; empty if it is switched off."""
-    found = dict(config["handlers"].get(name, {}))
-    if "formatter" in found:
-        found["formatter"] = config["formatters"][found["formatter"]]
-    return found
+    spec = dict(config["handlers"].get(name, {}))
+    if "formatter" in spec:
+        spec["formatter"] = config["formatters"][spec["formatter"]]
+    return spec
 
 
-def _built(spec: Mapping[str, Any]) -> logging.Handler:
+def _make(spec: Mapping[str, Any]) -> logging.Handler:
     """Make a handler as ``dictConfig`` does."""
     keywords = dict(spec)
     kind, level = resolve_name(keywords.pop("class")), keywords.pop("level", logging.NOTSET)

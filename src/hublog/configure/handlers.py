@@ -1,4 +1,4 @@
-"""hublog's handlers on the root logger: console, file and Event Hub, put there once and replaced as one."""
+"""hublog's handlers: added to the loggers and replaced as one; attached ones compared with the settings."""
 
 import contextlib
 import logging
@@ -12,32 +12,33 @@ from hublog.capture import thread_context, uncaught
 from hublog.capture.console import ConsoleFormatter, ConsoleHandler
 from hublog.capture.json_formatter import JsonFormatter
 from hublog.capture.reentry_guard import quiet_azure
+from hublog.capture.removal import behind
 from hublog.internal_log import report
 from hublog.runtime.framework import surroundings
-from hublog.settings import EventHubSettings, Settings
+from hublog.settings import SETTINGS, EventHubSettings, Reading, Settings
 
-#: By these names our handlers are known again, also those that ``dictConfig`` made from ``logging_config``.
-CONSOLE: Final = "hublog_console"
-FILE: Final = "hublog_file"
-EVENT_HUB: Final = "hublog_eventhub"
-NOTHING: Final = "hublog_nothing"
-NAMES: Final = frozenset({CONSOLE, FILE, EVENT_HUB, NOTHING})
+#: Names of hublog's handlers, also of those that ``dictConfig`` makes from ``logging_config``.
+CONSOLE_NAME: Final = "hublog_console"
+FILE_NAME: Final = "hublog_file"
+EVENT_HUB_NAME: Final = "hublog_eventhub"
+NO_DESTINATION_NAME: Final = "hublog_nothing"
+NAMES: Final = frozenset({CONSOLE_NAME, FILE_NAME, EVENT_HUB_NAME, NO_DESTINATION_NAME})
 
 #: Level and text of what is reported once the handlers are in place.
-_Trouble = tuple[int, str]
+_Message = tuple[int, str]
 
 _CONNECTION: Final = "EVENTHUB_NAMESPACE_CONNECTION_STRING"
 
 
 class NoDestination(logging.NullHandler):
-    """Stands on the root logger if everything is switched off, so that ``logging`` does not use stderr."""
+    """On the root logger if everything is switched off, so that ``logging`` does not write to stderr."""
 
     hublog_skips_reports: Final = True
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What shall stand on the loggers."""
+    """What ``configure`` was asked for."""
 
     settings: Settings
     framework: str
@@ -47,12 +48,12 @@ class _Plan:
 
 
 class _Installed:
-    """What stands on the loggers of this process, as ``configure`` left it."""
+    """What ``configure`` has added to the loggers of this process."""
 
     lock = threading.RLock()
     plan: _Plan | None = None
     handlers: tuple[tuple[logging.Logger, logging.Handler], ...] = ()
-    #: Those that a test will put back: they are taken from their loggers and stay open.
+    #: Handlers that a test will restore: they are removed from their loggers and stay open.
     kept: frozenset[logging.Handler] = frozenset()
 
 
@@ -72,17 +73,17 @@ def configure(
     notices: Sequence[str] = (),
     workers: Sequence[str] = (),
 ) -> logging.Logger:
-    """Put console, file and Event Hub on the root logger, whose level becomes the lowest of theirs.
+    """Add console, file and Event Hub to the root logger, whose level becomes the lowest of theirs.
 
-    Called again with the same arguments it changes nothing, with other ones it replaces its own
-    handlers and no others. Event Hub trouble is told and does not raise. The loggers ``azure`` and
+    Called again with the same arguments it changes nothing, with others it replaces its own
+    handlers and no others. An error of the Event Hub is reported and not raised. The loggers ``azure`` and
     ``msal`` get the level WARNING unless they have one.
 
     Args:
         settings: what to switch on, and how.
         framework: ``django``, ``flask`` or empty.
-        problems: what was invalid in the settings; told in one line when the handlers are in place.
-        notices: what the operator should know of the settings, see ``Reading``; a warning each.
+        problems: invalid settings; reported in one line once the handlers are in place.
+        notices: what the operator should know about the settings, see ``Reading``; a warning each.
         workers: names of loggers that get a file each, see ``setup_multi_worker_logging``.
 
     Returns:
@@ -95,14 +96,14 @@ def configure(
     with _Installed.lock:
         if plan == _Installed.plan and all(handler in at.handlers for at, handler in _Installed.handlers):
             return root
-        invalid = f"Invalid settings, each has its default now: {' '.join(problems)}"
-        troubles: list[_Trouble] = [(logging.ERROR, invalid)] if problems else []
-        made = list(_make(plan, troubles))
+        invalid = f"Invalid settings, their defaults are used: {' '.join(problems)}"
+        messages: list[_Message] = [(logging.ERROR, invalid)] if problems else []
+        made = list(_make(plan, messages))
         _replace(root, made)
         _Installed.plan, _Installed.handlers = plan, tuple((at, handler) for at, _, handler in made)
-        root.setLevel(root_level(settings, has_event_hub=any(name == EVENT_HUB for _, name, _ in made)))
+        root.setLevel(root_level(settings, has_event_hub=any(name == EVENT_HUB_NAME for _, name, _ in made)))
         quiet_azure()
-    _tell(plan, made, troubles)
+    _report(plan, made, messages)
     return root
 
 
@@ -114,9 +115,9 @@ def installed() -> tuple[Settings, str] | None:
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
-    """Keep the handlers open that stand on the loggers, whatever is set up in the context; for tests.
+    """Keep the current handlers open, whatever is configured in the context; for tests.
 
-    When it ends they count as ours again; whoever uses it puts them back, and closes those that came.
+    When it ends they count as hublog's again; the caller restores them and closes new ones.
     """
     former = _Installed.plan, _Installed.handlers, _Installed.kept
     _Installed.kept = former[2] | {handler for _, handler in former[1]} | set(logging.getLogger().handlers)
@@ -134,45 +135,51 @@ def root_level(settings: Settings, *, has_event_hub: bool) -> int:
     return min(levels, default=settings.level)
 
 
+def level_text(level: int) -> int | str:
+    """Return the name of a level, or its number if it has no name."""
+    name = logging.getLevelName(level)
+    return name if logging.getLevelNamesMapping().get(name) == level else level
+
+
 def file_name(worker: str = "") -> str:
-    """Return the name of the log file, or of that of a worker."""
+    """Return the name of the log file of the application or of a worker."""
     return f"application-{worker}.log" if worker else "application.log"
 
 
-def _make(plan: _Plan, troubles: list[_Trouble]) -> Iterable[tuple[logging.Logger, str, logging.Handler]]:
-    """Make the handlers with the logger that each belongs on and the name it gets there."""
+def _make(plan: _Plan, messages: list[_Message]) -> Iterable[tuple[logging.Logger, str, logging.Handler]]:
+    """Make the handlers, each with its logger and its name."""
     settings, root = plan.settings, logging.getLogger()
     if settings.log_to_stdout:
         console = ConsoleHandler(settings.level)
         console.setFormatter(ConsoleFormatter(settings.redaction))
-        yield root, CONSOLE, console
-    files = list(_make_files(plan, troubles))
+        yield root, CONSOLE_NAME, console
+    files = list(_make_files(plan, messages))
     yield from files
-    event_hub = _make_event_hub(plan, troubles)
+    event_hub = _make_event_hub(plan, messages)
     if event_hub is not None:
-        yield root, EVENT_HUB, event_hub
+        yield root, EVENT_HUB_NAME, event_hub
     if not (settings.log_to_stdout or files or event_hub):
-        yield root, NOTHING, NoDestination()
+        yield root, NO_DESTINATION_NAME, NoDestination()
 
 
-def _make_files(plan: _Plan, troubles: list[_Trouble]) -> list[tuple[logging.Logger, str, logging.Handler]]:
-    """Make the log file and those of the workers; none if one of them cannot be made."""
+def _make_files(plan: _Plan, messages: list[_Message]) -> list[tuple[logging.Logger, str, logging.Handler]]:
+    """Make the handlers of the log file and the workers' files; none if one of them fails."""
     if not plan.settings.file.enabled:
         return []
     try:
         own = _make_file(plan, "")
         if plan.workers:
             own.addFilter(lambda record: record.name.partition(".")[0] not in plan.workers)
-        made = [(logging.getLogger(), FILE, own)]
+        made = [(logging.getLogger(), FILE_NAME, own)]
         for worker in plan.workers:
-            made.append((logging.getLogger(worker), f"{FILE}_{worker}", _make_file(plan, worker)))  # noqa: PERF401  # each may raise
-    except Exception as error:  # noqa: BLE001  # the application starts, whatever is wrong with the file
+            made.append((logging.getLogger(worker), f"{FILE_NAME}_{worker}", _make_file(plan, worker)))  # noqa: PERF401  # each may raise
+    except Exception as error:  # noqa: BLE001  # the application must start without the file, too
         reason = getattr(error, "strerror", None) or type(error).__name__
         text = (
-            f"The log file cannot be made ({reason}), everything else goes on; change LOG_DIR or set"
+            f"The log file cannot be created ({reason}); all else works. Change LOG_DIR or set"
             " FILE_LOGGING_ENABLED=false."
         )
-        troubles.append((logging.WARNING, text))
+        messages.append((logging.WARNING, text))
         return []
     return made
 
@@ -191,7 +198,7 @@ def _make_file(plan: _Plan, worker: str) -> logging.Handler:
     return handler
 
 
-def _make_event_hub(plan: _Plan, troubles: list[_Trouble]) -> logging.Handler | None:
+def _make_event_hub(plan: _Plan, messages: list[_Message]) -> logging.Handler | None:
     event_hub: EventHubSettings = plan.settings.eventhub
     if not (event_hub.enabled and event_hub.is_configured) and not surroundings.is_hub_replaced:
         return None
@@ -199,14 +206,14 @@ def _make_event_hub(plan: _Plan, troubles: list[_Trouble]) -> logging.Handler | 
         from hublog.handler import EventHubHandler  # noqa: PLC0415  # nothing of it is needed when switched off
 
         return EventHubHandler(event_hub.level, settings=plan.settings, framework=plan.framework)
-    except Exception as error:  # noqa: BLE001  # the application starts, whatever is wrong with the Event Hub
-        text = f"The Event Hub is not used: {type(error).__name__}. Console and file go on."
-        troubles.append((logging.ERROR, text))
+    except Exception as error:  # noqa: BLE001  # the application must start without the Event Hub, too
+        text = f"The Event Hub is disabled: {type(error).__name__}. Console and file still work."
+        messages.append((logging.ERROR, text))
         return None
 
 
 def _replace(root: logging.Logger, made: Sequence[tuple[logging.Logger, str, logging.Handler]]) -> None:
-    """Add the new handlers before the old ones go: a record in between is written twice, not lost."""
+    """Add the new handlers before removing the old ones: a record in between is written twice, not lost."""
     old = [(root, handler) for handler in root.handlers if handler.name in NAMES]
     old += [(at, handler) for at, handler in _Installed.handlers if at is not root]
     for at, _, handler in made:
@@ -219,22 +226,163 @@ def _replace(root: logging.Logger, made: Sequence[tuple[logging.Logger, str, log
         handler.name = name  # only now: closing the old handler takes its name out of logging's list
 
 
-def _tell(
-    plan: _Plan, made: Sequence[tuple[logging.Logger, str, logging.Handler]], troubles: Sequence[_Trouble]
+def _report(
+    plan: _Plan, made: Sequence[tuple[logging.Logger, str, logging.Handler]], messages: Sequence[_Message]
 ) -> None:
-    for level, text in troubles:
+    for level, text in messages:
         report(level, text)
     for notice in plan.notices:
         report(logging.WARNING, notice)
-    is_told = False
+    is_reported = False
     for _, _, handler in made:
         check = getattr(handler, "check", None)
-        if check is not None and not check(is_told=is_told):
-            is_told = True
+        if check is not None and not check(is_reported=is_reported):
+            is_reported = True
     event_hub = plan.settings.eventhub
     is_malformed = any(_CONNECTION in problem for problem in plan.problems)
     is_missing = event_hub.enabled and not event_hub.is_configured and not is_malformed
     if is_missing and not surroundings.is_hub_replaced:
-        from hublog.runtime.pipeline import NOT_CONFIGURED  # noqa: PLC0415  # the one text for it lives there
+        from hublog.runtime.pipeline import NOT_CONFIGURED  # noqa: PLC0415  # the message is defined there
 
         report(logging.WARNING, NOT_CONFIGURED)
+
+
+CONSOLE: Final = "console"
+FILE: Final = "file"
+EVENT_HUB: Final = "Event Hub"
+#: The setting of each destination's level, and its switch.
+_LEVELS: Final = {CONSOLE: "level", FILE: "file_logging.level", EVENT_HUB: "eventhub_logging.level"}
+_SWITCHES: Final = {CONSOLE: "log_to_stdout", FILE: "file_logging.enabled"}
+_NAMES: Final = {setting.path: setting.name for setting in SETTINGS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachedHandler:
+    """A handler on a logger.
+
+    Attributes:
+        kind: console, file or Event Hub.
+        level: of the handler; NOTSET leaves it to the logger, and in an ``EventHubHandler`` to its setting.
+        logger: name of the logger; empty for the root.
+        is_ours: whether it is one of hublog's.
+        path: of the file.
+    """
+
+    kind: str
+    level: int
+    logger: str
+    is_ours: bool
+    path: str = ""
+
+
+def attached() -> list[AttachedHandler]:
+    """Return the handlers for console, files and Event Hubs on all loggers, the root's first."""
+    known = list(logging.root.manager.loggerDict.values())
+    loggers = [logging.root, *(each for each in known if isinstance(each, logging.Logger))]
+    handlers = []
+    for logger in loggers:
+        name = "" if logger is logging.root else logger.name
+        for handler in logger.handlers:
+            handlers += [_describe(each, name) for each in behind(handler)]
+    return [each for each in handlers if each is not None]
+
+
+def _describe(handler: logging.Handler, logger: str) -> AttachedHandler | None:
+    kind, path = "", str(getattr(handler, "baseFilename", "") or "")
+    if getattr(handler, "pipeline", None) is not None and _is_ours(handler):
+        kind = EVENT_HUB
+    elif path:
+        kind = FILE
+    elif isinstance(handler, logging.StreamHandler):
+        kind = CONSOLE
+    if not kind:
+        return None
+    return AttachedHandler(
+        kind=kind, level=handler.level, logger=logger, is_ours=_is_ours(handler), path=path
+    )
+
+
+def _is_ours(handler: logging.Handler) -> bool:
+    return any(kind.__module__.partition(".")[0] == "hublog" for kind in type(handler).__mro__)
+
+
+def reaches_event_hub(name: str) -> bool:
+    """Whether a record of a logger reaches an ``EventHubHandler``."""
+    logger: logging.Logger | None = logging.getLogger(name)
+    on = {each.logger for each in attached() if each.kind == EVENT_HUB}
+    while logger is not None:
+        if (logger.name if logger.parent is not None else "") in on:
+            return True
+        logger = logger.parent if logger.propagate else None
+    return False
+
+
+def contradictions(reading: Reading) -> list[str]:
+    """Return a sentence for each stated setting that the attached handlers do not follow."""
+    ours = [each for each in attached() if each.is_ours]
+    stated = reading.origins.keys() - reading.invalid
+    sentences = []
+    for kind, path in _LEVELS.items():
+        there = [each for each in ours if each.kind == kind]
+        wanted = _wanted_level(reading.settings, kind)
+        switch = _SWITCHES.get(kind, "")
+        if there and wanted is None and switch in stated:
+            sentences.append(f"{_NAMES[switch]} is false, but {_place(there[0])} is attached.")
+        if wanted is None or path not in stated:
+            continue
+        sentences += [
+            f"{_NAMES[path]} is {level_text(wanted)}, but {_place(each)} is at {level_text(each.level)}."
+            for each in there
+            if each.level not in (logging.NOTSET, wanted)
+        ]
+    has_file = any(each.kind == FILE for each in ours)
+    if not has_file and reading.settings.file.enabled:
+        unused = [
+            name for path, name in _NAMES.items() if path in stated and path.startswith("file_logging.")
+        ]
+        if unused:
+            sentences.append(f"No logger has a file handler of hublog, so {', '.join(unused)} has no effect.")
+    return sentences
+
+
+def _wanted_level(settings: Settings, kind: str) -> int | None:
+    """Return the level that a destination should have; None if it is switched off."""
+    if kind == CONSOLE:
+        return settings.level if settings.log_to_stdout else None
+    if kind == FILE:
+        return settings.file.level if settings.file.enabled else None
+    return settings.eventhub.level if settings.eventhub.enabled else None
+
+
+def _place(each: AttachedHandler) -> str:
+    name = f"the logger {each.logger!r}" if each.logger else "the root logger"
+    article = "an" if each.kind == EVENT_HUB else "a"
+    return f"{article} {each.kind} handler on {name}"
+
+
+#: The attribute of ``Settings`` where it is not the name of the section.
+_ATTRIBUTES: Final = {"file_logging": "file", "eventhub_logging": "eventhub"}
+#: Each application has its own, except for what is patched once for the process.
+_OF_APP: Final = "request"
+_OF_PROCESS: Final = "context_in_threads"
+
+
+def conflicts(one: Settings, other: Settings) -> list[str]:
+    """Return the names of the settings that apply to the whole process and differ, without their values."""
+    is_used = {
+        "file_logging": one.file.enabled or other.file.enabled,
+        "eventhub_logging": one.eventhub.enabled or other.eventhub.enabled,
+    }
+    differing = []
+    for setting in SETTINGS:
+        if setting.field == "log_dir" and not any(is_used.values()):  # nothing is written there
+            continue
+        if not is_used.get(setting.section, True):
+            continue
+        if setting.section == _OF_APP and setting.field != _OF_PROCESS:
+            continue
+        attribute = _ATTRIBUTES.get(setting.section, setting.section)
+        sections = [getattr(each, attribute) if attribute else each for each in (one, other)]
+        if getattr(sections[0], setting.field) != getattr(sections[1], setting.field):
+            differing.append(setting.name)
+    return differing

@@ -1,4 +1,4 @@
-"""One file that several processes append to, a write for each line; it becomes an archive when it is full."""
+"""A file that several processes append to, one write per line; when it is full it becomes an archive."""
 
 import contextlib
 import errno
@@ -25,33 +25,32 @@ DIRECTORY_MODE: Final = 0o750
 FILE_MODE: Final = 0o640
 #: Up to here an archive is compressed at once, about 1 ms; a larger one in a thread.
 INLINE_MAX_BYTES: Final = 1 << 16
-#: Tries to open the file while other processes archive it.
+#: Attempts to open the file while other processes archive it.
 _OPEN_TRIES: Final = 20
-#: A lock that another process holds is tried this often at the first record, 4 ms apart; later once.
+#: Attempts to take a lock of another process at the first record, 4 ms apart; later one.
 _FIRST_TRIES: Final = 5
-#: The pause after an archiving that failed: the first, and the longest; each is twice the one before.
+#: Backoff after a failed archiving: the first and the longest pause; it doubles each time.
 _RETRY_S: Final = (1.0, 60.0)
-#: A lock that is held for so long is not that of another process that archives.
+#: A lock that is held longer is not that of a process that archives.
 _HELD_S: Final = 5.0
-
-#: Looks at the end of a file while others write to it; what one of them glues is repaired after the write.
+#: Checks of the last byte while others write; a line appended to a partial one is written again.
 _SETTLE_TRIES: Final = 20
 
 _CLOSED: Final = -1
 
 
 class RotatingFile:
-    """A log file. No method waits for another process; the caller lets one thread in at a time.
+    """A log file. No method waits for another process; the caller allows one thread at a time.
 
-    A line is one write at the end of the file, which the system does not mix with others. Each process
-    holds a shared lock on the file while it has it open, so that an archive is compressed when the last
-    one has left it. The lock file ``.__<stem>.lock`` is taken for the moment of an archiving.
+    A line is one write at the end of the file, which the system does not interleave with others. Each
+    process holds a shared lock on the file while it is open, so that an archive is compressed once the
+    last process has closed it. The lock file ``.__<stem>.lock`` is held only while archiving.
 
     Args:
-        path: of the file; absolute, or else it is made so at the first write.
-        max_bytes: size from which on it is archived before the next line; 0 means never.
+        path: of the file; a relative one becomes absolute at the first write.
+        max_bytes: size at which it is archived before the next line; 0 means never.
         backup_count: archives kept; 1 or more.
-        report: takes a sentence about what is wrong and does not keep lines out of the file.
+        report: takes a sentence about a problem that does not prevent writing.
         now: monotonic seconds.
     """
 
@@ -75,9 +74,9 @@ class RotatingFile:
         self._own: os.stat_result | None = None
         self._is_regular = True
         self._is_readable = True
-        #: Where the last line of this process ended; another size means that others have written.
+        #: End of the last line of this process; a different size means that others have written.
         self._end = -1
-        #: What a full disk left over of a line.
+        #: The part of a line that a full disk did not accept.
         self._rest = b""
         self._is_known = False
         self._is_archiving = False
@@ -98,11 +97,11 @@ class RotatingFile:
             line: with its line break.
 
         Returns:
-            How many earlier lines, whose write had failed, this one has completed.
+            The number of earlier lines, partially written, that were completed.
 
         Raises:
             OSError: it cannot be written; ``strerror`` names the cause.
-            ValueError: the path is none.
+            ValueError: the path is invalid.
         """
         size = self._current()
         if self._max_bytes and size >= self._max_bytes and self._is_regular and not self._is_archiving:
@@ -111,25 +110,25 @@ class RotatingFile:
         completed = self._complete(size) if self._rest else 0
         size = self._end if completed else size
         if size and size != self._end and not self._is_after_break(size):
-            # A process died in the middle of its line, or the disk was full.
+            # A process was killed in the middle of its line, or the disk was full.
             line = b"\n" + line
         self._write(line, size)
         return completed
 
     def close(self) -> None:
-        """Close it; the last process that leaves an archive compresses it."""
+        """Close it; the last process that closes an archive compresses it."""
         if not self.is_open:
             return
-        is_left = self._own is not None and not self._is_named(self._own)
+        is_archived = self._own is not None and not self._is_named(self._own)
         self._leave()
-        if is_left:
+        if is_archived:
             self._start_compressing()
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until what this process compresses is done.
+        """Wait until the compression in this process has finished.
 
         Args:
-            timeout_s: at most so long.
+            timeout_s: how long at most.
         """
         thread = self._thread
         if thread is not None and self._pid == os.getpid():
@@ -138,7 +137,7 @@ class RotatingFile:
     # The file.
 
     def _current(self) -> int:
-        """Have the file open that stands at the path, and return its size in bytes."""
+        """Ensure that the file at the path is open, and return its size in bytes."""
         if self._descriptor != _CLOSED:
             if self._pid != os.getpid():
                 self._after_fork()
@@ -148,7 +147,7 @@ class RotatingFile:
                 found = None
             if found is None or self._own is None or not same_file(found, self._own):
                 self._descriptor = (
-                    _CLOSED  # closed by others, as daemons do; the number may be another file's
+                    _CLOSED  # closed by other code, as daemons do; the number may be another file's
                 )
             elif self._is_named(found):
                 return found.st_size
@@ -158,7 +157,7 @@ class RotatingFile:
         return self._open()
 
     def _is_named(self, own: os.stat_result) -> bool:
-        """Whether a file stands at the path; also where the process may not look there any more."""
+        """Whether the open file is still at the path; True if the process may not look there."""
         try:
             return same_file(os.lstat(self.path), own)
         except (FileNotFoundError, NotADirectoryError):
@@ -175,18 +174,18 @@ class RotatingFile:
                 is_locked = not stat.S_ISREG(own.st_mode) or try_lock(descriptor, shared=True)
             except NoLocksError:
                 is_locked = True  # reported where the lock of the lock file is tried
-            # Only now: until the lock was taken, others may have archived the file.
+            # Only now: before the lock was taken, others may have archived the file.
             if self._is_named(own):
                 break
             os.close(descriptor)
         else:
-            raise OSError(errno.EBUSY, "it is replaced all the time")
+            raise OSError(errno.EBUSY, "it is replaced continually")
         self._descriptor, self._own, self._pid = descriptor, own, os.getpid()
         self._is_regular = stat.S_ISREG(own.st_mode)
         self._end = -1
         if not self._is_known:
             self._is_known = True
-            self._look_around(own, is_locked=is_locked)
+            self._check_once(own, is_locked=is_locked)
         return own.st_size
 
     def _open_once(self) -> int:
@@ -212,7 +211,7 @@ class RotatingFile:
         with contextlib.suppress(OSError, AttributeError):
             os.fchmod(descriptor, FILE_MODE)
             if os.geteuid() == 0:
-                # Root who comes first makes it for the user that the directory was made for.
+                # Root creates it for the owner of the directory.
                 owner = os.stat(folder)  # noqa: PTH116
                 os.fchown(descriptor, owner.st_uid, owner.st_gid)
         return descriptor
@@ -223,7 +222,7 @@ class RotatingFile:
         try:
             self.path = os.path.abspath(self.path)  # noqa: PTH100
         except FileNotFoundError as error:
-            raise gone(error) from None
+            raise removed_directory(error) from None
         self.lock_path = _lock_path(self.path)
 
     def _leave(self) -> None:
@@ -233,7 +232,7 @@ class RotatingFile:
             os.close(descriptor)
 
     def _after_fork(self) -> None:
-        """Open the file for this process alone; one that may not any more writes by what it inherited."""
+        """Open the file for this process; without the right to do so, go on with the inherited descriptor."""
         inherited, before = self._descriptor, self._own
         self._forget_thread()
         self._rest, self._is_archiving = b"", False
@@ -254,8 +253,8 @@ class RotatingFile:
         for _ in range(_SETTLE_TRIES):
             if not size or os.pread(self._descriptor, 1, size - 1) == b"\n":
                 return True
-            # A size may be that of a line that is just being written. To set the time the system waits until
-            # that write ends; if the size is the same then, the one who began the line is dead.
+            # A line may be in the middle of its write. Setting the time makes the system wait for the end
+            # of that write; if the size is still the same, the process that began the line is dead.
             os.utime(self._descriptor)
             before, size = size, os.fstat(self._descriptor).st_size
             if size == before:
@@ -263,7 +262,7 @@ class RotatingFile:
         return True
 
     def _write(self, data: bytes, size: int) -> None:
-        """Write data at the end, and once more if it was glued to the half line of a dead process."""
+        """Append data, and once more if it was appended to the partial line of a dead process."""
         descriptor = self._descriptor
         written = os.write(descriptor, data)
         if written < len(data):
@@ -271,7 +270,7 @@ class RotatingFile:
         if not (self._is_regular and self._is_readable):
             self._end = -1
             return
-        # After an append this is the end of what was appended.
+        # After an append this is the end of the appended data.
         self._end = os.lseek(descriptor, 0, os.SEEK_CUR)
         begin = self._end - len(data)
         if begin > 0 and begin != size and data[:1] != b"\n" and os.pread(descriptor, 1, begin - 1) != b"\n":
@@ -279,7 +278,7 @@ class RotatingFile:
             self._write_rest(data)
 
     def _write_rest(self, left: bytes) -> None:
-        """Write what is left of a line, and keep for the next line what the disk does not take."""
+        """Write the rest of a line, and keep what the disk does not accept for the next line."""
         while left:
             try:
                 left = left[os.write(self._descriptor, left) :]
@@ -289,7 +288,7 @@ class RotatingFile:
                 raise
 
     def _complete(self, size: int) -> int:
-        """Complete the line that the disk took half of, unless others have written since; 1 if it is."""
+        """Complete a partially written line unless others have written since; return 1 if it was."""
         rest, self._rest = self._rest, b""
         if size != self._end:
             return 0
@@ -302,13 +301,13 @@ class RotatingFile:
     def _forget_thread(self) -> None:
         self._thread: threading.Thread | None = None
         self._compressing = threading.Lock()
-        self._is_compressing = self._is_wanted = False
+        self._is_compressing = self._is_requested_again = False
 
-    def _look_around(self, own: os.stat_result, *, is_locked: bool) -> None:
-        """Find out once what will keep the file from being archived, and finish what others left behind."""
-        doubt = _doubt(self.path, own)
-        if doubt:
-            self._report(f"The log file {self.path} can be replaced or read by others: {doubt}.")
+    def _check_once(self, own: os.stat_result, *, is_locked: bool) -> None:
+        """Report once what prevents archiving, and compress what others have left."""
+        risk = _risk(self.path, own)
+        if risk:
+            self._report(f"The log file {self.path} can be replaced or read by others: {risk}.")
         if not (self._is_regular and self._max_bytes):
             return
         if not is_locked:
@@ -324,14 +323,14 @@ class RotatingFile:
             self._start_compressing()
 
     def _archive(self) -> None:
-        """Archive the file, unless another process does or has done it, or it has just failed."""
+        """Archive the file, unless another process does or has done so, or it has just failed."""
         if self._now() < self._retry_mono:
             return
         self._is_archiving = True
         try:
             with locked(self.lock_path, self._own) as is_taken:
                 if not is_taken:
-                    self._is_held()
+                    self._note_held()
                     return
                 self._held_since = None
                 self._rotate()
@@ -358,18 +357,18 @@ class RotatingFile:
         return Archives(self.path, self.lock_path, count=self._backup_count)
 
     def _start_compressing(self) -> None:
-        """Compress in a thread; one that is at it looks once more before it ends."""
+        """Compress in a thread; a running one checks again before it ends."""
         if not self._max_bytes:
             return
         with self._compressing:
             if self._is_compressing:
-                self._is_wanted = True
+                self._is_requested_again = True
                 return
             self._is_compressing = True
         thread = threading.Thread(target=self._compress_all, name="hublog-archive", daemon=True)
         try:
             thread.start()
-        except RuntimeError:  # the interpreter ends; the next process does it
+        except RuntimeError:  # the interpreter is shutting down; the next process does it
             self._is_compressing = False
             return
         self._thread = thread
@@ -378,10 +377,10 @@ class RotatingFile:
         while True:
             self._compress()
             with self._compressing:
-                if not self._is_wanted:
+                if not self._is_requested_again:
                     self._is_compressing = False
                     return
-                self._is_wanted = False
+                self._is_requested_again = False
 
     def _compress(self) -> None:
         try:
@@ -390,11 +389,11 @@ class RotatingFile:
             return  # others have removed the directory
         except OSError as error:
             self._archiving_failed(error, "compressed")
-        except Exception as error:  # noqa: BLE001  # nobody would see what leaves this thread
+        except Exception as error:  # noqa: BLE001  # an exception of this thread would be lost
             self._report(f"The archives of {self.path} are not compressed ({type(error).__name__}).")
 
-    def _is_held(self) -> None:
-        """Note that the lock is held: for a moment by who archives; for long it is reported."""
+    def _note_held(self) -> None:
+        """Note that the lock is held, which is reported if it lasts: archiving takes a moment."""
         now = self._now()
         if self._held_since is None:
             self._held_since = now
@@ -403,10 +402,10 @@ class RotatingFile:
             self._retry_later(now)
 
     def _report_held(self, path: str) -> None:
-        what = "has archives that are not compressed" if path == self.path else "is not archived and grows"
+        what = "has uncompressed archives" if path == self.path else "is not archived and grows"
         self._report(
-            f"The log file {self.path} {what}, since {holder_of(path)} holds a lock on {path}; end that"
-            " process, or set FILE_LOG_MAX_BYTES=0 if others archive the file."
+            f"The log file {self.path} {what}, since {holder_of(path)} holds a lock on {path}; stop that"
+            " process, or set FILE_LOG_MAX_BYTES=0 if something else archives the file."
         )
 
     def _archiving_failed(self, error: OSError, what: str = "archived") -> None:
@@ -414,7 +413,7 @@ class RotatingFile:
         remedy = (
             "put LOG_DIR on a local disk"
             if isinstance(error, NoLocksError)
-            else f"make it possible in {os.path.dirname(self.path)}"  # noqa: PTH120
+            else f"make {os.path.dirname(self.path)} writable"  # noqa: PTH120
         )
         grows = " and grows" if what == "archived" else ""
         self._report(f"The log file {self.path} is not {what}{grows} ({reason}); {remedy}.")
@@ -426,16 +425,16 @@ class RotatingFile:
 
 
 def make_directory(path: str) -> None:
-    """Make a directory and what is missing above it, for the owner and the group alone.
+    """Create a directory and its missing parents, for owner and group only.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     Path(path).mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
 
 
 def check_right(path: str) -> None:
-    """Find out whether a process may write to a file or directory.
+    """Check whether this process may write to a file or directory.
 
     Raises:
         OSError: it may not; ``strerror`` says why.
@@ -445,11 +444,11 @@ def check_right(path: str) -> None:
     with contextlib.suppress(AttributeError):
         if os.statvfs(path).f_flag & os.ST_RDONLY:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-    raise PermissionError(errno.EACCES, "no right to write")
+    raise PermissionError(errno.EACCES, "no write permission")
 
 
-def gone(error: OSError) -> OSError:
-    """Return what to say where a relative path has no directory to begin at."""
+def removed_directory(error: OSError) -> OSError:
+    """Return the error of a relative path whose working directory was removed."""
     return FileNotFoundError(
         error.errno, "the working directory of the process was removed, and LOG_DIR is relative to it"
     )
@@ -461,15 +460,15 @@ def _lock_path(path: str) -> str:
     return os.path.join(folder, f".__{stem}.lock")  # noqa: PTH118
 
 
-def _doubt(path: str, own: os.stat_result) -> str:
-    """Return who, besides root and this user, can replace the file or has made it; empty if nobody."""
+def _risk(path: str, own: os.stat_result) -> str:
+    """Return who else, apart from root and this user, can replace or owns the file; empty if nobody."""
     name = os.path.dirname(path)  # noqa: PTH120
     try:
         user, groups, folder = os.geteuid(), {0, os.getegid(), *os.getgroups()}, os.stat(name)  # noqa: PTH116
     except (OSError, AttributeError):
         return ""
     is_open = not folder.st_mode & stat.S_ISVTX  # else each user can remove their own files only
-    doubts = (
+    risks = (
         (user and folder.st_uid not in {0, user}, f"{name} belongs to the user with id {folder.st_uid}"),
         (is_open and folder.st_mode & stat.S_IWOTH, f"every user may write to {name}"),
         (
@@ -478,4 +477,4 @@ def _doubt(path: str, own: os.stat_result) -> str:
         ),
         (own.st_uid not in {0, user, folder.st_uid}, f"it belongs to the user with id {own.st_uid}"),
     )
-    return next((text for is_so, text in doubts if is_so), "")
+    return next((text for is_so, text in risks if is_so), "")

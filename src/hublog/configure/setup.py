@@ -1,4 +1,4 @@
-"""The functions that an application calls once, at its start, and the shapes of what they take."""
+"""The functions that an application calls once, at start, and the types of their configuration."""
 
 import logging
 import re
@@ -9,8 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Final, TypeAlias, TypedDict, cast
 
-from hublog.configure.dict_config import level_text
-from hublog.configure.handlers import configure
+from hublog.configure.handlers import configure, level_text
 from hublog.errors import SettingsError
 from hublog.internal_log import report
 from hublog.settings import EventHubSettings, Reading, read_settings
@@ -140,10 +139,10 @@ def setup_logging(
     enable_file_logging: bool = True,
     enable_eventhub_logging: bool = True,
 ) -> logging.Logger:
-    """Set console, log file and Event Hub up on the root logger.
+    """Set up console, log file and Event Hub on the root logger.
 
     Arguments win over the environment, which wins over ``config``. What is invalid outside the code
-    takes its default and is told in one error line; without a connection string there is one warning.
+    takes its default and is reported in one error line; without a connection string there is one warning.
 
     Args:
         config: path of a YAML file (extra ``yaml``), or its content.
@@ -188,8 +187,8 @@ def setup_multi_worker_logging(
 ) -> dict[str, logging.Logger]:
     """Set logging up for named workers: a file for each, one console and one Event Hub for all.
 
-    Each worker's logger has the worker's name and writes to ``application-<name>.log``; its records go
-    on to console and Event Hub, which stand on the root logger. Records of all other loggers
+    Each worker's logger has the worker's name and writes to ``application-<name>.log``; its records also
+    reach console and Event Hub, which are on the root logger. Records of all other loggers
     go to ``application.log``.
 
     Args:
@@ -225,9 +224,9 @@ def setup_multi_worker_logging(
 
 
 def prepare_eventhub_logging_config(config: Config | None = None) -> EventHubLoggingConfig:
-    """Return the Event Hub settings of environment and ``config`` as plain data, to look at or to change.
+    """Return the Event Hub settings of environment and ``config`` as plain data, to inspect or to change.
 
-    The result is good as ``eventhub_config``. Two things are left out: the connection string and the
+    The result can be passed as ``eventhub_config``. Two things are left out: the connection string and the
     proxy, secrets, which ``setup_logging`` finds where this function found them; and what is invalid: in the
     environment, so that ``setup_logging`` still reports it, and in ``config``, which this function reports
     in one error line on ``hublog.internal``.
@@ -243,7 +242,7 @@ def prepare_eventhub_logging_config(config: Config | None = None) -> EventHubLog
     elsewhere = read_settings().problems
     problems = [problem for problem in reading.problems if problem not in elsewhere]
     if problems:
-        report(logging.ERROR, f"Invalid settings, each has its default now: {' '.join(problems)}")
+        report(logging.ERROR, f"Invalid settings, their defaults are used: {' '.join(problems)}")
     found: dict[str, object] = {}
     for field in fields(EventHubSettings):
         value = getattr(reading.settings.eventhub, field.name)
@@ -300,7 +299,7 @@ def _in_keywords(sentence: str) -> str:
 
 def _check_workers(workers: Iterable[object]) -> tuple[str, ...]:
     if isinstance(workers, str):
-        raise TypeError(f"workers is the text {workers!r}; it must be a list of names.")
+        raise TypeError(f"workers is the string {workers!r}; it must be a list of names.")
     given = tuple(workers)
     problems = [
         f"The worker name {name!r} is not allowed; use at most 64 letters, digits, '_' and '-', a letter or"

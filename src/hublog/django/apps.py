@@ -31,7 +31,7 @@ class HublogConfig(AppConfig):
         hide_secrets()
         reading = read_project()
         if reading.problems:
-            report(logging.ERROR, f"Invalid settings, each has its default now: {' '.join(reading.problems)}")
+            report(logging.ERROR, f"Invalid settings, their defaults are used: {' '.join(reading.problems)}")
         for notice in reading.notices:
             report(logging.WARNING, notice)
         for made in hublog.django.made:

@@ -14,8 +14,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Tags, register
 
 from hublog.capture.removal import findings
-from hublog.configure.attached import contradictions
 from hublog.configure.file_log import FileLogHandler
+from hublog.configure.handlers import contradictions
 from hublog.django.check_messages import message
 from hublog.django.conf import lookup, project_names, read_project, shown_settings
 from hublog.django.deployment import known_workers, written_options

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote
 
-from hublog.configure.attached import CONSOLE, EVENT_HUB, FILE, Attached
-from hublog.configure.dict_config import level_text
-from hublog.configure.handlers import file_name
+from hublog.configure.handlers import CONSOLE, EVENT_HUB, FILE, AttachedHandler, file_name, level_text
 from hublog.settings import EventHubSettings, Settings
 from hublog.settings.connection_string import parts_of, signature_of
 from hublog.settings.network import Route, route_of
@@ -58,7 +56,7 @@ def secrets_of(settings: EventHubSettings) -> list[str]:
     return [each for each in every if len(each) >= _SECRET_MIN or each in login]
 
 
-def destinations_text(settings: Settings, attached: Sequence[Attached] | None = None) -> str:
+def destinations_text(settings: Settings, attached: Sequence[AttachedHandler] | None = None) -> str:
     """Return the three destinations with their levels.
 
     Args:
@@ -83,18 +81,18 @@ def destinations_text(settings: Settings, attached: Sequence[Attached] | None = 
     return ", ".join([*parts, way if has_hub else "Event Hub off"])
 
 
-def _parts_of(attached: Sequence[Attached], kind: str) -> Iterator[str]:
+def _parts_of(attached: Sequence[AttachedHandler], kind: str) -> Iterator[str]:
     for each in attached:
         if each.kind == kind:
             path = f" ({each.path})" if each.path else ""
             yield f"{kind} {level_text(each.level)}{_on([each]) if each.logger else ''}{path}"
 
 
-def _on(attached: Sequence[Attached]) -> str:
+def _on(attached: Sequence[AttachedHandler]) -> str:
     return f" on {', '.join(sorted({each.logger for each in attached}))}" if attached else ""
 
 
-def has_destination(settings: Settings, attached: Sequence[Attached] | None = None) -> bool:
+def has_destination(settings: Settings, attached: Sequence[AttachedHandler] | None = None) -> bool:
     """Whether records go anywhere."""
     if attached is None:
         return settings.log_to_stdout or settings.file.enabled or settings.eventhub.enabled

@@ -13,7 +13,7 @@ from hublog._version import __version__
 from hublog.capture.removal import findings
 from hublog.capture.resource import is_named
 from hublog.capture.service_name import default_name
-from hublog.configure.attached import EVENT_HUB, Attached, contradictions, reaches_event_hub
+from hublog.configure.handlers import EVENT_HUB, AttachedHandler, contradictions, reaches_event_hub
 from hublog.doctor.destinations import (
     Target,
     destinations_text,
@@ -40,7 +40,7 @@ _HIDDEN: Final = "***"
 NO_REQUESTS: Final = f"request records, those of the logger {REQUESTS}, reach no EventHubHandler"
 REACH_REQUESTS: Final = f"Put the handler on the root logger, or on the logger {REQUESTS} too."
 
-FindAttached = Callable[[], Sequence[Attached] | None]
+FindAttached = Callable[[], Sequence[AttachedHandler] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
