@@ -13,7 +13,7 @@ ONCE := tests/adx/test_schema.py tests/test_benchmarks.py tests/test_cost.py tes
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-.venv/ready: requirements.lock pyproject.toml tools/environment.py
+.venv/ready: requirements.lock pyproject.toml packages/hublog-local/pyproject.toml tools/environment.py
 	@$(PYTHON) tools/environment.py
 	@touch $@
 
@@ -66,7 +66,8 @@ lock: .venv/ready  ## write requirements.lock anew from pyproject.toml
 	$(NEWEST)/python -m venv .venv/lock
 	.venv/lock/bin/pip install --quiet uv
 	.venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-strip-extras --all-extras --group dev --custom-compile-command "make lock" \
+		--no-emit-index-url --no-emit-package hublog --no-emit-package hublog-local \
+		--no-strip-extras --all-extras --group dev --custom-compile-command "make lock" \
 		pyproject.toml --output-file requirements.lock
 
 clean:  ## remove all that was made here

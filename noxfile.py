@@ -87,7 +87,9 @@ def _install(session: nox.Session, framework: str, series: str) -> None:
     pinned = ("--quiet", "--constraint", str(constraints))
     session.install(*pinned, *_BUILD)
     wanted = (f"{framework}=={series}.*", *_TESTS)
-    session.install(*pinned, "--no-build-isolation", "--editable", f".[{_EXTRAS}]", *wanted)
+    # Together, since the extra `local` asks for the other distribution of this very checkout.
+    ours = ("--editable", f".[{_EXTRAS}]", "--editable", "packages/hublog-local")
+    session.install(*pinned, "--no-build-isolation", *ours, *wanted)
 
 
 def pins(lock: str, *, without: str) -> str:

@@ -20,7 +20,7 @@ from demo.screen import Screen
 from demo.stage import APPLICATIONS, ROOT, Running, Stage, hublog_command
 from demo.traffic import Exchange, Load, send_all
 from hublog.errors import HublogError
-from hublog.local.kql import run_kql
+from hublog_local.kql import run_kql
 
 _REQUESTS: Final = 500
 _CUSTOMERS: Final = 4

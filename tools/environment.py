@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+#: The distributions of this checkout; each is installed editable, its dependencies from the lock.
+DISTRIBUTIONS = [ROOT, ROOT / "packages" / "hublog-local"]
 SUPPORTED = [(3, minor) for minor in range(11, 14)]
 PROBE = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
 
@@ -42,7 +44,10 @@ def make(version: tuple[int, int], python: str) -> Path:
     folder = ROOT / ".venv" / "{}.{}".format(*version)
     stamp = folder / "made-from"
     wanted = hashlib.sha256(
-        b"".join((ROOT / name).read_bytes() for name in ("requirements.lock", "pyproject.toml"))
+        b"".join(
+            path.read_bytes()
+            for path in (ROOT / "requirements.lock", *(each / "pyproject.toml" for each in DISTRIBUTIONS))
+        )
         + str(ROOT).encode()
     ).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
@@ -52,7 +57,8 @@ def make(version: tuple[int, int], python: str) -> Path:
     for command in (
         [python, "-m", "venv", "--clear", str(folder)],
         [*pip, "--require-hashes", "--requirement", str(ROOT / "requirements.lock")],
-        [*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)],
+        [*pip, "--no-deps", "--no-build-isolation"]
+        + [part for each in DISTRIBUTIONS for part in ("--editable", str(each))],
     ):
         subprocess.run(command, check=True)
     stamp.write_text(wanted)

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.workload import read_lines
 
 from hublog.adx import FUNCTIONS, QUERIES
-from hublog.local.kql import run_kql
+from hublog_local.kql import run_kql
 
 TABLE = "PipelineLogs.jsonl"
 LATER = timedelta(seconds=2)

@@ -219,6 +219,7 @@ def test_every_command_of_the_page_passes_the_parser(parser):
 def test_every_query_that_a_page_or_a_help_text_shows_passes_the_parser(parser):
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("example_*/README.md")]
     pages += [*ROOT.glob("demo/*.py"), *ROOT.glob("src/hublog/cli/*.py")]
+    pages += ROOT.glob("packages/hublog-local/src/hublog_local/*.py")
     shown = {
         f"{page.name}: {text}": text
         for page in pages

@@ -10,9 +10,9 @@ import click
 import pytest
 from flask import Flask, current_app
 
-from hublog.cli import COMMANDS
+from hublog.cli import commands
 from hublog.flask import HubLog
-from hublog.local import LocalHub
+from hublog_local import LocalHub
 
 KEY = "c2VjcmV0LWtleS1vZi10aGUtaHVi"
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")
@@ -44,14 +44,14 @@ def test_the_group_lists_the_commands_of_the_table(tmp_path):
     for arguments in ((), ("--help",)):
         found = invoke(app, *arguments)
         assert found.exit_code == 0
-        for command in COMMANDS:
+        for command in commands():
             assert f"  {command.name}" in found.stdout
             assert command.summary in found.stdout
 
 
 def test_each_command_has_help_of_its_own(tmp_path):
     app = make_app(tmp_path)
-    for command in COMMANDS:
+    for command in commands():
         found = invoke(app, command.name, "--help")
         assert found.exit_code == 0
         assert found.stdout.startswith(f"usage: shop hublog {command.name}")
@@ -106,7 +106,7 @@ def test_wrong_usage_is_status_2(tmp_path):
 
 
 def test_arguments_go_on_as_they_are(tmp_path):
-    from hublog.local.store import Store
+    from hublog_local.store import Store
 
     with Store(tmp_path / "data") as store:
         store.append(

@@ -13,10 +13,10 @@ import pytest
 import trustme
 
 from hublog import __version__
-from hublog.cli import COMMANDS, Caller, add_commands, main
+from hublog.cli import Caller, add_commands, commands, main
 from hublog.cli import run as run_options
-from hublog.local.store import Store
 from hublog.settings import SETTINGS
+from hublog_local.store import Store
 
 LIMIT_S = 60
 COMMAND = [sys.executable, "-m", "hublog"]
@@ -100,7 +100,7 @@ def test_the_version_is_printed(capsys):
 def test_every_command_has_help(capsys):
     assert main(["--help"]) == 0
     overview = capsys.readouterr().out
-    for command in COMMANDS:
+    for command in commands():
         assert command.name in overview
         assert main([command.name, "--help"]) == 0
         assert command.summary in capsys.readouterr().out
@@ -254,33 +254,6 @@ def test_settings_fails_on_what_is_invalid_and_tells_all_of_it(environ, capsys):
     assert "EVENTHUB_LOG_BATCH_SIZE is 0" in told.err
     assert "LOG_LEVEL is LOUD" in told.err
     assert len(told.out.splitlines()) == len(SETTINGS)
-
-
-@pytest.mark.parametrize(
-    ("missing", "arguments"),
-    [
-        ("duckdb_kql", ["local", "--port", "0"]),
-        ("rich", ["local", "--port", "0"]),
-        ("duckdb", ["query", "PipelineLogs | count"]),
-        ("rich", ["tail"]),
-    ],
-)
-def test_a_missing_extra_fails_at_once_and_names_it(tmp_path, missing, arguments):
-    script = (
-        f"import sys\nsys.modules[{missing!r}] = None\n"
-        f"from hublog.cli import main\nsys.exit(main({arguments!r}))"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        cwd=tmp_path,
-        check=False,
-    )
-    assert found.returncode == 1
-    assert found.stderr == f"hublog: This needs {missing}: pip install 'hublog[local]'.\n"
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -476,7 +449,7 @@ def test_a_directory_in_use_is_one_line_and_status_1(start_hub):
 
 
 def test_tests_can_ask_the_hub_for_faults(start_hub, tmp_path):
-    from hublog.local import ControlClient
+    from hublog_local import ControlClient
 
     path = tmp_path / "control"
     hub = start_hub("--control", path)
@@ -498,7 +471,7 @@ def test_an_event_that_is_refused_is_told(start_hub):
 
 
 def test_doctor_fails_where_the_hub_is_away_and_is_fine_where_it_is_there(environ, capsys, tmp_path):
-    from hublog.local import LocalHub
+    from hublog_local import LocalHub
 
     environ.setenv("LOG_DIR", str(tmp_path))
     with LocalHub({"application-logs": 1}) as hub:

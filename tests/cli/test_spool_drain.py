@@ -28,11 +28,11 @@ from hublog.cli.spool_drain import End, Leftovers, Watch, drain_spool
 from hublog.delivery.accounting import Drop, Stats
 from hublog.delivery.worker import THREAD_NAME
 from hublog.errors import PermanentSendError, RejectedSendError, TransientSendError
-from hublog.local import LocalHub
 from hublog.settings import SETTINGS, EventHubSettings, Packing, Settings, SpoolMode
 from hublog.spool.directory import SpoolDirectory
 from hublog.spool.envelope import Destination
 from hublog.testing import FakeClock, MemorySender
+from hublog_local import LocalHub
 
 LIMIT_S = 60
 HUB = "application-logs"

@@ -6,8 +6,8 @@ import sys
 import pytest
 from tests.kits.environ import inherited
 
-from hublog.local import LocalHub
 from hublog.settings import SETTINGS
+from hublog_local import LocalHub
 
 LOG = """
 import logging

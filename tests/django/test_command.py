@@ -10,8 +10,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
-from hublog.cli import COMMANDS
-from hublog.local import LocalHub
+from hublog.cli import commands
+from hublog_local import LocalHub
 
 KEY = "c2VjcmV0LWtleS1vZi10aGUtaHVi"
 NOBODY = f"Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey={KEY};UseDevelopmentEmulator=true"
@@ -54,7 +54,7 @@ def connected(tmp_path):
 def test_without_a_command_the_help_is_printed():
     status, out, err, _ = call()
     assert (status, err) == (0, "")
-    for command in COMMANDS:
+    for command in commands():
         assert command.summary in " ".join(out.split())
 
 
@@ -170,7 +170,7 @@ def test_drain_sends_to_the_hub_of_the_project(connected, tmp_path):
 
 def test_schema_tail_and_query_are_as_in_the_shell(tmp_path):
     from hublog.adx import PARTS, Names
-    from hublog.local.store import Store
+    from hublog_local.store import Store
 
     assert call("schema", "table")[1] == PARTS["table"](Names())
     with Store(tmp_path / "data") as store:
@@ -243,7 +243,7 @@ def test_the_help_lists_the_commands(manage):
     found = manage()
     assert (found.returncode, found.stderr) == (0, "")
     said = " ".join(found.stdout.split())
-    assert all(command.summary in said for command in COMMANDS)
+    assert all(command.summary in said for command in commands())
 
 
 def test_the_command_leaves_the_project_as_it_was(manage, tmp_path):

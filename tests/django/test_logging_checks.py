@@ -98,8 +98,8 @@ def test_a_record_that_is_on_the_terminal_twice_is_found(handlers, loggers, debu
 def test_two_real_handlers_of_one_hub_send_a_record_once_and_one_at_two_loggers_twice():
     """What the messages of W004 say."""
     from hublog import EventHubHandler
-    from hublog.local import LocalHub
     from hublog.runtime.registry import flush
+    from hublog_local import LocalHub
 
     with LocalHub({"application-logs": 1}) as hub:
         handlers = [EventHubHandler(connection_string=hub.connection_string()) for _ in range(2)]

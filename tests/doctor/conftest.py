@@ -10,8 +10,8 @@ from tests.senders.conftest import certificate, wire  # noqa: F401  # fixtures
 from hublog.cli.doctor_command import _look_at_spool
 from hublog.doctor.examine import Patient, examine
 from hublog.doctor.steps import Budget, write_json, write_lines
-from hublog.local import LocalHub
 from hublog.settings import read_settings
+from hublog_local import LocalHub
 
 KEY = "c2VjcmV0LWtleS1vZi10aGUtaHVi"
 

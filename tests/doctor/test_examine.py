@@ -16,8 +16,8 @@ from tests.spool.independent import A, envelope, make_lines, make_segment
 
 from hublog.doctor import Result, Status
 from hublog.doctor.steps import ALL_S, LEAST_S
-from hublog.local import LocalHub
 from hublog.spool.locking import SpoolUnavailableError
+from hublog_local import LocalHub
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")
 WAY = ["versions", "settings", "destinations", "connection", "dns", "tcp", "event hub"]

@@ -10,7 +10,7 @@ from tests.doctor.conftest import KEY
 from tests.senders import peers
 from tests.senders.peers import Peer
 
-from hublog.local import LocalHub
+from hublog_local import LocalHub
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")
 PASSWORD = "p@ss/w#rd"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.kits.environ import inherited
 
-from hublog.local import LocalHub
+from hublog_local import LocalHub
 
 HUB = "application-logs"
 

@@ -98,7 +98,7 @@ def test_a_hub_that_refuses_is_one_line_and_the_rest_goes_on(run, log_file):
 
 
 def test_a_wrong_key_is_one_error_line_that_says_what_to_check(run, log_file):
-    from hublog.local import LocalHub
+    from hublog_local import LocalHub
 
     with LocalHub({"application-logs": 1}, keys={"n": "cmlnaHQ="}) as hub:
         connection = hub.connection_string().partition("SharedAccessKeyName")[0]

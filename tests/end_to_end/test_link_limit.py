@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from hublog.local import LocalHub
-from hublog.local.hub.local_hub import BASIC_MESSAGE_BYTES
+from hublog_local import LocalHub
+from hublog_local.hub.local_hub import BASIC_MESSAGE_BYTES
 
 #: 4,000 records of about 1 KB, half of it random, so that they hardly compress; and many small ones.
 PROGRAM = """

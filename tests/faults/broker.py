@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
-from hublog.local import LocalHub
-from hublog.local.amqp.states import LinkError, write_error, write_rejected
-from hublog.local.hub.links import Delivery
-from hublog.local.hub.producers import ProducerLink
+from hublog_local import LocalHub
+from hublog_local.amqp.states import LinkError, write_error, write_rejected
+from hublog_local.hub.links import Delivery
+from hublog_local.hub.producers import ProducerLink
 
 HUB: Final = "application-logs"
 #: A second event hub, for the rows that need one.

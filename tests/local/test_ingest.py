@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hublog.capture.columns import COLUMNS, Kind
-from hublog.local.ingest import OWN_COLUMNS, Ingester
+from hublog_local.ingest import OWN_COLUMNS, Ingester
 
 ENQUEUED_AT = datetime(2026, 11, 23, 14, 0, 0, 500, tzinfo=UTC)
 NOW = datetime(2026, 11, 23, 14, 0, 1, tzinfo=UTC)

@@ -3,9 +3,9 @@ import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from hublog.local.ingest import Ingester
-from hublog.local.intake import Intake
-from hublog.local.store import Store, active_file
+from hublog_local.ingest import Ingester
+from hublog_local.intake import Intake
+from hublog_local.store import Store, active_file
 
 
 @dataclass

@@ -10,9 +10,9 @@ import pytest
 
 from hublog.capture.columns import COLUMNS
 from hublog.errors import LocalHubError
-from hublog.local.ingest import OWN_COLUMNS, Ingester
-from hublog.local.kql import run_kql
-from hublog.local.store import Store, active_file
+from hublog_local.ingest import OWN_COLUMNS, Ingester
+from hublog_local.kql import run_kql
+from hublog_local.store import Store, active_file
 
 START = datetime(2026, 11, 23, 13, 0, tzinfo=UTC)
 INGESTED_AT = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)

@@ -1,7 +1,7 @@
 import os
 import stat
 
-from hublog.local.run import _write_whole
+from hublog_local.run import _write_whole
 
 
 def test_only_the_owner_may_read_what_holds_the_key(tmp_path):

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from hublog.errors import LocalHubError
-from hublog.local.store import Store, active_file, table_files
+from hublog_local.store import Store, active_file, table_files
 
 
 def line(number, size=0):
@@ -107,7 +107,7 @@ def test_a_second_writer_is_refused_and_told_of_the_first(tmp_path):
 
 def test_the_lock_ends_with_the_process_however_that_ends(tmp_path):
     script = (
-        "import os, sys, pathlib\nfrom hublog.local.store import Store\n"
+        "import os, sys, pathlib\nfrom hublog_local.store import Store\n"
         "Store(pathlib.Path(sys.argv[1]))\nos.abort()"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False, stderr=subprocess.DEVNULL)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from hublog.errors import LocalHubError
-from hublog.local.store import Store, active_file
-from hublog.local.tail import Filter, Follower, TailOptions, lines_backwards, run_tail
 from hublog.terminal import harmless
+from hublog_local.store import Store, active_file
+from hublog_local.tail import Filter, Follower, TailOptions, lines_backwards, run_tail
 
 
 def line(number, **fields):

@@ -9,10 +9,10 @@ from tests.adx.kusto import KustoParser
 
 from hublog.capture import context
 from hublog.capture.formatter import LineFormatter
-from hublog.local.ingest import Ingester
-from hublog.local.kql import run_kql
-from hublog.local.store import Store
 from hublog.settings import ServiceSettings
+from hublog_local.ingest import Ingester
+from hublog_local.kql import run_kql
+from hublog_local.store import Store
 
 DURATIONS = (
     timedelta(),

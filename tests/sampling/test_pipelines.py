@@ -22,13 +22,13 @@ from werkzeug.test import create_environ
 
 from hublog.delivery.accounting import Drop
 from hublog.flask import HubLog
-from hublog.local.kql import run_kql
 from hublog.requests.request_scope import RequestScope
 from hublog.runtime import registry
 from hublog.runtime.pipeline import Pipeline, _requests
 from hublog.sampling import dedup, rate_limit, tail_buffer
 from hublog.settings import EventHubSettings, RequestSettings, ServiceSettings, Settings, SpoolMode
 from hublog.testing import MemorySender
+from hublog_local.kql import run_kql
 
 REPORT = "hublog.records_dropped"
 PAGE = (Path(__file__).parents[2] / "docs" / "volume.md").read_text()

@@ -9,9 +9,9 @@ import warnings
 import pytest
 from azure.eventhub import TransportType
 
-from hublog.local import LocalHub
 from hublog.senders.event_hub import EventHubSender
 from hublog.settings import EventHubSettings
+from hublog_local import LocalHub
 
 
 @pytest.fixture(scope="session")

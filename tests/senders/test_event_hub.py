@@ -19,9 +19,9 @@ from hublog.errors import (
     SendError,
     TransientSendError,
 )
-from hublog.local import BASIC_MESSAGE_BYTES, LocalHub
 from hublog.senders.event_hub import DEFAULT_SEND_BYTES, EventHubSender, connect_producer
 from hublog.settings import EventHubSettings, read_settings
+from hublog_local import BASIC_MESSAGE_BYTES, LocalHub
 
 LIMIT_S = 20
 NOBODY = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=a2V5;UseDevelopmentEmulator=true"

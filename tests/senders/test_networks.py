@@ -17,9 +17,9 @@ from tests.senders import peers
 from tests.senders.peers import Peer
 
 from hublog.errors import PermanentSendError, TransientSendError
-from hublog.local import LocalHub
 from hublog.senders.event_hub import EventHubSender
 from hublog.settings import read_settings
+from hublog_local import LocalHub
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")
 PASSWORD = "p@ss/w#rd"

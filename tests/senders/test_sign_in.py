@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hublog.errors import PermanentSendError, TransientSendError
-from hublog.local import LocalHub
 from hublog.senders.event_hub import EventHubSender
 from hublog.senders.sign_in import QuietCredential, shortened, sign_in_cause
 from hublog.settings import EventHubSettings
+from hublog_local import LocalHub
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")
 SECRET = "sup3rS3cretValue"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import click
 
 if TYPE_CHECKING:
-    from hublog.cli.command_line import Command
+    from hublog.cli.command import Command
 
 NAME: Final = "hublog"
 _SUMMARY: Final = "Try, look at and ask about hublog; each command has help of its own."
@@ -96,6 +96,6 @@ class _PassedOn(click.Command):
 
 
 def _table() -> "Sequence[Command]":
-    from hublog.cli.command_line import COMMANDS  # noqa: PLC0415  # not when the app starts
+    from hublog.cli.command_line import commands  # noqa: PLC0415  # not when the app starts
 
-    return COMMANDS
+    return commands()

@@ -3,36 +3,17 @@
 import argparse
 import contextlib
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
 
 from hublog._version import __version__
 from hublog.cli.caller import FAILURE, INTERRUPTED, OK, USAGE, Caller
+from hublog.cli.command import Command, added_commands
 from hublog.cli.doctor_command import add_doctor, run_doctor
 from hublog.cli.kinds import add_config
-from hublog.cli.local_commands import add_local, add_query, add_tail, run_local, run_query, run_tail
 from hublog.cli.settings_command import run_settings
 from hublog.cli.status import add_status, run_status
 from hublog.errors import HublogError
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One command.
-
-    Attributes:
-        name: as it is typed.
-        summary: one line of help.
-        add_arguments: adds what it takes to its parser.
-        run: does it and returns the exit status; what ``HublogError`` or ``ImportError`` it raises becomes
-            one line and exit status 1.
-    """
-
-    name: str
-    summary: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace, Caller], int]
 
 
 def main(
@@ -67,10 +48,10 @@ def add_commands(parser: argparse.ArgumentParser, *, required: bool = True) -> N
         parser: of any program.
         required: whether a command must be given.
     """
-    commands = parser.add_subparsers(dest="command", metavar="command", required=required)
-    for command in COMMANDS:
+    parsers = parser.add_subparsers(dest="command", metavar="command", required=required)
+    for command in commands():
         # No names cut short: what is unique today may not be when another option joins.
-        added = commands.add_parser(
+        added = parsers.add_parser(
             command.name, help=command.summary, description=command.summary, allow_abbrev=False
         )
         command.add_arguments(added)
@@ -125,13 +106,15 @@ def _run_spool(options: argparse.Namespace, caller: Caller) -> int:
     return run_tool(options, out=caller.out, tell=caller.tell, read=caller.read)
 
 
-COMMANDS: Final = (
+_COMMANDS: Final = (
     Command("doctor", "Try the way to the Event Hub step by step.", add_doctor, run_doctor),
     Command("status", "Show what is in force here, and what waits on disk.", add_status, run_status),
     Command("settings", "Show all settings, with the values in force.", add_config, run_settings),
     Command("spool", "Look at, send or remove records that wait on disk.", _add_spool, _run_spool),
     Command("schema", "Print what Azure Data Explorer needs: table, mapping ...", _add_schema, _run_schema),
-    Command("local", "Run a local Event Hub, and store what arrives.", add_local, run_local),
-    Command("tail", "Print records as they arrive at the local hub.", add_tail, run_tail),
-    Command("query", "Ask the records of the local hub a question in KQL.", add_query, run_query),
 )
+
+
+def commands() -> tuple[Command, ...]:
+    """Return all commands, in the order of the help: ours, then those that other distributions add."""
+    return (*_COMMANDS, *added_commands({command.name for command in _COMMANDS}))

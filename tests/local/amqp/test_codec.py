@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hublog.local.amqp.decoding import MAX_DEPTH, decode, decode_whole
-from hublog.local.amqp.encoding import encode
-from hublog.local.amqp.values import (
+from hublog_local.amqp.decoding import MAX_DEPTH, decode, decode_whole
+from hublog_local.amqp.encoding import encode
+from hublog_local.amqp.values import (
     Array,
     Byte,
     Char,

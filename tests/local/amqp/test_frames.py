@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hublog.local.amqp.encoding import encode
-from hublog.local.amqp.frames import HEARTBEAT, SASL_FRAME, frame_size, read_frame, write_frame
-from hublog.local.amqp.performatives import (
+from hublog_local.amqp.encoding import encode
+from hublog_local.amqp.frames import HEARTBEAT, SASL_FRAME, frame_size, read_frame, write_frame
+from hublog_local.amqp.performatives import (
     Attach,
     Begin,
     Close,
@@ -20,7 +20,7 @@ from hublog.local.amqp.performatives import (
     SaslOutcome,
     Transfer,
 )
-from hublog.local.amqp.states import (
+from hublog_local.amqp.states import (
     ACCEPTED,
     LinkError,
     read_source,
@@ -28,7 +28,7 @@ from hublog.local.amqp.states import (
     write_error,
     write_rejected,
 )
-from hublog.local.amqp.values import Array, DecodeError, Described, Symbol, ULong
+from hublog_local.amqp.values import Array, DecodeError, Described, Symbol, ULong
 
 SOURCE = Described(ULong(0x28), ["hub", *[None] * 10])
 PERFORMATIVES = [

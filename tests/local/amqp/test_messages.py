@@ -2,15 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hublog.local.amqp.encoding import encode
-from hublog.local.amqp.messages import (
+from hublog_local.amqp.encoding import encode
+from hublog_local.amqp.messages import (
     SectionCode,
     read_message,
     read_sections,
     write_annotations,
     write_section,
 )
-from hublog.local.amqp.values import DecodeError, Described, Symbol, ULong
+from hublog_local.amqp.values import DecodeError, Described, Symbol, ULong
 
 DATA = write_section(SectionCode.DATA, b"body")
 WHOLE = (

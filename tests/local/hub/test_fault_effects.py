@@ -16,7 +16,7 @@ from azure.eventhub.exceptions import (
     OperationTimeoutError,
 )
 
-from hublog.local import FaultKind
+from hublog_local import FaultKind
 
 #: The official package does not close the socket of a connection that was reset.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")

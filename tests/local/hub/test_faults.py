@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from hublog.errors import LocalHubError
-from hublog.local.hub.faults import FaultKind, Faults, Stage
+from hublog_local.hub.faults import FaultKind, Faults, Stage
 
 
 def take(faults, number, hub="logs"):

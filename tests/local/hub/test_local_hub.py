@@ -13,7 +13,7 @@ import pytest
 from azure.eventhub import EventData, TransportType
 
 from hublog.errors import LocalHubError
-from hublog.local import ControlClient, LocalHub, StoredEvent
+from hublog_local import ControlClient, LocalHub, StoredEvent
 
 #: The official package does not close the socket of a connection that was reset.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
@@ -270,7 +270,7 @@ def test_it_stops_while_a_client_is_in_its_handshake_or_was_just_accepted(certif
 
 SERVER = """
 import sys
-from hublog.local import LocalHub
+from hublog_local import LocalHub
 with LocalHub({"logs": 1}, control_path=sys.argv[1]):
     print("ready", flush=True)
     sys.stdin.readline()

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hublog.local.amqp.encoding import encode
-from hublog.local.amqp.frames import HEARTBEAT, write_frame
-from hublog.local.amqp.messages import BATCH_FORMAT, SectionCode, read_message, write_section
-from hublog.local.amqp.performatives import (
+from hublog_local.amqp.encoding import encode
+from hublog_local.amqp.frames import HEARTBEAT, write_frame
+from hublog_local.amqp.messages import BATCH_FORMAT, SectionCode, read_message, write_section
+from hublog_local.amqp.performatives import (
     Attach,
     Begin,
     Close,
@@ -22,7 +22,7 @@ from hublog.local.amqp.performatives import (
     SaslInit,
     Transfer,
 )
-from hublog.local.amqp.values import Described, ULong
+from hublog_local.amqp.values import Described, ULong
 
 READER = "logs/ConsumerGroups/$Default/Partitions/0"
 

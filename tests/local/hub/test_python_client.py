@@ -11,7 +11,7 @@ from azure.eventhub.aio import EventHubConsumerClient as AsyncConsumer
 from azure.eventhub.aio import EventHubProducerClient as AsyncProducer
 from azure.eventhub.exceptions import AuthenticationError, ConnectionLostError, EventHubError
 
-from hublog.local import BASIC_MESSAGE_BYTES, LocalHub
+from hublog_local import BASIC_MESSAGE_BYTES, LocalHub
 
 #: The official package does not close the socket of a connection that was reset.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")

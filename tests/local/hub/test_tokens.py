@@ -5,7 +5,7 @@ import urllib.parse
 
 import pytest
 
-from hublog.local.hub.tokens import TokenChecker
+from hublog_local.hub.tokens import TokenChecker
 
 SAS = "servicebus.windows.net:sastoken"
 AUDIENCE = "sb://127.0.0.1:5672/logs"

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.asyncio.client import connect
 
-from hublog.local import LocalHub
-from hublog.local.amqp.values import DecodeError
-from hublog.local.hub.websocket import (
+from hublog_local import LocalHub
+from hublog_local.amqp.values import DecodeError
+from hublog_local.hub.websocket import (
     HEAD_MAX_BYTES,
     PATH,
     FrameReader,

@@ -1,0 +1,186 @@
+"""Messages: sections that follow each other.
+
+Source: OASIS AMQP 1.0 part 3, section 3.2.
+"""
+
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from hublog_local.amqp.decoding import decode
+from hublog_local.amqp.encoding import encode
+from hublog_local.amqp.values import DecodeError, Symbol
+
+#: Message format of a transfer whose data sections are messages themselves.
+BATCH_FORMAT: Final = 0x80013700
+
+
+class SectionCode(IntEnum):
+    """The sections of a message, in their order."""
+
+    HEADER = 0x70
+    DELIVERY_ANNOTATIONS = 0x71
+    ANNOTATIONS = 0x72
+    PROPERTIES = 0x73
+    APPLICATION_PROPERTIES = 0x74
+    DATA = 0x75
+    SEQUENCE = 0x76
+    VALUE = 0x77
+    FOOTER = 0x78
+
+
+_SYMBOLS: Final[dict[object, SectionCode]] = {
+    "amqp:header:list": SectionCode.HEADER,
+    "amqp:delivery-annotations:map": SectionCode.DELIVERY_ANNOTATIONS,
+    "amqp:message-annotations:map": SectionCode.ANNOTATIONS,
+    "amqp:properties:list": SectionCode.PROPERTIES,
+    "amqp:application-properties:map": SectionCode.APPLICATION_PROPERTIES,
+    "amqp:data:binary": SectionCode.DATA,
+    "amqp:amqp-sequence:list": SectionCode.SEQUENCE,
+    "amqp:amqp-value:*": SectionCode.VALUE,
+    "amqp:footer:map": SectionCode.FOOTER,
+}
+_CODES: Final[dict[object, SectionCode]] = {**{code.value: code for code in SectionCode}, **_SYMBOLS}
+_TYPES: Final[dict[SectionCode, type]] = {
+    SectionCode.HEADER: list,
+    SectionCode.DELIVERY_ANNOTATIONS: dict,
+    SectionCode.ANNOTATIONS: dict,
+    SectionCode.PROPERTIES: list,
+    SectionCode.APPLICATION_PROPERTIES: dict,
+    SectionCode.SEQUENCE: list,
+    SectionCode.VALUE: object,
+    SectionCode.FOOTER: dict,
+}
+
+
+class Section(NamedTuple):
+    """One section.
+
+    Attributes:
+        code: which one.
+        value: decoded; of a data section a view into the message, not a copy.
+        raw: the whole section as it is in the message.
+    """
+
+    code: SectionCode
+    value: object
+    raw: memoryview
+
+
+class Message(NamedTuple):
+    """A message, taken apart as far as an event hub needs it.
+
+    Attributes:
+        header: the header section, encoded; empty if there is none.
+        annotations: message annotations.
+        properties: message-id, user-id, to, subject, reply-to, correlation-id and so on, in this order;
+            as many as were sent.
+        application_properties: by name.
+        head: the two property sections, encoded.
+        data: the payloads of the data sections, in the message.
+        tail: what follows the property sections, encoded.
+        value: of an amqp-value section, else None.
+    """
+
+    header: memoryview
+    annotations: dict[object, object]
+    properties: list[object]
+    application_properties: dict[object, object]
+    head: bytes
+    data: list[memoryview]
+    tail: memoryview
+    value: object
+
+
+def read_sections(message: memoryview) -> Iterator[Section]:
+    """Take a message apart.
+
+    Raises:
+        DecodeError: it is not made of sections, or they are out of order.
+    """
+    position, last = 0, SectionCode.HEADER
+    while position < len(message):
+        begin = position
+        if message[begin] != 0x00:
+            raise DecodeError("A message holds something that is not a section.")
+        descriptor, position = decode(message, begin + 1)
+        code = _CODES.get(descriptor) if isinstance(descriptor, int | str) else None
+        if code is None:
+            raise DecodeError(f"{descriptor!r} is not a section of a message.")
+        if code < last:
+            raise DecodeError(f"The section {code.name} stands after {last.name}.")
+        last = code
+        value: object
+        if code is SectionCode.DATA:
+            value, position = _read_data(message, position)
+        else:
+            value, position = decode(message, position)
+            if not isinstance(value, _TYPES[code]):
+                raise DecodeError(f"The section {code.name} holds {type(value).__name__}.")
+        yield Section(code, value, message[begin:position])
+
+
+def _read_data(message: memoryview, position: int) -> tuple[memoryview, int]:
+    """Find the payload of a data section without a copy of it."""
+    constructor = message[position] if position < len(message) else None
+    if constructor not in (0xA0, 0xB0):
+        raise DecodeError("A data section does not hold binary.")
+    begin = position + (2 if constructor == 0xA0 else 5)
+    end = begin + int.from_bytes(message[position + 1 : begin], "big")
+    if end > len(message):
+        raise DecodeError("A data section runs past the end of its message.")
+    return message[begin:end], end
+
+
+def read_message(message: memoryview) -> Message:
+    """Take a whole message apart.
+
+    Raises:
+        DecodeError: it is not a message.
+    """
+    header = tail = message[:0]
+    found: dict[SectionCode, object] = {}
+    head: list[memoryview] = []
+    data: list[memoryview] = []
+    position = 0
+    for code, value, raw in read_sections(message):
+        if code <= SectionCode.APPLICATION_PROPERTIES:
+            if code in found:
+                raise DecodeError(f"The section {code.name} stands twice.")
+            position += len(raw)
+        if code == SectionCode.HEADER:
+            header = raw
+        elif code in (SectionCode.PROPERTIES, SectionCode.APPLICATION_PROPERTIES):
+            head.append(raw)
+        elif isinstance(value, memoryview):
+            data.append(value)
+        found[code] = value
+    tail = message[position:]
+    return Message(
+        header=header,
+        annotations=_as_map(found.get(SectionCode.ANNOTATIONS)),
+        properties=_as_list(found.get(SectionCode.PROPERTIES)),
+        application_properties=_as_map(found.get(SectionCode.APPLICATION_PROPERTIES)),
+        head=b"".join(head),
+        data=data,
+        tail=tail,
+        value=found.get(SectionCode.VALUE),
+    )
+
+
+def _as_map(value: object) -> dict[object, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _as_list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def write_section(code: SectionCode, value: object) -> bytes:
+    """Encode one section."""
+    return bytes((0x00, 0x53, code)) + encode(value)
+
+
+def write_annotations(code: SectionCode, annotations: dict[str, object]) -> bytes:
+    """Encode a section of annotations; their names become symbols."""
+    return write_section(code, {Symbol(name): value for name, value in annotations.items()})

@@ -1,0 +1,151 @@
+"""Control from another process: one JSON object a line over a Unix socket of the same user."""
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import socket
+import stat
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from hublog.errors import LocalHubError
+from hublog_local.hub.faults import Fault
+from hublog_local.hub.listener import Listener
+
+if TYPE_CHECKING:
+    from hublog_local.hub.local_hub import LocalHub
+
+_LINE_BYTES: Final = 65536
+#: Longest path of a Unix socket on Linux, without the NUL.
+_PATH_BYTES: Final = 107
+
+
+class ControlServer:
+    """Answers ``{"do": name, ...}`` with ``{"ok": true, "result": ...}`` or ``{"ok": false, "error": text}``.
+
+    Args:
+        path: of the socket; only this user may connect.
+        hub: what is controlled.
+        start_listening: lets it listen again, in its loop.
+    """
+
+    def __init__(self, path: Path, hub: "LocalHub", start_listening: Callable[[], Awaitable[None]]) -> None:
+        if len(os.fsencode(path)) > _PATH_BYTES:
+            raise LocalHubError(
+                f"The path of the control socket has {len(os.fsencode(path))} bytes; "
+                f"it may have {_PATH_BYTES}: choose a shorter one."
+            )
+        self._path = path
+        self._hub = hub
+        self._start_listening = start_listening
+        self._listener: Listener | None = None
+        self._actions: dict[str, Callable[..., object]] = {
+            "add_fault": self._add_fault,
+            "clear_faults": hub.faults.clear,
+            "faults": lambda: [_as_json(fault) for fault in hub.faults.pending()],
+            "statistics": hub.statistics,
+            "events_total": hub.events_total,
+            "recent_errors": hub.recent_errors,
+            "drop_connections": hub.drop_connections,
+            "expire_tokens": hub.expire_tokens,
+            "stop_listening": hub.stop_listening,
+            "connection_string": hub.connection_string,
+        }
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            LocalHubError: another hub listens there, or the path cannot be used.
+        """
+        await asyncio.to_thread(self._make_room)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        mask = os.umask(0o177)
+        try:
+            listening.bind(os.fspath(self._path))
+        except OSError as error:
+            listening.close()
+            raise LocalHubError(f"Cannot make the control socket {self._path}: {error.strerror}.") from error
+        finally:
+            os.umask(mask)
+        self._listener = Listener(listening, self._take)
+
+    async def stop(self) -> None:
+        """End all clients and remove the socket."""
+        if self._listener is None:
+            return
+        self._listener.stop()
+        await self._listener.settle(cancel=True)
+        with contextlib.suppress(FileNotFoundError):
+            await asyncio.to_thread(self._path.unlink)
+        self._listener = None
+
+    def _make_room(self) -> None:
+        """Remove the socket of a hub that was killed."""
+        try:
+            is_socket = stat.S_ISSOCK(self._path.lstat().st_mode)
+        except OSError:
+            return
+        if not is_socket:
+            raise LocalHubError(f"{self._path} exists and is no socket; remove it or choose another path.")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(os.fspath(self._path))
+            except ConnectionRefusedError:
+                self._path.unlink()
+                return
+            except OSError as error:
+                raise LocalHubError(
+                    f"Cannot use the control socket {self._path}: {error.strerror}."
+                ) from error
+        raise LocalHubError(
+            f"Another local hub has the control socket {self._path}; stop it or choose another path."
+        )
+
+    async def _take(self, connection: socket.socket) -> None:
+        """Serve a client to its end."""
+        try:
+            reader, writer = await asyncio.open_connection(sock=connection, limit=_LINE_BYTES)
+        except asyncio.CancelledError:
+            connection.close()
+            raise
+        try:
+            while line := await reader.readline():
+                answer = await self._answer(line)
+                writer.write(json.dumps(answer).encode() + b"\n")
+                await writer.drain()
+        except (ValueError, ConnectionError, asyncio.CancelledError):
+            pass  # a line too long, a client that went, or our own end
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def _answer(self, line: bytes) -> dict[str, object]:
+        try:
+            request = json.loads(line)
+            name = request.pop("do")
+            if name == "start_listening":
+                # Awaited here: LocalHub's own method would wait for the loop that it is called in.
+                await self._start_listening()
+                return {"ok": True, "result": None}
+            if name not in self._actions:
+                known = ", ".join(sorted([*self._actions, "start_listening"]))
+                return {"ok": False, "error": f"The request {name!r} is not known; there is {known}."}
+            return {"ok": True, "result": self._actions[name](**request)}
+        except LocalHubError as error:
+            return {"ok": False, "error": str(error)}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            text = f"A request is one JSON object a line with 'do' and its arguments: {error}"
+            return {"ok": False, "error": text}
+
+    def _add_fault(self, **arguments: Any) -> dict[str, object]:  # noqa: ANN401  # Faults.add checks them
+        return _as_json(self._hub.faults.add(**arguments))
+
+
+def _as_json(fault: Fault) -> dict[str, object]:
+    names = (field.name for field in dataclasses.fields(fault) if not field.name.startswith("_"))
+    return {name: getattr(fault, name) for name in names}

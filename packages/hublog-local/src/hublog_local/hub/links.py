@@ -1,0 +1,268 @@
+"""Links: how deliveries come in, and how they go out, whatever they are about."""
+
+from collections import deque
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from hublog_local.amqp.frames import TRANSFER_OVERHEAD_BYTES
+from hublog_local.amqp.performatives import Detach, Disposition, Flow, Transfer
+from hublog_local.amqp.states import LinkError, write_error
+from hublog_local.amqp.values import DecodeError, Described
+from hublog_local.hub.service import MAX_FRAME_BYTES
+
+if TYPE_CHECKING:
+    from hublog_local.hub.sessions import Session
+
+#: Deliveries that a producer may have under way. azure-eventhub 5.15.1 does not look at it.
+CREDIT: Final = 1000
+_MODULUS: Final = 2**32
+
+
+class Link:
+    """A link, or what is left of one that was refused.
+
+    Args:
+        session: what it belongs to.
+        handle: its number, both ways.
+        name: that the client gave it.
+        address: of the node that it leads to.
+
+    Attributes:
+        session: what it belongs to.
+        handle: its number, both ways.
+        name: that the client gave it.
+        address: of the node that it leads to.
+        is_open: neither side has detached it.
+    """
+
+    def __init__(self, session: "Session", *, handle: int, name: str, address: str) -> None:
+        self.session = session
+        self.handle = handle
+        self.name = name
+        self.address = address
+        self.is_open = True
+
+    def start(self) -> None:
+        """Begin to work: the attach has been answered."""
+
+    def close(self) -> None:
+        """Stop: it is detached, or its session or connection is gone."""
+        self.is_open = False
+
+    def detach(self, error: LinkError) -> None:
+        """Detach it from our side."""
+        if self.is_open:
+            self.session.send(Detach(self.handle, closed=True, error=write_error(error)))
+            self.close()
+
+    def on_flow(self, flow: Flow) -> None:
+        """Take the client's state of the link."""
+
+
+class Delivery(NamedTuple):
+    """A whole delivery of a client.
+
+    Attributes:
+        delivery_id: number in the session.
+        message_format: 0, or ``BATCH_FORMAT``.
+        is_settled: the client wants no answer.
+        message: its bytes.
+    """
+
+    delivery_id: int
+    message_format: int
+    is_settled: bool
+    message: bytes
+
+
+class IncomingLink(Link):
+    """A link that the client sends on."""
+
+    def __init__(self, session: "Session", *, handle: int, name: str, address: str) -> None:
+        super().__init__(session, handle=handle, name=name, address=address)
+        self._first: Transfer | None = None
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._credit = 0
+        self._delivery_count = 0
+
+    def start(self) -> None:
+        """Give the client its first credit."""
+        self._send_credit()
+
+    def close(self) -> None:
+        """Forget what came of an unfinished delivery."""
+        super().close()
+        self._forget()
+
+    def on_delivery(self, delivery: Delivery) -> None:
+        """Act on a whole delivery."""
+        raise NotImplementedError
+
+    def on_part(self, size: int) -> bool:
+        """Tell whether the delivery may grow to this size; if not, it was dealt with."""
+        raise NotImplementedError
+
+    def on_flow(self, flow: Flow) -> None:
+        """Take the client's count, and answer if it asks."""
+        if flow.delivery_count is not None:
+            self._delivery_count = flow.delivery_count
+        if flow.echo and self.is_open:
+            self._send_credit()
+
+    def on_transfer(self, transfer: Transfer, payload: memoryview) -> None:
+        """Take a part of a delivery.
+
+        Raises:
+            DecodeError: the first part has no delivery id.
+        """
+        if not self.is_open:
+            return
+        if transfer.aborted:
+            self._forget()
+            return
+        first = self._first or transfer
+        if first.delivery_id is None:
+            raise DecodeError("The first transfer of a delivery has no delivery-id.")
+        self._first = first
+        self._size += len(payload)
+        if not self.on_part(self._size):
+            self._forget()
+            return
+        self._parts.append(bytes(payload))
+        if not transfer.more:
+            message = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+            is_settled = bool(first.settled or transfer.settled)
+            self._forget()
+            self._count()
+            self.on_delivery(Delivery(first.delivery_id, first.message_format or 0, is_settled, message))
+
+    def settle(self, delivery: Delivery, state: Described) -> None:
+        """Tell the client what became of a delivery, if it wants to hear."""
+        if self.is_open and not delivery.is_settled:
+            number = delivery.delivery_id
+            self.session.send(Disposition(role=True, first=number, last=number, settled=True, state=state))
+
+    def _forget(self) -> None:
+        self._first = None
+        self._parts = []
+        self._size = 0
+
+    def _count(self) -> None:
+        self._delivery_count = (self._delivery_count + 1) % _MODULUS
+        self._credit -= 1
+        if self._credit <= CREDIT // 2:
+            self._send_credit()
+
+    def _send_credit(self) -> None:
+        self._credit = CREDIT
+        self.session.send_flow(
+            handle=self.handle,
+            delivery_count=self._delivery_count,
+            link_credit=CREDIT,
+            drain=False,
+            echo=False,
+        )
+
+
+class OutgoingLink(Link):
+    """A link that the client receives on.
+
+    Args:
+        session: what it belongs to.
+        handle: its number, both ways.
+        name: that the client gave it.
+        address: of the node that it leads to.
+        target_address: of the client's end.
+        is_settled: the client need not settle what it gets.
+    """
+
+    def __init__(
+        self,
+        session: "Session",
+        *,
+        handle: int,
+        name: str,
+        address: str,
+        target_address: str = "",
+        is_settled: bool = True,
+    ) -> None:
+        super().__init__(session, handle=handle, name=name, address=address)
+        self.target_address = target_address
+        self._is_settled = is_settled
+        self._credit = 0
+        self._delivery_count = 0
+        self._drain = False
+        self._waiting: deque[tuple[Transfer, tuple[bytes | memoryview, ...]]] = deque()
+
+    def next_message(self) -> list[bytes] | None:
+        """Return the next message in pieces, or None if there is none now."""
+        raise NotImplementedError
+
+    def on_flow(self, flow: Flow) -> None:
+        """Take the client's credit, and use it."""
+        seen = flow.delivery_count or 0
+        credit = (seen + (flow.link_credit or 0) - self._delivery_count) % _MODULUS
+        self._credit = credit if credit < _MODULUS // 2 else 0
+        self._drain = bool(flow.drain)
+        self.pump()
+        if flow.echo and self.is_open:
+            self._send_state()
+
+    def pump(self) -> None:
+        """Send as much as credit, window and the peer's reading allow."""
+        while self.is_open and self.session.can_send:
+            if self._waiting:
+                transfer, payload = self._waiting.popleft()
+                self.session.send_transfer(transfer, *payload)
+                continue
+            message = self.next_message() if self._credit > 0 else None
+            if message is None:
+                self._finish_drain()
+                return
+            self._credit -= 1
+            self._delivery_count = (self._delivery_count + 1) % _MODULUS
+            self._queue(message)
+
+    def close(self) -> None:
+        """Forget what waits."""
+        super().close()
+        self._waiting.clear()
+
+    def _queue(self, message: list[bytes]) -> None:
+        """Cut a message into transfers."""
+        session = self.session
+        number = session.next_delivery_id()
+        room = min(session.connection.peer_max_frame_bytes, MAX_FRAME_BYTES) - TRANSFER_OVERHEAD_BYTES
+        transfer = Transfer(
+            self.handle,
+            delivery_id=number,
+            delivery_tag=number.to_bytes(4, "big"),
+            message_format=0,
+            settled=self._is_settled,
+            more=False,
+        )
+        if sum(map(len, message)) <= room:
+            self._waiting.append((transfer, tuple(message)))
+            return
+        whole = memoryview(b"".join(message))
+        for begin in range(0, len(whole), room):
+            part = transfer._replace(more=begin + room < len(whole))
+            self._waiting.append((part, (whole[begin : begin + room],)))
+
+    def _finish_drain(self) -> None:
+        """Use up the credit of a client that wants no more than there is."""
+        if self._drain:
+            self._delivery_count = (self._delivery_count + self._credit) % _MODULUS
+            self._credit = 0
+            self._drain = False
+            self._send_state(drain=True)
+
+    def _send_state(self, *, drain: bool = False) -> None:
+        self.session.send_flow(
+            handle=self.handle,
+            delivery_count=self._delivery_count,
+            link_credit=self._credit,
+            available=0,
+            drain=drain,
+            echo=False,
+        )

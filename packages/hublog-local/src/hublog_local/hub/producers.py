@@ -1,0 +1,131 @@
+"""Producers: deliveries become events, or go wrong as a fault says."""
+
+from typing import TYPE_CHECKING, Final
+
+from hublog_local.amqp.messages import BATCH_FORMAT, Message, read_message
+from hublog_local.amqp.states import (
+    ACCEPTED,
+    MODIFIED,
+    RELEASED,
+    LinkError,
+    write_error,
+    write_rejected,
+    write_short_error,
+)
+from hublog_local.amqp.values import DecodeError, Symbol
+from hublog_local.hub.events import partition_key
+from hublog_local.hub.faults import Fault, FaultKind, Stage
+from hublog_local.hub.links import Delivery, IncomingLink
+from hublog_local.hub.partitions import EventHub
+
+if TYPE_CHECKING:
+    from hublog_local.hub.sessions import Session
+
+_PUBLISHER: Final = Symbol("x-opt-publisher")
+_STORED: Final = (FaultKind.STORE_AND_DROP, FaultKind.DELAY, FaultKind.WITHHOLD)
+
+
+class ProducerLink(IncomingLink):
+    """A producer of an event hub.
+
+    Args:
+        session: what it belongs to.
+        handle: its number, both ways.
+        name: that the client gave it.
+        hub: that it sends to.
+        partition_id: that it sends to; None leaves the choice to the hub.
+        publisher: name under which it sends; its events share a partition.
+    """
+
+    def __init__(
+        self,
+        session: "Session",
+        *,
+        handle: int,
+        name: str,
+        hub: EventHub,
+        partition_id: str | None,
+        publisher: str | None,
+    ) -> None:
+        super().__init__(session, handle=handle, name=name, address=hub.name)
+        self._service = session.connection.service
+        self._hub = hub
+        self._partition_id = partition_id
+        self._publisher = publisher
+
+    def on_part(self, size: int) -> bool:
+        """Refuse what is too large as soon as that is known."""
+        if self._service.faults.take(Stage.FRAME, self._hub.name) is not None:
+            self.session.connection.abort()
+            return False
+        limit = self._service.limits.max_message_bytes
+        if size <= limit:
+            return True
+        text = (
+            f"The received message (size: {size} bytes or more) exceeds the limit ({limit} bytes) "
+            "currently allowed on the link."
+        )
+        self.detach(LinkError("amqp:link:message-size-exceeded", text))
+        return False
+
+    def on_delivery(self, delivery: Delivery) -> None:
+        """Store a delivery and settle it, or do what a fault says."""
+        self._service.statistics.deliveries_total += 1
+        self._service.statistics.deliveries_bytes_total += len(delivery.message)
+        if not self.session.connection.allows(self._hub.name):
+            self.detach(LinkError("amqp:unauthorized-access", "ExpiredToken: The token is expired."))
+            return
+        fault = self._service.faults.take(Stage.TRANSFER, self._hub.name)
+        if fault is not None and fault.kind not in _STORED:
+            self._fail(fault, delivery)
+            return
+        try:
+            self._store(delivery)
+        except DecodeError as error:
+            self._service.note_peer_error(error)
+            self.settle(delivery, write_rejected(write_error(LinkError("amqp:decode-error", str(error)))))
+            return
+        if fault is None:
+            self.settle(delivery, ACCEPTED)
+        elif fault.kind is FaultKind.STORE_AND_DROP:
+            self.session.connection.abort()
+        elif fault.kind is FaultKind.DELAY:
+            self.session.connection.later(fault.seconds, lambda: self.settle(delivery, ACCEPTED))
+
+    def _fail(self, fault: Fault, delivery: Delivery) -> None:
+        """Do what a fault says with a delivery that is not stored; ``swallow`` does nothing at all."""
+        error = LinkError(fault.condition, fault.description)
+        connection = self.session.connection
+        outcomes = {
+            FaultKind.REJECT: write_rejected(write_error(error)),
+            FaultKind.REJECT_BARE: write_rejected(None),
+            FaultKind.REJECT_SHORT: write_rejected(write_short_error(error)),
+            FaultKind.RELEASE: RELEASED,
+            FaultKind.MODIFY: MODIFIED,
+        }
+        if fault.kind in outcomes:
+            self.settle(delivery, outcomes[fault.kind])
+        elif fault.kind is FaultKind.DETACH:
+            self.detach(error)
+        elif fault.kind is FaultKind.END:
+            self.session.end(error)
+        elif fault.kind is FaultKind.CLOSE:
+            connection.close(error)
+        elif fault.kind is FaultKind.DROP:
+            connection.abort()
+        elif fault.kind is FaultKind.MUTE:
+            connection.is_muted = True
+
+    def _store(self, delivery: Delivery) -> None:
+        outer = read_message(memoryview(delivery.message))
+        messages = [outer]
+        if delivery.message_format == BATCH_FORMAT:
+            messages = [read_message(inner) for inner in outer.data]
+        key = partition_key(outer)
+        if self._publisher is not None:
+            key = self._publisher
+            messages = [self._sign(message) for message in messages]
+        self._service.store(self._hub, messages, partition_id=self._partition_id, key=key)
+
+    def _sign(self, message: Message) -> Message:
+        return message._replace(annotations={**message.annotations, _PUBLISHER: self._publisher})

@@ -1,0 +1,192 @@
+"""``hublog local``: a hub in the foreground, and everything that arrives in files."""
+
+import os
+import shlex
+import signal
+import ssl
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TextIO
+
+from hublog.capture.columns import TABLE
+from hublog.errors import LocalHubError
+from hublog_local import LocalHub
+from hublog_local.ingest import Ingester
+from hublog_local.intake import Intake
+from hublog_local.store import DEFAULT_DIRECTORY, Store
+
+#: The name under which an application finds the connection string.
+VARIABLE: Final = "EVENTHUB_NAMESPACE_CONNECTION_STRING"
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+#: What each partition keeps in memory for consumers; the rows are in the files.
+_RETENTION_BYTES: Final = 64 << 20
+#: The same complaint is made so often, and so many different ones are kept apart.
+_MAX_COMPLAINTS: Final = 3
+_MAX_KINDS: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubOptions:
+    """What ``hublog local`` is asked for.
+
+    Attributes:
+        hubs: number of partitions by the name of the event hub.
+        host: address to listen on.
+        port: 0 lets the system choose.
+        directory: where rows are stored.
+        control: path of a socket on which tests ask for faults, or None.
+        ready_file: written once the hub takes events; its only line is the connection string.
+        is_quiet: print the connection string only.
+        tls_cert: file with the certificate for TLS, and its chain; None is plain TCP.
+        tls_key: file with its key; None if it is in the same file.
+    """
+
+    hubs: Mapping[str, int]
+    host: str = "127.0.0.1"
+    port: int = 5672
+    directory: Path = DEFAULT_DIRECTORY
+    control: Path | None = None
+    ready_file: Path | None = None
+    is_quiet: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+
+def run_hub(options: HubOptions, *, out: TextIO, tell: Callable[[str], None]) -> None:
+    """Run a hub until SIGINT or SIGTERM; what has been accepted is stored before this returns.
+
+    The first line of output is the connection string as a shell reads it; whoever reads it finds the hub
+    ready.
+
+    Args:
+        options: what to run.
+        out: where the user reads what to do.
+        tell: told what goes wrong on the way.
+
+    Raises:
+        LocalHubError: the port is taken, or the directory cannot be used.
+    """
+    complain = _Complaints(tell)
+    stop = threading.Event()
+    with _signals(stop), Store(options.directory) as store:
+        ingester = Ingester(on_refused=complain)
+        with Intake(store, ingester, on_trouble=complain) as intake, _make_hub(options, intake) as hub:
+            connection = hub.connection_string()
+            _say(out, f"export {VARIABLE}={shlex.quote(connection)}")
+            if not options.is_quiet:
+                _say(out, _what_next(options, hub.port))
+            if options.ready_file is not None:
+                _write_whole(options.ready_file, f"{connection}\n")
+            try:
+                stop.wait()
+            finally:
+                if options.ready_file is not None:
+                    options.ready_file.unlink(missing_ok=True)
+        if not options.is_quiet:
+            _say(
+                out,
+                f"Stopped: {ingester.rows_total} rows from {ingester.events_total} events;"
+                f" {ingester.malformed_total} lines were no JSON and skipped, {ingester.nulls_total} values"
+                f" did not fit their column, {ingester.refused_total} events were refused.",
+            )
+
+
+def _make_hub(options: HubOptions, intake: Intake) -> LocalHub:
+    return LocalHub(
+        options.hubs,
+        host=options.host,
+        port=options.port,
+        on_event=intake.put,
+        retention_bytes=_RETENTION_BYTES,
+        control_path=options.control,
+        ssl_context=_tls_context(options),
+    )
+
+
+def _tls_context(options: HubOptions) -> ssl.SSLContext | None:
+    """Return what makes TLS connections, or None.
+
+    Raises:
+        LocalHubError: certificate or key cannot be used.
+    """
+    if options.tls_cert is None:
+        if options.tls_key is not None:
+            raise LocalHubError("--tls-key is given without --tls-cert; give the certificate too.")
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(options.tls_cert, options.tls_key)
+    except OSError as error:  # ``ssl.SSLError`` is one
+        what = " and ".join(str(path) for path in (options.tls_cert, options.tls_key) if path)
+        why = "no certificate with its key" if isinstance(error, ssl.SSLError) else error.strerror
+        raise LocalHubError(f"TLS cannot be served with {what}: {why}; both must be PEM.") from error
+    return context
+
+
+class _Complaints:
+    """Tells each complaint a few times, since a producer that is wrong once is wrong always."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._made: Counter[str] = Counter()
+
+    def __call__(self, complaint: str) -> None:
+        if len(self._made) >= _MAX_KINDS:
+            self._made.clear()
+        self._made[complaint] += 1
+        if self._made[complaint] < _MAX_COMPLAINTS:
+            self._tell(complaint)
+        elif self._made[complaint] == _MAX_COMPLAINTS:
+            self._tell(f"{complaint} (This is not told again.)")
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """Let signals end the hub; for the main thread, since only that one has signals."""
+    previous = {number: signal.signal(number, lambda *_: stop.set()) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _what_next(options: HubOptions, port: int) -> str:
+    hubs = ", ".join(f"{name} ({partitions} partitions)" for name, partitions in options.hubs.items())
+    data = "" if options.directory == DEFAULT_DIRECTORY else f" --data {shlex.quote(str(options.directory))}"
+    trust = (
+        ""
+        if options.tls_cert is None
+        else (
+            "  With TLS: the application needs EVENTHUB_LOG_CA_FILE with the certificate of the authority"
+            f" that signed {options.tls_cert}.\n"
+        )
+    )
+    return (
+        f"\nA local Event Hub listens on {options.host}:{port}; stop it with Ctrl-C.\n"
+        f"  Event hubs: {hubs}\n"
+        f"  Table {TABLE}: {options.directory}\n"
+        f"{trust}"
+        "\nCopy the first line into the environment of an application, then, in another terminal:\n"
+        f"  hublog tail{data}\n"
+        f"  hublog query{data} '{TABLE} | summarize count() by level'\n"
+    )
+
+
+def _say(out: TextIO, text: str) -> None:
+    out.write(f"{text}\n")
+    out.flush()
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file that is never seen half written, and that only its owner may read: it holds a key."""
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.unlink(missing_ok=True)  # of an earlier process with this number
+    with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:  # noqa: PTH123  # it takes the descriptor
+        out.write(text)
+    unfinished.replace(path)
