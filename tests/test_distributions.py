@@ -159,3 +159,10 @@ def test_a_command_that_cannot_be_loaded_says_why_and_leaves_the_others_alone(
     assert found.stderr == (
         f"hublog: The command broken of the package broken cannot be loaded from broken:BROKEN: {reason}\n"
     )
+
+
+def test_each_public_name_of_the_local_hub_is_there_and_no_other():
+    import hublog_local
+
+    assert all(hasattr(hublog_local, name) for name in hublog_local.__all__)
+    assert not hasattr(hublog_local, "Hub")
