@@ -8,7 +8,7 @@
 
 uvicorn ends by its signal without running exit hooks, so ``lifespan`` is the last moment there. No server and
 no framework is imported, and nothing is patched but two classes of Channels, see
-``requests.asgi_frameworks``.
+``requests.framework_routes``.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from enum import Enum, auto
 from functools import update_wrapper
 from typing import Final, TypeAlias, TypeVar, cast
 
-from hublog.requests import asgi_frameworks, asgi_requests
+from hublog.requests import asgi_requests, framework_routes
 from hublog.requests.request_scope import SCOPE_KEY
 from hublog.runtime.framework import surroundings
 from hublog.runtime.server_advice import Way, taken
@@ -70,7 +70,7 @@ def request_context(app: Callable[[S, R, E], Awaitable[None]]) -> Callable[[S, R
             return
         if not known:
             known.append(read_settings(framework=surroundings.lookup).settings.request)
-        asgi_frameworks.watch()
+        framework_routes.watch()
         conversation = cast("_Receive", receive), cast("_Send", send)
         await asgi_requests.serve(cast("_Application", app), opened, *conversation, known[0])
 

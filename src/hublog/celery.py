@@ -21,8 +21,8 @@ from hublog.capture.service_name import suggest
 from hublog.configure.handlers import NAMES
 from hublog.handler import EventHubHandler
 from hublog.internal_log import report
-from hublog.requests import tasks
-from hublog.requests.tasks import KEY, Outcome, TaskScope
+from hublog.requests import task_scope
+from hublog.requests.task_scope import KEY, TaskOutcome, TaskScope
 from hublog.runtime.registry import drain_at_exit
 
 try:
@@ -42,10 +42,10 @@ _NO_CONSOLE: Final = (
     " logger, or to the logger celery."
 )
 _OUTCOMES: Final = {
-    states.SUCCESS: Outcome.SUCCEEDED,
-    states.RETRY: Outcome.RETRIED,
-    states.REJECTED: Outcome.REJECTED,
-    states.IGNORED: Outcome.IGNORED,
+    states.SUCCESS: TaskOutcome.SUCCEEDED,
+    states.RETRY: TaskOutcome.RETRIED,
+    states.REJECTED: TaskOutcome.REJECTED,
+    states.IGNORED: TaskOutcome.IGNORED,
 }
 
 
@@ -58,14 +58,14 @@ def _send(headers: object = None, **_: object) -> None:
 
 
 def _add(headers: dict[str, object]) -> None:
-    carried = tasks.outgoing()
+    carried = task_scope.outgoing()
     if not carried:
         return
     # A retry comes with the headers of the try before.
-    former = tasks.traceparent(tasks.accepted(headers.get(KEY)))
+    former = task_scope.traceparent(task_scope.accepted(headers.get(KEY)))
     headers[KEY] = carried
     if headers.get(_TRACEPARENT) in (None, former) and "trace_id" in carried:
-        headers[_TRACEPARENT] = tasks.traceparent(carried)
+        headers[_TRACEPARENT] = task_scope.traceparent(carried)
 
 
 def _begin(task_id: object = None, task: Any = None, **_: object) -> None:  # noqa: ANN401  # Celery has no types
@@ -77,9 +77,9 @@ def _begin(task_id: object = None, task: Any = None, **_: object) -> None:  # no
 def _scope(task_id: str, task: Any, request: Any = None) -> TaskScope:  # noqa: ANN401
     request = task.request if request is None else request
     custom = request.headers if isinstance(request.headers, dict) else {}
-    carried = tasks.accepted(request.get(KEY) or custom.get(KEY))
+    carried = task_scope.accepted(request.get(KEY) or custom.get(KEY))
     if not carried and request.is_eager is True:
-        carried = tasks.outgoing()
+        carried = task_scope.outgoing()
     info = request.delivery_info if isinstance(request.delivery_info, dict) else {}
     queue = info.get("routing_key")
     return TaskScope(
@@ -100,7 +100,7 @@ def _end(
     **_: object,
 ) -> None:
     """Write the record of a task that has run, and take its fields away."""
-    scope = tasks.running(str(task_id))
+    scope = task_scope.running(str(task_id))
     if scope is None:
         return
     try:
@@ -114,7 +114,7 @@ def _end(
             state, error = states.REJECTED, None
         elif error is not None:
             state, retval = states.FAILURE, error
-        scope.finish(_OUTCOMES.get(state, Outcome.FAILED), level=_level(task, state, retval), error=error)
+        scope.finish(_OUTCOMES.get(state, TaskOutcome.FAILED), level=_level(task, state, retval), error=error)
     finally:
         scope.leave()
 
@@ -135,7 +135,7 @@ def _retry(reason: object = None, **_: object) -> None:
     signature = getattr(reason, "sig", None)
     if isinstance(reason, exceptions.Retry) and reason.is_eager and signature is not None:
         headers = dict(signature.options.get("headers") or {})
-        signature.options["headers"] = {**headers, KEY: tasks.outgoing()}
+        signature.options["headers"] = {**headers, KEY: task_scope.outgoing()}
 
 
 def _revoke(
@@ -147,7 +147,9 @@ def _revoke(
 ) -> None:
     """Write the record of a task that was revoked before it ran, or stopped while it did; in the worker."""
     with suppress(Exception):
-        outcome = Outcome.EXPIRED if expired else Outcome.TERMINATED if terminated else Outcome.REVOKED
+        outcome = (
+            TaskOutcome.EXPIRED if expired else TaskOutcome.TERMINATED if terminated else TaskOutcome.REVOKED
+        )
         scope = _scope(str(request.id), sender, request)
         scope.enter()
         try:
@@ -158,7 +160,7 @@ def _revoke(
 
 def _begin_process(**_: object) -> None:
     """Begin a child of the pool with no field of its parent."""
-    tasks.forget()
+    task_scope.forget()
 
 
 def _keep_handlers(**_: object) -> None:

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from hublog.requests import tasks
-from hublog.requests.tasks import KEY, Outcome, TaskScope
+from hublog.requests import task_scope
+from hublog.requests.task_scope import KEY, TaskOutcome, TaskScope
 from hublog.runtime.registry import drain_at_exit
 
 try:
@@ -52,7 +52,7 @@ def _with_fields(former: _Function) -> _Function:
     def create(cls: type, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # RQ's own
         job = former(cls, *args, **kwargs)
         with suppress(Exception):  # the job is enqueued, whatever is wrong with its fields
-            carried = tasks.outgoing()
+            carried = task_scope.outgoing()
             if carried and KEY not in job.meta:
                 job.meta = {**job.meta, KEY: carried}
         return job
@@ -90,7 +90,7 @@ def _delivered(former: _Function) -> _Function:
         try:
             return former(self, *args, **kwargs)
         finally:
-            if getattr(self, "is_horse", False) and tasks.running_now() is None:
+            if getattr(self, "is_horse", False) and task_scope.running_now() is None:
                 drain_at_exit()
 
     return finalize
@@ -98,9 +98,9 @@ def _delivered(former: _Function) -> _Function:
 
 def _scope(job: Any) -> TaskScope:  # noqa: ANN401
     if getattr(job, "is_async", True) is False or KEY not in job.meta:
-        carried = tasks.accepted(job.meta.get(KEY)) or tasks.outgoing()
+        carried = task_scope.accepted(job.meta.get(KEY)) or task_scope.outgoing()
     else:
-        carried = tasks.accepted(job.meta[KEY])
+        carried = task_scope.accepted(job.meta[KEY])
     return TaskScope(
         name=str(job.func_name),
         task_id=str(job.id),
@@ -110,12 +110,12 @@ def _scope(job: Any) -> TaskScope:  # noqa: ANN401
     )
 
 
-def _outcome(job: Any, *, has_succeeded: bool) -> Outcome:  # noqa: ANN401
+def _outcome(job: Any, *, has_succeeded: bool) -> TaskOutcome:  # noqa: ANN401
     if has_succeeded:
-        return Outcome.SUCCEEDED
+        return TaskOutcome.SUCCEEDED
     # RQ has put a job that it will try again back into its queue, or among the scheduled ones.
     status = str(getattr(job.get_status(refresh=False), "value", job.get_status(refresh=False)))
-    return Outcome.RETRIED if status in ("queued", "scheduled") else Outcome.FAILED
+    return TaskOutcome.RETRIED if status in ("queued", "scheduled") else TaskOutcome.FAILED
 
 
 _wrap(Job, "create", _with_fields)

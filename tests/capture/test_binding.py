@@ -11,7 +11,7 @@ import pytest
 import hublog
 from hublog.capture import context
 from hublog.requests.request_scope import LOGGER_NAME, RequestScope
-from hublog.requests.tasks import TaskScope
+from hublog.requests.task_scope import TaskScope
 from hublog.settings import RequestSettings
 
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from hublog.capture import context
-from hublog.capture.queries import QueryCounter
+from hublog.requests.query_counting import QueryCounter
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from django.test import AsyncClient, Client, override_settings
 from django.test.utils import CaptureQueriesContext
 
 from hublog.capture import context
-from hublog.django import queries
+from hublog.django import middleware
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +71,7 @@ def test_those_who_count_queries_count_the_same_as_without(seen, database):
 def test_a_connection_has_one_wrapper_however_many_requests_it_serves(seen, database):
     for _ in range(3):
         Client().get("/queries/1/")
-    assert connection.execute_wrappers.count(queries._timed) == 1
+    assert connection.execute_wrappers.count(middleware._timed) == 1
 
 
 def test_a_wrapper_of_the_application_is_taken_off_though_the_connection_opens_inside_of_it():
@@ -87,11 +87,11 @@ def test_a_wrapper_of_the_application_is_taken_off_though_the_connection_opens_i
         made.connection.close()
 
     found = []
-    queries.watch()
+    middleware.count_queries()
     thread = threading.Thread(target=run)
     thread.start()
     thread.join()
-    assert found == [[queries._timed]]
+    assert found == [[middleware._timed]]
 
 
 def test_what_is_queried_outside_of_a_request_is_counted_nowhere(seen, database):

@@ -5,7 +5,7 @@ from django.urls import include, path, re_path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hublog.requests.routes import route_text
+from hublog.requests.framework_routes import route_text
 
 
 def view(request, *args, **known):

@@ -22,7 +22,7 @@ _TRACEBACK: Final = re.compile(r"^Traceback \(most recent call last\):\n((?:[ \t
 #: Frames of the package in it.
 _FRAME: Final = re.compile(r'File "[^"]*/hublog/([^"]*)", line \d+')
 #: An error of the application passes through these; that is no error of ours.
-_PASSED: Final = ("flask.py", "django/middleware.py", "asgi.py")
+_PASSED: Final = ("requests/wsgi_requests.py", "django/middleware.py", "asgi.py")
 _FATAL: Final = re.compile(
     r"^(?:Fatal Python error: (?!init_).*|Exception in thread hublog.*)$", re.MULTILINE
 )

@@ -13,8 +13,8 @@ KeyboardInterrupt
 PASSED = """Traceback (most recent call last):
   File "/x/gunicorn/workers/sync.py", line 3, in handle
     respiter = self.wsgi(environ, resp.start_response)
-  File "/x/src/hublog/flask.py", line 100, in __call__
-    body = self._app(environ, reply.start)
+  File "/x/src/hublog/requests/wsgi_requests.py", line 44, in serve
+    body = app(environ, response.start)
   File "/x/apps/wsgi.py", line 30, in work
     time.sleep(30)
 SystemExit: 1

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import logging
+from functools import partial
 from wsgiref.util import FileWrapper
 
 import pytest
@@ -11,6 +12,8 @@ from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.test import EnvironBuilder
 
 from hublog.flask import HubLog
+from hublog.requests.wsgi_requests import serve
+from hublog.settings import RequestSettings
 from hublog.testing import capture_records
 
 LOGGER = logging.getLogger("shop.views")
@@ -277,7 +280,7 @@ def test_what_runs_when_a_response_is_closed_logs_with_the_fields(rows):
 def below(wrap, inner):
     app = make(wrap)
     if wrap:
-        app.wsgi_app._app = inner
+        app.wsgi_app = partial(serve, inner, RequestSettings())
     else:
         app.wsgi_app = inner
     return app

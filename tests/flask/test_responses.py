@@ -4,6 +4,7 @@ import io
 import logging
 import socket
 import threading
+from functools import partial
 from wsgiref.util import FileWrapper
 
 import pytest
@@ -15,6 +16,8 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 import hublog
 from hublog.capture import context
 from hublog.flask import HubLog
+from hublog.requests.wsgi_requests import serve
+from hublog.settings import RequestSettings
 
 LOGGER = logging.getLogger("shop.views")
 ID = {"X-Request-ID": "abc"}
@@ -380,7 +383,7 @@ def test_an_odd_answer_of_a_wsgi_app_below_passes_as_it_is(make, seen, status):
         start_response(status, [("X-Own", "1")])
         return [b"ok"]
 
-    app.wsgi_app._app = below
+    app.wsgi_app = partial(serve, below, RequestSettings())
     assert app(EnvironBuilder("/").get_environ(), lambda *known: sent.append(known)) == [b"ok"]
     assert (sent[0][0], ("X-Own", "1") in sent[0][1]) == (status, True)
     seen.one("hublog.request")

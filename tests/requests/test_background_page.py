@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hublog.requests import tasks
+from hublog.requests import task_scope
 
 PAGE = (Path(__file__).parents[2] / "docs" / "background.md").read_text()
 SNIPPETS = [part.split("```")[0] for part in PAGE.split("```python\n")[1:]]
@@ -43,5 +43,5 @@ def test_every_snippet_is_python():
 
 
 def test_the_page_names_each_outcome():
-    for outcome in tasks.Outcome:
+    for outcome in task_scope.TaskOutcome:
         assert f"| `task.{outcome}` |" in PAGE

@@ -12,8 +12,8 @@ import greenlet
 import pytest
 import trio
 
-from hublog.capture import context, queries
-from hublog.requests import request_scope
+from hublog.capture import context
+from hublog.requests import query_counting, request_scope
 from hublog.requests.request_scope import LOGGER_NAME, RequestScope, session_hash
 from hublog.settings import RequestSettings
 from hublog.testing import FakeClock
@@ -319,7 +319,7 @@ def test_a_handler_that_raises_does_not_end_the_request(follower):
 
 
 def test_queries_are_counted_from_every_thread_that_shares_the_context(caplog, monkeypatch):
-    monkeypatch.setattr(queries, "watched", set())
+    monkeypatch.setattr(query_counting, "watched", set())
     scope = make()
     scope.enter()
 
@@ -344,7 +344,7 @@ def test_queries_are_counted_from_every_thread_that_shares_the_context(caplog, m
 def test_a_request_without_queries_says_so_only_where_they_would_be_counted(
     caplog, monkeypatch, watched, expected
 ):
-    monkeypatch.setattr(queries, "watched", watched)
+    monkeypatch.setattr(query_counting, "watched", watched)
     with caplog.at_level(logging.INFO, LOGGER_NAME):
         make().finish(200)
         make(settings=RequestSettings(count_queries=False)).finish(200)

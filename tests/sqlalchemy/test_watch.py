@@ -16,10 +16,10 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import StaticPool
 from tests.seen import watching
 
-from hublog.capture import context, queries
-from hublog.capture.queries import QueryCounter
+from hublog.capture import context
 from hublog.flask import HubLog
 from hublog.requests import query_counting
+from hublog.requests.query_counting import QueryCounter
 from hublog.sqlalchemy import watch
 
 
@@ -41,8 +41,8 @@ def forget():
 @pytest.fixture(autouse=True)
 def _listens_to_nothing(monkeypatch):
     """Find SQLAlchemy without our listeners, and leave it so."""
-    monkeypatch.setattr(queries, "watched", set())
-    monkeypatch.setattr(query_counting, "watched", queries.watched)
+    monkeypatch.setattr(query_counting, "watched", set())
+    monkeypatch.setattr(query_counting, "watched", query_counting.watched)
     forget()
     yield
     forget()
@@ -245,7 +245,7 @@ def test_threads_count_apart(make, seen):
 def test_counting_can_be_switched_off(make, seen):
     make(LOG_COUNT_QUERIES=False).test_client().get("/queries/3")
     assert "db_query_count" not in seen.one("hublog.request")
-    assert queries.watched == set()
+    assert query_counting.watched == set()
 
 
 def test_an_app_without_sqlalchemy_does_not_import_it_and_one_that_imports_it_late_counts():

@@ -9,13 +9,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar, Token
-from typing import Any, Final
-
-from hublog.capture.queries import QueryCounter
+from typing import Any, Final, Protocol
 
 #: For so long after its end a thread or task that a request has started keeps its fields: it may still work
 #: for the request. What goes on for longer serves others.
 LINGER_S: Final = 60.0
+
+
+class CountsQueries(Protocol):
+    """Counts the queries of a request."""
+
+    def add(self, seconds: float) -> None:
+        """Count one query that took this many seconds."""
+        ...
 
 
 class Life:
@@ -87,7 +93,7 @@ class Context:
     def __init__(
         self,
         fields: Mapping[str, object],
-        counter: QueryCounter | None = None,
+        counter: CountsQueries | None = None,
         life: Life | None = None,
         *,
         linger_s: float = LINGER_S,
@@ -120,7 +126,7 @@ stored: Final = _current.get
 current: Callable[[], Context] = stored
 
 
-def enter(fields: Mapping[str, object], *, counter: QueryCounter | None = None) -> Token[Context]:
+def enter(fields: Mapping[str, object], *, counter: CountsQueries | None = None) -> Token[Context]:
     """Begin a request or task: replace all bound fields by these.
 
     Args:

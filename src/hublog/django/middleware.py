@@ -1,21 +1,40 @@
-"""Request fields in every record: one middleware class for sync and async."""
+"""Request fields in every record and one record for each request: one middleware class for sync and async.
+
+Nothing here loads a user or session, makes a query, or raises.
+"""
 
 import contextlib
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.functional import LazyObject, empty
 from django.utils.log import log_response
 
-from hublog.django import queries
+from hublog.capture.context import stored
 from hublog.django.conf import read_project
-from hublog.django.visit import Visit, visit_of
+from hublog.requests.framework_routes import route_text
+from hublog.requests.headers import length_of
+from hublog.requests.query_counting import watched
+from hublog.requests.request_scope import SCOPE_KEY, RequestScope
+from hublog.requests.streaming import AsyncBody, Body
+from hublog.requests.user import UserLook, user_fields
 from hublog.settings import RequestSettings
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
+#: Attribute of a request that is served now.
+_KEY: Final = "_hublog_request"
+#: Attribute of a response with the id that we have set on it: a view or a cache may send it again.
+_SENT: Final = "_hublog_id"
 _CLIENT_ERROR: Final = 400
+_FAILED: Final = 500
 
 
 class RequestContextMiddleware:
@@ -33,7 +52,7 @@ class RequestContextMiddleware:
         self.is_async = iscoroutinefunction(get_response)
         self.settings: RequestSettings = read_project().settings.request
         if self.settings.count_queries:
-            queries.watch()
+            count_queries()
         self.process_view: Any = _note_route
         if self.is_async:
             markcoroutinefunction(self)
@@ -43,63 +62,287 @@ class RequestContextMiddleware:
         """Serve a request."""
         if self.is_async:
             return self._serve_async(request)
-        visit = Visit(request, self.settings)
-        visit.begin()
+        served = _ServedRequest(request, self.settings)
+        served.begin()
         try:
             response = self.get_response(request)
-            if _is_untold(response):
+            if _is_unlogged(response):
                 with contextlib.suppress(Exception):
-                    _tell(request, response)
+                    _log_response(request, response)
         except BaseException as error:
-            visit.fail(error)
+            served.fail(error)
             raise
-        visit.end(response)
+        served.end(response)
         return response
 
     async def _serve_async(self, request: HttpRequest) -> HttpResponseBase:
-        visit = Visit(request, self.settings)
-        visit.begin()
+        served = _ServedRequest(request, self.settings)
+        served.begin()
         try:
             response: HttpResponseBase = await self.get_response(request)
-            if _is_untold(response):
+            if _is_unlogged(response):
                 with contextlib.suppress(Exception):
-                    await sync_to_async(_tell, thread_sensitive=False)(request, response)
+                    await sync_to_async(_log_response, thread_sensitive=False)(request, response)
         except BaseException as error:  # a cancelled request too
-            visit.fail(error)
+            served.fail(error)
             raise
-        visit.end(response)
+        served.end(response)
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:
         """Bind the user, so that the record of the exception names whom it hit."""
         del exception
-        visit = visit_of(request)
-        if visit is not None:
-            visit.note_user()
+        served = _served(request)
+        if served is not None:
+            served.note_user()
 
 
 def _note_route(request: HttpRequest, view: object, args: object, kwargs: object) -> None:
     """Bind the route, known from here on."""
     del view, args, kwargs
-    visit = visit_of(request)
-    if visit is not None:
-        visit.note_route()
+    served = _served(request)
+    if served is not None:
+        served.note_route()
 
 
 async def _note_route_async(request: HttpRequest, view: object, args: object, kwargs: object) -> None:
     _note_route(request, view, args, kwargs)
 
 
-def _is_untold(response: HttpResponseBase) -> bool:
+def _is_unlogged(response: HttpResponseBase) -> bool:
     return getattr(response, "status_code", 0) >= _CLIENT_ERROR and not getattr(
         response, "_has_been_logged", False
     )
 
 
-def _tell(request: HttpRequest, response: HttpResponseBase) -> None:
-    """Write Django's own line on a response of 400 and above, which it writes after all middleware else.
+def _log_response(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Write Django's own line on a response of 400 and above, which it writes outside of all middleware else.
 
     Here it has the request's fields, and Django does not write it again.
     """
-    shown: Any = response  # the stubs know of no streamed one
-    log_response("%s: %s", response.reason_phrase, request.path, response=shown, request=request)
+    streamed_too: Any = response  # the stubs know of no streamed one
+    log_response("%s: %s", response.reason_phrase, request.path, response=streamed_too, request=request)
+
+
+class _ServedRequest:
+    """Follows a request; where ``hublog.asgi.request_context`` is around Django, that begins and ends it.
+
+    Args:
+        request: at its start.
+        settings: what to take from it.
+    """
+
+    def __init__(self, request: HttpRequest, settings: RequestSettings) -> None:
+        self._request = request
+        asgi_scope = getattr(request, "scope", None)
+        outer: RequestScope | None = asgi_scope.get(SCOPE_KEY) if isinstance(asgi_scope, dict) else None
+        self._is_inner = outer is not None
+        self._scope = outer or RequestScope.from_environ(
+            settings, request.META, path=request.path, host=_host(request)
+        )
+        setattr(request, _KEY, self)
+
+    def begin(self) -> None:
+        """Bind the fields."""
+        self._scope.look_for_user(_DjangoUserLook(vars(self._request)))
+        if not self._is_inner:
+            self._scope.enter()
+
+    def note_route(self) -> None:
+        """Bind the route, known once the view is."""
+        match = self._request.resolver_match
+        with contextlib.suppress(Exception):
+            if match is not None:
+                self._scope.adopt_span()
+                self._scope.add(http_route=route_text(match.route or ""), view_name=match.view_name)
+        self.note_user()
+
+    def note_user(self) -> None:
+        """Bind the user and the session, if the application has loaded them."""
+        with contextlib.suppress(Exception):
+            self._scope.add_user(_DjangoUserLook(vars(self._request)).read())
+            self._scope.add_session(partial(_session_key, self._request))
+
+    def fail(self, error: BaseException) -> None:
+        """End the request without a response."""
+        self._let_go()
+        if not self._is_inner:
+            self._scope.fail(error)
+            self._scope.leave()
+
+    def end(self, response: HttpResponseBase) -> None:
+        """End the request, or let it end with its streamed body; echo its id."""
+        self._let_go()
+        if self._is_inner:
+            return
+        with contextlib.suppress(Exception):
+            self._echo(response)
+        if getattr(response, "streaming", False):
+            self._follow(response)
+            return
+        self._scope.finish(getattr(response, "status_code", _FAILED), size=_length(response))
+        self._scope.suspend()
+        with contextlib.suppress(Exception):  # what is no response of Django's is its handler's to refuse
+            _Closing(response, self._scope).install()
+
+    def _echo(self, response: HttpResponseBase) -> None:
+        """Set the request's id; one of a request before, on a response that is sent again, gives way."""
+        existing = {name: str(response[name]) for name in self._scope.echoed if name in response}
+        name, attributes = self._scope.echoed[0], vars(response)
+        if name in existing and existing[name] == attributes.get(_SENT):
+            del existing[name]
+        added = self._scope.response_headers(existing)
+        for header, value in added.items():
+            response[header] = value
+        if added:
+            attributes[_SENT] = added[name]
+
+    def _let_go(self) -> None:
+        """Note the user a last time; from here on no cycle keeps the request."""
+        self.note_user()
+        self._scope.look_for_user(None)
+        vars(self._request).pop(_KEY, None)
+
+    def _follow(self, response: Any) -> None:  # noqa: ANN401  # a StreamingHttpResponse, in whose insides we are
+        """End the request when the body ends, or when the server closes the response."""
+        scope = self._scope
+        kind = AsyncBody if response.is_async else Body
+        length = length_of(response.get("Content-Length"))
+        body = kind(scope, response.status_code, length, self.note_user)
+        # A file is passed on as it is: the server sends it by itself where it can.
+        if getattr(response, "file_to_stream", None) is None:
+            with contextlib.suppress(Exception):  # a response of the application's own may not take it
+                response.streaming_content = body.over(response.streaming_content)
+        scope.suspend()
+        try:
+            response.close = partial(body.end_after, response.close)
+        except Exception:  # noqa: BLE001  # nor that: then the request ends here
+            body.end()
+
+
+class _Closing:
+    """Stands in for ``close`` of a response: the receivers of ``request_finished`` log with the fields.
+
+    It goes when it is called, so that it neither keeps the response nor piles up on one that a view returns
+    again and again. A response that is pickled meanwhile, by a cache, gets its class's own method back.
+
+    Args:
+        response: whose request has ended.
+        scope: of the request, suspended.
+    """
+
+    def __init__(self, response: HttpResponseBase, scope: RequestScope) -> None:
+        self._response = response
+        self._scope = scope
+        #: The application's own, where it has set one on the response.
+        self.own: Callable[[], object] | None = None
+
+    def install(self) -> None:
+        """Stand in from now on."""
+        attributes = vars(self._response)
+        before = attributes.get("close")
+        self.own = before.own if isinstance(before, _Closing) else before
+        attributes["close"] = self
+
+    def __call__(self) -> None:
+        """Close the response."""
+        attributes = vars(self._response)
+        if attributes.get("close") is self:
+            del attributes["close"]
+            if self.own is not None:
+                attributes["close"] = self.own
+        self._scope.run(self.own or _own_close(self._response))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _own_close, (self._response,)
+
+
+def _own_close(response: HttpResponseBase) -> Callable[[], None]:
+    return partial(type(response).close, response)
+
+
+def _served(request: HttpRequest) -> _ServedRequest | None:
+    """Return what follows a request, None where our middleware has not seen it."""
+    served: _ServedRequest | None = getattr(request, _KEY, None)
+    return served
+
+
+def _host(request: HttpRequest) -> str:
+    try:
+        return request.get_host()
+    except Exception:  # noqa: BLE001  # DisallowedHost above all: Django answers 400 by itself
+        return ""
+
+
+def _length(response: HttpResponseBase) -> object:
+    with contextlib.suppress(Exception):  # what is no response of Django's has neither
+        content = getattr(response, "content", None)
+        return len(content) if content is not None else response.get("Content-Length")
+    return None
+
+
+class _DjangoUserLook(UserLook):
+    """Looks whether the application has loaded the user of a request; never loads it.
+
+    Args:
+        attributes: of the request.
+    """
+
+    __slots__ = ("_attributes",)
+
+    def __init__(self, attributes: dict[str, Any]) -> None:
+        super().__init__()
+        self._attributes = attributes
+        self.probes = ((attributes, "user", None),)
+
+    def read(self) -> Mapping[str, object]:
+        """Return the columns of the user that is loaded."""
+        attributes = self._attributes
+        user, awaited = attributes.get("user"), attributes.get("_acached_user")
+        self.probes = ((attributes, "user", user),)
+        if isinstance(user, LazyObject):
+            inside = vars(user)
+            user = inside.get("_wrapped", empty)
+            self.probes += ((inside, "_wrapped", user), (attributes, "_acached_user", awaited))
+        if user is None or user is empty:  # the latter is what ``await request.auser()`` leaves
+            user = attributes.get("_cached_user") or awaited
+        return {} if user is None else user_fields(user, lambda: getattr(user, "pk", None))
+
+
+def _session_key(request: HttpRequest) -> object:
+    """Return the key of a session that was loaded; a cookie that nobody looked at may say anything."""
+    session: Any = vars(request).get("session")
+    # Not by ``accessed``: middleware of others sets it back.
+    return session.session_key if session is not None and "_session_cache" in vars(session) else None
+
+
+def count_queries() -> None:
+    """Count the queries of all connections: those of this thread, and each one that is opened from now on."""
+    connection_created.connect(_on_created, dispatch_uid="hublog")
+    for connection in connections.all(initialized_only=True):
+        _wrap(connection)
+    watched.add("django")
+
+
+def _on_created(connection: BaseDatabaseWrapper, **kwargs: object) -> None:
+    del kwargs
+    _wrap(connection)
+
+
+def _wrap(connection: BaseDatabaseWrapper) -> None:
+    wrappers: list[Any] = connection.execute_wrappers
+    if _timed not in wrappers:
+        # In front: ``execute_wrapper`` takes off the last one when its block ends, and a connection may be
+        # opened inside such a block.
+        wrappers.insert(0, _timed)
+
+
+def _timed(execute: Callable[..., object], sql: str, params: object, many: bool, context: object) -> object:  # noqa: FBT001  # Django's order
+    counter = stored().counter
+    if counter is None:
+        return execute(sql, params, many, context)
+    started = time.perf_counter()
+    try:
+        return execute(sql, params, many, context)
+    finally:
+        counter.add(time.perf_counter() - started)

@@ -11,8 +11,8 @@ arguments, so its class takes ``ContextBackend`` in front::
 from contextlib import suppress
 from typing import Any, Final
 
-from hublog.requests import tasks
-from hublog.requests.tasks import Outcome, TaskScope
+from hublog.requests import task_scope
+from hublog.requests.task_scope import TaskOutcome, TaskScope
 
 #: The keyword under which the fields are stored.
 KEY: Final = "_hublog"
@@ -31,7 +31,10 @@ except ImportError:  # Django 5.2
 else:
     __all__ = ["ContextBackend", "ContextTask"]
 
-    _OUTCOMES = {TaskResultStatus.SUCCESSFUL: Outcome.SUCCEEDED, TaskResultStatus.READY: Outcome.RETRIED}
+    _OUTCOMES = {
+        TaskResultStatus.SUCCESSFUL: TaskOutcome.SUCCEEDED,
+        TaskResultStatus.READY: TaskOutcome.RETRIED,
+    }
 
     class ContextTask(Task):  # type: ignore[type-arg]  # it takes none at run time
         """A task whose stored arguments hold the fields of the request; its function does not see them."""
@@ -75,7 +78,7 @@ def _with_fields(task: object, kwargs: dict[str, object]) -> dict[str, object]:
     if not isinstance(task, ContextTask):
         return kwargs
     with suppress(Exception):  # the task is stored, whatever is wrong with its fields
-        carried = tasks.outgoing()
+        carried = task_scope.outgoing()
         if carried:
             return {KEY: carried, **kwargs}
     return kwargs
@@ -90,17 +93,17 @@ def _begin(task_result: Any, **_: object) -> None:  # noqa: ANN401  # of Django,
             task_id=str(task_result.id),
             queue=str(task.queue_name),
             retries=max(task_result.attempts - 1, 0),
-            carried=tasks.accepted(task_result.kwargs.get(KEY)) or tasks.outgoing(),
+            carried=task_scope.accepted(task_result.kwargs.get(KEY)) or task_scope.outgoing(),
         ).enter()
 
 
 def _end(task_result: Any, **_: object) -> None:  # noqa: ANN401
     """Write the record of a task that has run, and take its fields away."""
     with suppress(Exception):  # a handler of the application's, as logging calls it
-        scope = tasks.running(str(task_result.id))
+        scope = task_scope.running(str(task_result.id))
         if scope is None:
             return
         try:
-            scope.finish(_OUTCOMES.get(task_result.status, Outcome.FAILED))
+            scope.finish(_OUTCOMES.get(task_result.status, TaskOutcome.FAILED))
         finally:
             scope.leave()

@@ -3,13 +3,21 @@
 import contextlib
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
-from hublog.requests.asgi_scopes import FollowedScope
-from hublog.requests.cancellation import was_cancelled
-from hublog.requests.headers import HOST_MAX, QUERY_MAX, AsgiHeaders, header_text, length_of, utf8_text
-from hublog.requests.request_scope import SCOPE_KEY, RequestScope
+from hublog.requests.framework_routes import FollowedScope
+from hublog.requests.headers import (
+    HOST_MAX,
+    QUERY_MAX,
+    AsgiHeaders,
+    header_text,
+    joined_values,
+    length_of,
+    utf8_text,
+    with_headers,
+)
+from hublog.requests.request_scope import SCOPE_KEY, RequestScope, was_cancelled
 from hublog.settings import RequestSettings
 
 Message: TypeAlias = Mapping[str, Any]
@@ -62,8 +70,6 @@ async def serve(
         raise
     else:
         follower.end(None)
-    finally:
-        request.leave()
 
 
 class _Follower:
@@ -84,6 +90,8 @@ class _Follower:
         self._status = 0
         #: Whether the server could not send: the client is gone, whatever the application makes of that.
         self._is_lost = False
+        #: Whether the server has said that the client is gone.
+        self._has_left = False
 
     async def receive(self) -> Message:
         """Pass on what the server says."""
@@ -117,22 +125,33 @@ class _Follower:
         """Note a message of the application that has gone."""
 
     def end(self, error: BaseException | None) -> None:
-        """Write the record."""
+        """Write the record when the application has returned, or has raised this error."""
+        # Not with what is bound here: a framework inside may have added more in a task of its own.
+        self._request.leave()
+        self.write_record(error)
+
+    def write_record(self, error: BaseException | None) -> None:
+        """Write the record, unless it is written."""
+        raise NotImplementedError
 
     def _with_id(self, message: Message) -> Message:
+        """Return the start of a response with the request id; one that the application has set stays."""
         headers = list(message.get("headers") or ())
-        existing = {}
-        for header in self._request.echoed:
-            values = _values(headers, header)
-            if values:
-                existing[header] = b", ".join(values).decode("latin-1")
+        values = {name: joined_values(headers, _encoded(name)) for name in self._request.echoed}
+        existing = {name: value for name, value in values.items() if value is not None}
         added = self._request.response_headers(existing)
         if not added:
             return message
-        names = {name.lower().encode("latin-1") for name in added}
-        kept = [(name, value) for name, value in headers if name.lower() not in names]
-        new = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in added.items()]
-        return {**message, "headers": [*kept, *new]}
+        encoded = {_encoded(name): value.encode("latin-1") for name, value in added.items()}
+        return {**message, "headers": with_headers(headers, encoded)}
+
+    def _is_given_up(self, error: BaseException | None) -> bool:
+        """Whether the client is gone, as the server says, or has the server ended the application's task."""
+        if self._is_lost:
+            return True
+        if error is None:
+            return self._has_left
+        return was_cancelled(error) or (self._has_left and _is_disconnect(error))
 
 
 class _Http(_Follower):
@@ -142,7 +161,6 @@ class _Http(_Follower):
         super().__init__(request, scope, receive, send)
         self._size = 0
         self._length: int | None = None
-        self._has_left = False
 
     def note_received(self, message: Message) -> None:
         """Note that the client is gone."""
@@ -153,7 +171,7 @@ class _Http(_Follower):
         if message["type"] != "http.response.start":
             return message
         self._status = message["status"]
-        self._length = length_of(b", ".join(_values(message.get("headers") or (), "Content-Length")).decode())
+        self._length = length_of(joined_values(message.get("headers") or (), b"content-length"))
         return self._with_id(message)
 
     def note_gone(self, message: Message) -> None:
@@ -168,10 +186,8 @@ class _Http(_Follower):
         elif kind == "http.response.start" and self._request.is_bodiless(self._status):
             self._finish(0)
 
-    def end(self, error: BaseException | None) -> None:
+    def write_record(self, error: BaseException | None) -> None:
         """Write the record of a request whose response was not sent to its end, and of what was raised."""
-        self._request.take_bound()
-        self._request.leave()  # what a framework inside has added in a task of its own is not bound here
         size = self._size if self._status else None
         if self._is_given_up(error):
             self._end_early(size)
@@ -182,7 +198,6 @@ class _Http(_Follower):
             self._request.finish(_FAILED)
 
     def _finish(self, size: int | None) -> None:
-        self._request.take_bound()
         # A framework that answers for what was raised does so while it handles it, and may log nothing.
         error = sys.exception() if self._status >= _FAILED else None
         if self._is_given_up(error):
@@ -197,14 +212,6 @@ class _Http(_Follower):
         else:
             self._request.cancel(size=size)
 
-    def _is_given_up(self, error: BaseException | None) -> bool:
-        """Whether the client is gone, as the server says, or has the server ended the application's task."""
-        if self._is_lost:
-            return True
-        if error is None:
-            return self._has_left
-        return was_cancelled(error) or (self._has_left and _is_disconnect(error))
-
 
 class _Websocket(_Follower):
     """A websocket: its record tells how it was closed."""
@@ -212,7 +219,6 @@ class _Websocket(_Follower):
     def __init__(self, request: RequestScope, scope: Message, receive: Receive, send: Send) -> None:
         super().__init__(request, scope, receive, send)
         self._code: int | None = None
-        self._has_left = False
 
     def note_received(self, message: Message) -> None:
         """Note that the client or the connection is gone."""
@@ -235,13 +241,9 @@ class _Websocket(_Follower):
             return self._with_id(message)
         return message
 
-    def end(self, error: BaseException | None) -> None:
+    def write_record(self, error: BaseException | None) -> None:
         """Write the record."""
-        self._request.take_bound()
-        self._request.leave()
-        if error is not None and (
-            self._is_lost or was_cancelled(error) or (self._has_left and _is_disconnect(error))
-        ):
+        if error is not None and self._is_given_up(error):
             error = None
         code = self._code
         if error is not None:
@@ -269,10 +271,8 @@ def _is_disconnect(error: BaseException) -> bool:
     return any(base.__name__ in _DISCONNECTS for base in type(error).__mro__)
 
 
-def _values(headers: Iterable[tuple[bytes, bytes]], name: str) -> list[bytes]:
-    """Return the values of a header, in their order."""
-    key = name.lower().encode("latin-1")
-    return [value for found, value in headers if found.lower() == key]
+def _encoded(header: str) -> bytes:
+    return header.lower().encode("latin-1")
 
 
 def _request(scope: Message, settings: RequestSettings) -> RequestScope:

@@ -7,11 +7,11 @@ bounded number is looked at, so that no request costs more than its server's own
 import codecs
 import contextlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
 from itertools import islice
-from typing import Final
+from typing import Any, AnyStr, Final
 
 from hublog.capture.tracing import request_id, trace_fields, valid_id
 from hublog.settings import RequestSettings
@@ -169,6 +169,38 @@ def environ_name(header: str) -> str:
     """Return the name of a header in an environment of WSGI, and in Django's ``META``."""
     name = header.upper().replace("-", "_")
     return name if name in ("CONTENT_LENGTH", "CONTENT_TYPE") else f"HTTP_{name}"
+
+
+def environ_text(environ: Mapping[str, Any], name: str, limit: int) -> str:
+    """Return a string of an environment of WSGI; empty where a server or a caller has put another type there.
+
+    Args:
+        environ: the environment, or Django's ``META``.
+        name: of the entry, such as ``PATH_INFO``.
+        limit: characters that are kept.
+    """
+    value = environ.get(name)
+    return utf8_text(value, limit) if isinstance(value, str) else ""
+
+
+def joined_values(headers: Iterable[tuple[AnyStr, AnyStr]], name: AnyStr) -> str | None:
+    """Return a header of a response, several of its name joined by commas; None where it has none."""
+    name = name.lower()
+    values = [_latin1(value) for key, value in headers if key.lower() == name]
+    return ", ".join(values) if values else None
+
+
+def _latin1(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode("latin-1")
+
+
+def with_headers(
+    headers: Iterable[tuple[AnyStr, AnyStr]], added: Mapping[AnyStr, AnyStr]
+) -> list[tuple[AnyStr, AnyStr]]:
+    """Return the headers of a response with these, which replace those of the same names."""
+    names = {name.lower() for name in added}
+    others = [(name, value) for name, value in headers if name.lower() not in names]
+    return others + list(added.items())
 
 
 def utf8_text(value: str, limit: int) -> str:

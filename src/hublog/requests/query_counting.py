@@ -1,19 +1,45 @@
-"""Counts the queries of SQLAlchemy by its events.
+"""The number of database queries of a request and how long they took; SQLAlchemy's are counted by its events.
 
-SQLAlchemy is not imported here: it is listened to once the application has imported it.
+SQLAlchemy is not imported here: its events are listened to once the application has imported it.
 """
 
 import contextlib
 import sys
 import time
+from threading import RLock
 from typing import Any, Final
 
 from hublog.capture import context
-from hublog.capture.queries import watched
 
 NAME: Final = "sqlalchemy"
 #: Set on the execution context of a statement while the database works on it.
 _STARTED: Final = "_hublog_started"
+
+#: Names of the libraries whose queries are counted in this process.
+watched: Final[set[str]] = set()
+
+
+class QueryCounter:
+    """Counts the queries of one request; any thread that serves it may add."""
+
+    __slots__ = ("_count", "_lock", "_seconds")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._seconds = 0.0
+        self._lock = RLock()  # a signal handler may query in between
+
+    def add(self, seconds: float) -> None:
+        """Count one query that took this many seconds."""
+        with self._lock:
+            self._count += 1
+            self._seconds += seconds
+
+    def columns(self) -> dict[str, object]:
+        """Return the columns of the request record; none where no library is watched."""
+        if not (self._count or watched):
+            return {}
+        return {"db_query_count": self._count, "db_duration_ms": round(self._seconds * 1000, 3)}
 
 
 def listen_if_imported() -> None:

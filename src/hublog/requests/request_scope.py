@@ -1,50 +1,48 @@
-"""What every web framework's adapter does for a request: fields at its start, one record at its end."""
+"""The logging side of one request, for every web framework: fields at its start, one record at its end."""
 
 import contextlib
 import fnmatch
 import logging
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token, copy_context
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from hublog.capture import context, sentry, spans
 from hublog.capture.json_safe import text_of
-from hublog.capture.queries import QueryCounter
 from hublog.capture.serving import current as _current
 from hublog.capture.tracing import request_id, valid_id
-from hublog.requests.cancellation import was_cancelled
 from hublog.requests.headers import (
     EXPOSE,
+    HOST_MAX,
     PATH_MAX,
+    QUERY_MAX,
     Headers,
-    client_address,
+    environ_name,
+    environ_text,
     exposing,
     request_fields,
     size_field,
 )
-from hublog.requests.query_counting import listen_if_imported
-from hublog.requests.user import session_hash, user_fields
+from hublog.requests.query_counting import QueryCounter, listen_if_imported
+from hublog.requests.user import UserLook, session_hash
 from hublog.settings import RequestSettings
 
 __all__ = [
     "CANCELLED",
-    "EXPOSE",
     "LOGGER_NAME",
     "SCOPE_KEY",
-    "Headers",
     "RequestObserver",
     "RequestScope",
-    "UserLook",
-    "client_address",
     "current_scope",
     "observers",
-    "session_hash",
-    "user_fields",
     "was_cancelled",
 ]
+
+T = TypeVar("T")
 
 #: Logger of the one record for each request.
 LOGGER_NAME: Final = "hublog.request"
@@ -57,6 +55,10 @@ _CLIENT_ERROR: Final = 400
 #: Statuses whose responses have no body, whatever the application hands over; and all below 200.
 _BODILESS: Final = frozenset({204, 304})
 _FIRST_FINAL: Final = 200
+#: By their names, since none of these packages is imported here. What trio, a greenlet's killer or the owner
+#: of a coroutine throws comes from outside: an application that cancels a part of itself catches it.
+_FROM_OUTSIDE: Final = frozenset({"Cancelled", "GreenletExit"})
+_ASYNCIO: Final = "CancelledError"
 #: Exceptions of one request that are known to stand in its records; beyond it they are shown once more.
 _SHOWN_MAX: Final = 100
 
@@ -151,8 +153,38 @@ class RequestScope:
             )
         except Exception:  # noqa: BLE001  # a request is served whatever its headers are
             self.fields = {"request_id": request_id(()), "http_method": method, "http_path": self._path}
-        self._first = self.fields
         self.request_id = str(self.fields["request_id"])
+
+    @classmethod
+    def from_environ(
+        cls,
+        settings: RequestSettings,
+        environ: Mapping[str, Any],
+        *,
+        path: str | None = None,
+        host: str | None = None,
+    ) -> "RequestScope":
+        """Return the scope of a request of WSGI.
+
+        Args:
+            settings: what to take from the request.
+            environ: its environment; Django's ``META`` is one.
+            path: in place of the environment's.
+            host: in place of the environment's.
+        """
+        if path is None:
+            path = environ_text(environ, "SCRIPT_NAME", PATH_MAX) + environ_text(
+                environ, "PATH_INFO", PATH_MAX
+            )
+        return cls(
+            settings,
+            lambda name: environ.get(environ_name(name)),
+            method=str(environ.get("REQUEST_METHOD", "")),
+            path=path,
+            host=environ_text(environ, "HTTP_HOST", HOST_MAX) if host is None else host,
+            remote_address=environ_text(environ, "REMOTE_ADDR", HOST_MAX),
+            query=environ_text(environ, "QUERY_STRING", QUERY_MAX),
+        )
 
     def __deepcopy__(self, _: object) -> "RequestScope":
         """Be the same in a copy of what an application has of its request, such as a scope of ASGI."""
@@ -173,8 +205,7 @@ class RequestScope:
         """Bind fields that became known later, such as the route."""
         known = _known(fields)
         if known:
-            self.fields = {**self.fields, **known}
-            self.noted.update(known)
+            self._note(known)
             context.bind(**known)
 
     def serves(self, fields: Mapping[str, object]) -> bool:
@@ -195,10 +226,20 @@ class RequestScope:
 
     def add_user(self, fields: Mapping[str, object]) -> None:
         """Bind the application's user; one who is not signed in there does not hide Easy Auth's."""
-        if fields.get("user_authenticated") or not self._is_known():
-            self.add(**fields)
+        known = self._note_user(fields) if fields else None
+        if known:
+            context.bind(**known)
 
-    def look_for_user(self, look: "UserLook | None") -> None:
+    def add_session(self, find_key: Callable[[], object]) -> None:
+        """Bind the hash of the session's key, where the settings ask for it.
+
+        Args:
+            find_key: returns the key of the session that is loaded; nothing or None for none.
+        """
+        if self._settings.session:
+            self.add(session_id=session_hash(find_key()))
+
+    def look_for_user(self, look: UserLook | None) -> None:
         """Have each record look for the user until the application has loaded one who is signed in.
 
         Args:
@@ -206,29 +247,22 @@ class RequestScope:
         """
         self._user = look
         if look is not None:
-            look.scope = self
+            look.note = self._note_user
         if _current.get() is self:
             now = context.stored()
             now.look, now.encoded = look, now.partial if look is None else None
 
-    def take_user(self, fields: Mapping[str, object]) -> Mapping[str, object] | None:
-        """Take the user on that a look has found; return the fields to bind, None if they are not wanted."""
-        if not fields.get("user_authenticated") and self._is_known():
+    def _note_user(self, fields: Mapping[str, object]) -> Mapping[str, object] | None:
+        """Note a user; return the fields to bind, None where they would hide one who is signed in."""
+        if not fields.get("user_authenticated") and self.fields.get("user_authenticated"):
             return None
         known = _known(fields)
-        self.fields = {**self.fields, **known}
-        self.noted.update(known)
+        self._note(known)
         return known
 
-    def _is_known(self) -> bool:
-        """Whether somebody is signed in, at Azure's edge or at the application."""
-        return bool(self.fields.get("user_authenticated"))
-
-    def take_bound(self) -> None:
-        """Take on what is bound here, in a task or thread whose context ends before the request does."""
-        bound = context.bound()
-        if _current.get() is self and bound is not self._first:
-            self.fields = {**self.fields, **bound}
+    def _note(self, fields: Mapping[str, object]) -> None:
+        self.fields = {**self.fields, **fields}
+        self.noted.update(fields)
 
     def finish(
         self,
@@ -298,22 +332,28 @@ class RequestScope:
         """Take the fields away again."""
         tokens, self._tokens = self._tokens, None
         if tokens is not None:
-            self._release(tokens)
+            self._unbind(tokens)
 
     def suspend(self) -> None:
         """Take the fields away until they are bound again, with what else is bound now."""
-        self._kept = kept = context.stored()
-        if self._is_finished:
-            kept.look = None
+        self._keep()
         self.leave()
-
-    def drop(self) -> None:
-        """Forget what was bound when the fields were taken away: nothing more is logged for the request."""
-        self._kept = None
 
     def resumed(self) -> "_Resumed":
         """Bind the fields of a suspended request again; where they are bound already nothing changes."""
         return _Resumed(self)
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Do a part of a suspended request that is left after its response, with the fields bound.
+
+        What it raises is noted as the request's failure, and goes on.
+        """
+        with self.resumed():
+            try:
+                return work()
+            except BaseException as error:
+                self.fail(error)
+                raise
 
     @property
     def echoed(self) -> tuple[str, str]:
@@ -344,14 +384,13 @@ class RequestScope:
             kept.look = self._user
         return context.resume(kept), _current.set(self)
 
-    def _pause(self, tokens: "_Tokens") -> None:
-        """Take the fields away until they are bound again."""
+    def _keep(self) -> None:
+        """Keep what is bound now for the time when the request is resumed."""
         self._kept = kept = context.stored()
         if self._is_finished:
-            kept.look = None  # which has the scope
-        self._release(tokens)
+            kept.look = None  # it refers to this scope
 
-    def _release(self, tokens: "_Tokens") -> None:
+    def _unbind(self, tokens: "_Tokens") -> None:
         bound, current = tokens
         try:
             _current.reset(current)
@@ -487,37 +526,41 @@ class _Resumed:
 
     def __exit__(self, *_: object) -> None:
         if self._tokens is not None:
-            self._scope._pause(self._tokens)  # noqa: SLF001  # a part of it
-
-
-class UserLook(context.Look):
-    """Looks for the user of a request where an adapter says; nothing is loaded for it.
-
-    Attributes:
-        scope: the request's; set by ``RequestScope.look_for_user``.
-    """
-
-    __slots__ = ("scope",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scope: RequestScope | None = None
-
-    def look(self) -> None:
-        """Note the user if it is another one than before."""
-        fields = self.read()
-        if fields and self.scope is not None:
-            self.found = self.scope.take_user(fields) or self.found
-
-    def read(self) -> Mapping[str, object]:
-        """Return the columns of the user that is loaded now, nothing for none; set ``probes``."""
-        raise NotImplementedError
+            self._scope._keep()  # noqa: SLF001  # a part of it
+            self._scope._unbind(self._tokens)  # noqa: SLF001  # a part of it
 
 
 def current_scope() -> RequestScope | None:
     """Return the request that is served here, in this thread or task or one that copied its context."""
     found: RequestScope | None = _current.get()
     return found
+
+
+def was_cancelled(error: BaseException) -> bool:
+    """Whether an exception that ends a request is the server's doing; call it in the task that it has ended.
+
+    The cancellation of asyncio is, where its own task was told to end. One that an application has raised, or
+    that came out of something that it had cancelled, is a failure: the client waits, and gets a 500.
+    """
+    if isinstance(error, Exception):
+        return False
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(was_cancelled, error.exceptions))
+    names = {base.__name__ for base in type(error).__mro__}
+    if _ASYNCIO in names:
+        return _is_task_ended()
+    if isinstance(error, GeneratorExit):
+        return True
+    return not _FROM_OUTSIDE.isdisjoint(names)
+
+
+def _is_task_ended() -> bool:
+    asyncio: Any = sys.modules.get("asyncio")
+    try:
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+    except Exception:  # noqa: BLE001  # no loop runs here, or one whose tasks do not count
+        return False
 
 
 def _key(error: BaseException) -> int:

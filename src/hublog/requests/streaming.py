@@ -6,8 +6,7 @@ Between two parts nothing is bound, so a body that is thrown away unread leaves 
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final
 
-from hublog.requests.cancellation import was_cancelled
-from hublog.requests.request_scope import RequestScope
+from hublog.requests.request_scope import RequestScope, was_cancelled
 
 _FAILED: Final = 500
 

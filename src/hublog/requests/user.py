@@ -6,6 +6,8 @@ from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Final
 from uuid import UUID
 
+from hublog.capture import context
+
 _HASH_BYTES: Final = 16
 _NAME_MAX: Final = 256
 #: Where an object of an unknown kind may have its key, the surest first.
@@ -14,6 +16,30 @@ _KEYS: Final = ("pk", "identity", "user_id", "id", "auth_id", "sub", "username",
 _MADE: Final = frozenset({"pk", "identity", "display_name"})
 #: An attribute in a slot is read as one in a dictionary is.
 _STORED: Final = (MemberDescriptorType, GetSetDescriptorType)
+
+
+class UserLook(context.Look):
+    """Looks, for each record of a request, whether the application has loaded the user; it loads nothing.
+
+    Attributes:
+        note: takes the user's columns and returns those to bind; set by ``RequestScope.look_for_user``.
+    """
+
+    __slots__ = ("note",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.note: Callable[[Mapping[str, object]], Mapping[str, object] | None] = lambda _: None
+
+    def look(self) -> None:
+        """Note the user if it is another one than before."""
+        fields = self.read()
+        if fields:
+            self.found = self.note(fields) or self.found
+
+    def read(self) -> Mapping[str, object]:
+        """Return the columns of the user that is loaded now, nothing for none; set ``probes``."""
+        raise NotImplementedError
 
 
 def user_fields(user: object, key: Callable[[], object]) -> dict[str, object]:

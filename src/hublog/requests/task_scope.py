@@ -28,7 +28,7 @@ _TEXT_MAX: Final = 256
 _RETRIES_MAX: Final = 1 << 31
 
 
-class Outcome(StrEnum):
+class TaskOutcome(StrEnum):
     """How a task ended."""
 
     SUCCEEDED = "succeeded"
@@ -42,13 +42,13 @@ class Outcome(StrEnum):
 
 
 _LEVELS: Final = {
-    Outcome.FAILED: logging.ERROR,
-    Outcome.RETRIED: logging.WARNING,
-    Outcome.EXPIRED: logging.WARNING,
-    Outcome.TERMINATED: logging.WARNING,
+    TaskOutcome.FAILED: logging.ERROR,
+    TaskOutcome.RETRIED: logging.WARNING,
+    TaskOutcome.EXPIRED: logging.WARNING,
+    TaskOutcome.TERMINATED: logging.WARNING,
 }
 #: Task records that no run has come before, or none that is known here.
-_WITHOUT_RUN: Final = frozenset({Outcome.REVOKED, Outcome.EXPIRED, Outcome.TERMINATED})
+_WITHOUT_RUN: Final = frozenset({TaskOutcome.REVOKED, TaskOutcome.EXPIRED, TaskOutcome.TERMINATED})
 
 
 def outgoing() -> dict[str, object]:
@@ -146,7 +146,7 @@ class TaskScope:
         _current.set(self)
 
     def finish(
-        self, outcome: Outcome, *, level: int | None = None, error: BaseException | None = None
+        self, outcome: TaskOutcome, *, level: int | None = None, error: BaseException | None = None
     ) -> None:
         """Write the task record, once.
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hublog.capture import context
-from hublog.requests import tasks
-from hublog.requests.tasks import Outcome, TaskScope, accepted, outgoing, traceparent
+from hublog.requests import task_scope
+from hublog.requests.task_scope import TaskOutcome, TaskScope, accepted, outgoing, traceparent
 from hublog.testing import FakeClock
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -168,7 +168,7 @@ def test_it_is_not_said_of_a_trace_whether_it_is_recorded_where_nobody_knows():
 SPANS = """
 from opentelemetry.sdk.trace import TracerProvider
 from hublog.capture import context
-from hublog.requests.tasks import TaskScope, outgoing, traceparent
+from hublog.requests.task_scope import TaskScope, outgoing, traceparent
 
 tracer = TracerProvider().get_tracer("shop")
 context.enter({"trace_id": "1" * 32, "span_id": "2" * 16, "request_id": "req-1"})
@@ -226,38 +226,38 @@ def test_the_running_task_is_found_by_its_id_and_takes_those_inside_with_it():
     outer, inner = make(task_id="outer"), make(task_id="inner")
     outer.enter()
     inner.enter()
-    assert tasks.running("inner") is inner
-    assert tasks.running("outer") is outer
-    assert tasks.running("other") is None
+    assert task_scope.running("inner") is inner
+    assert task_scope.running("outer") is outer
+    assert task_scope.running("other") is None
     outer.leave()  # the inner one never ended
-    assert tasks.running("inner") is None
+    assert task_scope.running("inner") is None
     assert context.bound() == {}
 
 
 def test_nothing_is_left_after_forgetting():
     make().enter()
-    tasks.forget()
-    assert tasks.running("t-1") is None
+    task_scope.forget()
+    assert task_scope.running("t-1") is None
     assert context.bound() == {}
 
 
 @pytest.mark.parametrize(
     ("outcome", "level"),
     [
-        (Outcome.SUCCEEDED, "INFO"),
-        (Outcome.FAILED, "ERROR"),
-        (Outcome.RETRIED, "WARNING"),
-        (Outcome.REJECTED, "INFO"),
-        (Outcome.IGNORED, "INFO"),
+        (TaskOutcome.SUCCEEDED, "INFO"),
+        (TaskOutcome.FAILED, "ERROR"),
+        (TaskOutcome.RETRIED, "WARNING"),
+        (TaskOutcome.REJECTED, "INFO"),
+        (TaskOutcome.IGNORED, "INFO"),
     ],
 )
 def test_one_record_tells_how_it_ended(caplog, outcome, level):
     clock = FakeClock()
     scope = make(now=clock)
     clock.advance(0.0123)
-    with caplog.at_level(logging.INFO, tasks.LOGGER_NAME):
+    with caplog.at_level(logging.INFO, task_scope.LOGGER_NAME):
         scope.finish(outcome)
-        scope.finish(Outcome.FAILED)
+        scope.finish(TaskOutcome.FAILED)
     [record] = caplog.records
     assert (record.levelname, record.getMessage()) == (level, f"shop.pay {outcome} 12.3 ms")
     assert (record.record_type, record.event_name, record.duration_ms) == ("task", f"task.{outcome}", 12.3)

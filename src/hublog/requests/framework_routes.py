@@ -1,0 +1,293 @@
+"""The route and the view of a request, as its framework names them; no framework is imported here.
+
+- Starlette and FastAPI put ``route`` and ``endpoint`` into the scope of ASGI, once for each mount on the way.
+- Litestar puts ``route_handler`` and ``path_template`` there.
+- All of them put ``user`` there, by their authentication middleware.
+- Quart sends a signal once it has a route.
+- Channels hands each application a copy of the scope, so two of its classes are wrapped, once, and only in a
+  process that uses them under ``request_context``.
+- Django and Channels write routes with ``path`` or ``re_path``; ``route_text`` makes one kind of both.
+"""
+
+import contextlib
+import functools
+import re
+import sys
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
+from typing import Any, Final
+
+from hublog.requests.request_scope import SCOPE_KEY, RequestScope, current_scope
+from hublog.requests.user import caller_fields
+
+_TOLD: Final = frozenset({"route", "endpoint", "route_handler", "path_template", "user"})
+_NAME_MAX: Final = 256
+
+
+class FollowedScope(dict[str, Any]):
+    """A scope of ASGI whose request is told what is put into it; a copy of it is a plain one.
+
+    Args:
+        scope: as the server made it.
+        request: whose fields are added to.
+
+    Attributes:
+        prefix: the templates of the mounts that the request has come through.
+    """
+
+    __slots__ = ("_last", "_request", "prefix")
+
+    def __init__(self, scope: Mapping[str, Any], request: RequestScope) -> None:
+        super().__init__(scope)
+        self.prefix = ""
+        self._request = request
+        self._last: object = None
+
+    def __setitem__(self, name: str, value: Any) -> None:  # noqa: ANN401  # whatever a framework puts there
+        """Note one entry."""
+        super().__setitem__(name, value)
+        if name in _TOLD:
+            with contextlib.suppress(Exception):  # what is odd is the application's own
+                self._note({name: value})
+
+    def update(self, *given: Any, **named: Any) -> None:  # noqa: ANN401  # as of any mapping
+        """Note several entries."""
+        root = self.get("root_path") or ""
+        super().update(*given, **named)
+        with contextlib.suppress(Exception):
+            entries = dict(*given, **named)
+            moved = str(entries.get("root_path", root))
+            if len(moved) > len(root) and moved.startswith(root):
+                self._enter_mount(moved[len(root) :])
+            elif not _TOLD.isdisjoint(entries):
+                self._note(entries)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Be copied as a plain scope."""
+        return dict, (dict(self),)
+
+    def _enter_mount(self, path: str) -> None:
+        """Note that the request goes on inside a mounted application, below this part of its path."""
+        route = self._last
+        template = getattr(route, "path", None) if hasattr(route, "routes") else None
+        self.prefix += template if isinstance(template, str) else self._template(path)
+        self._last = None
+        self._request.add(http_route=f"{self.prefix}/{{path}}"[:_ROUTE_MAX])
+
+    def _template(self, path: str) -> str:
+        """Return a path with the parameters that were found in it put back in their places."""
+        names = {str(value): name for name, value in (self.get("path_params") or {}).items()}
+        parts = path.split("/")
+        return "/".join(f"{{{names[part]}}}" if part and part in names else part for part in parts)
+
+    def _note(self, entries: Mapping[str, Any]) -> None:
+        route, endpoint = entries.get("route"), entries.get("endpoint")
+        if route is not None:
+            self._last = route
+            path = self._path_of(route)
+            if path and not hasattr(route, "routes"):
+                self._request.add(http_route=(self.prefix + path)[:_ROUTE_MAX])
+        if endpoint is not None:
+            self._request.add(view_name=name_of(endpoint))
+        handler, template = entries.get("route_handler"), entries.get("path_template")
+        if handler is not None:
+            self._request.add(view_name=str(handler)[:_NAME_MAX])
+        if isinstance(template, str):
+            self._request.add(http_route=(self.prefix + template)[:_ROUTE_MAX])
+        if "user" in entries:
+            self._request.add_user(caller_fields(entries["user"]))
+
+    def _path_of(self, route: Any) -> str:  # noqa: ANN401  # of any framework
+        """Return the path of a route, with the prefixes of the routers that it was included by."""
+        inner = self.get("fastapi")
+        if isinstance(inner, dict):
+            for found in inner.values():
+                if getattr(found, "original_route", None) is route and isinstance(found.path, str):
+                    return str(found.path)
+        path = getattr(route, "path", "")
+        return path if isinstance(path, str) else ""
+
+
+def name_of(endpoint: Any) -> str:  # noqa: ANN401  # a function, a class, or something that wraps one
+    """Return the dotted name of what serves a request; empty for an application that is mounted."""
+    while isinstance(endpoint, partial):
+        endpoint = endpoint.func
+    name = getattr(endpoint, "__qualname__", "")
+    return (
+        f"{getattr(endpoint, '__module__', '')}.{name}"[:_NAME_MAX] if isinstance(name, str) and name else ""
+    )
+
+
+_ROUTE_MAX: Final = 2_048
+#: Modules by their names, until they were seen.
+_QUART: Final = "quart"
+_CONSUMERS: Final = "channels.consumer"
+_ROUTERS: Final = "channels.routing"
+_waiting: Final = {_QUART, _CONSUMERS, _ROUTERS}
+
+
+def watch() -> None:
+    """Have the frameworks that the application uses say what they find out; to be called for each request."""
+    for name in tuple(_waiting):
+        if name in sys.modules:
+            with contextlib.suppress(
+                Exception
+            ):  # one that is being imported, or another package of this name
+                _WATCHES[name]()
+                _waiting.discard(name)
+
+
+def _watch_quart() -> None:
+    quart: Any = sys.modules[_QUART]
+
+    async def note_request(*_: object, **__: object) -> None:  # one without ``async`` would take a thread
+        _note_quart(quart.request)
+
+    async def note_websocket(*_: object, **__: object) -> None:
+        _note_quart(quart.websocket)
+
+    quart.signals.request_started.connect(note_request, weak=False)
+    quart.signals.websocket_started.connect(note_websocket, weak=False)
+
+
+def _note_quart(request: Any) -> None:  # noqa: ANN401  # Quart's request or websocket
+    with contextlib.suppress(Exception):
+        scope, rule = current_scope(), request.url_rule
+        if scope is not None and rule is not None:
+            outer = request.scope
+            prefix = outer.prefix if isinstance(outer, FollowedScope) else ""
+            scope.add(http_route=f"{prefix}{rule.rule}"[:_ROUTE_MAX], view_name=request.endpoint or "")
+
+
+def _watch_consumers() -> None:
+    module: Any = sys.modules[_CONSUMERS]
+    _wrap(module.AsyncConsumer, _note_consumer)
+
+
+def _watch_routers() -> None:
+    module: Any = sys.modules[_ROUTERS]
+    _wrap(module.URLRouter, _note_routes)
+
+
+def _wrap(kind: Any, note: Callable[[Any, Any, RequestScope], None]) -> None:  # noqa: ANN401  # a class of Channels
+    original = kind.__call__
+
+    @functools.wraps(original)
+    async def call(self: Any, scope: Any, receive: Any, send: Any) -> Any:  # noqa: ANN401  # Channels' own
+        with contextlib.suppress(Exception):  # what is odd is the application's own
+            request = scope.get(SCOPE_KEY)
+            if isinstance(request, RequestScope):
+                note(self, scope, request)
+        return await original(self, scope, receive, send)
+
+    kind.__call__ = call
+
+
+def _note_consumer(consumer: Any, scope: Any, request: RequestScope) -> None:  # noqa: ANN401  # Channels' own
+    request.add(view_name=name_of(type(consumer)))
+    request.add_user(caller_fields(scope.get("user")))
+
+
+def _note_routes(router: Any, scope: Any, request: RequestScope) -> None:  # noqa: ANN401  # Channels' own
+    """Note which of its routes a router is about to take; one inside another adds to that one's."""
+    is_inner = "path_remaining" in scope
+    path = scope["path_remaining"] if is_inner else scope["path"].removeprefix(scope.get("root_path", ""))
+    prefix = str(request.fields.get("http_route") or "") if is_inner else ""
+    for route in router.routes:
+        if route.pattern.match(path.lstrip("/")):
+            request.add(http_route=f"{prefix.rstrip('/')}{route_text(str(route.pattern))}"[:_ROUTE_MAX])
+            return
+
+
+_WATCHES: Final = {_QUART: _watch_quart, _CONSUMERS: _watch_consumers, _ROUTERS: _watch_routers}
+
+
+#: What no route of ``path`` has: Django's own check warns of the first three.
+_REGEX: Final = re.compile(r"\(\?|^\^|\$$|\\|\(.*\)", re.DOTALL)
+#: Of a group: one that is named, and those that are no part of what is read.
+_NAMED: Final = re.compile(r"\?P<(\w+)>")
+_SILENT: Final = ("?=", "?!", "?<=", "?<!", "?#", "?P=")
+_QUANTIFIER: Final = re.compile(r"(?:[?*+]|\{[0-9,]+\})[?+]?")
+#: Anchors and boundaries, written with a backslash.
+_ANCHORS: Final = frozenset("AZzbB")
+_VARIABLE: Final = "<var>"
+
+
+@lru_cache(maxsize=4_096)
+def route_text(route: str) -> str:
+    """Return the route of a resolved request with a slash in front.
+
+    What ``re_path`` names is shown as ``path`` shows it: ``^orders/(?P<pk>[0-9]+)/$`` as ``/orders/<pk>/``,
+    and a group without a name as ``<var>``.
+    """
+    return f"/{_simplified(route) if _REGEX.search(route) else route}"
+
+
+def _simplified(regex: str) -> str:
+    """Return a regular expression as a path with variables."""
+    shown: list[str] = []
+    place, length = 0, len(regex)
+    while place < length:
+        sign = regex[place]
+        end = place + 1
+        if sign == "\\":
+            end = place + 2
+            escaped = regex[place + 1 : end]
+            if escaped.isalnum():
+                shown += [] if escaped in _ANCHORS else [sign, escaped]
+            else:
+                shown.append(escaped)
+        elif sign == "(":
+            end = _end_of_group(regex, place)
+            shown.append(_group(regex[place + 1 : end - 1]))
+        elif sign == "[":
+            end = _end_of_class(regex, place)
+            quantifier = _QUANTIFIER.match(regex, end)
+            end = quantifier.end() if quantifier else end
+            shown.append(regex[place:end])
+            place = end
+            continue
+        elif sign not in "^$":
+            shown.append(sign)
+        quantifier = _QUANTIFIER.match(regex, end)
+        place = quantifier.end() if quantifier else end
+    return "".join(shown)
+
+
+def _group(inner: str) -> str:
+    """Return what stands for a group, by what is between its parentheses."""
+    named = _NAMED.match(inner)
+    if named:
+        return f"<{named[1]}>"
+    if inner.startswith(_SILENT):
+        return ""
+    if inner.startswith("?"):
+        text = _simplified(inner.partition(":")[2])
+        return f"({text})" if "|" in text else text
+    # Where some groups have names, Django does not look at those without.
+    return _simplified(inner) if "(?P<" in inner else _VARIABLE
+
+
+def _end_of_group(regex: str, place: int) -> int:
+    """Return the place behind the parenthesis that closes the one that is here."""
+    depth = 0
+    while place < len(regex):
+        sign = regex[place]
+        if sign == "[":
+            place = _end_of_class(regex, place)
+            continue
+        depth += (sign == "(") - (sign == ")")
+        place += 2 if sign == "\\" else 1
+        if not depth:
+            break
+    return place
+
+
+def _end_of_class(regex: str, place: int) -> int:
+    """Return the place behind a set of characters; a bracket that comes first in it does not close it."""
+    place += 2 if regex.startswith("[^", place) else 1
+    if regex.startswith("]", place):
+        place += 1
+    while place < len(regex) and regex[place] != "]":
+        place += 2 if regex[place] == "\\" else 1
+    return place + 1
