@@ -64,7 +64,7 @@ class AuthenticationError(Exception):
 
 def test_the_doctor_shows_what_a_credential_says_without_the_secret_in_it():
     error = translate(ValueError("cannot sign in with client_secret='hunter2' password: hunter2, Splunk"))
-    shown = fail("event hub", f"'logs' was not opened for sending: {error}", "Try password=hunter2.")
+    shown = fail("event hub", f"'logs' could not be opened for sending: {error}", "Try password=hunter2.")
     assert "hunter2" not in f"{shown.detail} {shown.hint}"
     assert "cannot sign in with client_secret=" in shown.detail
 

@@ -179,7 +179,7 @@ def flask(tmp_path, *arguments):
 def test_the_program_ends_with_the_status_of_the_command(tmp_path):
     found = flask(tmp_path, "doctor")
     assert (found.returncode, found.stderr) == (0, "")
-    assert found.stdout.splitlines()[-1] == "All 4 steps are fine."
+    assert found.stdout.splitlines()[-1] == "All 4 steps passed."
     assert flask(tmp_path, "spool", "list", "--dir", "none").returncode == 1
     assert flask(tmp_path, "doctor", "--no-such").returncode == 2
 
@@ -188,7 +188,7 @@ def test_an_app_that_starts_loads_none_of_the_commands(tmp_path):
     program = (
         "import sys\n" + APP + "create_app()\n"
         "print(*sorted(name for name in sys.modules if name in"
-        " ('hublog.adx', 'hublog.doctor.examine', 'hublog.cli.backlog', 'hublog.cli.spool_inspection')))"
+        " ('hublog.adx', 'hublog.doctor.diagnosis', 'hublog.cli.spool_inspection')))"
     )
     found = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True

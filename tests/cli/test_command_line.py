@@ -478,7 +478,7 @@ def test_doctor_fails_where_the_hub_is_away_and_is_fine_where_it_is_there(enviro
         environ.setenv("EVENTHUB_NAMESPACE_CONNECTION_STRING", hub.connection_string())
         assert main(["doctor", "--send"]) == 0
         assert len(hub.events()) == 1
-    assert "the hub accepted one record" in capsys.readouterr().out
+    assert "the event hub accepted one record" in capsys.readouterr().out
     assert main(["doctor"]) == 1
     told = capsys.readouterr()
     assert re.search(r"^fail  tcp .*\n +> Start the emulator", told.out, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""``hublog spool drain``: sends what dead processes left."""
+"""``hublog spool drain``: sends orphaned records."""
 
 import gzip
 import io
@@ -24,7 +24,7 @@ from tests.spool.independent import (
 )
 
 from hublog.cli import main, spool_drain
-from hublog.cli.spool_drain import End, Leftovers, Watch, drain_spool
+from hublog.cli.spool_drain import DrainMonitor, DrainResult, OrphanedRecords, drain_spool
 from hublog.delivery.accounting import Drop, Stats
 from hublog.delivery.worker import THREAD_NAME
 from hublog.errors import PermanentSendError, RejectedSendError, TransientSendError
@@ -67,10 +67,10 @@ class Delivery:
         self.looks = list(looks)
         self.clock = FakeClock()
         self.told = []
-        self.watch = Watch(
+        self.watch = DrainMonitor(
             lambda: self.looks[0][0],
             lambda: Stats(spooled=self.looks[0][1], sent_total=self.looks[0][2]),
-            tell=self.told.append,
+            report=self.told.append,
             now=self.clock,
             pause=self.pause,
         )
@@ -99,8 +99,8 @@ def test_progress_is_told_once_a_second_where_there_is_some():
     delivery = Delivery(*looks)
     delivery.watch.wait(10)
     assert delivery.told == [
-        "10 records sent, 4,990 wait",
-        "20 records sent, 4,980 wait",
+        "10 records sent, 4,990 waiting",
+        "20 records sent, 4,980 waiting",
     ]
 
 
@@ -118,7 +118,9 @@ def test_a_failure_that_does_not_heal_ends_the_wait_and_one_that_may_does_not():
 
 def test_what_is_taken_over_during_a_look_is_counted_once():
     after = Stats(recovered_total=5, spooled=5)
-    watch = Watch(iter([5, 0]).__next__, iter([Stats(), after, after]).__next__, tell=print, now=FakeClock())
+    watch = DrainMonitor(
+        iter([5, 0]).__next__, iter([Stats(), after, after]).__next__, report=print, now=FakeClock()
+    )
     assert watch.wait(0).left == 5
 
 
@@ -126,7 +128,7 @@ def test_what_is_left_is_what_no_living_process_owns(root):
     leave_orphan(root, A, make_segment(make_records(3)))
     leave_orphan(root, B, make_segment(make_records(4)), cursor=(1, len(make_segment(make_records(1)))))
     leave_orphan(root, C, make_segment([], head=b"hublog\x00\x07"))
-    left = Leftovers(root, Destination(namespace=NAMESPACE, eventhub=HUB))
+    left = OrphanedRecords(root, Destination(namespace=NAMESPACE, eventhub=HUB))
     assert left.records() == 6
     adopted = SpoolDirectory.adopt(root / A)
     assert left.records() == 3
@@ -186,7 +188,7 @@ def drain(root, sender, *, timeout_s=30.0, **hub):
         Settings(eventhub=replace(wanted, **hub)),
         timeout_s=timeout_s,
         out=out,
-        tell=told.append,
+        report=told.append,
         make_sender=lambda _: sender,
     )
     return status, out.getvalue(), told
@@ -205,7 +207,7 @@ def test_what_the_dead_left_is_sent_in_every_mode_and_the_spool_is_empty_then(ro
     sender = MemorySender()
     status, out, told = drain(root, sender, spool=mode)
     assert (status, told) == (0, [])
-    assert out == f"7 records sent.\nNothing of dead processes is left in {root}.\n"
+    assert out == f"7 records sent.\nNo orphaned records left in {root}.\n"
     assert sorted(messages_of(sender.bodies)) == ["m0", "m1", "m2", "m3", "m4", "m5", "m5"]
     assert names_of(root) == []
     assert THREAD_NAME not in [thread.name for thread in threading.enumerate()]
@@ -225,9 +227,8 @@ def test_only_what_is_for_the_destination_is_sent_and_the_rest_is_named(root):
     assert (status, out) == (1, "3 records sent.\n")
     assert told == [
         (
-            f"3 records of dead processes are for event hub audit of {NAMESPACE} and stay, since these"
-            f" settings send to event hub {HUB} of {NAMESPACE}; run hublog spool drain with the settings of"
-            " that destination"
+            f"3 orphaned records for event hub audit of {NAMESPACE} not sent, since these settings send to"
+            f" event hub {HUB} of {NAMESPACE}; run hublog spool drain with the settings of that destination"
         )
     ]
     assert sorted(messages_of(sender.bodies)) == ["m0", "m1", "m2"]
@@ -243,7 +244,7 @@ def test_what_is_for_another_namespace_stays(root):
     sender = MemorySender(PermanentSendError("wrong key"))
     status, out, told = drain(root, sender)
     assert (status, out, sender.sends_total, names_of(root)) == (1, "0 records sent.\n", 0, [A])
-    assert "of y.servicebus.windows.net and stay" in told[0]
+    assert "of y.servicebus.windows.net not sent" in told[0]
 
 
 def test_each_record_is_sent_as_was_set_when_it_was_accepted(root):
@@ -268,7 +269,7 @@ def test_where_nothing_waits_nobody_is_asked(root):
     sender = MemorySender(PermanentSendError("wrong key"))
     status, out, _ = drain(root, sender)
     assert (status, sender.sends_total) == (0, 0)
-    assert out == f"0 records sent.\nNothing of dead processes is left in {root}.\n"
+    assert out == f"0 records sent.\nNo orphaned records left in {root}.\n"
 
 
 def test_more_than_the_bound_is_sent_too(root):
@@ -302,7 +303,7 @@ def test_what_the_hub_refuses_is_set_aside_and_told(root):
     sender = PickySender()
     status, out, _ = drain(root, sender)
     assert status == 0
-    assert "1 record that the hub refused, now in rejected/.\n" in out
+    assert "1 record rejected by the event hub, moved to rejected/.\n" in out
     assert {f"m{number}" for number in range(6)} <= set(messages_of(sender.bodies))
     [file] = (root / "rejected").iterdir()
     assert b'"message":"bad"' in file.read_bytes()
@@ -314,16 +315,18 @@ def test_what_nobody_can_take_over_is_told_and_is_status_1(root):
     (root / A / "lock").unlink()
     status, out, told = drain(root, MemorySender())
     assert (status, out) == (1, "3 records sent.\n")
-    assert told == ["2 records lie where nobody can take them over; see hublog spool verify"]
+    assert told == ["2 records cannot be recovered by any process; see hublog spool verify"]
     assert names_of(root) == [A]
 
 
 def test_what_others_took_over_meanwhile_is_told():
     out = io.StringIO()
-    spool_drain._write_books(9, End(left=1, stats=Stats(sent_total=5, dropped={Drop.CORRUPTED: 1})), out)
+    spool_drain._write_totals(
+        9, DrainResult(left=1, stats=Stats(sent_total=5, dropped={Drop.CORRUPTED: 1})), out
+    )
     assert out.getvalue().splitlines()[1:] == [
-        "1 record that could not be read any more.",
-        "2 records taken over by other processes, which send them.",
+        "1 record damaged and lost.",
+        "2 records recovered by other processes, which send them.",
     ]
 
 
@@ -412,7 +415,7 @@ AWAY = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k;UseDev
 
 @pytest.mark.parametrize(
     ("timeout", "said"),
-    [("3", "it does not go on: connection refused by 127.0.0.1:1; "), ("0", "the time (0 s) is over")],
+    [("3", "sending failed: connection refused by 127.0.0.1:1; "), ("0", "timed out after 0 s")],
     ids=["away", "no time"],
 )
 def test_what_cannot_be_sent_stays_and_is_told_at_the_end(root, start, timeout, said):
@@ -420,7 +423,7 @@ def test_what_cannot_be_sent_stays_and_is_told_at_the_end(root, start, timeout, 
     status, out, err = end(start(AWAY, "--timeout", timeout))
     assert (status, out) == (1, "0 records sent.\n")
     # Not always the last: a send that is under way may fail a moment later.
-    assert f"hublog: 20 records of dead processes still wait in {root}, since {said}" in err
+    assert f"hublog: 20 orphaned records still in {root}: {said}" in err
     assert name in names_of(root)
     assert not is_locked(root / name)
 
@@ -431,7 +434,7 @@ def test_a_hub_that_refuses_for_good_ends_it_at_once(root, hub, start):
     status, _, err = end(process)
     assert status == 1
     assert "EVENTHUB_LOGS_NAME" in err
-    assert "20 records of dead processes still wait" in err
+    assert "20 orphaned records still in" in err
 
 
 def test_ctrl_c_ends_it_and_keeps_what_is_not_sent(root, hub, start):
@@ -439,7 +442,7 @@ def test_ctrl_c_ends_it_and_keeps_what_is_not_sent(root, hub, start):
     name = leave_by_kill(root, 20)
     process = start(hub.connection_string())
     told = next(line for line in process.stderr if line.startswith("hublog: "))
-    assert told == "hublog: 0 records sent, 20 wait\n"
+    assert told == "hublog: 0 records sent, 20 waiting\n"
     process.send_signal(signal.SIGINT)
     status, _, err = end(process)
     assert status == 130

@@ -26,7 +26,7 @@ from tests.kits.spools import (
 from tests.spool.independent import A, B, C, envelope, is_locked, make_lines, make_segment
 
 from hublog.cli import main
-from hublog.cli.spool_inspection import look_at_directory
+from hublog.cli.spool_inspection import inspect_directory
 from hublog.settings import SETTINGS
 from hublog.spool.directory import SpoolDirectory
 
@@ -69,7 +69,7 @@ def test_json_has_the_same_and_names_what_is_left_alone(root, as_json):
         "sum": {"segments": 1, "records": 3, "bytes": len(segment), "damage": 0},
         "rejected": {"files": 0, "records": 0, "bytes": 0},
         "unfinished": [f".{A}"],
-        "left_alone": [{"path": ".hublog", "reason": "a directory"}],
+        "ignored": [{"path": ".hublog", "reason": "a directory"}],
     }
 
 
@@ -120,7 +120,7 @@ def test_a_directory_without_a_lock_is_unclear_and_told(root, run):
     (root / A / "lock").unlink()
     status, out, _ = run("list")
     assert (status, out.splitlines()[1].split()[2:6]) == (0, ["unclear", "-", "1", "2"])
-    assert f"left alone: {A} (it has no lock file)" in out
+    assert f"ignored: {A} (has no lock file)" in out
 
 
 def test_a_lock_that_cannot_be_asked_for_is_unclear_and_told(root, run, monkeypatch):
@@ -132,7 +132,7 @@ def test_a_lock_that_cannot_be_asked_for_is_unclear_and_told(root, run, monkeypa
     monkeypatch.setattr(fcntl, "flock", refuse)
     out = run("list")[1]
     assert out.splitlines()[1].split()[2:6] == ["unclear", "-", "1", "2"]
-    assert f"left alone: {A} (its lock cannot be asked for: No locks available)" in out
+    assert f"ignored: {A} (its lock cannot be tested: No locks available)" in out
 
 
 def test_what_the_hub_refused_is_counted(root, run, as_json):
@@ -141,8 +141,8 @@ def test_what_the_hub_refused_is_counted(root, run, as_json):
     reject(root, b"", name="notes.txt")
     found = as_json("list")
     assert found["rejected"] == {"files": 2, "records": 3, "bytes": 65}
-    assert found["left_alone"] == [{"path": "rejected/notes.txt", "reason": "a file"}]
-    assert "rejected by the hub: 3 records in 2 files, 65 bytes\n" in run("list")[1]
+    assert found["ignored"] == [{"path": "rejected/notes.txt", "reason": "a file"}]
+    assert "rejected by the event hub: 3 records in 2 files, 65 bytes\n" in run("list")[1]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--json"]], ids=["text", "json"])
@@ -174,7 +174,7 @@ def test_names_that_a_terminal_would_obey_are_written_out(root, run, tool):
 
 def test_a_directory_that_is_being_made_is_mentioned(root, run):
     (root / f".{A}").mkdir()
-    assert "being made, or left so: 1 directory\n" in run("list")[1]
+    assert "unfinished: 1 directory\n" in run("list")[1]
 
 
 def test_what_cannot_be_read_is_told_and_the_rest_is_listed(ordinary, run):
@@ -183,11 +183,11 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_listed(ordinary, run):
     status, out, _ = run("list", "--json", directory=root)
     found = json.loads(out)
     assert (status, found["sum"]["records"]) == (0, 5)
-    told = {item["path"]: item["reason"] for item in found["left_alone"]}
+    told = {item["path"]: item["reason"] for item in found["ignored"]}
     assert {path: told[path] for path in unreadable} == unreadable
     (root / "rejected").chmod(0)
-    told = json.loads(run("list", "--json", directory=root)[1])["left_alone"]
-    assert {"path": "rejected/.", "reason": "it cannot be read: Permission denied"} in told
+    told = json.loads(run("list", "--json", directory=root)[1])["ignored"]
+    assert {"path": "rejected/.", "reason": "cannot be read: Permission denied"} in told
 
 
 def test_a_root_that_cannot_be_read_is_one_line_and_status_1(ordinary, run):
@@ -220,15 +220,15 @@ def test_segments_that_come_and_go_while_they_are_read_are_no_strangers(root, as
     path = leave(root, A, segment, segment, envelope=shop)
     during(lambda: (path / "00000002.seg").rename(path / "00000003.seg"))
     found = as_json("list")
-    assert (found["sum"]["segments"], found["left_alone"]) == (1, [])
+    assert (found["sum"]["segments"], found["ignored"]) == (1, [])
 
 
 def test_of_many_strangers_some_are_named(root, run):
     for number in range(30):
         (root / f"{number}.txt").touch()
     out = run("list")[1]
-    assert out.count("left alone: ") == 21
-    assert "left alone: 10 more\n" in out
+    assert out.count("ignored: ") == 21
+    assert "ignored: 10 more\n" in out
 
 
 @pytest.mark.parametrize("tool", ["list", "verify"])
@@ -272,7 +272,9 @@ def test_what_is_no_directory_is_refused_and_nothing_is_made(tool, run, tmp_path
     for name in ("none", "file"):
         status, out, err = run(tool, directory=tmp_path / name)
         assert (status, out) == (1, "")
-        assert err.startswith(f"hublog: '{tmp_path / name}' is no directory; name the spool with --dir or ")
+        assert err.startswith(
+            f"hublog: '{tmp_path / name}' is not a directory; name the spool with --dir or "
+        )
     assert snapshot(tmp_path) == before
 
 
@@ -301,10 +303,10 @@ def test_records_and_damage_are_those_that_an_adopter_finds(contents, cursor, fi
     root = Path(tempfile.mkdtemp())
     try:
         path = leave(root, A, *contents, cursor=cursor, first=first)
-        found = look_at_directory(path)
+        found = inspect_directory(path)
         adopted = SpoolDirectory.adopt(path)
         assert (found.waiting, found.damaged) == (adopted.backlog_lines, adopted.damage_total)
-        still = {item.name for item in found.content.left_alone if (path / item.name).exists()}
+        still = {item.name for item in found.content.ignored if (path / item.name).exists()}
         assert still == {each.name for each in adopted.unknown}
         adopted.close()
     finally:
@@ -332,7 +334,7 @@ def test_what_another_user_may_have_written_is_unclear_and_says_why(root, run):
     (root / A).chmod(0o777)
     out = run("list")[1]
     assert out.splitlines()[1].split()[2] == "unclear"
-    assert f"left alone: {A} ({A} has mode 0777: everybody may write)" in out
+    assert f"ignored: {A} ({A} has mode 0777: everybody may write)" in out
 
 
 def test_what_goes_nobody_can_read_where_is_unclear(root, run):
@@ -340,7 +342,7 @@ def test_what_goes_nobody_can_read_where_is_unclear(root, run):
     leave(root, A, whole[:8] + bytes(20) + whole[28:])
     out = run("list")[1]
     assert out.splitlines()[1].split()[2:4] == ["unclear", "-"]
-    assert f"left alone: {A} (it cannot be read where its records go)" in out
+    assert f"ignored: {A} (the destination of its records cannot be read)" in out
 
 
 @pytest.mark.parametrize("change", ["link", "mode"])
@@ -355,5 +357,5 @@ def test_a_segment_that_is_not_taken_over_is_not_counted(root, tmp_path, run, ch
         why = "00000002.seg has mode 0666: everybody may write"
     out = run("list")[1]
     assert out.splitlines()[1].split()[2:6] == ["dead", "-", "1", "2"]
-    assert f"left alone: {A}/00000002.seg ({why})" in out
+    assert f"ignored: {A}/00000002.seg ({why})" in out
     assert run("verify")[0] == 1

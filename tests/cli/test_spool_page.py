@@ -7,8 +7,8 @@ from tests.kits.spools import leave
 from tests.spool.independent import A, envelope, frame, make_lines, make_segment
 
 from hublog.cli import main
-from hublog.cli.spool_inspection import look_at_directory
-from hublog.cli.spool_report import Kind
+from hublog.cli.spool_inspection import inspect_directory
+from hublog.cli.spool_report import FindingKind
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "spool.md").read_text()
 
@@ -50,12 +50,12 @@ def test_the_bytes_of_the_page_are_those_of_a_segment(root):
     data = bytes.fromhex("".join(rows))
     text = b'["shop.servicebus.windows.net","shop-logs","gzip",{}]'
     assert data == make_segment([b'{"message":"hello"}'], envelope=frame(text))
-    found = look_at_directory(leave(root, A, data))
+    found = inspect_directory(leave(root, A, data))
     assert (found.waiting, found.damaged) == (1, 0)
 
 
 def test_the_page_names_every_kind_of_finding_and_every_option(capsys):
-    assert {kind for kind in Kind if f"`{kind}`" not in PAGE} == set()
+    assert {kind for kind in FindingKind if f"`{kind}`" not in PAGE} == set()
     for tool in ("list", "verify", "drain", "purge"):
         assert f"### hublog spool {tool}" in PAGE
         assert main(["spool", tool, "--help"]) == 0

@@ -22,7 +22,7 @@ def test_without_yes_it_is_told_what_would_go_and_all_stays(root, run):
     rows = [line.split()[:3] for line in out.splitlines()[:-1]]
     assert rows[:3] == [["path", "destination", "records"], [A, "-", "3"], [B, "-", "3"]]
     assert rows[3][:2] == ["sum", "6"]
-    assert out.splitlines()[-1].endswith("say --yes to remove them.")
+    assert out.splitlines()[-1].endswith("confirm with --yes.")
 
 
 def test_with_yes_the_dead_go_and_the_living_stay(root, run, live):
@@ -36,12 +36,12 @@ def test_with_yes_the_dead_go_and_the_living_stay(root, run, live):
     kill(process)
     assert run("purge", "--yes") == (0, "6 records removed.\n", "")
     assert names_of(root) == []
-    assert run("purge") == (0, "Nothing is to be removed.\n", "")
+    assert run("purge") == (0, "Nothing to remove.\n", "")
 
 
 def purge(root, *, wall, **options):
     out = io.StringIO()
-    wanted = PurgeOptions(**{"dead": True, "rejected": False, "is_meant": True} | options)
+    wanted = PurgeOptions(**{"dead": True, "rejected": False, "is_confirmed": True} | options)
     return purge_spool(root, wanted, out, wall=lambda: wall), out.getvalue()
 
 
@@ -79,7 +79,7 @@ def test_files_that_are_not_of_a_spool_stay_with_their_directory(root, run):
     reject(root, b"{}\n", name="mine.txt")
     status, out, _ = run("purge", "--yes", "--dead", "--rejected")
     assert status == 0
-    assert f"{A}: it stays, since there are files in it that are not of a spool." in out
+    assert f"{A} was not removed: it contains files that are not part of a spool." in out
     assert names_of(path) == ["00000002.seg", "lock"]
     assert names_of(root / "rejected") == ["mine.txt"]
     assert not is_locked(path)
@@ -112,7 +112,7 @@ def purge_interrupted(root, happens, **options):
     """Purge, while something happens after the look and before the removal; A is what is told first."""
     (leave(root, A, make_segment(make_lines(1))) / "core").touch()
     out = Interrupted(happens)
-    wanted = PurgeOptions(**{"dead": True, "rejected": False, "is_meant": True} | options)
+    wanted = PurgeOptions(**{"dead": True, "rejected": False, "is_confirmed": True} | options)
     status = purge_spool(root, wanted, out)
     return status, out.getvalue().splitlines()[1:]
 
@@ -121,7 +121,7 @@ def test_a_directory_that_is_taken_over_meanwhile_stays(root):
     path, adopted = leave(root, B, make_segment(make_lines(2))), []
     assert purge_interrupted(root, lambda: adopted.append(SpoolDirectory.adopt(path))) == (
         0,
-        [f"{B}: somebody took it over just now; it is left alone.", "1 record removed."],
+        [f"{B} was not removed: another process has just recovered it.", "1 record removed."],
     )
     assert adopted[0].backlog_lines == 2
     adopted[0].close()
@@ -155,9 +155,9 @@ def test_what_cannot_be_removed_is_told_and_is_status_1(ordinary, run):
         1,
         "\n".join(
             [
-                f"{A}: it stays, since its files cannot be removed.",
-                f"{B}: it stays: Permission denied.",
-                "a.jsonl: it stays: Permission denied.",
+                f"{A} was not removed: its files cannot be deleted.",
+                f"{B} was not removed: Permission denied.",
+                "a.jsonl was not removed: Permission denied.",
                 "0 records removed.\n",
             ]
         ),

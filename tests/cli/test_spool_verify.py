@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.kits.spools import FRAME, kill, kinds, leave, make_unreadable, reject, segments, snapshot
 from tests.spool.independent import A, B, C, make_lines, make_segment
 
-from hublog.cli.spool_inspection import look_at_directory
+from hublog.cli.spool_inspection import inspect_directory
 
 
 def test_a_sound_spool_has_no_fault(root, run, live):
@@ -196,7 +196,7 @@ def test_each_byte_is_of_a_good_record_or_told_as_damaged_and_none_is_changed(co
     try:
         path = leave(root, A, *contents)
         before = snapshot(root)
-        found = look_at_directory(path)
+        found = inspect_directory(path)
         for segment in found.content.segments:
             data = segment.path.read_bytes()
             ends = [(segment.torn_at, len(data))] if segment.torn_at is not None else []

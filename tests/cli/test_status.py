@@ -12,7 +12,7 @@ from tests.kits.spools import LIVING, kill, leave, reject
 from tests.spool.independent import A, envelope, make_lines, make_segment
 
 from hublog.cli import Caller, main
-from hublog.cli.status import LOOK_AGAIN_S, run_status
+from hublog.cli.status import RECHECK_S, run_status
 from hublog.settings import SETTINGS
 
 KEY = "c2VjcmV0LWtleQ"
@@ -50,9 +50,9 @@ def test_status_of_a_machine_on_which_nothing_happened_is_fine(status, tmp_path)
     code, text = status()
     assert code == 0
     assert "event hub     event hub 'application-logs' at 127.0.0.1, port 1" in text
-    assert f"spool         {tmp_path / 'spool'}, nothing waits" in text
-    assert "is not there yet" in text
-    assert text.endswith("Nothing is wrong here.\n")
+    assert f"spool         {tmp_path / 'spool'}, no records waiting" in text
+    assert "does not exist yet" in text
+    assert text.endswith("No problems found.\n")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -78,9 +78,9 @@ def test_records_that_nobody_will_send_are_wrong(status, tmp_path):
     leave_records(tmp_path)
     code, text = status()
     assert code == 1
-    assert "2 records of dead processes wait and no process here sends them: start the application" in text
+    assert "2 orphaned records waiting, and no running process sends them: start the application" in text
     code, found = status("--json")
-    assert (code, found["ok"], found["spool"]["stranded"], found["spool"]["oldest"]) == (
+    assert (code, found["ok"], found["spool"]["orphaned"], found["spool"]["oldest"]) == (
         1, False, 2, "2026-11-23T14:00:00Z",
     )  # fmt: skip
 
@@ -91,10 +91,10 @@ def test_records_for_another_destination_are_wrong_and_named(status, tmp_path):
     leave(tmp_path / "spool", A, make_segment(make_lines(3), envelope=audit), envelope=audit)
     code, text = status()
     assert code == 1
-    assert "2 records of dead processes wait and no process here sends them" in text
+    assert "2 orphaned records waiting, and no running process sends them" in text
     assert (
-        "3 records of dead processes wait for event hub audit of shop.servicebus.windows.net, where these"
-        " settings do not send" in text
+        "3 orphaned records waiting for event hub audit of shop.servicebus.windows.net, which is not the"
+        " configured destination" in text
     )
     found = status("--json")[1]["spool"]
     assert found["for_others"] == [
@@ -133,7 +133,7 @@ def test_what_is_taken_over_while_status_looks_is_not_wrong(environ, status, tmp
 
     options = argparse.Namespace(config=None, json=False)
     assert run_status(options, Caller(), pause=pause) == 0
-    assert waited == [LOOK_AGAIN_S]
+    assert waited == [RECHECK_S]
 
 
 def test_records_that_the_hub_refused_are_wrong(status, tmp_path):
@@ -142,14 +142,14 @@ def test_records_that_the_hub_refused_are_wrong(status, tmp_path):
     code, text = status()
     assert code == 1
     assert "rejected      1 record (3 bytes)" in text
-    assert "The hub refused 1 record for themselves" in text
+    assert "The event hub rejected 1 record" in text
 
 
 def test_a_spool_that_is_no_directory_is_wrong(status, tmp_path):
     (tmp_path / "spool").write_text("")
     code, text = status()
     assert code == 1
-    assert "is no directory" in text
+    assert "is not a directory" in text
 
 
 def test_status_tells_that_no_connection_is_configured(environ, status):

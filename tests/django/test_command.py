@@ -132,7 +132,7 @@ def test_what_the_operator_is_told_is_in_the_error_and_on_the_error_stream(tmp_p
     status, _, err, text = call("spool", "list", "--dir", str(tmp_path / "none"))
     assert status == 1
     assert err == f"hublog: {text}\n"
-    assert "is no directory" in text
+    assert "is not a directory" in text
 
 
 def test_wrong_usage_is_a_command_error_too():
@@ -224,7 +224,7 @@ def test_exit_status_and_streams_are_those_of_the_shell(manage, tmp_path):
     assert (fine.returncode, fine.stderr) == (0, "")
     failed = manage("spool", "list", "--dir", "none")
     assert (failed.returncode, failed.stdout) == (1, "")
-    assert failed.stderr.startswith("hublog: 'none' is no directory")
+    assert failed.stderr.startswith("hublog: 'none' is not a directory")
     assert "CommandError" not in failed.stderr
     assert manage("doctor", "--frobnicate").returncode == 2
     assert "hublog doctor [-h] [--send] [--json]" in manage("doctor", "--help").stdout

@@ -7,9 +7,9 @@ import warnings
 import pytest
 from tests.senders.conftest import certificate, wire  # noqa: F401  # fixtures
 
-from hublog.cli.doctor_command import _look_at_spool
-from hublog.doctor.examine import Patient, examine
-from hublog.doctor.steps import Budget, write_json, write_lines
+from hublog.cli.doctor_command import _check_spool_content
+from hublog.doctor.diagnosis import DoctorInput, diagnose
+from hublog.doctor.steps import TimeBudget, write_json, write_lines
 from hublog.settings import read_settings
 from hublog_local import LocalHub
 
@@ -49,21 +49,23 @@ def hub():
 def doctor(tmp_path, capfd):
     """Examine settings; whatever is told of them, no secret is in it."""
 
-    def look(connection="", *, is_sent=False, options=None, budget=None, secret=KEY, parts=None, **settings):
+    def look(
+        connection="", *, sends_record=False, options=None, budget=None, secret=KEY, parts=None, **settings
+    ):
         environ = {
             "EVENTHUB_NAMESPACE_CONNECTION_STRING": connection,
             "EVENTHUB_LOGS_NAME": "logs",
             "LOG_DIR": str(tmp_path / "logs"),
             **settings,
         }
-        patient = Patient(
+        inputs = DoctorInput(
             reading=read_settings(environ=environ),
-            is_sent=is_sent,
+            sends_record=sends_record,
             client_options=options or {},
-            budget=Budget(**(budget or {})),
-            **{"look_at_spool": _look_at_spool, **(parts or {})},
+            budget=TimeBudget(**(budget or {})),
+            **{"check_spool_content": _check_spool_content, **(parts or {})},
         )
-        found = Examination(list(examine(patient)))
+        found = Examination(list(diagnose(inputs)))
         told = capfd.readouterr()
         assert secret not in found.lines + found.json + told.out + told.err
         assert (told.out, told.err) == ("", "")

@@ -91,10 +91,10 @@ def make_unreadable(root):
     (root / B / "lock").chmod(0)
     (root / C / "00000001.seg").chmod(0)
     return {
-        A: "it cannot be read: Permission denied",
+        A: "cannot be read: Permission denied",
         B: "its lock file cannot be opened: Permission denied",
-        f"{C}/00000001.seg": "it cannot be read: Permission denied",
-        "rejected/a.jsonl": "it cannot be read: Permission denied",
+        f"{C}/00000001.seg": "cannot be read: Permission denied",
+        "rejected/a.jsonl": "cannot be read: Permission denied",
     }
 
 

@@ -6,7 +6,7 @@ import logging
 import pytest
 from tests.spool.independent import lines_on_disk, names_of
 
-from hublog.cli.spool_inspection import look_at_root
+from hublog.cli.spool_inspection import inspect_spool
 from hublog.delivery.accounting import Drop
 from hublog.errors import TransientSendError
 from hublog.runtime.framework import surroundings
@@ -308,7 +308,7 @@ def test_what_ends_before_it_is_sent_stays_where_it_was_accepted_for(shop, tmp_p
         process.end()
     assert shop.check_books().spooled == 20
     waiting = {"first": 0, "second": 0}
-    for each in look_at_root(tmp_path / "former").directories:
+    for each in inspect_spool(tmp_path / "former").directories:
         waiting[each.destination.eventhub] += each.waiting
     assert waiting == {"first": 10, "second": 10}
     for name in ("first", "second"):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
-from hublog.doctor import Result
+from hublog.doctor import StepResult
 from hublog.doctor.offline_checks import log_files
 from hublog.runtime.framework import Lookup
 from hublog.settings import Reading, Settings, read_settings
@@ -40,7 +40,7 @@ class Caller:
     lookup: Lookup | None = None
     framework: str = ""
     find_names: Callable[[], Mapping[str, object]] = dict
-    find_results: Callable[[], Sequence[Result]] = tuple
+    find_results: Callable[[], Sequence[StepResult]] = tuple
     find_log_files: Callable[[Settings], Sequence[Path]] = log_files
 
     def find_attached(self) -> "Sequence[AttachedHandler] | None":

@@ -103,7 +103,7 @@ def _add_spool(parser: argparse.ArgumentParser) -> None:
 def _run_spool(options: argparse.Namespace, caller: Caller) -> int:
     from hublog.cli.spool_command import run_tool  # noqa: PLC0415  # for this command only
 
-    return run_tool(options, out=caller.out, tell=caller.tell, read=caller.read)
+    return run_tool(options, out=caller.out, report=caller.tell, read=caller.read)
 
 
 _COMMANDS: Final = (

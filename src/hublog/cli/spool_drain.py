@@ -1,4 +1,4 @@
-"""``hublog spool drain``: sends what dead processes left, by the same pipeline as an application's."""
+"""``hublog spool drain``: sends orphaned records, through the same pipeline as an application."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from hublog.cli.spool_inspection import (
-    DirectoryLook,
+    DirectoryState,
     Owner,
     dead_directories,
-    look_at_directory,
-    look_at_root,
+    inspect_directory,
+    inspect_spool,
 )
 from hublog.cli.text import count_of
 from hublog.delivery.accounting import Drop, Stats
@@ -26,21 +26,22 @@ from hublog.spool.root import SpoolRoot
 
 PROGRESS_S: Final = 1.0
 _POLL_S: Final = 0.1
-#: For the thread to close its connection once everything is sent.
+#: For the thread to close its connection when all records are sent.
 _END_S: Final = 5.0
-#: Whoever drains never drops the oldest records: the bound is kept by those who write.
+#: Draining drops no records: the processes that write keep the spool within its size limit.
 _NO_BOUND: Final = 1 << 40
-_OFF: Final = (
-    "EVENTHUB_LOGGING_ENABLED is false; it must be true to send what is on disk. Set it, or use --config."
+_DISABLED: Final = (
+    "EVENTHUB_LOGGING_ENABLED is false; it must be true to send records from disk. Set it to true, or pass"
+    " --config."
 )
 _NOT_CONFIGURED: Final = (
     "No connection to an Event Hub is configured; set EVENTHUB_NAMESPACE_CONNECTION_STRING (or"
-    " EVENTHUB_FULLY_QUALIFIED_NAMESPACE), or use --config, to send what is on disk."
+    " EVENTHUB_FULLY_QUALIFIED_NAMESPACE), or pass --config, to send records from disk."
 )
-_WORDS: Final = {
-    Drop.REJECTED: "that the hub refused, now in rejected/",
-    Drop.TOO_LARGE: "too large for the hub, now in rejected/",
-    Drop.CORRUPTED: "that could not be read any more",
+_DROPPED: Final = {
+    Drop.REJECTED: "rejected by the event hub, moved to rejected/",
+    Drop.TOO_LARGE: "too large for the event hub, moved to rejected/",
+    Drop.CORRUPTED: "damaged and lost",
 }
 
 
@@ -50,64 +51,64 @@ def drain_spool(
     *,
     timeout_s: float,
     out: TextIO,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     make_sender: Callable[[EventHubSettings], Sender] = EventHubSender,
 ) -> int:
-    """Send what dead processes left in a spool; what is not sent stays there.
+    """Send the orphaned records of a spool; what is not sent stays there.
 
     Args:
         root: of the spool.
-        settings: where to; the mode of the spool in them does not matter.
+        settings: where to send; their spool mode does not matter.
         timeout_s: how long to try.
         out: where the result goes.
-        tell: writes one line to the operator: progress, and what went wrong.
+        report: writes one line to the operator: progress and failures.
         make_sender: makes the destination.
 
     Returns:
-        The exit status: 0 when nothing of dead processes is left, else 1. What is for another destination is
-        not sent, and is left.
+        The exit status: 0 when no orphaned records are left, else 1. Records for another destination are not
+        sent, and stay.
 
     Raises:
-        SettingsError: the event hub is switched off, or there is no connection to it.
+        SettingsError: the event hub is disabled, or no connection to it is configured.
         SpoolUnavailableError: the spool cannot be used by this process.
     """
     settings = _for_draining(root, settings)
     SpoolRoot(root, max_bytes=_NO_BOUND).prepare()
     destination = envelope_of(settings.eventhub).destination
-    leftovers = Leftovers(root, destination)
-    found = leftovers.records()
-    end = End(left=0, stats=Stats())
-    if found:
-        end = _run(settings, leftovers, make_sender, timeout_s=timeout_s, tell=tell)
-    _write_books(found, end, out)
-    if end.left:
+    orphans = OrphanedRecords(root, destination)
+    before = orphans.records()
+    result = DrainResult(left=0, stats=Stats())
+    if before:
+        result = _run(settings, orphans, make_sender, timeout_s=timeout_s, report=report)
+    _write_totals(before, result, out)
+    if result.left:
         why = (
-            f"the time ({timeout_s:g} s) is over" if end.error is None else f"it does not go on: {end.error}"
+            f"timed out after {timeout_s:g} s" if result.error is None else f"sending failed: {result.error}"
         )
-        tell(f"{count_of(end.left, 'record')} of dead processes still wait in {root}, since {why}")
-    directories = look_at_root(root).directories
+        report(f"{count_of(result.left, 'orphaned record')} still in {root}: {why}")
+    directories = inspect_spool(root).directories
     unclear = sum(each.waiting for each in directories if each.owner is Owner.UNCLEAR)
     if unclear:
-        tell(f"{count_of(unclear, 'record')} lie where nobody can take them over; see hublog spool verify")
+        report(f"{count_of(unclear, 'record')} cannot be recovered by any process; see hublog spool verify")
     others = _of_others(directories, destination)
     for other, records in others.items():
-        tell(
-            f"{count_of(records, 'record')} of dead processes are for {other} and stay, since these settings"
-            f" send to {destination}; run hublog spool drain with the settings of that destination"
+        report(
+            f"{count_of(records, 'orphaned record')} for {other} not sent, since these settings send to"
+            f" {destination}; run hublog spool drain with the settings of that destination"
         )
-    if end.left or unclear or others:
+    if result.left or unclear or others:
         return 1
-    out.write(f"Nothing of dead processes is left in {root}.\n")
+    out.write(f"No orphaned records left in {root}.\n")
     return 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class End:
-    """How far it came.
+class DrainResult:
+    """The result of a drain.
 
     Attributes:
-        left: records of dead processes that are not sent.
-        stats: the books of whoever sent.
+        left: orphaned records that were not sent.
+        stats: counters of the pipeline that sent.
         error: the last failure; None when the last send succeeded.
     """
 
@@ -116,12 +117,12 @@ class End:
     error: SendError | None = None
 
 
-class Leftovers:
-    """Counts the records in the directories of dead owners; reads each directory once.
+class OrphanedRecords:
+    """Counts the records in orphaned directories; reads each directory once.
 
     Args:
         root: of the spool.
-        destination: only what may be sent there is counted.
+        destination: only records that may be sent there are counted.
     """
 
     def __init__(self, root: Path, destination: Destination) -> None:
@@ -130,25 +131,25 @@ class Leftovers:
         self._known: dict[Path, int] = {}
 
     def records(self) -> int:
-        """Return how many records wait in directories that nobody owns now."""
+        """Return the number of records in directories that no process owns now."""
         total = 0
         for path in dead_directories(self._root, self._destination):
             if path not in self._known:
-                found = look_at_directory(path)
-                self._known[path] = 0 if found is None else found.waiting
+                directory = inspect_directory(path)
+                self._known[path] = 0 if directory is None else directory.waiting
             total += self._known[path]
         return total
 
 
-class Watch:
-    """Waits until everything is sent, and tells how it goes.
+class DrainMonitor:
+    """Waits until all records are sent, and reports progress.
 
     Args:
-        left: how many records nobody has taken over yet.
-        stats: the books of whoever sends them.
-        tell: writes one line.
+        left: returns the number of records not recovered yet.
+        stats: returns the counters of the pipeline that sends.
+        report: writes one line.
         now: monotonic seconds.
-        pause: waits for so many seconds.
+        pause: waits for a number of seconds.
 
     Attributes:
         error: the last failure of a send; None when the last one succeeded.
@@ -159,78 +160,76 @@ class Watch:
         left: Callable[[], int],
         stats: Callable[[], Stats],
         *,
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
         now: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._left = left
         self._stats = stats
-        self._tell = tell
+        self._report = report
         self._now = now
         self._pause = pause
         self.error: SendError | None = None
 
     def failed(self, _sender: object, *, error: SendError, **_values: object) -> None:
-        """Hear of a send that failed; a receiver of ``hublog.signals.batch_failed``."""
+        """Note a send that failed; a receiver of ``hublog.signals.batch_failed``."""
         self.error = error
 
     def succeeded(self, _sender: object, **_values: object) -> None:
-        """Hear of a send that the hub accepted; a receiver of ``hublog.signals.batch_sent``."""
+        """Note a send that the event hub accepted; a receiver of ``hublog.signals.batch_sent``."""
         self.error = None
 
-    def wait(self, timeout_s: float) -> End:
-        """Return once nothing is left, it is no use to go on, or the time is over.
+    def wait(self, timeout_s: float) -> DrainResult:
+        """Return when no records are left, a permanent error occurred, or the time is over.
 
         Args:
             timeout_s: how long to wait at most.
         """
         end = self._now() + timeout_s
-        told_mono, told = self._now(), ""
+        reported_mono, last = self._now(), ""
         while True:
-            left, stats = self._look()
+            left, stats = self._count()
             now = self._now()
-            is_hopeless = isinstance(self.error, PermanentSendError)
-            if not (left or stats.held) or is_hopeless or now >= end:
-                return End(left=left + stats.held, stats=stats, error=self.error)
-            if now - told_mono >= PROGRESS_S:
-                text = f"{count_of(stats.sent_total, 'record')} sent, {left + stats.held:,} wait"
-                told_mono, told = now, self._tell_new(text, told)
+            is_permanent = isinstance(self.error, PermanentSendError)
+            if not (left or stats.held) or is_permanent or now >= end:
+                return DrainResult(left=left + stats.held, stats=stats, error=self.error)
+            if now - reported_mono >= PROGRESS_S:
+                text = f"{count_of(stats.sent_total, 'record')} sent, {left + stats.held:,} waiting"
+                reported_mono = now
+                if text != last:
+                    self._report(text)
+                    last = text
             self._pause(min(_POLL_S, end - now))
 
-    def _look(self) -> tuple[int, Stats]:
-        """Return what nobody has taken over, and the books; no record is in both of them or in neither."""
+    def _count(self) -> tuple[int, Stats]:
+        """Return the number of records not recovered yet, and the counters; each record is in exactly one."""
         stats = self._stats()
         while True:
-            # The books last: what is taken over while we look is in them by then.
+            # The counters last: they include what is recovered while we count.
             before, left, stats = stats, self._left(), self._stats()
             if before.recovered_total == stats.recovered_total:
                 return left, stats
 
-    def _tell_new(self, text: str, told: str) -> str:
-        if text != told:
-            self._tell(text)
-        return text
 
-
-def _of_others(directories: Iterable[DirectoryLook], own: Destination) -> dict[Destination, int]:
-    """Return how many records of dead processes are for each other destination."""
-    found: dict[Destination, int] = {}
+def _of_others(directories: Iterable[DirectoryState], own: Destination) -> dict[Destination, int]:
+    """Return the number of orphaned records for each other destination."""
+    numbers: dict[Destination, int] = {}
     for each in directories:
         other = each.destination
         if each.owner is Owner.DEAD and each.waiting and other is not None and not own.takes(other):
-            found[other] = found.get(other, 0) + each.waiting
-    return found
+            numbers[other] = numbers.get(other, 0) + each.waiting
+    return numbers
 
 
 def _for_draining(root: Path, settings: Settings) -> Settings:
-    """Return the settings with this spool in them, without a bound.
+    """Return the settings with this spool, and no limit to its size.
 
     Raises:
-        SettingsError: they say no event hub.
+        SettingsError: they name no event hub.
     """
     hub = settings.eventhub
     if not hub.enabled:
-        raise SettingsError([_OFF])
+        raise SettingsError([_DISABLED])
     if not hub.is_configured:
         raise SettingsError([_NOT_CONFIGURED])
     return replace(
@@ -241,35 +240,35 @@ def _for_draining(root: Path, settings: Settings) -> Settings:
 
 def _run(
     settings: Settings,
-    leftovers: Leftovers,
+    orphans: OrphanedRecords,
     make_sender: Callable[[EventHubSettings], Sender],
     *,
     timeout_s: float,
-    tell: Callable[[str], None],
-) -> End:
+    report: Callable[[str], None],
+) -> DrainResult:
     pipeline = Pipeline(settings, make_sender=make_sender)
-    watch = Watch(leftovers.records, pipeline.stats, tell=tell)
+    monitor = DrainMonitor(orphans.records, pipeline.stats, report=report)
     process = pipeline.start()
-    with batch_failed.connected_to(watch.failed), batch_sent.connected_to(watch.succeeded):
+    with batch_failed.connected_to(monitor.failed), batch_sent.connected_to(monitor.succeeded):
         try:
             if not process.worker.wake():
-                tell("no thread can be started to send with")
+                report("no thread could be started to send records")
                 timeout_s = 0.0
-            end = watch.wait(timeout_s)
-            if not end.left:
+            result = monitor.wait(timeout_s)
+            if not result.left:
                 process.worker.stop()
                 process.worker.wait_until_ended(_END_S)
-            return end
+            return result
         finally:
             process.end()
 
 
-def _write_books(found: int, end: End, out: TextIO) -> None:
-    stats = end.stats
+def _write_totals(before: int, result: DrainResult, out: TextIO) -> None:
+    stats = result.stats
     out.write(f"{count_of(stats.sent_total, 'record')} sent.\n")
-    for drop, words in _WORDS.items():
+    for drop, reason in _DROPPED.items():
         if stats.dropped.get(drop):
-            out.write(f"{count_of(stats.dropped[drop], 'record')} {words}.\n")
-    elsewhere = found - stats.sent_total - stats.dropped_total - end.left
-    if elsewhere > 0:
-        out.write(f"{count_of(elsewhere, 'record')} taken over by other processes, which send them.\n")
+            out.write(f"{count_of(stats.dropped[drop], 'record')} {reason}.\n")
+    recovered = before - stats.sent_total - stats.dropped_total - result.left
+    if recovered > 0:
+        out.write(f"{count_of(recovered, 'record')} recovered by other processes, which send them.\n")

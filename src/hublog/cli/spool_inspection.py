@@ -1,7 +1,7 @@
-"""What lies in a spool, found out without changing anything and without keeping a lock.
+"""The contents of a spool, read without changing anything and without keeping a lock.
 
-Every process may go on meanwhile: files that vanish are left out, and what a living owner is just writing
-is no damage. Links are never followed, and no file is read that is too large to be a segment.
+Processes may go on meanwhile: files that vanish are skipped, and an end that a living owner is still writing
+is not damage. Links are never followed, and no file is read that is too large to be a segment.
 """
 
 import contextlib
@@ -32,13 +32,13 @@ _KINDS: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeftAlone:
-    """What is not of the spool, so that nobody touches it.
+class IgnoredEntry:
+    """An entry that is not part of the spool, so no process touches it.
 
     Attributes:
         name: in its directory; it may hold any character.
-        reason: what it is.
-        is_refused: whether it is a segment, and the reason is that another user may have made or changed it.
+        reason: why it is ignored.
+        is_refused: whether it is a segment that another user may have made or changed.
     """
 
     name: str
@@ -46,43 +46,43 @@ class LeftAlone:
     is_refused: bool = False
 
 
-def entries_of(directory: Path) -> list[tuple[str, int]]:
+def list_entries(directory: Path) -> list[tuple[str, int]]:
     """Return the names in a directory with their modes, in order.
 
     Raises:
         OSError: it cannot be read.
     """
-    found: list[tuple[str, int]] = []
+    listed: list[tuple[str, int]] = []
     with os.scandir(directory) as entries:
         for entry in entries:
             with contextlib.suppress(FileNotFoundError):
-                found.append((entry.name, entry.stat(follow_symlinks=False).st_mode))
-    return sorted(found)
+                listed.append((entry.name, entry.stat(follow_symlinks=False).st_mode))
+    return sorted(listed)
 
 
 def kind_of(mode: int) -> str:
-    """Return what a mode says that a thing is."""
+    """Return the kind of file that a mode says."""
     return next((kind for is_kind, kind in _KINDS if is_kind(mode)), "a special file")
 
 
-_TOO_LARGE: Final = f"larger than the {READ_MAX_BYTES} bytes that a segment may have"
+_TOO_LARGE: Final = f"larger than {READ_MAX_BYTES} bytes, the maximum of a segment"
 _STRANGE: Final = "not a segment of this version"
-_MISPLACED: Final = "a segment of another destination than its directory"
+_MISPLACED: Final = "a segment for another destination than its directory"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SegmentLook:
+class SegmentState:
     """One segment file.
 
     Attributes:
         path: its file.
         size: in bytes.
         good: records that can be read.
-        waiting: those of them that are not settled.
-        damaged: stretches that cannot be read and are not settled, a torn end among them.
-        damage: all stretches that cannot be read, as (begin, end) in the file, a torn end left out.
-        torn_at: where the unreadable end begins that a writer did not live to finish; None without one.
-        is_open: whether a living owner is just writing the end, so that this end is neither.
+        waiting: those that are neither sent nor dropped.
+        damaged: ranges not settled that cannot be read, a torn end included.
+        damage: all ranges that cannot be read, as (begin, end) in the file, without a torn end.
+        torn_at: where the unreadable end of a killed writer begins; None without one.
+        is_open: whether a living owner is still writing the end, which then is neither.
     """
 
     path: Path
@@ -96,17 +96,17 @@ class SegmentLook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SegmentsLook:
+class DirectoryContent:
     """All segments of a directory.
 
     Attributes:
         segments: oldest first.
-        left_alone: what is no segment of ours.
+        ignored: entries that are not segments of this spool.
         is_cursor_sane: whether the cursor points to a place between two records of what is here.
     """
 
-    segments: tuple[SegmentLook, ...] = ()
-    left_alone: tuple[LeftAlone, ...] = ()
+    segments: tuple[SegmentState, ...] = ()
+    ignored: tuple[IgnoredEntry, ...] = ()
     is_cursor_sane: bool = True
 
     @property
@@ -121,10 +121,10 @@ class _Pass(NamedTuple):
     borders: set[int]
 
 
-def look_at_segments(
+def inspect_segments(
     directory: Path, cursor: tuple[int, int], *, is_written: bool, envelope: Envelope | None = None
-) -> SegmentsLook:
-    """Read the segments of a directory as an adopter would.
+) -> DirectoryContent:
+    """Read the segments of a directory as a recovering process would.
 
     Args:
         directory: files may vanish from it meanwhile.
@@ -135,41 +135,45 @@ def look_at_segments(
     Raises:
         OSError: the directory cannot be read.
     """
-    names = entries_of(directory)  # first: what is added after is a segment that somebody just makes
-    found = list(list_segments(directory))
-    left_alone = list(_strangers(directory, names, {path.name for _, path, _ in found}))
+    names = list_entries(directory)  # first: what is added later is a new segment
+    files = list(list_segments(directory))
+    ignored = list(_strangers(directory, names, {path.name for _, path, _ in files}))
     owner = directory.parent.stat().st_uid
-    sizes = {number: size for number, _, size in found}
+    sizes = {number: size for number, _, size in files}
     number, offset = cursor
-    is_sane = not found or number < found[0][0] or offset <= sizes.get(number, -1)
-    if not is_sane:  # as an adopter does: better all of it twice than a part of it never
+    is_sane = not files or number < files[0][0] or offset <= sizes.get(number, -1)
+    if not is_sane:  # as recovery does: rather send all of it twice than a part of it never
         number, offset = 0, 0
-    segments: list[SegmentLook] = []
-    for each, path, size in found:
+    segments: list[SegmentState] = []
+    for each, path, size in files:
         try:
             check_file(path, uid=owner)
             data, reason = _read(path, size, envelope)
         except FileNotFoundError:
             continue
         except NotOursError as error:
-            left_alone.append(LeftAlone(name=path.name, reason=error.strerror or "", is_refused=True))
+            ignored.append(IgnoredEntry(name=path.name, reason=error.strerror or "", is_refused=True))
             continue
         if data is None:
-            left_alone += [LeftAlone(name=path.name, reason=reason)] if reason else []
+            ignored += [IgnoredEntry(name=path.name, reason=reason)] if reason else []
             continue
         begin = read_header(data).end
         passed = _pass_through(data, begin)
         at = max(offset, begin) if each == number else begin
         if each == number and at not in passed.borders:
             is_sane = False
-        is_last = is_written and each == found[-1][0]
-        segments.append(_look(path, data, passed, at=None if each < number else at, is_written=is_last))
-    return SegmentsLook(
-        segments=tuple(segments), left_alone=tuple(left_alone), is_cursor_sane=is_sane or is_written
+        is_last = is_written and each == files[-1][0]
+        segments.append(
+            _segment_state(path, data, passed, at=None if each < number else at, is_written=is_last)
+        )
+    return DirectoryContent(
+        segments=tuple(segments), ignored=tuple(ignored), is_cursor_sane=is_sane or is_written
     )
 
 
-def _strangers(directory: Path, names: Iterable[tuple[str, int]], segments: set[str]) -> Iterable[LeftAlone]:
+def _strangers(
+    directory: Path, names: Iterable[tuple[str, int]], segments: set[str]
+) -> Iterable[IgnoredEntry]:
     for name, mode in names:
         if name in segments or name == LOCK_NAME:
             continue
@@ -178,12 +182,12 @@ def _strangers(directory: Path, names: Iterable[tuple[str, int]], segments: set[
         except FileNotFoundError:
             continue  # a segment that was sent meanwhile
         kind = kind_of(mode)
-        reason = "a file that is no segment" if stat.S_ISREG(mode) else kind
-        yield LeftAlone(name=name, reason=reason)
+        reason = "not a segment file" if stat.S_ISREG(mode) else kind
+        yield IgnoredEntry(name=name, reason=reason)
 
 
 def _read(path: Path, size: int, envelope: Envelope | None) -> tuple[bytes | None, str]:
-    """Return the bytes of a segment; or None and why it is left alone, nothing when it is gone."""
+    """Return the bytes of a segment; or None and why it is ignored, empty when it is gone."""
     if size > READ_MAX_BYTES:
         return None, _TOO_LARGE
     try:
@@ -191,7 +195,7 @@ def _read(path: Path, size: int, envelope: Envelope | None) -> tuple[bytes | Non
     except FileNotFoundError:
         return None, ""
     except OSError as error:
-        return None, f"it cannot be read: {error.strerror}"
+        return None, f"cannot be read: {error.strerror}"
     if is_foreign(data):
         return None, _STRANGE
     return (data, "") if read_header(data).envelope in (None, envelope) else (None, _MISPLACED)
@@ -214,22 +218,24 @@ def _pass_through(data: bytes, begin: int) -> _Pass:
     return _Pass(good, damage, borders)
 
 
-def _look(path: Path, data: bytes, passed: _Pass, *, at: int | None, is_written: bool) -> SegmentLook:
-    """Return what was found.
+def _segment_state(
+    path: Path, data: bytes, passed: _Pass, *, at: int | None, is_written: bool
+) -> SegmentState:
+    """Return the state of a segment.
 
     Args:
         path: of the segment.
         data: the whole of it.
-        passed: what reading it gave.
-        at: what is before this is settled; None: all of it is.
-        is_written: its owner lives and may be writing its end.
+        passed: the result of reading it.
+        at: records before this offset are settled; None: all of them.
+        is_written: its owner is alive and may be writing its end.
     """
     waiting, damaged, is_torn = (0, 0, False) if at is None else survey(data, at=at)
     damage, torn_at = passed.damage, None
     if damage and damage[-1][1] == len(data):
         torn_at = damage.pop()[0]
     is_open = is_written and torn_at is not None
-    return SegmentLook(
+    return SegmentState(
         path=path,
         size=len(data),
         good=passed.good,
@@ -242,17 +248,17 @@ def _look(path: Path, data: bytes, passed: _Pass, *, at: int | None, is_written:
 
 
 _SUFFIX: Final = ".jsonl"
-_TOO_LARGE_FILE: Final = f"larger than the {READ_MAX_BYTES} bytes that are read"
+_TOO_LARGE_FILE: Final = f"larger than {READ_MAX_BYTES} bytes, the maximum that is read"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectedFile:
-    """One file of refused records.
+    """One file of rejected records.
 
     Attributes:
         path: the file.
         size: in bytes.
-        records: lines that are finished.
+        records: complete lines.
         changed_at: when it was changed last (seconds since 1970).
     """
 
@@ -263,16 +269,16 @@ class RejectedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RejectedLook:
-    """All refused records of a spool.
+class RejectedRecords:
+    """All rejected records of a spool.
 
     Attributes:
         files: in the order of their names.
-        left_alone: what is no such file, or cannot be read.
+        ignored: entries that are not such files, or cannot be read.
     """
 
     files: tuple[RejectedFile, ...] = ()
-    left_alone: tuple[LeftAlone, ...] = ()
+    ignored: tuple[IgnoredEntry, ...] = ()
 
     @property
     def records(self) -> int:
@@ -285,37 +291,37 @@ class RejectedLook:
         return sum(file.size for file in self.files)
 
 
-def look_at_rejected(root: Path) -> RejectedLook:
-    """Count what was refused; reads one file after the other.
+def inspect_rejected(root: Path) -> RejectedRecords:
+    """Count the rejected records; reads one file after the other.
 
     Args:
         root: of the spool.
     """
     directory = root / REJECTED_NAME
     files: list[RejectedFile] = []
-    left_alone: list[LeftAlone] = []
+    ignored: list[IgnoredEntry] = []
     try:
         if not stat.S_ISDIR(directory.lstat().st_mode):
-            return RejectedLook()
-        entries = entries_of(directory)
+            return RejectedRecords()
+        entries = list_entries(directory)
     except FileNotFoundError:
-        return RejectedLook()
+        return RejectedRecords()
     except OSError as error:
-        return RejectedLook(left_alone=(LeftAlone(name=".", reason=f"it cannot be read: {error.strerror}"),))
+        return RejectedRecords(ignored=(IgnoredEntry(name=".", reason=f"cannot be read: {error.strerror}"),))
     for name, mode in entries:
-        found = _look_at(directory / name, mode)
-        if isinstance(found, RejectedFile):
-            files.append(found)
-        elif found:
-            left_alone.append(LeftAlone(name=name, reason=found))
-    return RejectedLook(files=tuple(files), left_alone=tuple(left_alone))
+        file = _rejected_file(directory / name, mode)
+        if isinstance(file, RejectedFile):
+            files.append(file)
+        elif file:
+            ignored.append(IgnoredEntry(name=name, reason=file))
+    return RejectedRecords(files=tuple(files), ignored=tuple(ignored))
 
 
 def bad_lines(path: Path) -> Iterator[int]:
-    """Yield the numbers of lines, from 1 on, that are no JSON object.
+    """Yield the numbers of lines, from 1 on, that are not JSON objects.
 
     Args:
-        path: a file that was looked at; what is behind its last line break may still be written.
+        path: a file of ``inspect_rejected``; text after its last line break may still be being written.
 
     Raises:
         OSError: the file cannot be read.
@@ -326,20 +332,20 @@ def bad_lines(path: Path) -> Iterator[int]:
             yield number
 
 
-def _look_at(path: Path, mode: int) -> RejectedFile | str:
-    """Return what is known of a file; or why it is left alone, nothing when it is gone."""
+def _rejected_file(path: Path, mode: int) -> RejectedFile | str:
+    """Return the state of a file; or why it is ignored, empty when it is gone."""
     if not (stat.S_ISREG(mode) and path.name.endswith(_SUFFIX)):
         return kind_of(mode)
     try:
-        found = path.lstat()
-        if found.st_size > READ_MAX_BYTES:
+        state = path.lstat()
+        if state.st_size > READ_MAX_BYTES:
             return _TOO_LARGE_FILE
         records = read_file(path).count(b"\n")
     except FileNotFoundError:
-        return ""  # taken by the bound
+        return ""  # removed by the size limit
     except OSError as error:
-        return f"it cannot be read: {error.strerror}"
-    return RejectedFile(path=path, size=found.st_size, records=records, changed_at=found.st_mtime)
+        return f"cannot be read: {error.strerror}"
+    return RejectedFile(path=path, size=state.st_size, records=records, changed_at=state.st_mtime)
 
 
 def _is_object(line: bytes) -> bool:
@@ -350,7 +356,7 @@ def _is_object(line: bytes) -> bool:
 
 
 class Owner(StrEnum):
-    """Whether somebody holds the lock of a directory; UNCLEAR: it cannot be asked for."""
+    """Whether a process holds the lock of a directory; UNCLEAR: the lock cannot be tested."""
 
     ALIVE = "alive"
     DEAD = "dead"
@@ -358,14 +364,14 @@ class Owner(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LockLook:
-    """What the lock file of a directory says.
+class LockState:
+    """The lock file of a directory.
 
     Attributes:
         owner: whether it is locked.
-        cursor: segment and offset before which everything is settled; zeros when it does not say.
+        cursor: segment and offset before which all records are settled; zeros without one.
         size: of the file in bytes.
-        expected_size: what it should be: a cursor, and the envelope behind it where there is one.
+        expected_size: of a cursor, and the envelope after it where there is one.
         problem: why the owner is unclear; else empty.
     """
 
@@ -377,26 +383,26 @@ class LockLook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DirectoryLook:
-    """The directory of one process life.
+class DirectoryState:
+    """The directory of one process.
 
     Attributes:
         path: the directory.
-        lock: what its lock file says.
-        content: what is in it.
+        lock: its lock file.
+        content: its segments.
         problem: why it could not be read; else empty.
         envelope: where its records go; None when it does not say.
     """
 
     path: Path
-    lock: LockLook
-    content: SegmentsLook = field(default_factory=SegmentsLook)
+    lock: LockState
+    content: DirectoryContent = field(default_factory=DirectoryContent)
     problem: str = ""
     envelope: Envelope | None = None
 
     @property
     def since(self) -> datetime | None:
-        """When it was made, in UTC, as its name says; None when the name says no date."""
+        """When it was made, in UTC, from its name; None for a name without a date."""
         try:
             return datetime.fromtimestamp(int(self.path.name[:16], 16) / 1000, UTC)
         except (ValueError, OverflowError, OSError):
@@ -404,7 +410,7 @@ class DirectoryLook:
 
     @property
     def owner(self) -> Owner:
-        """Whether its owner lives."""
+        """Whether its owner is alive."""
         return self.lock.owner
 
     @property
@@ -414,7 +420,7 @@ class DirectoryLook:
 
     @property
     def destination(self) -> Destination | None:
-        """Where they go; None when it does not say: whoever takes them over sends them."""
+        """Where they go; None when it does not say: the process that recovers them sends them."""
         return None if self.envelope is None else self.envelope.destination
 
     @property
@@ -424,34 +430,34 @@ class DirectoryLook:
 
     @property
     def damaged(self) -> int:
-        """Stretches that cannot be read and are not settled."""
+        """Ranges not settled that cannot be read."""
         return sum(segment.damaged for segment in self.content.segments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RootLook:
+class SpoolState:
     """The whole spool.
 
     Attributes:
         path: the root.
         directories: oldest first.
-        unfinished: names of directories that are being made, or whose maker did not live to show them.
-        has_rejected: whether there is a directory of records that the hub refused.
-        left_alone: what is none of these.
+        unfinished: names of directories that are being made, or whose process was killed while making them.
+        has_rejected: whether there is a directory of rejected records.
+        ignored: all other entries.
     """
 
     path: Path
-    directories: tuple[DirectoryLook, ...]
+    directories: tuple[DirectoryState, ...]
     unfinished: tuple[str, ...]
     has_rejected: bool
-    left_alone: tuple[LeftAlone, ...]
+    ignored: tuple[IgnoredEntry, ...]
 
 
 def check_root(root: Path) -> Path:
-    """Return the root as an absolute path; the root alone may be a link, since somebody named it.
+    """Return the root as an absolute path; only the root may be a link, since the operator named it.
 
     Raises:
-        SpoolUnavailableError: it is no directory, or cannot be looked at.
+        SpoolUnavailableError: it is not a directory, or cannot be read.
     """
     try:
         if root.is_dir():
@@ -459,37 +465,37 @@ def check_root(root: Path) -> Path:
     except OSError as error:
         raise locking.unavailable(root, error) from error
     raise SpoolUnavailableError(
-        f"{str(root)!r} is no directory; name the spool with --dir or EVENTHUB_LOG_SPOOL_DIR."
+        f"{str(root)!r} is not a directory; name the spool with --dir or EVENTHUB_LOG_SPOOL_DIR."
     )
 
 
-def look_at_root(root: Path) -> RootLook:
-    """Look at a spool; reads all of its segments, one after the other.
+def inspect_spool(root: Path) -> SpoolState:
+    """Inspect a spool; reads all of its segments, one after the other.
 
     Raises:
         SpoolUnavailableError: the root cannot be read.
     """
-    directories: list[DirectoryLook] = []
+    directories: list[DirectoryState] = []
     unfinished: list[str] = []
-    left_alone: list[LeftAlone] = []
+    ignored: list[IgnoredEntry] = []
     has_rejected = False
     for name, mode in _entries_of_root(root):
         is_directory = stat.S_ISDIR(mode)
         if is_directory and locking.is_owner_name(name):
-            found = look_at_directory(root / name)
-            directories += [] if found is None else [found]
+            directory = inspect_directory(root / name)
+            directories += [] if directory is None else [directory]
         elif is_directory and locking.is_hidden_name(name):
             unfinished.append(name)
         elif is_directory and name == REJECTED_NAME:
             has_rejected = True
         else:
-            left_alone.append(LeftAlone(name=name, reason=kind_of(mode)))
-    return RootLook(
+            ignored.append(IgnoredEntry(name=name, reason=kind_of(mode)))
+    return SpoolState(
         path=root,
         directories=tuple(directories),
         unfinished=tuple(unfinished),
         has_rejected=has_rejected,
-        left_alone=tuple(left_alone),
+        ignored=tuple(ignored),
     )
 
 
@@ -506,7 +512,7 @@ def dead_directories(root: Path, destination: Destination) -> Iterator[Path]:
     for name, mode in _entries_of_root(root):
         if stat.S_ISDIR(mode) and locking.is_owner_name(name):
             path = root / name
-            if look_at_lock(path).owner is Owner.DEAD and _is_for(path, destination):
+            if inspect_lock(path).owner is Owner.DEAD and _is_for(path, destination):
                 yield path
 
 
@@ -520,64 +526,64 @@ def _is_for(path: Path, destination: Destination) -> bool:
     return destination.takes(address.envelope.destination)
 
 
-def look_at_directory(path: Path) -> DirectoryLook | None:
-    """Look at one directory; None when it vanishes meanwhile."""
-    lock = look_at_lock(path)  # before the segments: its cursor may be behind them then, never ahead
+def inspect_directory(path: Path) -> DirectoryState | None:
+    """Inspect one directory; None when it vanishes meanwhile."""
+    lock = inspect_lock(path)  # before the segments: so its cursor is never ahead of them
     try:
         address = locking.read_address(path)
         if address.is_lost and lock.owner is Owner.DEAD:
-            lock = replace(lock, owner=Owner.UNCLEAR, problem="it cannot be read where its records go")
-        content = look_at_segments(
+            lock = replace(lock, owner=Owner.UNCLEAR, problem="the destination of its records cannot be read")
+        content = inspect_segments(
             path, lock.cursor, is_written=lock.owner is not Owner.DEAD, envelope=address.envelope
         )
     except FileNotFoundError:
         return None
     except OSError as error:
-        return DirectoryLook(path=path, lock=lock, problem=f"it cannot be read: {error.strerror}")
-    if lock.owner is Owner.DEAD and (now := look_at_lock(path)).owner is not Owner.DEAD:
+        return DirectoryState(path=path, lock=lock, problem=f"cannot be read: {error.strerror}")
+    if lock.owner is Owner.DEAD and (now := inspect_lock(path)).owner is not Owner.DEAD:
         if not path.exists():
             return None
-        # An adopter came while we read: the cursor is its own affair now.
+        # Another process recovered it while we read, and moves the cursor now.
         lock, content = now, replace(content, is_cursor_sane=True)
-    return DirectoryLook(path=path, lock=lock, content=content, envelope=address.envelope)
+    return DirectoryState(path=path, lock=lock, content=content, envelope=address.envelope)
 
 
-def look_at_lock(path: Path) -> LockLook:
-    """Ask whether a directory is owned: for the shared lock, without waiting, and give it back at once.
+def inspect_lock(path: Path) -> LockState:
+    """Test whether a directory is owned: take the shared lock without waiting, and release it at once.
 
-    An owner keeps its lock. An adopter that comes in this very instant finds the directory taken, and
-    comes again with its next scan.
+    A process that tries to recover the directory in this moment finds it locked, and tries again with its
+    next scan.
     """
     try:
-        # Without O_NONBLOCK we would wait for the writer of a pipe that somebody has put there.
+        # O_NONBLOCK: in the place of the file there may be a pipe without a writer.
         fd = os.open(path / LOCK_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
-        return LockLook(owner=Owner.UNCLEAR, problem="it has no lock file")
+        return LockState(owner=Owner.UNCLEAR, problem="has no lock file")
     except OSError as error:
-        return LockLook(owner=Owner.UNCLEAR, problem=f"its lock file cannot be opened: {error.strerror}")
+        return LockState(owner=Owner.UNCLEAR, problem=f"its lock file cannot be opened: {error.strerror}")
     claim = Claim(path, fd)
     try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            return LockLook(owner=Owner.UNCLEAR, problem=f"its lock is {kind_of(found.st_mode)}")
+        state = os.fstat(fd)
+        if not stat.S_ISREG(state.st_mode):
+            return LockState(owner=Owner.UNCLEAR, problem=f"its lock is {kind_of(state.st_mode)}")
         cursor = claim.read_cursor()
         _, expected = claim.read_envelope()
         owner, problem = _ask(path, fd)
-        return LockLook(
+        return LockState(
             owner=owner,
             cursor=cursor,
-            size=found.st_size,
+            size=state.st_size,
             expected_size=expected,
             problem=problem,
         )
     except OSError as error:
-        return LockLook(owner=Owner.UNCLEAR, problem=f"its lock cannot be asked for: {error.strerror}")
+        return LockState(owner=Owner.UNCLEAR, problem=f"its lock cannot be tested: {error.strerror}")
     finally:
         claim.release()
 
 
 def _ask(path: Path, fd: int) -> tuple[Owner, str]:
-    """Return whether somebody holds a lock; and why nobody may take it over, where that is so."""
+    """Return whether a process holds a lock; and why no process may recover the directory, if so."""
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -591,6 +597,6 @@ def _ask(path: Path, fd: int) -> tuple[Owner, str]:
 
 def _entries_of_root(root: Path) -> list[tuple[str, int]]:
     try:
-        return entries_of(root)
+        return list_entries(root)
     except OSError as error:
         raise locking.unavailable(root, error) from error

@@ -1,7 +1,7 @@
-"""``hublog spool purge``: removes what dead processes left, and says how many records went with it.
+"""``hublog spool purge``: removes orphaned records, and reports their number.
 
-Whoever lives is left alone: a directory is removed by whoever holds its lock. Files that are no segments of
-ours stay, and their directory with them.
+A directory is removed under its lock, so those of running processes stay. Files that are not part of a spool
+stay, and their directory with them.
 """
 
 import os
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from hublog.cli.spool_inspection import (
-    DirectoryLook,
+    DirectoryContent,
+    DirectoryState,
     Owner,
     RejectedFile,
-    SegmentsLook,
-    look_at_rejected,
-    look_at_root,
-    look_at_segments,
+    inspect_rejected,
+    inspect_segments,
+    inspect_spool,
 )
 from hublog.cli.text import count_of, destination_text, shown, table
 from hublog.spool import locking
@@ -30,49 +30,49 @@ _HEADER: Final = ("path", "destination", "records", "bytes")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PurgeOptions:
-    """What is to go.
+    """What to remove.
 
     Attributes:
-        dead: what dead processes left.
-        rejected: the files of records that the hub refused.
-        older_than_s: only what was written last before so many seconds.
-        is_meant: False only tells what would go.
+        dead: orphaned records.
+        rejected: the files of records that the event hub rejected.
+        older_than_s: only what was last written longer ago, in seconds.
+        is_confirmed: False only shows what would be removed.
     """
 
     dead: bool
     rejected: bool
     older_than_s: float = 0.0
-    is_meant: bool = False
+    is_confirmed: bool = False
 
 
 def purge_spool(
     root: Path, options: PurgeOptions, out: TextIO, *, wall: Callable[[], float] = time.time
 ) -> int:
-    """Remove what is to go, or tell what would.
+    """Remove orphaned or rejected records, or show what would be removed.
 
     Args:
         root: of the spool.
-        options: what is to go.
+        options: what to remove.
         out: where to write.
         wall: seconds since 1970, for the age.
 
     Returns:
-        The exit status: 0; 1 when it was not meant, or something could not be removed.
+        The exit status: 0; 1 without confirmation, or when something could not be removed.
 
     Raises:
-        SpoolUnavailableError: the spool belongs to somebody else.
+        SpoolUnavailableError: the spool belongs to another user.
     """
     _check_owner(root)
     before = wall() - options.older_than_s
     directories = _dead(root, before) if options.dead else []
     files = _rejected(root, before) if options.rejected else []
     if not directories and not files:
-        out.write("Nothing is to be removed.\n")
+        out.write("Nothing to remove.\n")
         return 0
-    if not options.is_meant:
-        _tell_plan(root, directories, files, out)
+    if not options.is_confirmed:
+        _write_plan(root, directories, files, out)
         return 1
-    done = [_purge_directory(found.path, before, out) for found in directories]
+    done = [_purge_directory(directory.path, before, out) for directory in directories]
     done += [_purge_file(file, before, out) for file in files]
     records = sum(number for number in done if number is not None)
     out.write(f"{count_of(records, 'record')} removed.\n")
@@ -89,47 +89,49 @@ def _check_owner(root: Path) -> None:
         )
 
 
-def _dead(root: Path, before: float) -> list[DirectoryLook]:
+def _dead(root: Path, before: float) -> list[DirectoryState]:
     return [
-        found
-        for found in look_at_root(root).directories
-        if found.owner is Owner.DEAD and _changed_at(found.path, found.content) <= before
+        directory
+        for directory in inspect_spool(root).directories
+        if directory.owner is Owner.DEAD and _changed_at(directory.path, directory.content) <= before
     ]
 
 
 def _rejected(root: Path, before: float) -> list[RejectedFile]:
-    return [file for file in look_at_rejected(root).files if file.changed_at <= before]
+    return [file for file in inspect_rejected(root).files if file.changed_at <= before]
 
 
-def _changed_at(path: Path, content: SegmentsLook) -> float:
-    """Return when something was written last (seconds since 1970); infinity when somebody is at it now."""
+def _changed_at(path: Path, content: DirectoryContent) -> float:
+    """Return when it was last written, in seconds since 1970; infinity when a file vanishes."""
     try:
-        # Not the lock: it changes with each record that is sent.
+        # The lock does not count: it changes with each record that is sent.
         times = [segment.path.lstat().st_mtime for segment in content.segments]
         return max(times, default=path.lstat().st_mtime)
     except OSError:
         return float("inf")
 
 
-def _tell_plan(root: Path, directories: list[DirectoryLook], files: list[RejectedFile], out: TextIO) -> None:
+def _write_plan(
+    root: Path, directories: list[DirectoryState], files: list[RejectedFile], out: TextIO
+) -> None:
     rows = [
-        (found.path.name, destination_text(found.destination), found.waiting, found.size)
-        for found in directories
+        (directory.path.name, destination_text(directory.destination), directory.waiting, directory.size)
+        for directory in directories
     ]
     rows += [(shown(file.path.relative_to(root)), "-", file.records, file.size) for file in files]
     rows.append(("sum", "", sum(row[2] for row in rows), sum(row[3] for row in rows)))
     out.write(table(_HEADER, rows, left=2))
-    out.write("Nothing was removed. These records would be lost for ever: say --yes to remove them.\n")
+    out.write("Nothing was removed. Removing them loses these records for good: confirm with --yes.\n")
 
 
 def _purge_directory(path: Path, before: float, out: TextIO) -> int | None:
-    """Return how many records went; None when the directory is still there and should not be."""
+    """Return the number of removed records; None when the directory could not be removed."""
     claim: Claim | None = None
     try:
         claim = None if path.is_symlink() else locking.take(path)
-        return _purge_claimed(claim, before, out) if claim is not None else _tell_taken(path, out)
+        return _purge_claimed(claim, before, out) if claim is not None else _report_recovered(path, out)
     except OSError as error:
-        out.write(f"{path.name}: it stays: {error.strerror}.\n")
+        out.write(f"{path.name} was not removed: {error.strerror}.\n")
         return None
     finally:
         if claim is not None:
@@ -138,7 +140,7 @@ def _purge_directory(path: Path, before: float, out: TextIO) -> int | None:
 
 def _purge_claimed(claim: Claim, before: float, out: TextIO) -> int | None:
     envelope = locking.read_address(claim.path).envelope
-    content = look_at_segments(claim.path, claim.read_cursor(), is_written=False, envelope=envelope)
+    content = inspect_segments(claim.path, claim.read_cursor(), is_written=False, envelope=envelope)
     if _changed_at(claim.path, content) > before:
         return 0
     for segment in content.segments:
@@ -146,14 +148,14 @@ def _purge_claimed(claim: Claim, before: float, out: TextIO) -> int | None:
     if claim.remove():
         return content.waiting
     is_failure = any(segment.path.exists() for segment in content.segments)
-    reason = "its files cannot be removed" if is_failure else "there are files in it that are not of a spool"
-    out.write(f"{claim.path.name}: it stays, since {reason}.\n")
+    reason = "its files cannot be deleted" if is_failure else "it contains files that are not part of a spool"
+    out.write(f"{claim.path.name} was not removed: {reason}.\n")
     return None if is_failure else content.waiting
 
 
-def _tell_taken(path: Path, out: TextIO) -> int:
+def _report_recovered(path: Path, out: TextIO) -> int:
     if path.exists():
-        out.write(f"{path.name}: somebody took it over just now; it is left alone.\n")
+        out.write(f"{path.name} was not removed: another process has just recovered it.\n")
     return 0
 
 
@@ -165,6 +167,6 @@ def _purge_file(file: RejectedFile, before: float, out: TextIO) -> int | None:
     except FileNotFoundError:
         return 0
     except OSError as error:
-        out.write(f"{shown(file.path.name)}: it stays: {error.strerror}.\n")
+        out.write(f"{shown(file.path.name)} was not removed: {error.strerror}.\n")
         return None
     return file.records

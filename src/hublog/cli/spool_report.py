@@ -1,4 +1,4 @@
-"""``hublog spool list`` and ``hublog spool verify``: what lies in a spool, and what is damaged or wrong."""
+"""``hublog spool list`` and ``verify``: the contents of a spool, and what is damaged or wrong in it."""
 
 import contextlib
 import itertools
@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from hublog.cli.spool_inspection import (
-    DirectoryLook,
-    LeftAlone,
+    DirectoryState,
+    IgnoredEntry,
     Owner,
-    RejectedLook,
-    RootLook,
-    SegmentLook,
+    RejectedRecords,
+    SegmentState,
+    SpoolState,
     bad_lines,
-    look_at_rejected,
-    look_at_root,
+    inspect_rejected,
+    inspect_spool,
 )
 from hublog.cli.text import (
     count_of,
@@ -36,12 +36,12 @@ from hublog.spool.locking import DIRECTORY_MODE, FILE_MODE, LOCK_NAME
 _CURSOR_BYTES: Final = 16
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
-#: Bad lines of one file that are told; where none is good there are as many as lines.
+#: Bad lines of one file that are reported; all of its lines may be bad.
 _BAD_LINES_MAX: Final = 10
 
 
-class Kind(StrEnum):
-    """What may be said of a path; the last two of them are no faults."""
+class FindingKind(StrEnum):
+    """The kind of a finding; the last two are not faults."""
 
     DAMAGED = "damaged"
     TORN = "torn"
@@ -55,23 +55,23 @@ class Kind(StrEnum):
     STRANGE = "strange"
 
 
-_HARMLESS: Final = frozenset({Kind.OPEN, Kind.STRANGE})
+_HARMLESS: Final = frozenset({FindingKind.OPEN, FindingKind.STRANGE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is to be said.
+    """One finding.
 
     Attributes:
         path: below the root; empty for the root itself.
-        kind: what it is.
+        kind: of the finding.
         text: in words.
-        begin: where the stretch begins, in bytes; None if it is none.
-        end: where it ends.
+        begin: first byte of a damaged range; None for other findings.
+        end: end of the range.
     """
 
     path: str
-    kind: Kind
+    kind: FindingKind
     text: str
     begin: int | None = None
     end: int | None = None
@@ -83,24 +83,24 @@ class Finding:
 
 
 def verify_spool(root: Path, out: TextIO, *, as_json: bool) -> int:
-    """Read everything in a spool and write what was found; nothing is changed.
+    """Read a whole spool and write the findings; nothing is changed.
 
     Args:
         root: of the spool.
-        out: where to.
+        out: where to write.
         as_json: one JSON object in place of text.
 
     Returns:
-        The exit status: 0 when all is sound, 1 when something is damaged or wrong.
+        The exit status: 0 without faults, else 1.
     """
-    look, rejected = look_at_root(root), look_at_rejected(root)
-    findings = [*_of_root(look), *_of_rejected(look, rejected)]
-    for directory in look.directories:
+    spool, rejected = inspect_spool(root), inspect_rejected(root)
+    findings = [*_of_root(spool), *_of_rejected(spool, rejected)]
+    for directory in spool.directories:
         findings += _of_directory(root, directory)
     faults = sum(finding.is_fault for finding in findings)
-    segments = [segment for found in look.directories for segment in found.content.segments]
+    segments = [segment for each in spool.directories for segment in each.content.segments]
     summary = {
-        "directories": len(look.directories),
+        "directories": len(spool.directories),
         "segments": len(segments),
         "records": sum(segment.good for segment in segments),
         "rejected_records": rejected.records,
@@ -111,11 +111,11 @@ def verify_spool(root: Path, out: TextIO, *, as_json: bool) -> int:
         json.dump({"directory": str(root), **summary, "findings": listed}, out, indent=2)
         out.write("\n")
     else:
-        out.write(_as_text(findings, **summary))
+        out.write(_verify_text(findings, **summary))
     return 1 if faults else 0
 
 
-def _as_text(
+def _verify_text(
     findings: list[Finding],
     *,
     directories: int,
@@ -124,7 +124,7 @@ def _as_text(
     rejected_records: int,
     faults: int,
 ) -> str:
-    lines = [f"{shown(found.path) or '.'}: {found.text}\n" for found in findings]
+    lines = [f"{shown(finding.path) or '.'}: {finding.text}\n" for finding in findings]
     verdict = count_of(faults, "fault") if faults else "no fault"
     rejected = f" and {count_of(rejected_records, 'rejected record')}" if rejected_records else ""
     lines.append(
@@ -134,93 +134,97 @@ def _as_text(
     return "".join(lines)
 
 
-def _of_root(look: RootLook) -> Iterator[Finding]:
+def _of_root(spool: SpoolState) -> Iterator[Finding]:
     try:
-        found = look.path.stat()
+        state = spool.path.stat()
     except OSError:
         return
-    if found.st_mode & _OTHERS_WRITE:
-        text = f"its mode is {stat.S_IMODE(found.st_mode):04o}, so others may write to it"
-        yield Finding(path="", kind=Kind.MODE, text=text)
+    if state.st_mode & _OTHERS_WRITE:
+        text = f"its mode is {stat.S_IMODE(state.st_mode):04o}, so others may write to it"
+        yield Finding(path="", kind=FindingKind.MODE, text=text)
     me = os.geteuid()
-    if me not in (0, found.st_uid):
-        yield Finding(path="", kind=Kind.UID, text=f"belongs to uid {found.st_uid}; this process is uid {me}")
-    for item in look.left_alone:
-        yield Finding(path=item.name, kind=Kind.STRANGE, text=f"{item.reason}, left alone")
+    if me not in (0, state.st_uid):
+        yield Finding(
+            path="", kind=FindingKind.UID, text=f"belongs to uid {state.st_uid}; this process is uid {me}"
+        )
+    for item in spool.ignored:
+        yield Finding(path=item.name, kind=FindingKind.STRANGE, text=f"{item.reason}; ignored")
 
 
-def _of_directory(root: Path, look: DirectoryLook) -> Iterator[Finding]:
-    name = look.path.name
+def _of_directory(root: Path, directory: DirectoryState) -> Iterator[Finding]:
+    name = directory.path.name
     yield from _of_access(root, name, is_directory=True)
     yield from _of_access(root, f"{name}/{LOCK_NAME}")
-    if look.problem:
-        yield Finding(path=name, kind=Kind.UNREADABLE, text=look.problem)
-    elif look.owner is Owner.UNCLEAR:
-        yield Finding(path=name, kind=Kind.LOCK, text=f"{look.lock.problem}, so nobody takes it over")
+    if directory.problem:
+        yield Finding(path=name, kind=FindingKind.UNREADABLE, text=directory.problem)
+    elif directory.owner is Owner.UNCLEAR:
+        yield Finding(
+            path=name, kind=FindingKind.LOCK, text=f"{directory.lock.problem}, so no process can recover it"
+        )
     else:
-        yield from _of_cursor(look)
-    for segment in look.content.segments:
+        yield from _of_cursor(directory)
+    for segment in directory.content.segments:
         path = f"{name}/{segment.path.name}"
         yield from _of_access(root, path)
         yield from _of_segment(path, segment)
-    for item in look.content.left_alone:
+    for item in directory.content.ignored:
         access = list(_of_access(root, f"{name}/{item.name}")) if item.is_refused else []
         yield from access or _foreign(name, (item,))
 
 
-def _of_cursor(look: DirectoryLook) -> Iterator[Finding]:
-    path = f"{look.path.name}/{LOCK_NAME}"
-    if look.lock.size != look.lock.expected_size:
-        text = f"holds {count_of(look.lock.size, 'byte')}; a cursor has {_CURSOR_BYTES}"
-        yield Finding(path=path, kind=Kind.CURSOR, text=text)
-    elif not look.content.is_cursor_sane:
-        segment, offset = look.lock.cursor
+def _of_cursor(directory: DirectoryState) -> Iterator[Finding]:
+    path = f"{directory.path.name}/{LOCK_NAME}"
+    if directory.lock.size != directory.lock.expected_size:
+        text = f"holds {count_of(directory.lock.size, 'byte')}; a cursor has {_CURSOR_BYTES}"
+        yield Finding(path=path, kind=FindingKind.CURSOR, text=text)
+    elif not directory.content.is_cursor_sane:
+        segment, offset = directory.lock.cursor
         text = f"points to byte {offset} of segment {segment}, where no record ends"
-        yield Finding(path=path, kind=Kind.CURSOR, text=text)
+        yield Finding(path=path, kind=FindingKind.CURSOR, text=text)
 
 
-def _of_segment(path: str, segment: SegmentLook) -> Iterator[Finding]:
+def _of_segment(path: str, segment: SegmentState) -> Iterator[Finding]:
     for begin, end in segment.damage:
         text = f"bytes {begin} to {end} cannot be read"
-        yield Finding(path=path, kind=Kind.DAMAGED, text=text, begin=begin, end=end)
+        yield Finding(path=path, kind=FindingKind.DAMAGED, text=text, begin=begin, end=end)
     if segment.torn_at is not None:
         begin, end = segment.torn_at, segment.size
-        text = f"bytes {begin} to {end}, the end, cannot be read: cut off, or the writer was killed"
-        yield Finding(path=path, kind=Kind.TORN, text=text, begin=begin, end=end)
+        text = f"bytes {begin} to {end} at the end cannot be read: truncated, or the writer was killed"
+        yield Finding(path=path, kind=FindingKind.TORN, text=text, begin=begin, end=end)
     if segment.is_open:
-        yield Finding(path=path, kind=Kind.OPEN, text="its owner lives and is just writing the end")
+        yield Finding(path=path, kind=FindingKind.OPEN, text="its owner is alive and writing at the end")
 
 
-def _of_rejected(look: RootLook, rejected: RejectedLook) -> Iterator[Finding]:
-    if not look.has_rejected:
+def _of_rejected(spool: SpoolState, rejected: RejectedRecords) -> Iterator[Finding]:
+    if not spool.has_rejected:
         return
-    yield from _of_access(look.path, REJECTED_NAME, is_directory=True)
+    yield from _of_access(spool.path, REJECTED_NAME, is_directory=True)
     for file in rejected.files:
         path = f"{REJECTED_NAME}/{file.path.name}"
-        yield from _of_access(look.path, path)
-        with contextlib.suppress(OSError):  # it was read a moment ago: it is gone now
+        yield from _of_access(spool.path, path)
+        with contextlib.suppress(OSError):  # removed since it was counted
             for number in itertools.islice(bad_lines(file.path), _BAD_LINES_MAX):
-                yield Finding(path=path, kind=Kind.DAMAGED, text=f"line {number} is no JSON object")
-    yield from _foreign(REJECTED_NAME, rejected.left_alone)
+                yield Finding(path=path, kind=FindingKind.DAMAGED, text=f"line {number} is not a JSON object")
+    yield from _foreign(REJECTED_NAME, rejected.ignored)
 
 
-def _foreign(folder: str, items: tuple[LeftAlone, ...]) -> Iterator[Finding]:
+def _foreign(folder: str, items: tuple[IgnoredEntry, ...]) -> Iterator[Finding]:
     for item in items:
-        yield Finding(path=f"{folder}/{item.name}", kind=Kind.FOREIGN, text=f"{item.reason}, left alone")
+        yield Finding(path=f"{folder}/{item.name}", kind=FindingKind.FOREIGN, text=f"{item.reason}; ignored")
 
 
 def _of_access(root: Path, path: str, *, is_directory: bool = False) -> Iterator[Finding]:
-    """Say who else may read, and who else it belongs to."""
+    """Report permissions that are too wide, and a wrong owner."""
     try:
-        found, owner = (root / path).lstat(), root.stat().st_uid
+        state, owner = (root / path).lstat(), root.stat().st_uid
     except OSError:
-        return  # gone, or told already
-    if found.st_mode & _OTHERS and not stat.S_ISLNK(found.st_mode):
-        text = _mode_text(found.st_mode, DIRECTORY_MODE if is_directory else FILE_MODE)
-        yield Finding(path=path, kind=Kind.MODE, text=text)
-    if found.st_uid != owner:
-        text = f"belongs to uid {found.st_uid}; the spool belongs to uid {owner}"
-        yield Finding(path=path, kind=Kind.UID, text=text)
+        return  # gone, or reported already
+    if state.st_mode & _OTHERS and not stat.S_ISLNK(state.st_mode):
+        text = _mode_text(state.st_mode, DIRECTORY_MODE if is_directory else FILE_MODE)
+        yield Finding(path=path, kind=FindingKind.MODE, text=text)
+    if state.st_uid != owner:
+        text = f"belongs to uid {state.st_uid}; the spool belongs to uid {owner}"
+        yield Finding(path=path, kind=FindingKind.UID, text=text)
 
 
 def _mode_text(mode: int, allowed: int) -> str:
@@ -229,102 +233,100 @@ def _mode_text(mode: int, allowed: int) -> str:
 
 _HEADER: Final = ("directory", "since", "owner", "destination", "segments", "records", "bytes", "damage")
 _TEXT_COLUMNS: Final = 4
-#: Names of what is left alone that are printed; JSON holds all of them.
+#: Ignored entries that are printed; JSON holds all of them.
 _NAMES_MAX: Final = 20
 
 
 def list_spool(root: Path, out: TextIO, *, as_json: bool) -> int:
-    """Write what lies in a spool; never a record.
+    """Write the contents of a spool; never a record.
 
     Args:
         root: of the spool.
-        out: where to.
+        out: where to write.
         as_json: one JSON object in place of a table.
 
     Returns:
         The exit status, 0.
     """
-    look, rejected = look_at_root(root), look_at_rejected(root)
+    spool, rejected = inspect_spool(root), inspect_rejected(root)
     if as_json:
-        json.dump(_list_json(look, rejected), out, indent=2)
+        json.dump(_list_json(spool, rejected), out, indent=2)
         out.write("\n")
     else:
-        out.write(_list_text(look, rejected))
+        out.write(_list_text(spool, rejected))
     return 0
 
 
-def _list_text(look: RootLook, rejected: RejectedLook) -> str:
+def _list_text(spool: SpoolState, rejected: RejectedRecords) -> str:
     rows = [
         (
-            found.path.name,
-            time_text(found.since),
-            str(found.owner),
-            destination_text(found.destination),
-            len(found.content.segments),
-            found.waiting,
-            found.size,
-            found.damaged,
+            directory.path.name,
+            time_text(directory.since),
+            str(directory.owner),
+            destination_text(directory.destination),
+            len(directory.content.segments),
+            directory.waiting,
+            directory.size,
+            directory.damaged,
         )
-        for found in look.directories
+        for directory in spool.directories
     ]
     sums = [sum(int(row[column]) for row in rows) for column in range(_TEXT_COLUMNS, len(_HEADER))]
     lines = [table(_HEADER, [*rows, ("sum", "", "", "", *sums)], left=_TEXT_COLUMNS)]
-    if look.has_rejected:
+    if spool.has_rejected:
         files = count_of(len(rejected.files), "file")
         records, size = count_of(rejected.records, "record"), count_of(rejected.size, "byte")
-        lines.append(f"rejected by the hub: {records} in {files}, {size}\n")
-    if look.unfinished:
-        lines.append(
-            f"being made, or left so: {count_of(len(look.unfinished), 'directory', 'directories')}\n"
-        )
-    left_alone = _left_alone(look, rejected)
-    lines += [f"left alone: {shown(name)} ({reason})\n" for name, reason in left_alone[:_NAMES_MAX]]
-    if len(left_alone) > _NAMES_MAX:
-        lines.append(f"left alone: {len(left_alone) - _NAMES_MAX} more\n")
+        lines.append(f"rejected by the event hub: {records} in {files}, {size}\n")
+    if spool.unfinished:
+        lines.append(f"unfinished: {count_of(len(spool.unfinished), 'directory', 'directories')}\n")
+    ignored = _ignored(spool, rejected)
+    lines += [f"ignored: {shown(name)} ({reason})\n" for name, reason in ignored[:_NAMES_MAX]]
+    if len(ignored) > _NAMES_MAX:
+        lines.append(f"ignored: {len(ignored) - _NAMES_MAX} more\n")
     return "".join(lines)
 
 
-def _list_json(look: RootLook, rejected: RejectedLook) -> dict[str, object]:
+def _list_json(spool: SpoolState, rejected: RejectedRecords) -> dict[str, object]:
     return {
-        "directory": str(look.path),
-        "owners": [_row(found) for found in look.directories],
+        "directory": str(spool.path),
+        "owners": [_row(directory) for directory in spool.directories],
         "sum": {
-            "segments": sum(len(found.content.segments) for found in look.directories),
-            "records": sum(found.waiting for found in look.directories),
-            "bytes": sum(found.size for found in look.directories),
-            "damage": sum(found.damaged for found in look.directories),
+            "segments": sum(len(directory.content.segments) for directory in spool.directories),
+            "records": sum(directory.waiting for directory in spool.directories),
+            "bytes": sum(directory.size for directory in spool.directories),
+            "damage": sum(directory.damaged for directory in spool.directories),
         },
         "rejected": {"files": len(rejected.files), "records": rejected.records, "bytes": rejected.size},
-        "unfinished": list(look.unfinished),
-        "left_alone": [{"path": path, "reason": reason} for path, reason in _left_alone(look, rejected)],
+        "unfinished": list(spool.unfinished),
+        "ignored": [{"path": path, "reason": reason} for path, reason in _ignored(spool, rejected)],
     }
 
 
-def _row(found: DirectoryLook) -> dict[str, object]:
+def _row(directory: DirectoryState) -> dict[str, object]:
     return {
-        "name": found.path.name,
-        "since": None if found.since is None else time_text(found.since),
-        "owner": str(found.owner),
-        "destination": destination_json(found.destination),
-        "packing": found.envelope.packing if found.envelope else None,
-        "routing": dict(found.envelope.routing) if found.envelope else {},
-        "segments": len(found.content.segments),
-        "records": found.waiting,
-        "bytes": found.size,
-        "damage": found.damaged,
+        "name": directory.path.name,
+        "since": None if directory.since is None else time_text(directory.since),
+        "owner": str(directory.owner),
+        "destination": destination_json(directory.destination),
+        "packing": directory.envelope.packing if directory.envelope else None,
+        "routing": dict(directory.envelope.routing) if directory.envelope else {},
+        "segments": len(directory.content.segments),
+        "records": directory.waiting,
+        "bytes": directory.size,
+        "damage": directory.damaged,
     }
 
 
-def _left_alone(look: RootLook, rejected: RejectedLook) -> list[tuple[str, str]]:
-    """Return what is left alone in the whole spool, by its path below the root, and why."""
+def _ignored(spool: SpoolState, rejected: RejectedRecords) -> list[tuple[str, str]]:
+    """Return the ignored entries of the whole spool: path below the root, and reason."""
 
-    def below(folder: str, items: tuple[LeftAlone, ...]) -> list[tuple[str, str]]:
+    def below(folder: str, items: tuple[IgnoredEntry, ...]) -> list[tuple[str, str]]:
         return [(f"{folder}/{item.name}" if folder else item.name, item.reason) for item in items]
 
-    found = below("", look.left_alone) + below("rejected", rejected.left_alone)
-    for directory in look.directories:
+    ignored = below("", spool.ignored) + below("rejected", rejected.ignored)
+    for directory in spool.directories:
         name = directory.path.name
         problem = directory.problem or directory.lock.problem
-        found += [(name, problem)] if problem else []
-        found += below(name, directory.content.left_alone)
-    return found
+        ignored += [(name, problem)] if problem else []
+        ignored += below(name, directory.content.ignored)
+    return ignored

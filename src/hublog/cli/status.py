@@ -1,4 +1,4 @@
-"""``hublog status``: what is true on this machine now; no network is asked."""
+"""``hublog status``: the effective configuration and the state of this machine; it uses no network."""
 
 import argparse
 import json
@@ -23,15 +23,15 @@ from hublog.cli.text import (
 )
 from hublog.configure.handlers import CONSOLE, EVENT_HUB, FILE, AttachedHandler
 from hublog.doctor.destinations import destinations_text, target_of, target_text
-from hublog.doctor.offline_checks import whole
+from hublog.doctor.offline_checks import absolute
 from hublog.errors import HublogError
 from hublog.settings import Settings, SpoolMode
 
 if TYPE_CHECKING:
-    from hublog.cli.backlog import Waiting
+    from hublog.cli.spool_summary import SpoolSummary
 
 _NAME_WIDTH: Final = 14
-_LIVES_MAX: Final = 20
+_DIRECTORIES_MAX: Final = 20
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3_600
 _DAY_S: Final = 86_400
@@ -47,7 +47,7 @@ class LogFile:
         path: of the file.
         size: in bytes; None if it is missing.
         changed_at: when it was written last.
-        archives: how many older parts lie beside it.
+        archives: number of rotated files next to it.
         archives_size: bytes of them.
     """
 
@@ -59,9 +59,9 @@ class LogFile:
 
     @classmethod
     def at(cls, path: Path) -> Self:
-        """Look at a log file; one that cannot be looked at is as good as missing."""
+        """Return the state of a log file; one that cannot be read counts as missing."""
         try:
-            found = path.stat()
+            state = path.stat()
             sizes = [
                 each.stat().st_size for each in path.parent.iterdir() if _is_archive(each.name, path.name)
             ]
@@ -69,8 +69,8 @@ class LogFile:
             return cls(path=path)
         return cls(
             path=path,
-            size=found.st_size,
-            changed_at=datetime.fromtimestamp(found.st_mtime, UTC),
+            size=state.st_size,
+            changed_at=datetime.fromtimestamp(state.st_mtime, UTC),
             archives=len(sizes),
             archives_size=sum(sizes),
         )
@@ -79,7 +79,7 @@ class LogFile:
     def text(self) -> str:
         """All of it in a line."""
         if self.size is None or self.changed_at is None:
-            return f"{shown(self.path)} is not there yet"
+            return f"{shown(self.path)} does not exist yet"
         text = f"{shown(self.path)}, {count_of(self.size, 'byte')}, written {_age(self.changed_at)} ago"
         if not self.archives:
             return text
@@ -87,19 +87,19 @@ class LogFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """What is true now.
+class StatusReport:
+    """The state of this machine.
 
     Attributes:
-        settings: in force.
+        settings: the effective ones.
         framework: ``django``, ``flask`` or empty.
         attached: the handlers of the application's process; None where no application is loaded.
-        spool_dir: where records wait.
-        is_spooled: whether records go to disk at all in this mode.
-        waiting: what lies there; None if there is no such directory, or it cannot be read.
-        log_files: all that are written.
+        spool_dir: of the settings.
+        is_spooled: whether records go to disk in this mode.
+        spool: its contents; None if there is no such directory, or it cannot be read.
+        log_files: all that these settings write.
         overrides: settings that have no effect, a sentence each.
-        problems: what somebody has to do, a sentence each.
+        problems: what the operator has to act on, a sentence each.
     """
 
     settings: Settings
@@ -107,13 +107,13 @@ class Status:
     attached: Sequence[AttachedHandler] | None
     spool_dir: Path
     is_spooled: bool
-    waiting: "Waiting | None"
+    spool: "SpoolSummary | None"
     log_files: tuple[LogFile, ...]
     overrides: tuple[str, ...]
     problems: tuple[str, ...]
 
 
-def as_text(status: Status) -> str:
+def report_text(status: StatusReport) -> str:
     """Return the lines."""
     hub = status.settings.eventhub
     lines = [_line("destinations", destinations_text(status.settings, status.attached))]
@@ -126,11 +126,11 @@ def as_text(status: Status) -> str:
     lines += [_line("override", override) for override in status.overrides]
     lines += [_line("problem", problem) for problem in status.problems]
     if not status.problems:
-        lines.append("Nothing is wrong here.\n")
+        lines.append("No problems found.\n")
     return "".join(lines)
 
 
-def as_json(status: Status) -> dict[str, object]:
+def report_json(status: StatusReport) -> dict[str, object]:
     """Return plain data."""
     hub = status.settings.eventhub
     target = target_of(hub) if hub.is_configured else None
@@ -162,67 +162,69 @@ def as_json(status: Status) -> dict[str, object]:
     }
 
 
-def _is_on(status: Status, kind: str, *, is_set: bool) -> bool:
+def _is_on(status: StatusReport, kind: str, *, is_set: bool) -> bool:
     """Whether records go to a destination: as attached, or as set where no application is loaded."""
     return is_set if status.attached is None else any(each.kind == kind for each in status.attached)
 
 
-def _spool_lines(status: Status) -> list[str]:
-    waiting = status.waiting
+def _spool_lines(status: StatusReport) -> list[str]:
+    spool = status.spool
     name = shown(status.spool_dir)
-    if waiting is None:
-        return [_line("spool", f"{name}, nothing waits")] if status.is_spooled else []
-    lines = [_line("spool", f"{name}, {waiting.text}")]
-    if waiting.rejected:
-        size = count_of(waiting.rejected_size, "byte")
-        lines.append(_line("rejected", f"{count_of(waiting.rejected, 'record')} ({size})"))
+    if spool is None:
+        return [_line("spool", f"{name}, no records waiting")] if status.is_spooled else []
+    lines = [_line("spool", f"{name}, {spool.text}")]
+    if spool.rejected:
+        size = count_of(spool.rejected_size, "byte")
+        lines.append(_line("rejected", f"{count_of(spool.rejected, 'record')} ({size})"))
     rows = [
         (
-            str(life.owner),
-            str(life.pid or "-"),
-            time_text(life.since),
-            _age(life.since),
-            destination_text(life.destination),
-            life.records,
-            life.size,
-            life.damaged,
+            str(each.owner),
+            str(each.pid or "-"),
+            time_text(each.since),
+            _age(each.since),
+            destination_text(each.destination),
+            each.records,
+            each.size,
+            each.damaged,
         )
-        for life in waiting.lives[:_LIVES_MAX]
+        for each in spool.directories[:_DIRECTORIES_MAX]
     ]
     if rows:
-        found = table(_HEADER, rows, left=_TEXT_COLUMNS)
-        lines += [_line("", line) for line in found.splitlines()]
-    if len(waiting.lives) > _LIVES_MAX:
-        lines.append(_line("", f"and {len(waiting.lives) - _LIVES_MAX:,} more; see hublog spool list"))
+        text = table(_HEADER, rows, left=_TEXT_COLUMNS)
+        lines += [_line("", line) for line in text.splitlines()]
+    if len(spool.directories) > _DIRECTORIES_MAX:
+        lines.append(
+            _line("", f"and {len(spool.directories) - _DIRECTORIES_MAX:,} more; see hublog spool list")
+        )
     return lines
 
 
-def _spool_json(status: Status) -> dict[str, object]:
-    waiting = status.waiting
-    lives = waiting.lives if waiting else ()
+def _spool_json(status: StatusReport) -> dict[str, object]:
+    spool = status.spool
+    directories = spool.directories if spool else ()
     return {
         "directory": str(status.spool_dir),
-        "records": waiting.records if waiting else 0,
-        "bytes": waiting.size if waiting else 0,
-        "oldest": time_text(waiting.oldest) if waiting and waiting.oldest else None,
-        "stranded": waiting.stranded if waiting else 0,
+        "records": spool.records if spool else 0,
+        "bytes": spool.size if spool else 0,
+        "oldest": time_text(spool.oldest) if spool and spool.oldest else None,
+        "orphaned": spool.orphaned if spool else 0,
         "for_others": [
             {**(destination_json(other) or {}), "records": records}
-            for other, records in (waiting.for_others if waiting else {}).items()
+            for other, records in (spool.for_others if spool else {}).items()
         ],
-        "rejected": waiting.rejected if waiting else 0,
+        "rejected": spool.rejected if spool else 0,
         "owners": [
             {
-                "name": life.name,
-                "owner": str(life.owner),
-                "pid": life.pid,
-                "since": time_text(life.since) if life.since else None,
-                "destination": destination_json(life.destination),
-                "records": life.records,
-                "bytes": life.size,
-                "damage": life.damaged,
+                "name": each.name,
+                "owner": str(each.owner),
+                "pid": each.pid,
+                "since": time_text(each.since) if each.since else None,
+                "destination": destination_json(each.destination),
+                "records": each.records,
+                "bytes": each.size,
+                "damage": each.damaged,
             }
-            for life in lives
+            for each in directories
         ],
     }
 
@@ -246,8 +248,8 @@ def _age(moment: datetime | None) -> str:
     return f"{seconds:.0f} s"
 
 
-#: Whoever lives looks every second and a half for what dead processes left, and takes it over.
-LOOK_AGAIN_S: Final = 2.0
+#: A running process recovers orphaned records every second and a half.
+RECHECK_S: Final = 2.0
 
 
 def add_status(parser: argparse.ArgumentParser) -> None:
@@ -259,53 +261,53 @@ def add_status(parser: argparse.ArgumentParser) -> None:
 def run_status(
     options: argparse.Namespace, caller: Caller, *, pause: Callable[[float], None] = time.sleep
 ) -> int:
-    """Print what is true now; exit status 1 if somebody has to do something."""
+    """Print the state of this machine; the exit status is 1 if there is a problem."""
     from hublog.doctor.steps import printable  # noqa: PLC0415
 
-    status = _look(options, caller, pause)
+    status = _collect(options, caller, pause)
     if options.json:
-        json.dump(as_json(status), caller.out, indent=2)
+        json.dump(report_json(status), caller.out, indent=2)
         caller.out.write("\n")
     else:
-        caller.out.write(printable(as_text(status), caller.out))
+        caller.out.write(printable(report_text(status), caller.out))
     return FAILURE if status.problems else OK
 
 
-def _look(options: argparse.Namespace, caller: Caller, pause: Callable[[float], None]) -> "Status":
-    from hublog.cli.backlog import waiting_in  # noqa: PLC0415  # needs locks that not every system has
+def _collect(options: argparse.Namespace, caller: Caller, pause: Callable[[float], None]) -> "StatusReport":
+    from hublog.cli.spool_summary import summarize_spool  # noqa: PLC0415  # needs fcntl
     from hublog.configure.handlers import contradictions  # noqa: PLC0415  # for this command only
-    from hublog.runtime.pipeline import NOT_CONFIGURED  # noqa: PLC0415  # for this command only
+    from hublog.runtime.pipeline import NOT_CONFIGURED  # noqa: PLC0415  # as above
 
     reading = caller.read(options.config)
     settings = reading.settings
     hub = settings.eventhub
-    root, waiting, trouble = whole(settings.spool_dir), None, ""
+    root, spool, trouble = absolute(settings.spool_dir), None, ""
     if os.path.lexists(root):
         try:
-            waiting = waiting_in(root, hub)
-            if waiting.stranded:
-                # Left a moment ago, perhaps, and about to be taken over.
-                pause(LOOK_AGAIN_S)
-                waiting = waiting_in(root, hub)
+            spool = summarize_spool(root, hub)
+            if spool.orphaned:
+                # A process may have ended just now, and another be about to recover its records.
+                pause(RECHECK_S)
+                spool = summarize_spool(root, hub)
         except HublogError as error:
             trouble = str(error)
     attached = caller.find_attached()
-    told = [*reading.problems, *([trouble] if trouble else ()), *(waiting.problems if waiting else ())]
-    told += findings() if attached is not None else []
+    problems = [*reading.problems, *([trouble] if trouble else ()), *(spool.problems if spool else ())]
+    problems += findings() if attached is not None else []
     if hub.enabled and not hub.is_configured:
-        told.append(NOT_CONFIGURED)
-    return Status(
+        problems.append(NOT_CONFIGURED)
+    return StatusReport(
         settings=settings,
         framework=caller.framework,
         attached=attached,
         spool_dir=root,
         is_spooled=hub.enabled and hub.spool is not SpoolMode.MEMORY,
-        waiting=waiting,
+        spool=spool,
         log_files=tuple(LogFile.at(path) for path in caller.find_log_files(settings)),
         overrides=(
             *(override.text for override in reading.overrides),
             *reading.quoted_text,
             *(contradictions(reading) if attached is not None else ()),
         ),
-        problems=tuple(told),
+        problems=tuple(problems),
     )

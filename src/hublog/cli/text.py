@@ -7,7 +7,7 @@ from hublog.spool.envelope import Destination
 
 
 def shown(name: object) -> str:
-    """Return a name as it may stand on one line: what a terminal would obey is written out."""
+    """Return a name as it may stand on one line: control characters are escaped."""
     text = str(name)
     return text if text.isprintable() else ascii(text)
 
@@ -42,7 +42,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str | int]], *, left: i
     Args:
         header: names of the columns.
         rows: as many cells each; numbers get separators of thousands.
-        left: so many columns are text, on the left side; the others are numbers.
+        left: number of text columns, which come first; the others are numbers.
     """
     lines = [
         list(header),

@@ -20,7 +20,7 @@ from hublog.django.check_messages import message
 from hublog.django.conf import lookup, project_names, read_project, shown_settings
 from hublog.django.deployment import known_workers, written_options
 from hublog.django.logging_dict import LoggerEntry, LoggingDict, is_hub, read_logging
-from hublog.doctor.offline_checks import misspelt, why_no_log_file, why_no_spool
+from hublog.doctor.offline_checks import log_file_problem, misspelt, spool_problem
 from hublog.handler import EventHubHandler
 from hublog.requests.request_scope import LOGGER_NAME as REQUESTS
 from hublog.runtime.server_advice import advice, uwsgi_advice
@@ -68,8 +68,8 @@ def find_missing_connection() -> Iterator[CheckMessage]:
     """Find a project in production that sends nothing, although it is not said so."""
     reading = read_project()
     hub = reading.settings.eventhub
-    is_meant = not hub.enabled or settings.DEBUG
-    if not is_meant and not hub.is_configured and _PATH not in reading.invalid and not _hub_in_logging():
+    is_confirmed = not hub.enabled or settings.DEBUG
+    if not is_confirmed and not hub.is_configured and _PATH not in reading.invalid and not _hub_in_logging():
         yield message("W012")
 
 
@@ -335,7 +335,7 @@ def find_unusable_spool() -> Iterator[CheckMessage]:
     read = read_project().settings
     hub = read.eventhub
     if hub.enabled and hub.is_configured and hub.spool is not SpoolMode.MEMORY:
-        reason = why_no_spool(read.spool_dir)
+        reason = spool_problem(read.spool_dir)
         if reason:
             yield message("W010", f"The spool directory {read.spool_dir} cannot be used: {reason}.")
 
@@ -345,7 +345,7 @@ def find_unwritable_files() -> Iterator[CheckMessage]:
     found = read_logging()
     ours = [found.file_of(name) for name in found.of_class(FileLogHandler)]
     for path in found.files():
-        reason = why_no_log_file(path, is_ours=path in ours)
+        reason = log_file_problem(path, is_ours=path in ours)
         if reason:
             yield message("W011", f"The log file {path} cannot be written: {reason}.")
 

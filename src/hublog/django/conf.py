@@ -8,7 +8,7 @@ from django.conf import settings
 from django.views.debug import SafeExceptionReporterFilter, get_default_exception_reporter_filter
 
 from hublog.capture.hidden import hidden, hide_handlers
-from hublog.doctor.offline_checks import BEGINNINGS
+from hublog.doctor.offline_checks import PREFIXES
 from hublog.settings import Reading, read_settings
 
 
@@ -24,7 +24,7 @@ def read_project() -> Reading:
 
 def project_names() -> dict[str, object]:
     """Return what of the project's settings may be meant for hublog, rightly named or not."""
-    return {name: lookup(name) for name in dir(settings) if name.startswith(BEGINNINGS)}
+    return {name: lookup(name) for name in dir(settings) if name.startswith(PREFIXES)}
 
 
 _NAME: Final = "CONNECTION_STRING"

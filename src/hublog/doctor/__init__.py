@@ -1,5 +1,5 @@
-"""``hublog doctor``: tries the way of a record step by step, and says what to do where it ends."""
+"""``hublog doctor``: checks the path of a record step by step, and says how to fix a step that fails."""
 
-from hublog.doctor.steps import Result, Status
+from hublog.doctor.steps import StepResult, StepStatus
 
-__all__ = ["Result", "Status"]
+__all__ = ["StepResult", "StepStatus"]

@@ -1,4 +1,4 @@
-"""Where records go, in half a line each; without secrets."""
+"""Where records go, as text without secrets."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from hublog.settings import EventHubSettings, Settings
 from hublog.settings.connection_string import parts_of, signature_of
 from hublog.settings.network import Route, route_of
 
-#: Shorter strings are no keys, and may stand in any word.
+#: Shorter strings are not keys, and may be part of any word.
 _SECRET_MIN: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where to send; only the proxy of its route holds a secret, which is in no repr.
+    """Where records are sent; only the proxy of its route holds a secret, which is in no repr.
 
     Attributes:
         route: host, port, proxy and certificates.
@@ -35,7 +35,7 @@ class Target:
 
 
 def target_of(settings: EventHubSettings) -> Target:
-    """Return where configured settings send to."""
+    """Return where these settings send to."""
     parts = parts_of(settings.connection_string)
     return Target(
         route=route_of(settings), hub=settings.eventhub_name, policy=parts.get("sharedaccesskeyname", "")
@@ -43,16 +43,16 @@ def target_of(settings: EventHubSettings) -> Target:
 
 
 def secrets_of(settings: EventHubSettings) -> list[str]:
-    """Return the strings that must be in no output."""
+    """Return the secrets, which must be in no output."""
     parts = parts_of(settings.connection_string)
-    found = [parts.get(name, "") for name in ("sharedaccesskey", "sharedaccesssignature")]
+    secrets = [parts.get(name, "") for name in ("sharedaccesskey", "sharedaccesssignature")]
     signature = signature_of(settings.connection_string)
-    found += [signature, unquote(signature)]
+    secrets += [signature, unquote(signature)]
     proxy = route_of(settings).proxy
     login = [proxy.password, quote(proxy.password, safe=""), proxy.url] if proxy and proxy.password else []
     stated = [settings.proxy] if "@" in settings.proxy else []
-    every = (*found, settings.connection_string, *stated, *login)
-    # A password of a proxy is one however short it is.
+    every = (*secrets, settings.connection_string, *stated, *login)
+    # The password of a proxy counts however short it is.
     return [each for each in every if len(each) >= _SECRET_MIN or each in login]
 
 
@@ -100,7 +100,7 @@ def has_destination(settings: Settings, attached: Sequence[AttachedHandler] | No
 
 
 def target_text(target: Target) -> str:
-    """Return where records are sent, on which way, and who says so to the hub."""
+    """Return where records are sent, by which route, and with which credential."""
     route = target.route
     parts = [f"event hub {target.hub!r} at {target.host}, port {route.port}"]
     if route.host != route.namespace:

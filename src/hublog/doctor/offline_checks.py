@@ -1,4 +1,4 @@
-"""What the doctor checks without a network: misspelt settings, the spool, and the log files."""
+"""The checks that need no network: misspelt settings, the spool, and the log files."""
 
 import contextlib
 import difflib
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from hublog.doctor.steps import Budget, Result, TookTooLongError, fail, ok, warn, within
+from hublog.doctor.steps import StepResult, StepTimeoutError, TimeBudget, fail, ok, run_with_timeout, warn
 from hublog.errors import HublogError
 from hublog.settings import SETTINGS, EventHubSettings, Settings
 from hublog.settings.values import InvalidValueError
@@ -16,20 +16,20 @@ _TRY: Final = ".hublog-try-"
 _GONE: Final = "the working directory of the process was removed, and the path is relative to it"
 
 
-def why_no_spool(root: Path) -> str:
-    """Return why records cannot wait in a directory; empty if they can.
+def spool_problem(root: Path) -> str:
+    """Return why a directory cannot be a spool; empty if it can.
 
-    A root that is there is tried as each process tries it at its start; of one that is missing it is
-    tried whether it could be made.
+    An existing root is tested as each process tests it at its start; for a missing one, whether it could be
+    created.
 
     Args:
         root: of the spool.
     """
     try:
-        from hublog.spool import locking  # noqa: PLC0415  # needs locks that not every system has
+        from hublog.spool import locking  # noqa: PLC0415  # needs fcntl
     except ImportError:
-        return "this system has no locks of files (fcntl)"
-    root = whole(root)
+        return "this system has no file locks (fcntl)"
+    root = absolute(root)
     if not root.is_absolute():
         return _GONE
     try:
@@ -39,7 +39,7 @@ def why_no_spool(root: Path) -> str:
                 return reason
             locking.probe(root)
         else:
-            with _made_beside(root) as tried:
+            with _probe_directory(root) as tried:
                 locking.probe(tried)
     except OSError as error:
         return _why(error)
@@ -49,26 +49,26 @@ def why_no_spool(root: Path) -> str:
 
 
 def log_files(settings: Settings) -> list[Path]:
-    """Return the log files that these settings have written, their paths whole."""
-    from hublog.configure.handlers import file_name  # noqa: PLC0415  # the handlers, for who asks only
+    """Return the log files that these settings write, as absolute paths."""
+    from hublog.configure.handlers import file_name  # noqa: PLC0415  # loads the handlers
 
-    return [whole(settings.log_dir / file_name())] if settings.file.enabled else []
+    return [absolute(settings.log_dir / file_name())] if settings.file.enabled else []
 
 
-def whole(path: Path) -> Path:
-    """Return an absolute path; the same where the working directory was removed."""
+def absolute(path: Path) -> Path:
+    """Return an absolute path; the path itself where the working directory was removed."""
     try:
         return path.absolute()
     except FileNotFoundError:
         return path
 
 
-def why_no_log_file(path: Path, *, is_ours: bool = False) -> str:
+def log_file_problem(path: Path, *, is_ours: bool = False) -> str:
     """Return why a log file cannot be written; empty if it can.
 
     Args:
         path: of the file; it and its directory may be missing.
-        is_ours: whether hublog's own handler writes it, which follows no link.
+        is_ours: whether hublog's own handler writes it, which does not follow links.
     """
     from hublog.configure.archives import kind_of  # noqa: PLC0415  # as above
     from hublog.configure.rotating_file import check_right  # noqa: PLC0415
@@ -81,18 +81,18 @@ def why_no_log_file(path: Path, *, is_ours: bool = False) -> str:
             return f"{path.name} is {kind}, not a file"
         if path.exists():
             if not path.is_file() and not path.is_char_device():
-                return f"{path} is no file"
+                return f"{path} is not a file"
             check_right(str(path))
             return ""
-        with _made_beside(path):
+        with _probe_directory(path):
             return ""
     except OSError as error:
         return _why(error)
 
 
 @contextlib.contextmanager
-def _made_beside(path: Path) -> Iterator[Path]:
-    """Make a directory where the first missing part of a path would be made, and remove it."""
+def _probe_directory(path: Path) -> Iterator[Path]:
+    """Create a directory where the first missing part of a path would be created, and remove it."""
     place = path.parent
     while not place.exists() and place != place.parent:
         place = place.parent
@@ -107,76 +107,80 @@ def _why(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-#: Tells what waits in a spool, and what of it these settings do not send; the root is there.
-LookAtSpool = Callable[[Path, EventHubSettings], Result]
+#: Checks the records in an existing spool.
+CheckSpoolContent = Callable[[Path, EventHubSettings], StepResult]
 
-_SLOW: Final = "it does not answer in time, as a lost network drive"
+_SLOW: Final = "no answer in time; a network drive may be unavailable"
 _SPOOL_HINT: Final = (
-    "It must be a directory on a local disk that belongs to the user of the process; change it, or set"
-    " EVENTHUB_LOG_SPOOL_DIR. Until then records wait in memory only."
+    "It must be a directory on a local disk, owned by the user of the process: fix it, or set"
+    " EVENTHUB_LOG_SPOOL_DIR. Until then records are buffered in memory only."
 )
-_FILE_HINT: Final = "Make its directory writable, change LOG_DIR or set FILE_LOGGING_ENABLED=false."
+_FILE_HINT: Final = "Make its directory writable, change LOG_DIR, or set FILE_LOGGING_ENABLED=false."
 
 
-def look_at_spool(root: Path, hub: EventHubSettings, look: LookAtSpool, budget: Budget) -> Result:
-    """Try a spool, and tell what waits there.
+def check_spool(
+    root: Path, hub: EventHubSettings, check_content: CheckSpoolContent, budget: TimeBudget
+) -> StepResult:
+    """Check whether a spool can be used, and the records in it.
 
     Args:
         root: of the spool; it may be missing.
         hub: where the settings send.
-        look: tells what waits.
+        check_content: checks the records in it.
         budget: how long it may take.
     """
-    root = whole(root)
-    reason = _in_time(lambda: why_no_spool(root), budget)
+    root = absolute(root)
+    reason = _in_time(lambda: spool_problem(root), budget)
     if reason:
         return fail("spool", f"{root} cannot be used: {reason}", _SPOOL_HINT)
     try:
-        return within(budget.open_s(), lambda: look(root, hub) if root.exists() else _nothing_in(root))
-    except TookTooLongError:
-        detail = f"{root} can be used; what waits there could not be read in time"
-        return warn("spool", detail, "Look with hublog spool list, which takes its time.")
+        return run_with_timeout(
+            budget.open_s(), lambda: check_content(root, hub) if root.exists() else _nothing_in(root)
+        )
+    except StepTimeoutError:
+        detail = f"{root} can be used; its contents could not be read in time"
+        return warn("spool", detail, "Run hublog spool list, which has no time limit.")
 
 
-def look_at_files(paths: Sequence[Path], ours: Sequence[Path], budget: Budget) -> Iterator[Result]:
-    """Try whether log files can be written.
+def check_log_files(paths: Sequence[Path], ours: Sequence[Path], budget: TimeBudget) -> Iterator[StepResult]:
+    """Check whether log files can be written.
 
     Args:
         paths: of the files; they and their directories may be missing.
         ours: those that hublog's own handler writes.
         budget: how long each may take.
     """
-    for path in map(whole, paths):
-        reason = _in_time(lambda path=path: why_no_log_file(path, is_ours=path in ours), budget)  # type: ignore[misc]  # mypy does not know the default's type
+    for path in map(absolute, paths):
+        reason = _in_time(lambda path=path: log_file_problem(path, is_ours=path in ours), budget)  # type: ignore[misc]  # mypy does not know the default's type
         if reason:
             yield fail("log file", f"{path} cannot be written: {reason}", _FILE_HINT)
         else:
             yield ok("log file", f"{path} can be written")
 
 
-def _nothing_in(root: Path) -> Result:
-    return ok("spool", f"{root} can be made; nothing waits")
+def _nothing_in(root: Path) -> StepResult:
+    return ok("spool", f"{root} can be created; no records waiting")
 
 
-def _in_time(find: Callable[[], str], budget: Budget) -> str:
+def _in_time(find: Callable[[], str], budget: TimeBudget) -> str:
     try:
-        return within(budget.step_s(), find)
-    except TookTooLongError:
+        return run_with_timeout(budget.step_s(), find)
+    except StepTimeoutError:
         return _SLOW
 
 
-#: How like a name must be, by its beginning: the more a beginning is ours alone, the less.
-_LIKENESS: Final = (("EVENTHUB_LOG", 0.8), ("EVENTHUB_", 0.9), ("LOG_", 0.85), ("FILE_LOG", 0.85))
+#: Minimum similarity of a name to a setting's by its prefix: lower for prefixes that only hublog uses.
+_SIMILARITY: Final = (("EVENTHUB_LOG", 0.8), ("EVENTHUB_", 0.9), ("LOG_", 0.85), ("FILE_LOG", 0.85))
 _OURS: Final = "EVENTHUB_"
 _KNOWN: Final = {setting.name: setting for setting in SETTINGS}
-#: What is looked at; all other names are somebody else's.
-BEGINNINGS: Final = tuple(beginning for beginning, _ in _LIKENESS)
+#: Names with other prefixes are not checked.
+PREFIXES: Final = tuple(prefix for prefix, _ in _SIMILARITY)
 
 
 def misspelt(names: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """Yield each name that is almost that of a setting, and the setting.
 
-    A name that may be anybody's is told only if its value is one that the setting takes.
+    A name that other software may use is reported only if its value is valid for the setting.
 
     Args:
         names: of an environment or a framework's configuration, with their values.
@@ -188,13 +192,13 @@ def misspelt(names: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 
 
 def _almost(name: str, value: object) -> str:
-    least = next((least for beginning, least in _LIKENESS if name.startswith(beginning)), 0.0)
-    found = difflib.get_close_matches(name, _KNOWN, n=1, cutoff=least) if least else []
-    if not found:
+    least = next((least for prefix, least in _SIMILARITY if name.startswith(prefix)), 0.0)
+    matches = difflib.get_close_matches(name, _KNOWN, n=1, cutoff=least) if least else []
+    if not matches:
         return ""
     if not name.startswith(_OURS):
         try:
-            _KNOWN[found[0]].kind.parse(value)
+            _KNOWN[matches[0]].kind.parse(value)
         except InvalidValueError:
             return ""
-    return found[0]
+    return matches[0]

@@ -1,4 +1,4 @@
-"""One step of the doctor: how it went, how long it may take, and how it is written."""
+"""A step of the doctor: its result, its time limit, and how it is printed."""
 
 import json
 import queue
@@ -19,8 +19,8 @@ _LEAST_WIDTH: Final = 40
 _SLOW_S: Final = 0.001
 
 
-class Status(StrEnum):
-    """How it went; only ``fail`` makes the exit status 1."""
+class StepStatus(StrEnum):
+    """The status of a step; only ``fail`` makes the exit status 1."""
 
     OK = "ok"
     WARN = "warn"
@@ -28,90 +28,90 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class StepResult:
     """One line of the doctor.
 
     Attributes:
-        status: how it went.
-        what: the step, one word or two.
-        detail: what was seen, without secrets: texts of other packages are in it.
-        hint: what to do; empty when all is well.
-        seconds: how long it took, where that says something.
+        status: of the step.
+        what: name of the step, one or two words.
+        detail: what was observed, without secrets.
+        hint: what to do; empty for a step that passed.
+        seconds: duration of the step, where that is useful.
     """
 
-    status: Status
+    status: StepStatus
     what: str
     detail: str
     hint: str = ""
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        """Take out what the error of a credential or a client may quote."""
+        """Redact secrets that errors of the client or a credential may quote."""
         object.__setattr__(self, "detail", DEFAULT.text(self.detail))
         object.__setattr__(self, "hint", DEFAULT.text(self.hint))
 
 
-def ok(what: str, detail: str, *, seconds: float | None = None) -> Result:
-    """Return a step that went well."""
-    return Result(status=Status.OK, what=what, detail=detail, seconds=seconds)
+def ok(what: str, detail: str, *, seconds: float | None = None) -> StepResult:
+    """Return a step that passed."""
+    return StepResult(status=StepStatus.OK, what=what, detail=detail, seconds=seconds)
 
 
-def warn(what: str, detail: str, hint: str) -> Result:
-    """Return a step that somebody should look at."""
-    return Result(status=Status.WARN, what=what, detail=detail, hint=hint)
+def warn(what: str, detail: str, hint: str) -> StepResult:
+    """Return a step with a warning."""
+    return StepResult(status=StepStatus.WARN, what=what, detail=detail, hint=hint)
 
 
-def fail(what: str, detail: str, hint: str, *, seconds: float | None = None) -> Result:
-    """Return a step that went wrong."""
-    return Result(status=Status.FAIL, what=what, detail=detail, hint=hint, seconds=seconds)
+def fail(what: str, detail: str, hint: str, *, seconds: float | None = None) -> StepResult:
+    """Return a step that failed."""
+    return StepResult(status=StepStatus.FAIL, what=what, detail=detail, hint=hint, seconds=seconds)
 
 
-#: All steps together, in seconds; a start script or a person waits so long. Half a minute with the rest.
+#: Limit of all steps together in seconds; with the minimum of each step half a minute.
 ALL_S: Final = 25.0
-#: What each step has in any case, so that one of the first does not make the last ones fail.
+#: Minimum of each step, so that a slow first step does not fail the last ones.
 LEAST_S: Final = 0.5
-#: One look-up, one connection, one handshake.
+#: Limit of one look-up, connection or handshake.
 STEP_S: Final = 5.0
-#: The client's own way to an open link: connection, token, link; signing in takes longer than the rest.
+#: Limit of the client's connection, token and link together; signing in takes longest.
 OPEN_S: Final = 10.0
 
 _T = TypeVar("_T")
 
 
-class TookTooLongError(Exception):
-    """An act was not over in time; its thread is left behind."""
+class StepTimeoutError(Exception):
+    """A step did not finish in time; its thread is abandoned."""
 
 
-def within(limit_s: float, act: Callable[[], _T]) -> _T:
-    """Do something in a thread of its own, and wait for it.
+def run_with_timeout(limit_s: float, function: Callable[[], _T]) -> _T:
+    """Call a function in a thread of its own, and wait for it.
 
     Args:
         limit_s: how long to wait at most.
-        act: what to do; what it raises is raised here.
+        function: to call; its exceptions are raised here.
 
     Raises:
-        TookTooLongError: it is not over. The thread is a daemon, so that it keeps no process alive.
+        StepTimeoutError: it did not finish. The thread is a daemon, so it does not keep the process alive.
     """
     answers: queue.SimpleQueue[tuple[_T | None, BaseException | None]] = queue.SimpleQueue()
 
     def run() -> None:
         try:
-            answers.put((act(), None))
-        except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
+            answers.put((function(), None))
+        except BaseException as error:  # noqa: BLE001  # raised again by the caller
             answers.put((None, error))
 
     threading.Thread(target=run, name="hublog-doctor", daemon=True).start()
     try:
         value, error = answers.get(timeout=max(limit_s, 0.0))
     except queue.Empty:
-        raise TookTooLongError from None
+        raise StepTimeoutError from None
     if error is not None:
         raise error
-    return value  # type: ignore[return-value]  # None only where the act returns it
+    return value  # type: ignore[return-value]  # None only where the function returns it
 
 
-class Budget:
-    """What is left of the time for all steps.
+class TimeBudget:
+    """The time left for all steps.
 
     Args:
         all_s: for all of them together.
@@ -134,25 +134,24 @@ class Budget:
         self._open_s = open_s
 
     def step_s(self) -> float:
-        """Return what the next step may take."""
+        """Return the limit of the next step."""
         return min(self._step_s, self._left_s())
 
     def open_s(self) -> float:
-        """Return what opening a link may take."""
+        """Return the limit of opening a link."""
         return min(self._open_s, self._left_s())
 
     def _left_s(self) -> float:
         return max(self._end_mono - self._now(), LEAST_S)
 
 
-def write_lines(results: Iterable[Result], out: TextIO, *, width: int | None = None) -> list[Result]:
-    """Write each result as soon as it comes, and a last line that sums them up.
+def write_lines(results: Iterable[StepResult], out: TextIO, *, width: int | None = None) -> list[StepResult]:
+    """Write each result as soon as it is there, and a summary line.
 
     Args:
-        results: may take their time.
-        out: where to.
-        width: columns of the terminal; None folds nothing, so that each result is one line and a hint
-            another.
+        results: an iterator that runs the steps.
+        out: where to write.
+        width: columns of the terminal; None wraps nothing: each result is one line, its hint another.
 
     Returns:
         The results.
@@ -162,15 +161,15 @@ def write_lines(results: Iterable[Result], out: TextIO, *, width: int | None = N
         seen.append(result)
         head = f"{result.status:<{_STATUS_WIDTH}}  {result.what:<{_WHAT_WIDTH}}  "
         took = f" ({_took(result.seconds)})" if result.seconds is not None else ""
-        out.write(printable(_folded(f"{head}{_one_line(result.detail)}{took}", width), out))
+        out.write(printable(_wrapped(f"{head}{_one_line(result.detail)}{took}", width), out))
         if result.hint:
-            out.write(printable(_folded(f"{' ' * _INDENT}> {_one_line(result.hint)}", width), out))
+            out.write(printable(_wrapped(f"{' ' * _INDENT}> {_one_line(result.hint)}", width), out))
         out.flush()
-    out.write(f"{_sum(seen)}\n")
+    out.write(f"{_summary(seen)}\n")
     return seen
 
 
-def write_json(results: Iterable[Result], out: TextIO) -> list[Result]:
+def write_json(results: Iterable[StepResult], out: TextIO) -> list[StepResult]:
     """Write one JSON object, in ASCII; returns the results."""
     seen = list(results)
     steps = [
@@ -188,18 +187,18 @@ def write_json(results: Iterable[Result], out: TextIO) -> list[Result]:
     return seen
 
 
-def has_failed(results: Iterable[Result]) -> bool:
+def has_failed(results: Iterable[StepResult]) -> bool:
     """Whether one of the steps failed."""
-    return any(result.status is Status.FAIL for result in results)
+    return any(result.status is StepStatus.FAIL for result in results)
 
 
 def printable(text: str, out: TextIO) -> str:
-    r"""Return a text as a stream can take it: what its encoding lacks is written out, like ``\xe9``."""
+    r"""Return a text as a stream can encode it: other characters are escaped, like ``\xe9``."""
     encoding = getattr(out, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def _folded(line: str, width: int | None) -> str:
+def _wrapped(line: str, width: int | None) -> str:
     if width is None:
         return f"{line}\n"
     indent = " " * (_INDENT + 2 if line.startswith(" ") else _INDENT)
@@ -215,7 +214,7 @@ def _folded(line: str, width: int | None) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Return a text without line breaks, and with what a terminal would obey written out."""
+    """Return a text without line breaks, and with control characters escaped."""
     joined = " ".join(text.split())
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in joined)
 
@@ -224,10 +223,11 @@ def _took(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds >= 1 else f"{max(seconds, _SLOW_S) * 1000:.0f} ms"
 
 
-def _sum(results: Sequence[Result]) -> str:
-    counts = {status: sum(result.status is status for result in results) for status in Status}
-    if counts[Status.FAIL]:
-        return f"{counts[Status.FAIL]} failed, {counts[Status.WARN]} to look at, {counts[Status.OK]} fine."
-    if counts[Status.WARN]:
-        return f"Nothing failed; {counts[Status.WARN]} to look at, {counts[Status.OK]} fine."
-    return f"All {counts[Status.OK]} steps are fine."
+def _summary(results: Sequence[StepResult]) -> str:
+    passed, warnings, failed = (
+        sum(result.status is status for result in results)
+        for status in (StepStatus.OK, StepStatus.WARN, StepStatus.FAIL)
+    )
+    if passed == len(results):
+        return f"All {passed} steps passed."
+    return f"{failed} failed, {warnings} warning{'' if warnings == 1 else 's'}, {passed} passed."

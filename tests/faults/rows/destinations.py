@@ -134,7 +134,7 @@ def _check_left(scene: Scene, hub: str) -> None:
     other = AUDIT if hub == HUB else HUB
     status = scene.start("status", [sys.executable, "-m", "hublog", "status"], EVENTHUB_LOGS_NAME=other)
     scene.check(status.wait(scene.left_s) == 1, "status finds nothing wrong")
-    wanted = f"{len(stored)} records of dead processes wait for event hub {hub} of "
+    wanted = f"{len(stored)} orphaned records waiting for event hub {hub} of "
     scene.check(wanted in status.text(), f"status does not name {hub}: {status.text()}")
 
 

@@ -13,7 +13,7 @@ from hublog.cli import Caller, add_commands, run
 from hublog.django.checks import CHECKS, run_all
 from hublog.django.conf import lookup, project_names
 from hublog.django.logging_dict import read_logging
-from hublog.doctor import Result, Status
+from hublog.doctor import StepResult, StepStatus
 from hublog.settings import Reading, Settings, read_settings
 
 #: The doctor reports these by itself.
@@ -72,17 +72,23 @@ class Command(BaseCommand):
         raise CommandError(text, returncode=status)
 
 
-def _results_of_checks() -> list[Result]:
+def _results_of_checks() -> list[StepResult]:
     """Return what our system checks find beside the steps of the doctor."""
     found = [_result(message) for message in run_all() if message.id not in _STEPS]
     count = f"{len(CHECKS)} system checks of hublog"
-    return found or [Result(status=Status.OK, what="django", detail=f"{count} find nothing else")]
+    return found or [StepResult(status=StepStatus.OK, what="django", detail=f"{count} find nothing else")]
 
 
-def _result(message: CheckMessage) -> Result:
-    status = Status.FAIL if message.level >= ERROR else Status.WARN if message.level >= WARNING else Status.OK
+def _result(message: CheckMessage) -> StepResult:
+    status = (
+        StepStatus.FAIL
+        if message.level >= ERROR
+        else StepStatus.WARN
+        if message.level >= WARNING
+        else StepStatus.OK
+    )
     detail = f"{message.id}: {message.msg}"
-    return Result(status=status, what="django", detail=detail, hint=message.hint or "")
+    return StepResult(status=status, what="django", detail=detail, hint=message.hint or "")
 
 
 def _log_files(settings: Settings) -> list[Path]:

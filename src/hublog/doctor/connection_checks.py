@@ -1,6 +1,6 @@
-"""The way to the event hub: name, port, proxy, certificate, WebSocket, and at last the package's own client.
+"""The checks of the connection: name, port, proxy, certificate, WebSocket, and the client's link to the hub.
 
-Each step that fails is named by its cause, in the words that the sender uses for it.
+Each failure has the cause and the advice that the sender would log for it.
 """
 
 import base64
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from hublog.capture.formatter import LineFormatter
 from hublog.delivery.packer import Packer
-from hublog.doctor.steps import Budget, Result, TookTooLongError, fail, ok, within
+from hublog.doctor.steps import StepResult, StepTimeoutError, TimeBudget, fail, ok, run_with_timeout
 from hublog.errors import PermanentSendError, SendError, TransientSendError
 from hublog.runtime.delivery_log import THROTTLED, Wording, sentence_of
 from hublog.senders.azure_errors import (
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _WEB_S: Final = 2.0
 _LEAST_S: Final = 0.5
 _SHOWN_ADDRESSES: Final = 3
-#: What is read of an answer at most; its status stands in the first line.
+#: Maximum that is read of an HTTP response; its status is in the first line.
 _ANSWER_MAX_BYTES: Final = 16_384
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})\b")
 _ACCEPTED: Final = 200
@@ -53,35 +53,35 @@ _NAME_HINT: Final = (
     " DNS zone)."
 )
 _INTERCEPTED: Final = (
-    "Something between here and the namespace may open TLS (a proxy, a firewall): have it leave this host"
-    " alone, or check the host name and the clock of this machine."
+    "A proxy or firewall may be intercepting TLS: exclude this host from it, or check the host name and the"
+    " clock of this machine."
 )
 
 
 class _NoTunnelError(Exception):
-    """The proxy, or the peer of the WebSocket, answered that it does not go on."""
+    """The proxy or the WebSocket server refused."""
 
     def __init__(self, cause: Cause) -> None:
         super().__init__(cause.text)
         self.cause = cause
 
 
-def look_at_network(
-    route: Route, budget: Budget, *, roots: str, environ: Mapping[str, str] | None = None
-) -> Iterator[Result]:
+def check_network(
+    route: Route, budget: TimeBudget, *, roots: str, environ: Mapping[str, str] | None = None
+) -> Iterator[StepResult]:
     """Yield a result for each step, until one fails.
 
     Args:
-        route: where to, and through what.
-        budget: how long it may take.
-        roots: file with the certificates that the client itself trusts.
+        route: to the namespace.
+        budget: the time left.
+        roots: file with the certificates that the client trusts.
         environ: the environment, for ``SSL_CERT_FILE``; default ``os.environ``.
     """
     addresses, result = _look_up(route, budget)
     yield result
     if not addresses:
         return
-    steps: list[Callable[[], Result]] = [lambda: _connect(route, addresses, budget)]
+    steps: list[Callable[[], StepResult]] = [lambda: _connect(route, addresses, budget)]
     if route.proxy is not None:
         steps.append(lambda: _tunnel(route, budget))
     if route.has_tls:
@@ -96,23 +96,23 @@ def look_at_network(
 
 
 def _first_hop(route: Route) -> tuple[str, int]:
-    """Return what this machine itself connects to."""
+    """Return the host and port that this machine connects to."""
     return (route.proxy.host, route.proxy.port) if route.proxy else (route.host, route.port)
 
 
-def _look_up(route: Route, budget: Budget) -> tuple[list[str], Result]:
+def _look_up(route: Route, budget: TimeBudget) -> tuple[list[str], StepResult]:
     begun, limit_s = time.monotonic(), budget.step_s()
     host, port = _first_hop(route)
 
     def resolve() -> list[str]:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return list(dict.fromkeys(str(each[4][0]) for each in found))
+        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return list(dict.fromkeys(str(each[4][0]) for each in answers))
 
     try:
-        addresses = within(limit_s, resolve)
-    except TookTooLongError:
+        addresses = run_with_timeout(limit_s, resolve)
+    except StepTimeoutError:
         return [], fail("dns", f"{host} was not resolved within {limit_s:.0f} s", _NAME_HINT)
-    except (OSError, ValueError, OverflowError) as error:  # a name that no name can be is one of these
+    except (OSError, ValueError, OverflowError) as error:  # an impossible name is one of these
         return [], _failed("dns", error, route, begun, f"host name not found: {host} ({_why(error)})")
     shown = ", ".join(addresses[:_SHOWN_ADDRESSES])
     more = f" and {len(addresses) - _SHOWN_ADDRESSES} more" if len(addresses) > _SHOWN_ADDRESSES else ""
@@ -121,18 +121,18 @@ def _look_up(route: Route, budget: Budget) -> tuple[list[str], Result]:
     return addresses, ok("dns", detail, seconds=time.monotonic() - begun)
 
 
-def _connect(route: Route, addresses: list[str], budget: Budget) -> Result:
+def _connect(route: Route, addresses: list[str], budget: TimeBudget) -> StepResult:
     begun, limit_s = time.monotonic(), budget.step_s()
     host, port = _first_hop(route)
     each_s = max(limit_s / len(addresses), _LEAST_S)
 
     def connect() -> str:
-        with socket.create_connection((host, port), timeout=each_s) as found:
-            return str(found.getpeername()[0])
+        with socket.create_connection((host, port), timeout=each_s) as connected:
+            return str(connected.getpeername()[0])
 
     try:
-        address = within(limit_s, connect)
-    except (TookTooLongError, OSError, OverflowError) as error:
+        address = run_with_timeout(limit_s, connect)
+    except (StepTimeoutError, OSError, OverflowError) as error:
         late = f"connection to {host}, port {port}, timed out: no answer within {limit_s:.0f} s"
         result = _failed("tcp", error, route, begun, late)
         may_be_blocked = route.has_tls and not (route.proxy or route.is_websocket)
@@ -147,12 +147,12 @@ def _is_open(host: str) -> bool:
         with socket.create_connection((host, WSS_PORT), timeout=_WEB_S):
             return True
 
-    with contextlib.suppress(TookTooLongError, OSError):
-        return within(_WEB_S, connect)
+    with contextlib.suppress(StepTimeoutError, OSError):
+        return run_with_timeout(_WEB_S, connect)
     return False
 
 
-def _tunnel(route: Route, budget: Budget) -> Result:
+def _tunnel(route: Route, budget: TimeBudget) -> StepResult:
     begun, limit_s = time.monotonic(), budget.step_s()
 
     def connect() -> None:
@@ -160,8 +160,8 @@ def _tunnel(route: Route, budget: Budget) -> Result:
             pass
 
     try:
-        within(limit_s, connect)
-    except TookTooLongError:
+        run_with_timeout(limit_s, connect)
+    except StepTimeoutError:
         return _result_of("proxy", proxy_failure("did not answer in time", route), begun)
     except (_NoTunnelError, OSError) as error:
         return _failed("proxy", error, route, begun)
@@ -169,19 +169,19 @@ def _tunnel(route: Route, budget: Budget) -> Result:
     return ok("proxy", f"{place} opens a tunnel to {route.place} (CONNECT)", seconds=time.monotonic() - begun)
 
 
-def _shake_hands(route: Route, budget: Budget, roots: str, environ: Mapping[str, str]) -> Result:
+def _shake_hands(route: Route, budget: TimeBudget, roots: str, environ: Mapping[str, str]) -> StepResult:
     begun, limit_s = time.monotonic(), budget.step_s()
 
     def shake() -> str:
-        with _open(route, limit_s) as plain, _secured(plain, route, roots, limit_s) as found:
-            certificate = found.getpeercert() or {}
-            until = certificate.get("notAfter", "an unknown day")
-            return f"{found.version()}, certificate good until {until}, signed by {_issuer(certificate)}"
+        with _open(route, limit_s) as plain, _secured(plain, route, roots, limit_s) as secured:
+            certificate = secured.getpeercert() or {}
+            until = certificate.get("notAfter", "an unknown date")
+            return f"{secured.version()}, certificate valid until {until}, signed by {_issuer(certificate)}"
 
     try:
-        detail = within(limit_s, shake)
-    except (TookTooLongError, TimeoutError):
-        why = f"TLS handshake with {route.place} timed out: it said nothing within {limit_s:.0f} s"
+        detail = run_with_timeout(limit_s, shake)
+    except (StepTimeoutError, TimeoutError):
+        why = f"TLS handshake with {route.place} timed out: no answer within {limit_s:.0f} s"
         return fail("tls", why, _INTERCEPTED)
     except (SendError, _NoTunnelError, OSError) as error:
         result = _failed("tls", error, route, begun)
@@ -191,47 +191,47 @@ def _shake_hands(route: Route, budget: Budget, roots: str, environ: Mapping[str,
     return ok("tls", detail, seconds=time.monotonic() - begun)
 
 
-def _upgrade(route: Route, budget: Budget, roots: str) -> Result:
+def _upgrade(route: Route, budget: TimeBudget, roots: str) -> StepResult:
     begun, limit_s = time.monotonic(), budget.step_s()
 
     def upgrade() -> None:
         with contextlib.ExitStack() as stack:
-            found = stack.enter_context(_open(route, limit_s))
+            connection = stack.enter_context(_open(route, limit_s))
             if route.has_tls:
-                found = stack.enter_context(_secured(found, route, roots, limit_s))
-            _ask_for_websocket(found, route)
+                connection = stack.enter_context(_secured(connection, route, roots, limit_s))
+            _ask_for_websocket(connection, route)
 
     try:
-        within(limit_s, upgrade)
-    except (TookTooLongError, TimeoutError):
+        run_with_timeout(limit_s, upgrade)
+    except (StepTimeoutError, TimeoutError):
         why = f"WebSocket upgrade timed out: no answer from {route.place} within {limit_s:.0f} s"
         return fail("websocket", why, sentence_of(upgrade_refusal(None, route).advice))
     except (SendError, _NoTunnelError, OSError) as error:
         return _failed("websocket", error, route, begun)
-    return ok("websocket", f"{route.place} speaks AMQP over WebSockets", seconds=time.monotonic() - begun)
+    return ok("websocket", f"{route.place} accepts AMQP over WebSockets", seconds=time.monotonic() - begun)
 
 
 @contextlib.contextmanager
 def _open(route: Route, limit_s: float) -> Iterator[socket.socket]:
     """Connect to the namespace, through the proxy if there is one."""
-    with socket.create_connection(_first_hop(route), timeout=limit_s) as found:
+    with socket.create_connection(_first_hop(route), timeout=limit_s) as connection:
         if route.proxy is not None:
-            _ask_for_tunnel(found, route)
-        yield found
+            _ask_for_tunnel(connection, route)
+        yield connection
 
 
 @contextlib.contextmanager
 def _secured(plain: socket.socket, route: Route, roots: str, limit_s: float) -> Iterator[ssl.SSLSocket]:
     context = tls_context(Connections(), roots=roots, ca_file=route.ca_file, handshake_max_s=limit_s)
-    with context.wrap_socket(plain, server_hostname=route.host) as found:
-        yield found
+    with context.wrap_socket(plain, server_hostname=route.host) as secured:
+        yield secured
 
 
-def _ask_for_tunnel(found: socket.socket, route: Route) -> None:
-    """Have the proxy connect.
+def _ask_for_tunnel(connection: socket.socket, route: Route) -> None:
+    """Ask the proxy for a tunnel.
 
     Raises:
-        _NoTunnelError: it does not.
+        _NoTunnelError: it refuses.
     """
     proxy = route.proxy
     if proxy is None:
@@ -241,8 +241,8 @@ def _ask_for_tunnel(found: socket.socket, route: Route) -> None:
         login = base64.b64encode(f"{proxy.username}:{proxy.password}".encode()).decode()
         head += f"Proxy-Authorization: Basic {login}\r\n"
     try:
-        found.sendall(f"{head}\r\n".encode())
-        status = _read_status(found)
+        connection.sendall(f"{head}\r\n".encode())
+        status = _read_status(connection)
     except TimeoutError:
         raise _NoTunnelError(proxy_failure("did not answer in time", route)) from None
     if status is None:
@@ -251,11 +251,11 @@ def _ask_for_tunnel(found: socket.socket, route: Route) -> None:
         raise _NoTunnelError(proxy_refusal(status, route))
 
 
-def _ask_for_websocket(found: socket.socket, route: Route) -> None:
+def _ask_for_websocket(connection: socket.socket, route: Route) -> None:
     """Ask for a WebSocket as the client does.
 
     Raises:
-        _NoTunnelError: the peer refuses it.
+        _NoTunnelError: the server refuses.
     """
     key = base64.b64encode(os.urandom(16)).decode()
     lines = (
@@ -269,18 +269,18 @@ def _ask_for_websocket(found: socket.socket, route: Route) -> None:
         "",
         "",
     )
-    found.sendall("\r\n".join(lines).encode())
-    status = _read_status(found)
+    connection.sendall("\r\n".join(lines).encode())
+    status = _read_status(connection)
     if status != _SWITCHING:
         raise _NoTunnelError(upgrade_refusal(status, route))
 
 
-def _read_status(found: socket.socket) -> int | None:
-    """Return the status of an answer whose head is whole; None if it is no answer of HTTP."""
+def _read_status(connection: socket.socket) -> int | None:
+    """Return the status of an HTTP response; None if it is not one."""
     answer = b""
     while b"\r\n\r\n" not in answer and len(answer) < _ANSWER_MAX_BYTES:
-        # One byte at a time: what follows an accepted tunnel is not ours.
-        piece = found.recv(1)
+        # One byte at a time: what follows belongs to the tunnel.
+        piece = connection.recv(1)
         if not piece:
             break
         answer += piece
@@ -288,24 +288,24 @@ def _read_status(found: socket.socket) -> int | None:
     return int(status[1]) if status else None
 
 
-def _failed(what: str, error: Exception, route: Route, begun: float, otherwise: str = "") -> Result:
-    """Return a step that failed, by its cause."""
+def _failed(what: str, error: Exception, route: Route, begun: float, otherwise: str = "") -> StepResult:
+    """Return a failed step with its cause."""
     if isinstance(error, SendError):
         return fail(what, error.cause, sentence_of(error.advice), seconds=time.monotonic() - begun)
     cause = error.cause if isinstance(error, _NoTunnelError) else cause_of(error, route)
-    if cause is None or isinstance(error, TookTooLongError):
+    if cause is None or isinstance(error, StepTimeoutError):
         hint = _NAME_HINT if what == "dns" else _port_hint(route)
         return fail(what, otherwise or f"no connection to {route.place} ({_why(error)})", hint)
     return _result_of(what, cause, begun)
 
 
-def _result_of(what: str, cause: Cause, begun: float) -> Result:
+def _result_of(what: str, cause: Cause, begun: float) -> StepResult:
     return fail(what, cause.text, sentence_of(cause.advice), seconds=time.monotonic() - begun)
 
 
 def _port_hint(route: Route) -> str:
-    found = cause_of(TimeoutError("timed out"), route)
-    return sentence_of(found.advice) if found else _INTERCEPTED
+    cause = cause_of(TimeoutError("timed out"), route)
+    return sentence_of(cause.advice) if cause else _INTERCEPTED
 
 
 def _unread_store(environ: Mapping[str, str]) -> str:
@@ -331,7 +331,7 @@ _OPEN: Final = "event hub"
 _SEND: Final = "send"
 _CLOSE_S: Final = 1.0
 _KIB: Final = 1 << 10
-#: Loggers of the client's packages: they tell each failure too, in their own words.
+#: Loggers of the client's packages, which log each failure too.
 _CHATTY: Final = ("azure", "msal")
 
 
@@ -344,16 +344,21 @@ class _Link:
     max_send_bytes: int
 
 
-def look_at_hub(
-    settings: Settings, budget: Budget, *, framework: str, is_sent: bool, client_options: Mapping[str, object]
-) -> Iterator[Result]:
-    """Open a link to the event hub as a sender does, and send one record if that is wanted.
+def check_event_hub(
+    settings: Settings,
+    budget: TimeBudget,
+    *,
+    framework: str,
+    sends_record: bool,
+    client_options: Mapping[str, object],
+) -> Iterator[StepResult]:
+    """Open a link to the event hub as the sender does, and send one record on request.
 
     Args:
-        settings: where to, and how records are packed.
-        budget: how long it may take.
-        framework: ``django``, ``flask`` or empty; fills the column of the record.
-        is_sent: whether to send a record, with the event name ``hublog.doctor``.
+        settings: the effective ones.
+        budget: the time left.
+        framework: ``django``, ``flask`` or empty; fills a column of the record.
+        sends_record: whether to send a record, with the event name ``hublog.doctor``.
         client_options: more keywords for the client.
     """
     with _quiet():
@@ -362,50 +367,50 @@ def look_at_hub(
         if link is None:
             return
         try:
-            if is_sent:
+            if sends_record:
                 yield _send(settings, link, budget, framework=framework)
         finally:
             _end(link.client, link.connections)
 
 
 def _open_link(
-    settings: EventHubSettings, budget: Budget, client_options: Mapping[str, object]
-) -> tuple[_Link | None, Result]:
+    settings: EventHubSettings, budget: TimeBudget, client_options: Mapping[str, object]
+) -> tuple[_Link | None, StepResult]:
     try:
-        EventHubSender(settings)  # loads the client, which takes its time, and none of the budget's steps
+        EventHubSender(settings)  # loads the client outside of the time limit
         connections, client = connect_producer(settings, client_options)
-    except Exception as error:  # noqa: BLE001  # of packages and variables that are not ours
+    except Exception as error:  # noqa: BLE001  # raised by other packages
         return None, _failed_link(_OPEN, settings, error)
     begun, limit_s = time.monotonic(), budget.open_s()
     try:
-        size = within(limit_s, lambda: client.create_batch().max_size_in_bytes)
+        size = run_with_timeout(limit_s, lambda: client.create_batch().max_size_in_bytes)
     except Exception as error:  # noqa: BLE001  # each of the client's errors is reported
         seconds = time.monotonic() - begun
         _end(client, connections)
-        if isinstance(error, TookTooLongError):
-            why = f"{settings.eventhub_name!r} was not open for sending within {limit_s:.0f} s"
+        if isinstance(error, StepTimeoutError):
+            why = f"{settings.eventhub_name!r} could not be opened for sending within {limit_s:.0f} s"
             return None, fail(_OPEN, why, _reach_hint(settings), seconds=seconds)
         return None, _failed_link(_OPEN, settings, error, seconds=seconds)
-    detail = f"{settings.eventhub_name!r} is open for sending, up to {size // _KIB:,} KiB at once"
+    detail = f"{settings.eventhub_name!r} is open for sending, up to {size // _KIB:,} KiB per batch"
     result = ok(_OPEN, detail, seconds=time.monotonic() - begun)
     return _Link(client=client, connections=connections, max_send_bytes=size), result
 
 
-def _send(settings: Settings, link: _Link, budget: Budget, *, framework: str) -> Result:
+def _send(settings: Settings, link: _Link, budget: TimeBudget, *, framework: str) -> StepResult:
     hub = settings.eventhub
     packer = Packer(hub.packing, gzip_level=hub.gzip_level, routing=hub.routing)
     [packed] = packer.pack([_line(settings, framework)], sent_at=datetime.now(UTC))
     sender = EventHubSender(hub, connect=lambda _: link.client)
     begun, limit_s = time.monotonic(), budget.step_s()
     try:
-        within(limit_s, lambda: sender.send([packed.body], packer.properties))
-    except TookTooLongError:
-        why = f"the hub did not confirm a record within {limit_s:.0f} s"
+        run_with_timeout(limit_s, lambda: sender.send([packed.body], packer.properties))
+    except StepTimeoutError:
+        why = f"the event hub did not confirm a record within {limit_s:.0f} s"
         return fail(_SEND, why, _reach_hint(hub), seconds=time.monotonic() - begun)
     except SendError as error:
         return _failed_link(_SEND, hub, error, seconds=time.monotonic() - begun)
     seconds = time.monotonic() - begun
-    return ok(_SEND, f"the hub accepted one record with event_name {EVENT_NAME!r}", seconds=seconds)
+    return ok(_SEND, f"the event hub accepted one record with event_name {EVENT_NAME!r}", seconds=seconds)
 
 
 def _line(settings: Settings, framework: str) -> bytes:
@@ -416,18 +421,18 @@ def _line(settings: Settings, framework: str) -> bytes:
 
 def _failed_link(
     what: str, settings: EventHubSettings, error: Exception, *, seconds: float | None = None
-) -> Result:
-    """Return a failure by its cause, and what to check."""
+) -> StepResult:
+    """Return a failed step with its cause, and what to check."""
     is_known = isinstance(error, SendError | ImportError)
-    found = error if is_known else translate(error, route_of(settings))
-    verb = "opened for sending" if what == _OPEN else "given a record"
-    cause = found.cause if isinstance(found, SendError) else str(found)
-    hint = sentence_of(found.advice) if isinstance(found, SendError) else ""
-    if isinstance(found, TransientSendError) and found.retry_after_s > 0:
+    known = error if is_known else translate(error, route_of(settings))
+    failure = "could not be opened for sending" if what == _OPEN else "did not accept a record"
+    cause = known.cause if isinstance(known, SendError) else str(known)
+    hint = sentence_of(known.advice) if isinstance(known, SendError) else ""
+    if isinstance(known, TransientSendError) and known.retry_after_s > 0:
         hint = THROTTLED
-    elif not hint and isinstance(found, PermanentSendError | ImportError):
-        hint = "Change what it says, and try again."
-    detail = f"{settings.eventhub_name!r} was not {verb}: {cause}"
+    elif not hint and isinstance(known, PermanentSendError | ImportError):
+        hint = "Correct what the message names, and run the doctor again."
+    detail = f"{settings.eventhub_name!r} {failure}: {cause}"
     return fail(what, detail, hint or _reach_hint(settings), seconds=seconds)
 
 
@@ -436,17 +441,17 @@ def _reach_hint(settings: EventHubSettings) -> str:
 
 
 def _end(client: "EventHubProducerClient", connections: Connections) -> None:
-    """Close a client in any state; one that hangs is cut."""
+    """Close a client in any state; abort one that hangs."""
     close: Callable[[], object] = client.close
     with contextlib.suppress(Exception):
-        within(_CLOSE_S, close)
+        run_with_timeout(_CLOSE_S, close)
     connections.cut()
     connections.close()
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Have the client's packages log nothing: what fails is told once, by us."""
+    """Silence the loggers of the client's packages: the doctor reports each failure once."""
     loggers = [logging.getLogger(name) for name in _CHATTY]
     before = [logger.level for logger in loggers]
     for logger in loggers:

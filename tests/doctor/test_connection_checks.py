@@ -60,7 +60,7 @@ def way_of(found):
 def test_each_hop_to_a_hub_behind_a_proxy_is_tried_and_named(hub, doctor, trust):
     with Peer(peers.tunnelling(f"send:{PASSWORD}")) as proxy:
         names = {"EVENTHUB_LOG_PROXY": f"http://{LOGIN}@127.0.0.1:{proxy.port}", **trust}
-        found = doctor(hub.connection_string(), is_sent=True, **names)
+        found = doctor(hub.connection_string(), sends_record=True, **names)
     assert found.failed == []
     assert way_of(found) == WAY
     place = f"127.0.0.1:{hub.port}"
@@ -69,7 +69,7 @@ def test_each_hop_to_a_hub_behind_a_proxy_is_tried_and_named(hub, doctor, trust)
     ).replace("  ", "")
     assert f"opens a tunnel to {place}" in found.one("proxy").detail
     assert found.one("tls").detail.endswith("signed by Shop Root")
-    assert found.one("websocket").detail == f"{place} speaks AMQP over WebSockets"
+    assert found.one("websocket").detail == f"{place} accepts AMQP over WebSockets"
     assert hub.statistics()["websockets_total"] >= 2
     assert PASSWORD not in found.lines + found.json
     assert LOGIN not in found.lines + found.json

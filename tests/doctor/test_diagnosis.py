@@ -14,7 +14,7 @@ from tests.doctor.conftest import KEY
 from tests.kits.spools import leave, reject
 from tests.spool.independent import A, envelope, make_lines, make_segment
 
-from hublog.doctor import Result, Status
+from hublog.doctor import StepResult, StepStatus
 from hublog.doctor.steps import ALL_S, LEAST_S
 from hublog.spool.locking import SpoolUnavailableError
 from hublog_local import LocalHub
@@ -38,13 +38,13 @@ def signature(hub, expires_at):
 def test_a_good_way_is_fine_from_end_to_end_and_nothing_is_sent(hub, doctor):
     found = doctor(hub.connection_string())
     assert found.steps == [(what, "ok") for what in (*WAY, "spool", "log file")]
-    assert found.lines.endswith("All 9 steps are fine.\n")
+    assert found.lines.endswith("All 9 steps passed.\n")
     assert "key of the policy 'sender'" in found.one("connection").detail
     assert hub.events() == []
 
 
 def test_one_record_is_sent_where_that_is_wanted_in_the_packing_of_the_settings(hub, doctor):
-    found = doctor(hub.connection_string(), is_sent=True, EVENTHUB_LOG_ROUTE_TABLE="PipelineLogs")
+    found = doctor(hub.connection_string(), sends_record=True, EVENTHUB_LOG_ROUTE_TABLE="PipelineLogs")
     assert found.one("send").status == "ok"
     assert found.one("send").seconds > 0
     [event] = hub.events()
@@ -62,9 +62,9 @@ def test_over_tls_the_certificate_is_looked_at(certificate, doctor):
             "transport_type": TransportType.Amqp,
             "connection_verify": str(certificate[0]),
         }
-        found = doctor(hub.connection_string(), is_sent=True, options=options)
+        found = doctor(hub.connection_string(), sends_record=True, options=options)
         assert found.failed == []
-        assert "TLSv1.3, certificate good until" in found.one("tls").detail
+        assert "TLSv1.3, certificate valid until" in found.one("tls").detail
         assert len(hub.events()) == 1
 
 
@@ -105,7 +105,7 @@ def test_a_misspelt_name_in_the_environment_is_told(hub, doctor, monkeypatch):
     found = doctor(hub.connection_string())
     told = [result for result in found.results if result.status == "warn"]
     assert [(result.what, result.hint) for result in told] == [
-        ("settings", "EVENTHUB_LOGS_NAME is the name of a setting.")
+        ("settings", "Did you mean EVENTHUB_LOGS_NAME?")
     ]
 
 
@@ -157,14 +157,14 @@ def test_a_peer_that_says_nothing_to_tls_is_waited_for_with_a_limit(doctor):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         found = doctor(REAL.format(f"127.0.0.1:{silent.getsockname()[1]}"), budget={"step_s": 0.3})
     assert found.failed[0] == "tls"  # what comes later may take longer than this budget on a busy machine
-    assert "said nothing" in found.one("tls").detail
+    assert "no answer within" in found.one("tls").detail
 
 
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ({"kind": "refuse"}, "was not opened for sending"),
-        ({"kind": "close-open", "condition": "amqp:connection:forced"}, "was not opened for sending"),
+        ({"kind": "refuse"}, "could not be opened for sending"),
+        ({"kind": "close-open", "condition": "amqp:connection:forced"}, "could not be opened for sending"),
         ({"kind": "refuse-token"}, "the namespace refused the token (401"),
         ({"kind": "refuse-attach", "condition": "amqp:unauthorized-access"}, "unauthorized"),
         ({"kind": "refuse-attach", "condition": "com.microsoft:entity-disabled"}, "entity-disabled"),
@@ -187,18 +187,18 @@ def test_a_hub_that_falls_silent_is_waited_for_with_a_limit(hub, doctor, kind):
     found = doctor(hub.connection_string(), budget={"open_s": 0.7})
     assert time.monotonic() - begun < 10
     assert found.failed == ["event hub"]
-    assert "was not open for sending within" in found.one("event hub").detail
+    assert "could not be opened for sending within" in found.one("event hub").detail
 
 
 def test_a_record_that_is_not_confirmed_is_waited_for_with_a_limit(hub, doctor):
     hub.faults.add("withhold", times=None)
-    found = doctor(hub.connection_string(), is_sent=True, budget={"step_s": 0.5})
+    found = doctor(hub.connection_string(), sends_record=True, budget={"step_s": 0.5})
     assert found.failed == ["send"]
 
 
 def test_a_busy_hub_is_told_as_such(hub, doctor):
     hub.faults.add("reject", times=None)
-    found = doctor(hub.connection_string(), is_sent=True)
+    found = doctor(hub.connection_string(), sends_record=True)
     assert found.failed == ["send"]
     assert "throttles" in found.one("send").hint
 
@@ -216,7 +216,7 @@ def test_a_wrong_key_is_told_as_such(hub, doctor):
 def test_a_hub_that_does_not_exist_is_told_as_such(hub, doctor):
     found = doctor(hub.connection_string(), EVENTHUB_LOGS_NAME="other")
     assert found.failed == ["event hub"]
-    assert "'other' was not opened for sending" in found.one("event hub").detail
+    assert "'other' could not be opened for sending" in found.one("event hub").detail
     assert "EVENTHUB_LOGS_NAME" in found.one("event hub").hint
 
 
@@ -264,7 +264,7 @@ def test_what_waits_in_the_spool_is_told(hub, doctor, tmp_path):
     assert spool.status == "warn"
     assert "2 records" in spool.detail
     assert "hublog spool drain" in spool.hint
-    assert "refused 1 record" in spool.hint
+    assert "rejected 1 record" in spool.hint
     assert found.failed == []
 
 
@@ -275,7 +275,7 @@ def test_what_waits_for_another_event_hub_is_told(hub, doctor, tmp_path):
     leave(root, A, make_segment(make_lines(3), envelope=audit), envelope=audit)
     spool = doctor(hub.connection_string(), EVENTHUB_LOG_SPOOL_DIR=str(root)).one("spool")
     assert spool.status == "warn"
-    assert "3 records of dead processes wait for event hub audit of shop.servicebus" in spool.hint
+    assert "3 orphaned records waiting for event hub audit of shop.servicebus" in spool.hint
 
 
 def test_a_spool_that_everybody_may_write_fails(hub, doctor, tmp_path):
@@ -315,7 +315,7 @@ def test_a_disk_that_does_not_answer_is_waited_for_with_a_limit(hub, doctor, tmp
     found = doctor(
         hub.connection_string(),
         EVENTHUB_LOG_SPOOL_DIR=str(tmp_path),
-        parts={"look_at_spool": lambda *_: release.wait(60)},
+        parts={"check_spool_content": lambda *_: release.wait(60)},
         budget={"all_s": 3.0},
     )
     release.set()
@@ -338,7 +338,7 @@ def test_what_the_server_costs_is_told(hub, doctor, monkeypatch):
 
 
 def test_what_the_framework_finds_comes_last(hub, doctor):
-    own = Result(status=Status.WARN, what="shop", detail="something", hint="do it")
+    own = StepResult(status=StepStatus.WARN, what="shop", detail="something", hint="do it")
     found = doctor(hub.connection_string(), parts={"find_results": lambda: [own], "framework": "django"})
     assert found.results[-1] == own
     assert "Django" in found.one("versions").detail
@@ -353,7 +353,8 @@ def broken():
 
 
 @pytest.mark.parametrize(
-    ("find", "said"), [(broken_by_hublog, "The spool is away."), (broken, "a step ended with LookupError")]
+    ("find", "said"),
+    [(broken_by_hublog, "The spool is away."), (broken, "an unexpected LookupError ended this check")],
 )
 def test_a_step_that_breaks_is_a_failure_of_its_own(hub, doctor, find, said):
     parts = {"find_results": find, "framework": "django", "find_log_files": lambda _: find()}

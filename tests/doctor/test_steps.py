@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hublog.doctor.steps import Result, Status, fail, ok, warn, write_json, write_lines
+from hublog.doctor.steps import StepResult, StepStatus, fail, ok, warn, write_json, write_lines
 
 RESULTS = [
     ok("dns", "shop.servicebus.windows.net is 10.0.0.4", seconds=0.0123),
@@ -30,7 +30,7 @@ def test_without_a_terminal_each_result_is_one_line_and_its_hint_another():
     assert found[3:] == [
         "fail  tcp           no answer (5.0 s)",
         "                    > let it out",
-        "1 failed, 1 to look at, 1 fine.",
+        "1 failed, 1 warning, 1 passed.",
     ]
 
 
@@ -48,7 +48,7 @@ def test_no_colour_and_no_character_beyond_ascii_is_added():
 
 @given(st.text(max_size=60), st.text(max_size=60), st.sampled_from(["ascii", "utf-8", "latin-1"]))
 def test_whatever_was_seen_is_written_on_its_line_in_any_encoding(detail, hint, encoding):
-    results = [Result(status=Status.FAIL, what="dns", detail=detail, hint=hint)]
+    results = [StepResult(status=StepStatus.FAIL, what="dns", detail=detail, hint=hint)]
     found = lines(results, encoding=encoding).split("\n")
     assert len(found) == (4 if hint else 3)
     assert all(line.isprintable() for line in found)
