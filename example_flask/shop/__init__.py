@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException
 from hublog.flask import HubLog
 from shop import customers, database, orders, reports, tasks
 
-hublog = HubLog()
+hub_log = HubLog()
 
 
 def create_app(config: Mapping[str, object] | None = None) -> Flask:
@@ -37,7 +37,7 @@ def create_app(config: Mapping[str, object] | None = None) -> Flask:
     app.config.from_prefixed_env()
     app.config.from_mapping(config)
     # Before everything else that handles requests: what comes later finds the request's fields bound.
-    hublog.init_app(app)
+    hub_log.init_app(app)
     database.init_app(app)
     tasks.init_app(app)
     app.before_request(customers.identify)

@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Token, copy_context
 from functools import lru_cache
 from typing import Any, Final, Protocol, TypeVar
@@ -24,8 +24,10 @@ from hublog.requests.headers import (
     environ_name,
     environ_text,
     exposing,
+    joined_values,
     request_fields,
     size_field,
+    with_headers,
 )
 from hublog.requests.query_counting import QueryCounter, listen_if_imported
 from hublog.requests.user import UserLook, session_hash
@@ -376,6 +378,13 @@ class RequestScope:
         if own != self.request_id:
             self._sent_id = valid_id(own)
         return {}
+
+    def with_request_id(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Return the headers of a response with the request id; one that the application has set stays."""
+        headers = list(headers)
+        values = {name: joined_values(headers, name) for name in self.echoed}
+        existing = {name: value for name, value in values.items() if value is not None}
+        return with_headers(headers, self.response_headers(existing))
 
     def _bind(self) -> "_Tokens":
         kept, self._kept = self._kept, None

@@ -19,6 +19,9 @@ class _Body:
         status: of the response.
         length: what its Content-Length says, or None.
         before_end: called before the request record is written, with the fields bound.
+
+    Attributes:
+        status: may be set until the end, where the response starts after this is made.
     """
 
     def __init__(
@@ -29,7 +32,7 @@ class _Body:
         before_end: Callable[[], object] = lambda: None,
     ) -> None:
         self._scope = scope
-        self._status = status
+        self.status = status
         self._length = length
         self._before_end = before_end
         self._size = 0
@@ -42,7 +45,7 @@ class _Body:
         """
         is_whole = self._length is not None and self._size >= self._length
         with self._scope.resumed():
-            if self._is_begun and not is_whole and not self._scope.is_bodiless(self._status):
+            if self._is_begun and not is_whole and not self._scope.is_bodiless(self.status):
                 self._before_end()
                 self._scope.cancel(size=self._size)
             else:
@@ -60,13 +63,13 @@ class _Body:
                     close()
             except BaseException as error:
                 self._before_end()
-                self._scope.fail(error, self._status, size=self._size if self._is_begun else self._length)
+                self._scope.fail(error, self.status, size=self._size if self._is_begun else self._length)
                 raise
             self.end()
 
     def _finish(self) -> None:
         self._before_end()
-        self._scope.finish(self._status, size=self._size if self._is_begun else self._length)
+        self._scope.finish(self.status, size=self._size if self._is_begun else self._length)
 
     def _stop(self, error: BaseException, whole: type[Exception]) -> None:
         """End the request after what ended the parts; ``whole`` is how their maker says that all are made."""
@@ -74,8 +77,8 @@ class _Body:
             self._finish()
             return
         self._before_end()
-        if self._scope.is_bodiless(self._status) and was_cancelled(error):
-            self._scope.finish(self._status, size=0)  # its client had all that there was to have
+        if self._scope.is_bodiless(self.status) and was_cancelled(error):
+            self._scope.finish(self.status, size=0)  # its client had all that there was to have
         else:
             self._scope.fail(error, _FAILED, size=self._size)
 

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from hublog.requests.headers import joined_values, length_of, with_headers
+from hublog.requests.headers import joined_values, length_of
 from hublog.requests.request_scope import RequestScope, current_scope
 from hublog.requests.streaming import Body
 from hublog.settings import RequestSettings
@@ -75,7 +75,7 @@ class WsgiResponse:
             self._status = int(status[:3])
             if type(headers) is list:
                 self._length = length_of(joined_values(headers, "Content-Length"))
-                args = (status, self._with_id(headers), *rest)
+                args = (status, self.scope.with_request_id(headers), *rest)
         return self._start_response(*args, **kwargs)
 
     def follow(self, body: Iterable[bytes], file_wrapper: object) -> Iterable[bytes]:
@@ -92,12 +92,6 @@ class WsgiResponse:
         self.scope.suspend()
         kind = _SizedBody if hasattr(body, "__len__") else _FinishedBody
         return kind(body, self.scope, is_in_memory=self.is_in_memory)
-
-    def _with_id(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Return the headers with the request id; one that the application has set stays."""
-        values = {name: joined_values(headers, name) for name in self.scope.echoed}
-        existing = {name: value for name, value in values.items() if value is not None}
-        return with_headers(headers, self.scope.response_headers(existing))
 
 
 class _StreamedBody:
