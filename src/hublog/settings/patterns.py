@@ -77,12 +77,14 @@ def _by_python(expression: re.Pattern[str]) -> Find:
     fails there where it has failed from the beginning of the run. Behind a match it is begun in any case.
     """
     guard, rest = guard_of(expression.pattern)
-    first = re.compile(f"(?<!{guard})(?:{rest})", expression.flags) if guard else expression
+    if not guard:
+        return lambda text: (match.span() for match in expression.finditer(text) if match[0])
+    first = re.compile(f"(?<!{guard})(?:{rest})", expression.flags)
 
     def find(text: str) -> Iterator[tuple[int, int]]:
         at = 0
         while at <= len(text):
-            found = (expression.match(text, at) if guard and at else None) or first.search(text, at)
+            found = (expression.match(text, at) if at else None) or first.search(text, at)
             if found is None:
                 return
             start, end = found.span()
