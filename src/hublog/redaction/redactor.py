@@ -32,7 +32,7 @@ from hublog.redaction.token_forms import (
 )
 from hublog.redaction.token_patterns import find_tokens, has_run, holds_lead, may_hold_token
 from hublog.settings import Mask, PersonalData, RedactionSettings
-from hublog.settings.patterns import finder_of, problem_of
+from hublog.settings.user_patterns import finder_of, problem_of
 
 #: A text that is shorter holds a secret only behind ``=`` or ``:``, as in ``cvv=123``.
 SHORTEST: Final = 8

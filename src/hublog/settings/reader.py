@@ -14,8 +14,8 @@ from hublog.errors import SettingsError
 from hublog.settings.connection_string import entity_path
 from hublog.settings.document import ROOT, Document, expand, load, unknown_keys
 from hublog.settings.model import Mask, Settings, Transport
-from hublog.settings.patterns import problem_of
 from hublog.settings.table import SECTIONS, SETTINGS, Setting
+from hublog.settings.user_patterns import problem_of
 from hublog.settings.values import BOOLEAN, InvalidValueError, Kind, is_empty, shown, unquoted
 
 #: Looks a setting up by its name outside; None means not set.
