@@ -139,6 +139,24 @@ def test_an_archiving_that_was_killed_is_finished_by_the_next_one(step, make, tm
     assert [name for name in names(tmp_path) if name.startswith(".")] == [".__application.lock"]
 
 
+def test_what_concurrent_log_handler_left_of_a_killed_archiving_counts_as_archive(make, tmp_path):
+    (tmp_path / "application.log.rotate.4711").write_text('{"message":"left"}\n')
+    (tmp_path / "application.log.rotate.4711.gz").write_bytes(b"half of it")
+    handler = make(max_bytes=1, backup_count=2)
+    handler.handle(record("first"))
+    handler.handle(record("second"))
+    handler.close()
+    assert names(tmp_path) == [
+        ".__application.lock",
+        "application.log",
+        "application.log.1.gz",
+        "application.log.2.gz",
+    ]
+    assert messages(tmp_path / "application.log.2.gz") == ["left"]
+    handler.handle(record("third"))
+    assert messages(tmp_path / "application.log.2.gz") == ["first"]
+
+
 def test_an_archive_that_is_not_compressed_is_compressed_at_the_next_start(make, tmp_path):
     (tmp_path / "application.log.1").write_text('{"message":"plain"}\n')
     (tmp_path / ".__application.gz").write_bytes(b"half of it")

@@ -208,7 +208,7 @@ class Archive:
 
     Attributes:
         path: of the file.
-        number: 1 is the newest.
+        number: 1 is the newest; a leftover of concurrent-log-handler has 0 until it is renumbered.
         is_compressed: whether it is gzip.
     """
 
@@ -232,6 +232,8 @@ class Archives:
         self._lock_path = lock_path
         self._count = count
         self._numbered = re.compile(re.escape(name) + r"\.([1-9]\d{0,8})(\.gz)?")
+        #: What concurrent-log-handler left when its process was killed.
+        self._leftover = re.compile(re.escape(name) + r"\.rotate\.\d+(\.gz)?")
         stem = lock_path.removesuffix(".lock")
         self._new_path, self._gzip_path = f"{stem}.new", f"{stem}.gz"
 
@@ -292,13 +294,25 @@ class Archives:
 
     def _list(self) -> list[Archive]:
         """Return the archives, the newest first."""
-        archives = []
+        archives: list[Archive] = []
+        leftovers: list[tuple[int, Archive]] = []
+        names = set()
         with os.scandir(self._folder or ".") as entries:
             for entry in entries:
-                match = self._numbered.fullmatch(entry.name)
-                if match and int(match[1]) <= self._count:
-                    archives.append(Archive(entry.path, int(match[1]), bool(match[2])))
-        return sorted(archives, key=lambda archive: (archive.number, archive.is_compressed))
+                names.add(entry.path)
+                if match := self._numbered.fullmatch(entry.name):
+                    if int(match[1]) <= self._count:
+                        archives.append(Archive(entry.path, int(match[1]), bool(match[2])))
+                elif match := self._leftover.fullmatch(entry.name):
+                    time_ns = entry.stat(follow_symlinks=False).st_mtime_ns
+                    leftovers.append((time_ns, Archive(entry.path, 0, bool(match[1]))))
+        archives.sort(key=lambda archive: (archive.number, archive.is_compressed))
+        for _, archive in sorted(leftovers, key=lambda item: item[0], reverse=True):
+            if archive.is_compressed and archive.path.removesuffix(".gz") in names:
+                _unlink(archive.path)  # unfinished
+            else:
+                archives.append(archive)
+        return archives
 
     def has_plain(self) -> bool:
         """Whether anything is still to be compressed or removed."""
@@ -327,7 +341,7 @@ class Archives:
     def _next(self, tried: set[int]) -> Archive | None:
         """Return the oldest archive that is not compressed and was not tried."""
         for archive in reversed(self._list()):
-            if archive.is_compressed:
+            if archive.is_compressed or not archive.number:
                 continue
             with contextlib.suppress(FileNotFoundError):
                 inode = os.lstat(archive.path).st_ino
@@ -432,7 +446,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def _is_pair(plain: Archive, packed: Archive) -> bool:
-    return plain.number == packed.number and not plain.is_compressed and packed.is_compressed
+    return plain.number == packed.number > 0 and not plain.is_compressed and packed.is_compressed
 
 
 def _is_same_content(plain: str, packed: str) -> bool:
