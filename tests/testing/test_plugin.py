@@ -147,7 +147,7 @@ def test_a_forbidden_secret_fails_the_test_at_its_end_and_is_not_shown(run, monk
     )
     result.assert_outcomes(passed=2, errors=1)
     result.stdout.fnmatch_lines(
-        ["A secret reached the Event Hub*", "*row 1, *: message holds the given value"]
+        ["A secret reached the Event Hub*", "*row 1, *: message contains the given value"]
     )
 
 

@@ -1,6 +1,6 @@
-"""Helpers for tests: what an application logs arrives in memory, just as Azure Data Explorer would get it.
+"""Helpers for tests: what an application logs arrives in memory, as Azure Data Explorer would get it.
 
-The names are loaded when they are used, since every run of pytest loads this package for its plugin.
+The names are loaded on use, since every run of pytest loads this package for its plugin.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -9,15 +9,15 @@ from hublog.import_guard import loader
 
 if TYPE_CHECKING:
     from hublog.testing.capturing import capture_records
-    from hublog.testing.fakes import FakeClock, MemorySender
+    from hublog.testing.memory_hub import FakeClock, MemorySender
     from hublog.testing.recorded import RecordedLogs
     from hublog.testing.rows import Row
 
 __all__ = ["FakeClock", "MemorySender", "RecordedLogs", "Row", "capture_records"]
 
 _MODULES: Final = {
-    "FakeClock": "hublog.testing.fakes",
-    "MemorySender": "hublog.testing.fakes",
+    "FakeClock": "hublog.testing.memory_hub",
+    "MemorySender": "hublog.testing.memory_hub",
     "RecordedLogs": "hublog.testing.recorded",
     "Row": "hublog.testing.rows",
     "capture_records": "hublog.testing.capturing",

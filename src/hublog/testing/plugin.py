@@ -1,4 +1,4 @@
-"""The plugin of pytest: the fixture ``hublog_records``.
+"""The pytest plugin: the fixture ``hublog_records``.
 
 Pytest loads it in every run where hublog is installed, so it imports nothing before the fixture is used.
 """
@@ -22,12 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option of the configuration file."""
     parser.addini(
         "hublog_level",
-        "Level of hublog_records where the application has no handler for the Event Hub.",
+        "Level of hublog_records if the application has no handler for the Event Hub.",
         default="",
     )
     parser.addini(
         "hublog_send",
-        "Send to the real Event Hub what tests log without hublog_records.",
+        "Send what tests log without hublog_records to the real Event Hub.",
         type="bool",
         default=False,
     )
@@ -58,14 +58,14 @@ def hublog_records(request: pytest.FixtureRequest) -> Iterator["RecordedLogs"]:
     try:
         with capture_records(level=level) as records:
             yield records
-    except AssertionError as error:  # a test's own goes another way
+    except AssertionError as error:  # an AssertionError of the test itself is not raised here
         failure = str(error)
     if failure:
         pytest.fail(failure, pytrace=False)
 
 
 def _show_level(caplog: pytest.LogCaptureFixture) -> None:
-    """Let caplog note the level of the root logger: it brings back, after us, what it saw first."""
+    """Let caplog note the level of the root logger, since it restores the first level it saw, after us."""
     level, disabled = caplog.handler.level, logging.root.manager.disable
     caplog.set_level(logging.root.level)
     caplog.handler.setLevel(level)

@@ -1,4 +1,4 @@
-"""What reached the hub of a test: rows that assertions are made about, and the secrets in them."""
+"""The rows that reached the hub of a test, assertions about them, and the search for secrets."""
 
 import heapq
 import json
@@ -12,15 +12,15 @@ from hublog.redaction.redactor import find_secrets
 from hublog.testing.rows import Row, conditions, leaves, missing, unwanted
 
 _MASK: Final = "***"
-#: Where ``find_secrets`` found it; we look at parts of a row, so the numbers would mislead.
+#: The position that ``find_secrets`` reports; in a part of a row it would mislead.
 _PLACE: Final = re.compile(r" at \d+-\d+$")
 
 
 class Secret:
-    """A value that must not arrive, in the forms in which it may.
+    """A value that must not arrive, with the forms in which it may.
 
     Args:
-        value: text or bytes.
+        value: a string or bytes.
 
     Raises:
         TypeError: it is neither.
@@ -29,21 +29,21 @@ class Secret:
 
     def __init__(self, value: str | bytes) -> None:
         if not isinstance(value, str | bytes):
-            raise TypeError(f"A secret is a {type(value).__name__}; it must be text or bytes.")
+            raise TypeError(f"A secret is a {type(value).__name__}; it must be a string or bytes.")
         text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
         if not text:
-            raise ValueError("A secret is empty; everything would hold it.")
+            raise ValueError("A secret is empty; every row would contain it.")
         forms = [text, quote(text, safe=""), quote(text), quote_plus(text), repr(text)[1:-1]]
         forms += [json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]]
-        #: The longest first, so that masking one leaves no rest of another.
+        #: The longest first, so that masking one leaves no part of another.
         self._forms = sorted(set(forms), key=len, reverse=True)
 
     def is_in(self, text: str) -> bool:
-        """Whether a text holds it."""
+        """Whether a string contains it."""
         return any(form in text for form in self._forms)
 
     def masked(self, text: str) -> str:
-        """Return a text without it."""
+        """Return a string with the secret masked."""
         for form in self._forms:
             text = text.replace(form, _MASK)
         return text
@@ -68,25 +68,25 @@ def leaks(rows: Sequence[Row], secrets: Sequence[Secret], *, with_shapes: bool) 
     Args:
         rows: what reached the hub.
         secrets: what must not.
-        with_shapes: look for everything else, too, that redaction takes for a secret.
+        with_shapes: also report whatever redaction recognizes as a secret.
     """
-    found: list[str] = []
+    lines: list[str] = []
     for number, row in enumerate(rows, start=1):
-        whats = list(_in_row(row, secrets))
+        leaks_of_row = list(_in_row(row, secrets))
         if with_shapes:
-            whats += _shapes(row)
-        for what in dict.fromkeys(whats):
-            line = f"row {number}, {_name(row)}: {what}"
+            leaks_of_row += _shapes(row)
+        for leak in dict.fromkeys(leaks_of_row):
+            line = f"row {number}, {_name(row)}: {leak}"
             for secret in secrets:
                 line = secret.masked(line)
-            found.append(line)
-    return found
+            lines.append(line)
+    return lines
 
 
-def report_of(found: Sequence[str]) -> str:
-    """Return the text of a failed check."""
-    title = "A secret reached the Event Hub" + (f" in {len(found)} places:" if len(found) > 1 else ":")
-    return "\n".join([title, *(f"  {line}" for line in found)])
+def report_of(lines: Sequence[str]) -> str:
+    """Return the message of a failed check."""
+    title = "A secret reached the Event Hub" + (f" in {len(lines)} places:" if len(lines) > 1 else ":")
+    return "\n".join([title, *(f"  {line}" for line in lines)])
 
 
 def _in_row(row: Row, secrets: Sequence[Secret]) -> Iterator[str]:
@@ -94,7 +94,7 @@ def _in_row(row: Row, secrets: Sequence[Secret]) -> Iterator[str]:
         for number, secret in enumerate(secrets, start=1):
             if secret.is_in(text):
                 which = "the given value" if len(secrets) == 1 else f"given value {number}"
-                yield f"{path} holds {which}"
+                yield f"{path} contains {which}"
 
 
 def _shapes(value: Mapping[str, object], path: str = "") -> Iterator[str]:
@@ -103,11 +103,11 @@ def _shapes(value: Mapping[str, object], path: str = "") -> Iterator[str]:
         if isinstance(item, Mapping):
             yield from _shapes(item, where)
             continue
-        # A column's name is ours and says nothing: session_id holds a hash.
-        texts = [json.dumps({key: item}, ensure_ascii=False)] if path else []
-        texts += [item] if isinstance(item, str) else []
-        for kind in [kind for text in texts for kind in find_secrets(text)]:
-            yield f"{where} holds what looks like a secret, {_PLACE.sub('', kind)}"
+        # The name of a column is no evidence: session_id is a hash.
+        strings = [json.dumps({key: item}, ensure_ascii=False)] if path else []
+        strings += [item] if isinstance(item, str) else []
+        for kind in [kind for string in strings for kind in find_secrets(string)]:
+            yield f"{where} contains what looks like a secret, {_PLACE.sub('', kind)}"
 
 
 def _name(row: Mapping[str, object]) -> str:
@@ -116,21 +116,21 @@ def _name(row: Mapping[str, object]) -> str:
     )
 
 
-#: Seconds that reading waits at most until all has arrived that was logged before.
+#: Seconds that reading waits at most for what was logged before.
 READ_LIMIT_S: Final = 5.0
 
 
-class Source(Protocol):
-    """Where rows come from."""
+class RowSource(Protocol):
+    """The hub that rows are read from."""
 
     def deliver(self, limit_s: float) -> bool:
-        """Have all sent that was logged before; returns whether all of it has arrived in time."""
+        """Send what was logged before; returns whether all of it has arrived in time."""
 
     def take(self) -> list[list[Row]]:
         """Return the rows that arrived since the last call, for each pipeline, in the order of arrival."""
 
     def fail_next(self, number: int, error: Exception | type[Exception] | None) -> None:
-        """Have so many sends fail."""
+        """Let the next sends fail."""
 
     @property
     def waiting(self) -> int:
@@ -140,16 +140,16 @@ class Source(Protocol):
 class RecordedLogs(Sequence[Row]):
     """Rows as Azure Data Explorer would get them, oldest first; reading waits for what was logged before.
 
-    Reading is whatever looks at rows: ``len``, iteration, an index, a property, an assertion. Any thread may.
+    Every access to rows reads: ``len``, iteration, an index, a property, an assertion. Any thread may read.
 
     Args:
-        source: where they come from.
+        source: the hub that they are read from.
 
     Raises:
-        TimeoutError: from reading, when records have not arrived after ``READ_LIMIT_S``.
+        TimeoutError: from reading, if records have not arrived after ``READ_LIMIT_S``.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: RowSource) -> None:
         self._source = source
         self._arrived: list[list[Row]] = []
         self._past: list[Row] = []
@@ -160,7 +160,7 @@ class RecordedLogs(Sequence[Row]):
 
     @property
     def rows(self) -> list[Row]:
-        """The rows, a list of their own."""
+        """A new list of the rows."""
         return list(self._read())
 
     @property
@@ -170,14 +170,14 @@ class RecordedLogs(Sequence[Row]):
 
     @property
     def waiting(self) -> int:
-        """Records that were logged and have not arrived; nothing is sent to find out.
+        """Records that were logged and have not arrived; it sends nothing.
 
-        After ``fail_next`` they wait until somebody reads.
+        After ``fail_next`` they wait until rows are read.
         """
         return self._source.waiting
 
     def clear(self) -> None:
-        """Forget the rows of now; what ``forbid`` and ``assert_no_secrets`` look at stays whole."""
+        """Forget the current rows; ``forbid`` and ``assert_no_secrets`` still check them."""
         self._past += self._read()
         self._arrived, self._rows = [], []
 
@@ -188,13 +188,13 @@ class RecordedLogs(Sequence[Row]):
         message: str | re.Pattern[str] | None = None,
         **fields: object,
     ) -> list[Row]:
-        """Return the rows of which all of this is true.
+        """Return the rows that match all arguments.
 
         Args:
             level: name or number.
-            message: a text that the message contains, or a compiled pattern found in it.
-            fields: values by column; names that are no column are keys of ``extra``. A pattern must be found
-                in the value, None is a value that is not there, anything else must be equal.
+            message: a string that the message contains, or a compiled pattern to search for in it.
+            fields: values by column; other names are keys of ``extra``. A pattern is searched for in the
+                value, None means that there is no value, anything else must be equal.
 
         Raises:
             ValueError: there is no such level.
@@ -209,10 +209,10 @@ class RecordedLogs(Sequence[Row]):
         message: str | re.Pattern[str] | None = None,
         **fields: object,
     ) -> Row:
-        """Return the first row of which all of this is true; the arguments are those of ``where``.
+        """Return the first row that matches all arguments; these are those of ``where``.
 
         Raises:
-            AssertionError: there is none; its text shows the closest ones and what differs.
+            AssertionError: there is none; its message shows the closest rows and how they differ.
         """
         __tracebackhide__ = True
         found = self.where(level=level, message=message, **fields)
@@ -227,10 +227,10 @@ class RecordedLogs(Sequence[Row]):
         message: str | re.Pattern[str] | None = None,
         **fields: object,
     ) -> None:
-        """Find no row of which all of this is true; the arguments are those of ``where``.
+        """Assert that no row matches all arguments; these are those of ``where``.
 
         Raises:
-            AssertionError: there is one; its text shows it.
+            AssertionError: there is one; its message shows it.
         """
         __tracebackhide__ = True
         found = self.where(level=level, message=message, **fields)
@@ -238,22 +238,21 @@ class RecordedLogs(Sequence[Row]):
             raise AssertionError(unwanted(conditions(level, message, fields), found))
 
     def assert_no_secrets(self, *values: str | bytes) -> None:
-        """Find none of these values in anything that arrived, nor anything that redaction takes for a secret.
+        """Assert that no row contains one of these values, or anything that redaction recognizes as a secret.
 
-        Rows that were cleared count, too.
-        A value counts as found in its percent-encoded form, and as ``repr`` and JSON write it, too.
+        Cleared rows count, too. A value is also found percent-encoded, and as ``repr`` and JSON write it.
 
         Args:
             values: secrets.
 
         Raises:
-            AssertionError: there is one; its text names row and column, and never shows the secret.
+            AssertionError: there is one; its message names row and column, and never shows the secret.
         """
         __tracebackhide__ = True
         self._check(secrets_of(values), with_shapes=True)
 
     def forbid(self, *values: str | bytes) -> None:
-        """Have the test fail at its end if one of these values has arrived by then.
+        """Let the test fail at its end if one of these values has arrived by then.
 
         Args:
             values: secrets, as for ``assert_no_secrets``.
@@ -261,23 +260,23 @@ class RecordedLogs(Sequence[Row]):
         self._forbidden += secrets_of(values)
 
     def fail_next(self, number: int = 1, error: Exception | type[Exception] | None = None) -> None:
-        """Let the next sends fail as if the hub were away; what they carry waits until somebody reads.
+        """Let the next sends fail as in an outage; their records wait until rows are read.
 
-        Time stands still for retries until then, so a test neither waits nor depends on how fast it is.
+        The clock of the retries stands still until then, so a test neither waits nor depends on its speed.
 
         Args:
-            number: how many sends.
-            error: what they raise; None is a hub that does not answer.
+            number: of sends.
+            error: what they raise; None is an unavailable hub.
 
         Raises:
-            TypeError: it is no exception.
+            TypeError: it is not an exception.
             ValueError: the number is less than 1.
         """
-        self._read()  # what was logged before is none of it
+        self._read()  # what was logged before must not fail
         self._source.fail_next(number, error)
 
     def end(self) -> None:
-        """Read for the last time, and look for what ``forbid`` named; for whoever made this.
+        """Read for the last time, and check what ``forbid`` named; for the creator of this object.
 
         Raises:
             AssertionError: a forbidden secret has arrived.
@@ -329,13 +328,13 @@ class RecordedLogs(Sequence[Row]):
         return iter(list(self._read()))
 
     def __repr__(self) -> str:
-        # No row: pytest shows this with a failed test, and a row may hold what the test finds fault with.
+        # Without rows: pytest shows this with a failed test, and a row may contain the secret.
         return f"<{type(self).__name__}: {len(self._rows)} rows read>"
 
 
 def _sequence(row: Row) -> int:
-    found = row.get("sequence")
-    return found if isinstance(found, int) else 0
+    sequence = row.get("sequence")
+    return sequence if isinstance(sequence, int) else 0
 
 
 def _timestamp(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""Whether a row is the one that a test asks for, and what differs."""
+"""Whether a row matches the conditions of a test, and the message if none does."""
 
 import contextlib
 import difflib
@@ -12,9 +12,8 @@ from typing import Final, TypeAlias
 from hublog.capture.columns import BY_NAME
 from hublog.capture.json_safe import plain
 from hublog.handler import EventHubHandler
-from hublog.testing.isolation import reached
 
-#: One row of the table: values by column, without those that are empty.
+#: One row of the table: its values by column, without empty ones.
 Row: TypeAlias = dict[str, object]
 
 _SHOWN: Final = 200
@@ -22,7 +21,7 @@ _SHOWN: Final = 200
 
 class _Missing:
     def __repr__(self) -> str:
-        return "not there"
+        return "missing"
 
 
 _MISSING: Final = _Missing()
@@ -30,11 +29,11 @@ _MISSING: Final = _Missing()
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One thing that is asked of a row.
+    """One condition that a row must meet.
 
     Attributes:
         name: a column, or a key of ``extra``.
-        expected: a number for ``level``, a text or a pattern for ``message``, anything else for the others.
+        expected: a number for ``level``, a string or a pattern for ``message``, anything for other names.
     """
 
     name: str
@@ -42,11 +41,11 @@ class Condition:
 
     @property
     def where(self) -> str:
-        """The column, or the key with the column that it lies in."""
+        """The column, or the key with its column."""
         return self.name if self.name in BY_NAME else f"extra.{self.name}"
 
     def holds(self, row: Mapping[str, object]) -> bool:
-        """Whether it is true of a row."""
+        """Whether a row meets it."""
         if self.name == "level":
             return row.get("level_number") == self.expected
         actual = self._actual(row)
@@ -65,21 +64,21 @@ class Condition:
         return f"{self.where} equal to {_shown(self.expected)}"
 
     def difference(self, row: Mapping[str, object]) -> str:
-        """Return in words what a row has instead."""
+        """Return in words how a row differs."""
         actual = self._actual(row)
-        found = str(actual) if self.name == "level" else _shown(actual)
+        shown = str(actual) if self.name == "level" else _shown(actual)
         if self.name == "level":
-            return f"level is {found}, not {level_name(self.expected)}"
+            return f"level is {shown}, not {level_name(self.expected)}"
         if actual is _MISSING:
-            return f"{self.where} is not there; expected {_shown(self.expected)}"
+            return f"{self.where} is missing; expected {_shown(self.expected)}"
         if isinstance(self.expected, re.Pattern):
-            return f"{self.where} is {found}, which {_shown(self.expected.pattern)} does not match"
+            return f"{self.where} is {shown}, which {_shown(self.expected.pattern)} does not match"
         if self.name == "message":
-            return f"message is {found}, which does not contain {_shown(self.expected)}"
+            return f"message is {shown}, which does not contain {_shown(self.expected)}"
         expected, kinds = _shown(self.expected), ""
-        if found.strip("'") == expected.strip("'"):
+        if shown.strip("'") == expected.strip("'"):
             kinds = f" ({type(actual).__name__} and {type(self.expected).__name__})"
-        return f"{self.where} is {found}, not {expected}{kinds}"
+        return f"{self.where} is {shown}, not {expected}{kinds}"
 
     def _actual(self, row: Mapping[str, object]) -> object:
         if self.name in BY_NAME:
@@ -89,25 +88,25 @@ class Condition:
 
 
 def conditions(level: int | str | None, message: object, fields: Mapping[str, object]) -> list[Condition]:
-    """Return what a test asks for.
+    """Return the conditions of a test.
 
     Args:
         level: name or number; None for any.
-        message: a text that it contains, or a compiled pattern that it matches somewhere; None for any.
+        message: a string that it contains, or a compiled pattern to search for; None for any.
         fields: values by column, or by key of ``extra``.
 
     Raises:
-        TypeError: the message is neither text nor pattern.
+        TypeError: the message is neither a string nor a pattern.
         ValueError: there is no such level.
     """
-    found: list[Condition] = []
+    asked: list[Condition] = []
     if level is not None:
-        found.append(Condition("level", level_number(level)))
+        asked.append(Condition("level", level_number(level)))
     if message is not None:
         if not isinstance(message, str | re.Pattern):
-            raise TypeError(f"message is {message!r}; it must be a text or a compiled pattern.")
-        found.append(Condition("message", message))
-    return [*found, *(Condition(name, value) for name, value in fields.items())]
+            raise TypeError(f"message is {message!r}; it must be a string or a compiled pattern.")
+        asked.append(Condition("message", message))
+    return [*asked, *(Condition(name, value) for name, value in fields.items())]
 
 
 def level_number(level: int | str) -> int:
@@ -137,11 +136,11 @@ def level_name(level: object) -> str:
 
 
 def leaves(value: object, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every text and number inside a value with its path, and every key of a mapping.
+    """Yield every string and number in a value with its path, and every key of a mapping.
 
     Args:
-        value: a row, or something in it.
-        path: where it lies.
+        value: a row, or a part of it.
+        path: of that part.
     """
     if isinstance(value, Mapping):
         for key, item in value.items():
@@ -157,7 +156,7 @@ def leaves(value: object, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def line_of(row: Mapping[str, object]) -> str:
-    """Return a row as one line for people."""
+    """Return a row as one readable line."""
     place = (
         f"{row.get('source_file')}:{row.get('source_line')}" if row.get("source_file") else "unknown place"
     )
@@ -170,8 +169,8 @@ def _is_same(actual: object, expected: object) -> bool:
     if isinstance(expected, re.Pattern):
         return isinstance(actual, str) and expected.search(actual) is not None
     if isinstance(actual, bool) != isinstance(expected, bool) and type(expected) in (bool, int, float):
-        return False  # true is no 1 in the table
-    with contextlib.suppress(Exception):  # an array, say, has no one answer
+        return False  # true is not 1 in the table
+    with contextlib.suppress(Exception):  # the comparison of arrays has no single result
         if bool(expected == actual):
             return True
     if isinstance(expected, datetime) and isinstance(actual, str):
@@ -189,7 +188,7 @@ def _is_same_time(actual: str, expected: datetime) -> bool:
 def _shown(value: object) -> str:
     try:
         return _cut(repr(value))
-    except Exception as error:  # noqa: BLE001  # the test has failed already
+    except Exception as error:  # noqa: BLE001  # the test has failed in any case
         return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
 
 
@@ -199,16 +198,16 @@ def _cut(text: str) -> str:
 
 _CLOSEST: Final = 3
 _LISTED: Final = 10
-#: Comparing texts costs, so only so many characters of the last so many rows are.
+#: Comparing messages is slow, so only the beginning of the last rows is compared.
 _COMPARED_ROWS: Final = 200
 _COMPARED_TEXT: Final = 300
 
 
 def missing(asked: Sequence[Condition], rows: Sequence[Row]) -> str:
-    """Return why an assertion failed that asks for a record.
+    """Return why an assertion failed that expects a record.
 
     Args:
-        asked: what it must be.
+        asked: its conditions.
         rows: what arrived.
     """
     lines = [
@@ -231,18 +230,18 @@ def missing(asked: Sequence[Condition], rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def unwanted(asked: Sequence[Condition], found: Sequence[Row]) -> str:
-    """Return why an assertion failed that asks for no record.
+def unwanted(asked: Sequence[Condition], matching: Sequence[Row]) -> str:
+    """Return why an assertion failed that expects no record.
 
     Args:
-        asked: what there must not be.
-        found: the records that are just this.
+        asked: its conditions.
+        matching: the records that meet them.
     """
     wish = f" with {_wish(asked)}" if asked else ""
-    lines = [f"{_records(len(found))}{wish} reached the Event Hub, and none should:"]
-    lines += [f"  {line_of(row)}" for row in found[:_LISTED]]
-    if len(found) > _LISTED:
-        lines.append(f"  ... and {len(found) - _LISTED} more")
+    lines = [f"{_records(len(matching))}{wish} reached the Event Hub, and none should:"]
+    lines += [f"  {line_of(row)}" for row in matching[:_LISTED]]
+    if len(matching) > _LISTED:
+        lines.append(f"  ... and {len(matching) - _LISTED} more")
     return "\n".join(lines)
 
 
@@ -251,8 +250,8 @@ def _records(number: int) -> str:
 
 
 def _wish(asked: Sequence[Condition]) -> str:
-    texts = [one.text() for one in asked]
-    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+    parts = [one.text() for one in asked]
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _closest(asked: Sequence[Condition], rows: Sequence[Row]) -> list[Row]:
@@ -271,14 +270,14 @@ def _closest(asked: Sequence[Condition], rows: Sequence[Row]) -> list[Row]:
 
 
 def _wrong_names(asked: Sequence[Condition], rows: Sequence[Row]) -> Iterator[str]:
-    """Tell of names that are neither a column nor a key of any row's ``extra``."""
+    """Yield a sentence for each name that is neither a column nor a key of any row's ``extra``."""
     keys = {key for row in rows for key in _extra(row)}
     for one in asked:
         if one.name in BY_NAME or one.name in keys:
             continue
         near = difflib.get_close_matches(one.name, [*BY_NAME, *keys], n=1)
         hint = f"; did you mean {near[0]}?" if near else "."
-        yield f"{one.name} is no column, and no record has it in extra{hint}"
+        yield f"{one.name} is not a column, and no record has it in extra{hint}"
 
 
 def _extra(row: Row) -> Mapping[str, object]:
@@ -286,8 +285,16 @@ def _extra(row: Row) -> Mapping[str, object]:
     return extra if isinstance(extra, Mapping) else {}
 
 
+def reached(logger: logging.Logger) -> Iterator[logging.Handler]:
+    """Yield the handlers that the records of a logger reach."""
+    current: logging.Logger | None = logger
+    while current is not None:
+        yield from current.handlers
+        current = current.parent if current.propagate else None
+
+
 def _obstacles(asked: Sequence[Condition]) -> Iterator[str]:
-    """Tell what keeps such a record from the hub, as far as the configuration shows it."""
+    """Yield what prevents such a record from reaching the hub, as far as the configuration shows it."""
     wished = {one.name: one.expected for one in asked}
     name, level = wished.get("logger_name"), wished.get("level")
     logger: logging.Logger = logging.root
@@ -298,13 +305,13 @@ def _obstacles(asked: Sequence[Condition]) -> Iterator[str]:
     if logger.disabled:
         yield f"{title} is disabled; dictConfig does that unless disable_existing_loggers is False."
     if isinstance(level, int) and not logger.isEnabledFor(level) and not logger.disabled:
-        yield f"{title} lets {level_name(logger.getEffectiveLevel())} and above pass."
-    on_way = [handler for handler in reached(logger) if isinstance(handler, EventHubHandler)]
-    if not on_way:
-        yield f"{title} has no EventHubHandler, and neither has a logger above it that its records reach."
-    elif isinstance(level, int) and all(_lowest(handler) > level for handler in on_way):
-        lowest = min(_lowest(handler) for handler in on_way)
-        yield f"The EventHubHandler takes {level_name(lowest)} and above."
+        yield f"{title} passes {level_name(logger.getEffectiveLevel())} and above only."
+    handlers = [handler for handler in reached(logger) if isinstance(handler, EventHubHandler)]
+    if not handlers:
+        yield f"{title} has no EventHubHandler, and neither has a parent logger that its records reach."
+    elif isinstance(level, int) and all(_lowest(handler) > level for handler in handlers):
+        lowest = min(_lowest(handler) for handler in handlers)
+        yield f"The EventHubHandler accepts {level_name(lowest)} and above only."
 
 
 def _lowest(handler: EventHubHandler) -> int:
