@@ -139,7 +139,7 @@ def test_another_distribution_adds_a_command(hublog, tmp_path):
         ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
         ("raise RuntimeError('100% broken:\\n at once')", "RuntimeError: 100% broken: at once"),
         ("raise SystemExit(3)", "SystemExit: 3"),
-        ("BROKEN = 'text'", "it is no hublog.cli.command.Command"),
+        ("BROKEN = 'text'", "it is not a hublog.cli.Command"),
         (
             "from hublog.cli import Command\nBROKEN = Command('b', '', lambda parser: 1 / 0, print)",
             "ZeroDivisionError: division by zero",

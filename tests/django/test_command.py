@@ -82,7 +82,7 @@ def test_a_mistake_in_the_settings_is_told_once(connected):
     assert status == 1
     assert out.count("LOG_REDACTION_MODE") == 1
     assert out.count("EVENTHUB_LOG_BACH_SIZE in the configuration has no effect") == 1
-    assert "system checks of hublog find nothing else" in out
+    assert "system checks of hublog report nothing else" in out
 
 
 def test_a_silenced_check_is_silent_in_the_doctor_too(connected):

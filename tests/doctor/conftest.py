@@ -7,7 +7,7 @@ import warnings
 import pytest
 from tests.senders.conftest import certificate, wire  # noqa: F401  # fixtures
 
-from hublog.cli.doctor_command import _check_spool_content
+from hublog.cli.commands import check_spool_content
 from hublog.doctor.diagnosis import DoctorInput, diagnose
 from hublog.doctor.steps import TimeBudget, write_json, write_lines
 from hublog.settings import read_settings
@@ -63,7 +63,7 @@ def doctor(tmp_path, capfd):
             sends_record=sends_record,
             client_options=options or {},
             budget=TimeBudget(**(budget or {})),
-            **{"check_spool_content": _check_spool_content, **(parts or {})},
+            **{"check_spool_content": check_spool_content, **(parts or {})},
         )
         found = Examination(list(diagnose(inputs)))
         told = capfd.readouterr()

@@ -1,23 +1,20 @@
-"""The commands as a group of click's, for ``flask hublog``; only an adapter that has click loads this.
+"""The commands as a click group, for ``flask hublog``; only the Flask adapter loads this."""
 
-The group is light, since each app is given it at its start; the table is loaded when it is asked for.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 import click
 
-if TYPE_CHECKING:
-    from hublog.cli.command import Command
+from hublog.cli.command import Caller
+from hublog.cli.command_line import commands, main
 
 NAME: Final = "hublog"
-_SUMMARY: Final = "Try, look at and ask about hublog; each command has help of its own."
+_SUMMARY: Final = "Diagnose and operate hublog; each command has its own help."
 
 
 class App(Protocol):
-    """What is asked of a Flask app."""
+    """The part of a Flask app that is used."""
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -45,7 +42,7 @@ class CommandGroup(click.Group):
     """All commands of the table, by name.
 
     Args:
-        app: for whom they run.
+        app: the commands run in its context.
     """
 
     def __init__(self, app: App) -> None:
@@ -56,13 +53,14 @@ class CommandGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the table."""
         del ctx
-        return [command.name for command in _table()]
+        return [command.name for command in commands()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command that hands its arguments on as they are."""
+        """Return a command that passes its arguments on as they are."""
         del ctx
-        found = next((command for command in _table() if command.name == cmd_name), None)
-        return None if found is None else _PassedOn(self._app, found.name, found.summary)
+        names = {command.name: command for command in commands()}
+        command = names.get(cmd_name)
+        return None if command is None else _PassedOn(self._app, command.name, command.summary)
 
     def _print_help(self) -> None:
         context = click.get_current_context()
@@ -71,31 +69,22 @@ class CommandGroup(click.Group):
 
 
 class _PassedOn(click.Command):
-    """One command: its arguments, ``--help`` among them, are argparse's affair."""
+    """One command; argparse parses its arguments, ``--help`` included."""
 
     def __init__(self, app: App, name: str, summary: str) -> None:
         super().__init__(name, help=summary, add_help_option=False)
         self._app = app
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take all of them as they are."""
+        """Keep all of them as they are."""
         ctx.args = list(args)
         return ctx.args
 
     def invoke(self, ctx: click.Context) -> None:
         """Run it, and end with its exit status."""
-        from hublog.cli.caller import Caller  # noqa: PLC0415  # not when the app starts
-        from hublog.cli.command_line import main  # noqa: PLC0415
-
         config = self._app.config
         caller = Caller(lookup=config.get, framework="flask", find_names=lambda: config)
         program = ctx.parent.command_path if ctx.parent is not None else NAME
         with self._app.app_context():
             status = main([self.name or "", *ctx.args], prog=program, caller=caller)
         ctx.exit(status)
-
-
-def _table() -> "Sequence[Command]":
-    from hublog.cli.command_line import commands  # noqa: PLC0415  # not when the app starts
-
-    return commands()

@@ -1,21 +1,65 @@
-"""What a command is, and the commands that other distributions add by an entry point."""
+"""What a command is, and what it is given: streams, settings and framework of its caller."""
 
 import argparse
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
-from importlib.metadata import EntryPoint, entry_points
-from typing import Final, NoReturn
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TextIO
 
-from hublog.cli.caller import FAILURE, Caller
+from hublog.doctor import StepResult
+from hublog.doctor.offline_checks import log_files
+from hublog.runtime.framework import Lookup
+from hublog.settings import Reading, Settings, read_settings
 
-#: The group of entry points; each one is the name of a command and where its ``Command`` is.
-GROUP: Final = "hublog.commands"
-#: The commands of the distribution ``hublog-local``, in the order of the help.
-_LOCAL: Final = {
-    "local": "Run a local Event Hub, and store what arrives.",
-    "tail": "Print records as they arrive at the local hub.",
-    "query": "Ask the records of the local hub a question in KQL.",
-}
+if TYPE_CHECKING:
+    from hublog.configure.handlers import AttachedHandler
+
+OK: Final = 0
+FAILURE: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 130
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who runs a command: the shell, ``manage.py`` or ``flask``.
+
+    Attributes:
+        out: where results go.
+        err: where messages to the operator go.
+        lookup: returns the value of a setting by its environment name, None where it is not set; None
+            itself leaves it to the environment.
+        framework: ``django``, ``flask`` or empty.
+        find_names: returns the framework's configuration.
+        find_results: returns the results of the framework's own checks, for ``doctor``.
+        find_log_files: returns the log files that are written with these settings.
+    """
+
+    out: TextIO = field(default_factory=lambda: sys.stdout)
+    err: TextIO = field(default_factory=lambda: sys.stderr)
+    lookup: Lookup | None = None
+    framework: str = ""
+    find_names: Callable[[], Mapping[str, object]] = dict
+    find_results: Callable[[], Sequence[StepResult]] = tuple
+    find_log_files: Callable[[Settings], Sequence[Path]] = log_files
+
+    def find_attached(self) -> "Sequence[AttachedHandler] | None":
+        """Return the handlers of the application's process; None where no application is loaded."""
+        if not self.framework:
+            return None
+        from hublog.configure.handlers import attached  # noqa: PLC0415  # for two commands only
+
+        return attached()
+
+    def report(self, text: str) -> None:
+        """Write one line to the operator."""
+        self.err.write(f"hublog: {text}\n")
+        self.err.flush()
+
+    def read(self, document: Path | None) -> Reading:
+        """Read the effective settings: the framework's, the environment's, and those of a YAML file."""
+        return read_settings(framework=self.lookup, document=document)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +69,9 @@ class Command:
     Attributes:
         name: as it is typed.
         summary: one line of help.
-        add_arguments: adds what it takes to its parser.
-        run: does it and returns the exit status; what ``HublogError`` or ``ImportError`` it raises becomes
-            one line and exit status 1.
+        add_arguments: adds its arguments to its parser.
+        run: runs it and returns the exit status; a ``HublogError`` or ``ImportError`` that it raises is
+            reported in one line, with exit status 1.
     """
 
     name: str
@@ -36,46 +80,11 @@ class Command:
     run: Callable[[argparse.Namespace, Caller], int]
 
 
-def added_commands(taken: Collection[str]) -> Iterator[Command]:
-    """Load the commands that other distributions add; one that cannot be loaded says so once it is run.
-
-    Args:
-        taken: names of commands that no distribution can replace.
-    """
-    entries = {entry.name: entry for entry in reversed(tuple(entry_points(group=GROUP)))}
-    for name in (*_LOCAL, *sorted(entries.keys() - _LOCAL.keys())):
-        if name in entries and name not in taken:
-            yield _load(entries[name])
-        elif name in _LOCAL:
-            yield Command(name, _LOCAL[name], _take_anything, _need_local)
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Let a command read a YAML file."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="also read settings from this YAML file")
 
 
-def _load(entry: EntryPoint) -> Command:
-    try:
-        command = entry.load()
-        if isinstance(command, Command):
-            command.add_arguments(argparse.ArgumentParser())  # on trial
-            return replace(command, name=entry.name)
-        reason = f"it is no {Command.__module__}.{Command.__name__}"
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # of any package: the other commands still work
-        reason = f"{type(error).__name__}: {error}"
-    owner = "" if entry.dist is None else f" of the package {entry.dist.name}"
-    text = f"The command {entry.name}{owner} cannot be loaded from {entry.value}: {reason}"
-
-    def say_why(options: argparse.Namespace, caller: Caller) -> int:
-        del options
-        caller.tell(" ".join(text.split()))
-        return FAILURE
-
-    return Command(entry.name, "Not available: run it to see the reason.", _take_anything, say_why)
-
-
-def _need_local(options: argparse.Namespace, caller: Caller) -> NoReturn:
-    del options, caller
-    raise ImportError("This needs hublog-local: pip install 'hublog[local]'.")
-
-
-def _take_anything(parser: argparse.ArgumentParser) -> None:
-    """Let a command that cannot run say so, whatever its arguments are, ``--help`` among them."""
-    parser.prefix_chars = "\0"  # so nothing is an option
-    parser.add_argument("ignored", nargs="*", help=argparse.SUPPRESS)
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Let a command print for programs."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -1,19 +1,39 @@
-"""The one table of commands, and how one of them is run."""
+"""The one table of commands, and how one of them is run.
+
+The shell, ``manage.py hublog`` and ``flask hublog`` use this table; other distributions add commands to it by
+entry points.
+"""
 
 import argparse
 import contextlib
 import os
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final, NoReturn
 
 from hublog._version import __version__
-from hublog.cli.caller import FAILURE, INTERRUPTED, OK, USAGE, Caller
-from hublog.cli.command import Command, added_commands
-from hublog.cli.doctor_command import add_doctor, run_doctor
-from hublog.cli.kinds import add_config
-from hublog.cli.settings_command import run_settings
+from hublog.cli.command import FAILURE, INTERRUPTED, OK, USAGE, Caller, Command, add_config
+from hublog.cli.commands import add_doctor, add_schema, run_doctor, run_schema, run_settings
+from hublog.cli.spool_command import add_tools, run_tool
 from hublog.cli.status import add_status, run_status
 from hublog.errors import HublogError
+
+#: The group of entry points; each one is the name of a command and where its ``Command`` is.
+GROUP: Final = "hublog.commands"
+#: The commands of the distribution ``hublog-local``, in the order of the help.
+_LOCAL: Final = {
+    "local": "Run a local Event Hub, and store its records.",
+    "tail": "Print records as they arrive at the local hub.",
+    "query": "Query the records of the local hub with KQL.",
+}
+_COMMANDS: Final = (
+    Command("doctor", "Check the connection to the Event Hub step by step.", add_doctor, run_doctor),
+    Command("status", "Show the effective configuration and the records on disk.", add_status, run_status),
+    Command("settings", "Show all settings with their effective values.", add_config, run_settings),
+    Command("spool", "Inspect, send or remove the records waiting on disk.", add_tools, run_tool),
+    Command("schema", "Print what Azure Data Explorer needs: table, mapping ...", add_schema, run_schema),
+)
 
 
 def main(
@@ -30,19 +50,20 @@ def main(
         The exit status: 0 for success, 1 for failure, 2 for wrong usage, 130 if a query is interrupted.
     """
     parser = argparse.ArgumentParser(
-        prog=prog, description="A local Event Hub, its table, and what hublog does with which settings."
+        prog=prog,
+        description="Diagnose and operate hublog: connection, settings, spool, Azure Data Explorer.",
     )
     parser.add_argument("--version", action="version", version=f"hublog {__version__}")
     add_commands(parser)
     try:
         options = parser.parse_args(arguments)
-    except SystemExit as end:  # argparse has said why
+    except SystemExit as end:  # argparse has printed the reason
         return end.code if isinstance(end.code, int) else USAGE
     return run(options, caller)
 
 
 def add_commands(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Give a parser all commands as sub-commands; ``run`` then takes what it has parsed.
+    """Add all commands to a parser as sub-commands; ``run`` takes the parsed options.
 
     Args:
         parser: of any program.
@@ -50,7 +71,7 @@ def add_commands(parser: argparse.ArgumentParser, *, required: bool = True) -> N
     """
     parsers = parser.add_subparsers(dest="command", metavar="command", required=required)
     for command in commands():
-        # No names cut short: what is unique today may not be when another option joins.
+        # No abbreviated options: one that is unique today may not be after the next release.
         added = parsers.add_parser(
             command.name, help=command.summary, description=command.summary, allow_abbrev=False
         )
@@ -62,7 +83,7 @@ def run(options: argparse.Namespace, caller: Caller | None = None) -> int:
     """Run the command of parsed options; returns the exit status.
 
     Args:
-        options: as ``add_commands`` had them parsed.
+        options: parsed with the arguments of ``add_commands``.
         caller: who runs it; default the shell.
     """
     caller = caller or Caller()
@@ -70,10 +91,10 @@ def run(options: argparse.Namespace, caller: Caller | None = None) -> int:
         status: int = options.run_command(options, caller)
         caller.out.flush()
     except (HublogError, ImportError) as error:
-        caller.tell(str(error))
+        caller.report(str(error))
         return FAILURE
     except BrokenPipeError:
-        # Whoever read our output has seen enough. Python flushes once more at its end: into nowhere.
+        # The reader of our output is gone. Python flushes once more at its exit: into nowhere.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), caller.out.fileno())
         return OK
@@ -82,39 +103,51 @@ def run(options: argparse.Namespace, caller: Caller | None = None) -> int:
     return status
 
 
-def _add_schema(parser: argparse.ArgumentParser) -> None:
-    from hublog.cli.schema_command import add_schema  # noqa: PLC0415  # the contract, for this command only
-
-    add_schema(parser)
-
-
-def _run_schema(options: argparse.Namespace, caller: Caller) -> int:
-    from hublog.cli.schema_command import run_schema  # noqa: PLC0415  # as above
-
-    return run_schema(options, caller)
-
-
-def _add_spool(parser: argparse.ArgumentParser) -> None:
-    from hublog.cli.spool_command import add_tools  # noqa: PLC0415  # for this command only
-
-    add_tools(parser)
-
-
-def _run_spool(options: argparse.Namespace, caller: Caller) -> int:
-    from hublog.cli.spool_command import run_tool  # noqa: PLC0415  # for this command only
-
-    return run_tool(options, out=caller.out, report=caller.tell, read=caller.read)
-
-
-_COMMANDS: Final = (
-    Command("doctor", "Try the way to the Event Hub step by step.", add_doctor, run_doctor),
-    Command("status", "Show what is in force here, and what waits on disk.", add_status, run_status),
-    Command("settings", "Show all settings, with the values in force.", add_config, run_settings),
-    Command("spool", "Look at, send or remove records that wait on disk.", _add_spool, _run_spool),
-    Command("schema", "Print what Azure Data Explorer needs: table, mapping ...", _add_schema, _run_schema),
-)
-
-
 def commands() -> tuple[Command, ...]:
-    """Return all commands, in the order of the help: ours, then those that other distributions add."""
-    return (*_COMMANDS, *added_commands({command.name for command in _COMMANDS}))
+    """Return all commands in the order of the help: hublog's own, then those of other distributions."""
+    return (*_COMMANDS, *_added_commands({command.name for command in _COMMANDS}))
+
+
+def _added_commands(taken: Collection[str]) -> Iterator[Command]:
+    """Load the commands of other distributions; one that cannot be loaded reports the reason when it is run.
+
+    Args:
+        taken: names of commands that no distribution can replace.
+    """
+    entries = {entry.name: entry for entry in reversed(tuple(entry_points(group=GROUP)))}
+    for name in (*_LOCAL, *sorted(entries.keys() - _LOCAL.keys())):
+        if name in entries and name not in taken:
+            yield _load(entries[name])
+        elif name in _LOCAL:
+            yield Command(name, _LOCAL[name], _take_anything, _need_local)
+
+
+def _load(entry: EntryPoint) -> Command:
+    try:
+        command = entry.load()
+        if isinstance(command, Command):
+            command.add_arguments(argparse.ArgumentParser())  # may raise, too
+            return replace(command, name=entry.name)
+        reason = "it is not a hublog.cli.Command"
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # of any package: the other commands still work
+        reason = f"{type(error).__name__}: {error}"
+    owner = "" if entry.dist is None else f" of the package {entry.dist.name}"
+    text = f"The command {entry.name}{owner} cannot be loaded from {entry.value}: {reason}"
+
+    def report_reason(options: argparse.Namespace, caller: Caller) -> int:
+        del options
+        caller.report(" ".join(text.split()))
+        return FAILURE
+
+    return Command(entry.name, "Not available: run it to see the reason.", _take_anything, report_reason)
+
+
+def _need_local(options: argparse.Namespace, caller: Caller) -> NoReturn:
+    del options, caller
+    raise ImportError("This needs hublog-local: pip install 'hublog[local]'.")
+
+
+def _take_anything(parser: argparse.ArgumentParser) -> None:
+    """Accept any arguments, ``--help`` included, so that the command can report why it cannot run."""
+    parser.prefix_chars = "\0"  # so nothing is an option
+    parser.add_argument("ignored", nargs="*", help=argparse.SUPPRESS)

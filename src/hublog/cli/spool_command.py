@@ -6,25 +6,16 @@ The tools are imported when one of them is run, since the spool needs ``fcntl``,
 import argparse
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 
-from hublog.settings import Reading, Settings, read_settings
+from hublog.cli.command import Caller, Command, add_config, add_json
+from hublog.settings import Settings
 
 #: Time limit of ``drain`` in seconds: acceptable in a start script.
 DRAIN_TIMEOUT_S: Final = 60.0
 _DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
 _UNIT_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-
-
-@dataclass(frozen=True, slots=True)
-class _Tool:
-    name: str
-    summary: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace, TextIO, Callable[[str], None]], int]
 
 
 def add_tools(parser: argparse.ArgumentParser) -> None:
@@ -39,53 +30,31 @@ def add_tools(parser: argparse.ArgumentParser) -> None:
             metavar="DIR",
             help="the spool directory (default: that of the effective settings)",
         )
-        added.add_argument(
-            "--config", type=Path, metavar="FILE", help="also read settings from this YAML file"
-        )
+        add_config(added)
         tool.add_arguments(added)
         added.set_defaults(run_tool=tool.run)
 
 
-def run_tool(
-    options: argparse.Namespace,
-    *,
-    out: TextIO,
-    report: Callable[[str], None],
-    read: Callable[[Path | None], Reading] = lambda config: read_settings(document=config),
-) -> int:
-    """Run the tool of parsed options.
-
-    Args:
-        options: what ``add_tools`` had parsed.
-        out: where the result goes.
-        report: writes one line to the operator.
-        read: reads the effective settings, and a YAML file if one is given.
-
-    Returns:
-        The exit status.
+def run_tool(options: argparse.Namespace, caller: Caller) -> int:
+    """Run the tool of parsed options; returns the exit status.
 
     Raises:
         HublogError: there is no such spool, or the settings are invalid.
     """
-    options.read = read
-    status: int = options.run_tool(options, out, report)
+    status: int = options.run_tool(options, caller)
     return status
 
 
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def _run_list(options: argparse.Namespace, out: TextIO, _report: Callable[[str], None]) -> int:
+def _run_list(options: argparse.Namespace, caller: Caller) -> int:
     from hublog.cli.spool_report import list_spool  # noqa: PLC0415  # needs fcntl
 
-    return list_spool(_root(options), out, as_json=options.json)
+    return list_spool(_root(options, caller), caller.out, as_json=options.json)
 
 
-def _run_verify(options: argparse.Namespace, out: TextIO, _report: Callable[[str], None]) -> int:
+def _run_verify(options: argparse.Namespace, caller: Caller) -> int:
     from hublog.cli.spool_report import verify_spool  # noqa: PLC0415  # needs fcntl
 
-    return verify_spool(_root(options), out, as_json=options.json)
+    return verify_spool(_root(options, caller), caller.out, as_json=options.json)
 
 
 def _add_drain(parser: argparse.ArgumentParser) -> None:
@@ -98,11 +67,16 @@ def _add_drain(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _run_drain(options: argparse.Namespace, out: TextIO, report: Callable[[str], None]) -> int:
+def _run_drain(options: argparse.Namespace, caller: Caller) -> int:
     from hublog.cli.spool_drain import drain_spool  # noqa: PLC0415  # needs fcntl
 
-    settings = _settings(options)
-    return drain_spool(_root(options, settings), settings, timeout_s=options.timeout, out=out, report=report)
+    return drain_spool(
+        _root(options, caller),
+        _settings(options, caller),
+        timeout_s=options.timeout,
+        out=caller.out,
+        report=caller.report,
+    )
 
 
 def _add_purge(parser: argparse.ArgumentParser) -> None:
@@ -122,7 +96,7 @@ def _add_purge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rejected", action="store_true", help="records that the event hub rejected")
 
 
-def _run_purge(options: argparse.Namespace, out: TextIO, _report: Callable[[str], None]) -> int:
+def _run_purge(options: argparse.Namespace, caller: Caller) -> int:
     from hublog.cli.spool_purge import PurgeOptions, purge_spool  # noqa: PLC0415  # as above
 
     wanted = PurgeOptions(
@@ -131,19 +105,17 @@ def _run_purge(options: argparse.Namespace, out: TextIO, _report: Callable[[str]
         older_than_s=options.older_than,
         is_confirmed=options.yes,
     )
-    return purge_spool(_root(options), wanted, out)
+    return purge_spool(_root(options, caller), wanted, caller.out)
 
 
-def _settings(options: argparse.Namespace) -> Settings:
-    reading: Reading = options.read(options.config)
-    return reading.strict()
+def _settings(options: argparse.Namespace, caller: Caller) -> Settings:
+    return caller.read(options.config).strict()
 
 
-def _root(options: argparse.Namespace, settings: Settings | None = None) -> Path:
+def _root(options: argparse.Namespace, caller: Caller) -> Path:
     from hublog.cli.spool_inspection import check_root  # noqa: PLC0415  # needs fcntl
 
-    named: Path | None = options.directory
-    return check_root(named if named is not None else (settings or _settings(options)).spool_dir)
+    return check_root(options.directory or _settings(options, caller).spool_dir)
 
 
 def _duration(text: str) -> float:
@@ -164,8 +136,8 @@ def _seconds(text: str) -> float:
 
 
 _TOOLS: Final = (
-    _Tool("list", "List the records waiting on disk, one row for each process.", _add_json, _run_list),
-    _Tool("verify", "Read the whole spool, and report damage and wrong permissions.", _add_json, _run_verify),
-    _Tool("drain", "Send orphaned records to the event hub.", _add_drain, _run_drain),
-    _Tool("purge", "Remove orphaned records.", _add_purge, _run_purge),
+    Command("list", "List the records waiting on disk, one row for each process.", add_json, _run_list),
+    Command("verify", "Read the whole spool; report damage and wrong permissions.", add_json, _run_verify),
+    Command("drain", "Send orphaned records to the event hub.", _add_drain, _run_drain),
+    Command("purge", "Remove orphaned records.", _add_purge, _run_purge),
 )

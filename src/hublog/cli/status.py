@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from hublog.capture.removal import findings
-from hublog.cli.caller import FAILURE, OK, Caller
-from hublog.cli.kinds import add_config
+from hublog.cli.command import FAILURE, OK, Caller, add_config, add_json
 from hublog.cli.text import (
     count_of,
     destination_json,
@@ -253,8 +252,8 @@ RECHECK_S: Final = 2.0
 
 
 def add_status(parser: argparse.ArgumentParser) -> None:
-    """Give ``hublog status`` its arguments."""
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    """Add the arguments of ``hublog status``."""
+    add_json(parser)
     add_config(parser)
 
 

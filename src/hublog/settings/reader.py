@@ -14,7 +14,7 @@ from hublog.errors import SettingsError
 from hublog.settings.connection_string import entity_path
 from hublog.settings.document import ROOT, Document, expand, load, unknown_keys
 from hublog.settings.model import Mask, Settings, Transport
-from hublog.settings.table import SECTIONS, SETTINGS, Setting
+from hublog.settings.table import FIELD_OF_SECTION, SECTIONS, SETTINGS, Setting
 from hublog.settings.user_patterns import problem_of
 from hublog.settings.values import BOOLEAN, InvalidValueError, Kind, is_empty, shown, unquoted
 
@@ -120,7 +120,6 @@ _PATTERNS: Final = "redaction.patterns"
 _MODE: Final = "redaction.mode"
 #: How the problem ends that the mode ``hash`` is set and no key.
 NO_HASH_KEY: Final = "is hash, but LOG_REDACTION_HASH_KEY is not set; secrets are masked."
-_FIELD_OF_SECTION: Final = {"file_logging": "file", "eventhub_logging": "eventhub"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,7 +273,7 @@ def _read(sources: Mapping[str, Find], problems: list[str], wrong_arguments: lis
             problems.append(sentence)
             invalid.add(path)
     sections = {name: kind(**values[name]) for name, kind in SECTIONS.items() if name}
-    named = {_FIELD_OF_SECTION.get(name, name): section for name, section in sections.items()}
+    named = {FIELD_OF_SECTION.get(name, name): section for name, section in sections.items()}
     wrong = tuple(_capitalized(text) for text in wrong_arguments)
     return Reading(
         settings=Settings(**values[""], **named),

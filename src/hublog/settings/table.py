@@ -56,6 +56,8 @@ SECTIONS: Final = {
     "request": RequestSettings,
     "redaction": RedactionSettings,
 }
+#: The attributes of ``Settings`` that have other names than their sections.
+FIELD_OF_SECTION: Final = {"file_logging": "file", "eventhub_logging": "eventhub"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,11 @@ class Setting:
     def default(self) -> object:
         """The value if nothing is set."""
         return next(found.default for found in fields(SECTIONS[self.section]) if found.name == self.field)
+
+    def value_in(self, settings: Settings) -> object:
+        """Return the value that settings have."""
+        name = FIELD_OF_SECTION.get(self.section, self.section)
+        return getattr(getattr(settings, name) if name else settings, self.field)
 
 
 def _section(

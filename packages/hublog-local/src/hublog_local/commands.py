@@ -74,7 +74,7 @@ def _run_local(options: argparse.Namespace, caller: Caller) -> int:
             tls_key=options.tls_key,
         ),
         out=caller.out,
-        tell=caller.tell,
+        tell=caller.report,
     )
     return _OK
 
@@ -115,7 +115,7 @@ def _run_tail(options: argparse.Namespace, caller: Caller) -> int:
                 as_json=options.json,
             ),
             out=caller.out,
-            tell=caller.tell,
+            tell=caller.report,
         )
     return _OK
 

@@ -36,7 +36,7 @@ _STEPS: Final = frozenset(
 )
 
 
-class Command(BaseCommand):
+class HublogCommand(BaseCommand):
     """Passes everything on to the table of commands."""
 
     help = "Test, inspect and query hublog; each command has its own help."
@@ -68,15 +68,18 @@ class Command(BaseCommand):
             return
         if self._called_from_command_line:  # type: ignore[attr-defined]  # it is there since Django 1.8
             sys.exit(status)
-        text = " ".join(caller.told) or f"hublog {options['command']} ended with status {status}."
+        text = " ".join(caller.reported) or f"hublog {options['command']} ended with status {status}."
         raise CommandError(text, returncode=status)
 
 
+Command = HublogCommand  # the name that Django looks for
+
+
 def _results_of_checks() -> list[StepResult]:
-    """Return what our system checks find beside the steps of the doctor."""
-    found = [_result(message) for message in run_all() if message.id not in _STEPS]
+    """Return the findings of our system checks that the doctor's steps do not report."""
+    results = [_result(message) for message in run_all() if message.id not in _STEPS]
     count = f"{len(CHECKS)} system checks of hublog"
-    return found or [StepResult(status=StepStatus.OK, what="django", detail=f"{count} find nothing else")]
+    return results or [StepResult(status=StepStatus.OK, what="django", detail=f"{count} report nothing else")]
 
 
 def _result(message: CheckMessage) -> StepResult:
@@ -98,21 +101,21 @@ def _log_files(settings: Settings) -> list[Path]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Caller(Caller):
-    """Remembers what was told, for the exception."""
+    """Keeps what is reported, for the exception."""
 
     lookup: Any = lookup
     framework: str = "django"
     find_names: Any = project_names
     find_results: Any = _results_of_checks
     find_log_files: Any = _log_files
-    told: list[str] = field(default_factory=list)
+    reported: list[str] = field(default_factory=list)
 
     def read(self, document: Path | None) -> Reading:
         """Read the settings as the handler of ``LOGGING`` does: what it is given wins."""
         arguments = {"eventhub_logging": read_logging().hub_keywords()}
         return read_settings(arguments, framework=lookup, document=document)
 
-    def tell(self, text: str) -> None:
-        """Tell the operator something."""
-        self.told.append(text)
-        Caller.tell(self, text)
+    def report(self, text: str) -> None:
+        """Write one line to the operator, and keep it."""
+        self.reported.append(text)
+        Caller.report(self, text)

@@ -52,7 +52,7 @@ def test_all_is_written_as_files(capsys, tmp_path):
 
 def test_one_part_cannot_be_written_as_files(capsys, tmp_path):
     assert main(["schema", "table", "--output", str(tmp_path)]) == 2
-    assert "say 'all'" in capsys.readouterr().err
+    assert "use 'all'" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_written_is_one_line_and_status_1(capsys, tmp_path):
