@@ -8,7 +8,8 @@ from tests.delivery.made_lines import DEBUG, ERROR, INFO, WARNING, make_line
 
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.record_ids import RecordIds
-from hublog.delivery.severity import MOST_SEVERE, UNKNOWN, ClassIndex, class_of, class_of_line, facts
+from hublog.delivery.severity import MOST_SEVERE, UNKNOWN, ClassIndex, class_of, class_of_line
+from hublog.line import level_and_logger
 from hublog.settings import ServiceSettings
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -39,32 +40,32 @@ def test_the_class_of_a_line_is_that_of_its_record(level, logger, message, is_sl
 @given(NAMES, NAMES)
 def test_the_facts_of_a_line_are_its_columns(name, logger):
     row = json.loads(line := encode(name=name, logger=logger))
-    assert facts(line) == (row.get("level", ""), row.get("logger_name", ""))
+    assert level_and_logger(line) == (row.get("level", ""), row.get("logger_name", ""))
 
 
 @pytest.mark.parametrize("text", ['"level_number":50,', '","level_number":50,"level":"CRITICAL"', "\\"])
 def test_what_a_record_says_is_not_taken_for_its_level(text):
     line = encode(text, logger=text, name=text, level_number=text, extra_text=text)
     assert class_of_line(line) == class_of(logging.INFO)
-    assert facts(line) == (text, text)
+    assert level_and_logger(line) == (text, text)
 
 
 def test_a_level_of_the_application_hides_nothing():
     line = encode(level=logging.DEBUG, deeper={"level": "gold", "level_number": 50, "logger_name": "x"})
     assert class_of_line(line) == 0
-    assert facts(line) == ("DEBUG", "shop")
+    assert level_and_logger(line) == ("DEBUG", "shop")
 
 
 @given(st.binary(max_size=200) | st.binary(max_size=40).map(lambda tail: make_line()[:-60] + tail))
 def test_no_bytes_make_it_fail(line):
     assert 0 <= class_of_line(line) <= MOST_SEVERE
-    assert [type(name) for name in facts(line)] == [str, str]
+    assert [type(name) for name in level_and_logger(line)] == [str, str]
 
 
 @pytest.mark.parametrize("line", [b"", b"{}", b'{"level_number":"20"}', b'{"level_number":null}'])
 def test_what_says_nothing_is_neither_the_first_to_go_nor_the_last(line):
     assert class_of_line(line) == UNKNOWN
-    assert facts(line) == ("", "")
+    assert level_and_logger(line) == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_what_says_nothing_is_neither_the_first_to_go_nor_the_last(line):
     ],
 )
 def test_a_damaged_name_is_shown_as_it_stands(raw, shown):
-    assert facts(b'{"level":"%b","logger_name":"x"}' % raw) == (shown, "x")
+    assert level_and_logger(b'{"level":"%b","logger_name":"x"}' % raw) == (shown, "x")
 
 
 # The index

@@ -15,7 +15,7 @@ from tests.kits.sampling import Kit, error_of, make_record, make_scope
 
 from hublog.capture import context
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.record_ids import BlankIds, RecordIds
+from hublog.capture.record_ids import RecordIds, UnnumberedIds
 from hublog.capture.thread_context import carry, detached
 from hublog.sampling import tail_buffer
 from hublog.settings import ServiceSettings
@@ -333,8 +333,8 @@ def test_a_line_that_was_kept_is_what_it_would_have_been(record, max_bytes, firs
         return LineFormatter(ServiceSettings(name="shop"), ids=ids, max_record_bytes=max_bytes).encode(record)
 
     straight = make_line(Fixed(first))
-    blank = BlankIds(Fixed(first))
-    filled = blank.fill(make_line(blank))
+    unnumbered = UnnumberedIds(Fixed(first))
+    filled = unnumbered.number(make_line(unnumbered))
     assert len(filled) <= max(max_bytes, len(straight))
     if record.created not in MOMENTS[:3]:  # then the line is of now
         straight, filled = (

@@ -34,6 +34,7 @@ from hublog.capture.typed_columns import (
     put,
     utc_text,
 )
+from hublog.line import HEAD, HEAD_WITH_IDS, SECOND, escape_line_ends
 from hublog.redaction.redactor import CARD_FROM, SHORTEST, Redactor, redactor_for
 from hublog.settings import RedactionSettings, ServiceSettings
 
@@ -59,13 +60,7 @@ _SITE_BYTES: Final = 512
 _PLAN_BYTES: Final = 2_048
 #: A longer template is a message that was made before the call, and seldom comes again.
 _TEMPLATE_MAX: Final = 1_024
-#: Next line, line separator and paragraph separator; all others are below U+0020, which JSON escapes itself.
-_LINE_ENDS: Final = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
-
 _LOG: Final = b',"record_type":"log",'
-_IDS: Final = b'"record_id":"%b%08x","sequence":%d,'
-_HEAD: Final = b'%b%06dZ",'
-_HEAD_WITH_IDS: Final = _HEAD + _IDS
 
 
 class LineFormatter:
@@ -109,13 +104,21 @@ class LineFormatter:
             created = _usable(created)
         second = int(created)
         micros = int((created - second) * 1_000_000)
-        prefix, sequence = self._ids.next(second * 1000 + micros // 1000) if self._ids else (b"", 0)
+        known, stamp = self._second
+        if known != second:
+            stamp = SECOND % utc_text(second).encode()
+            self._second = (second, stamp)
+        if self._ids:
+            prefix, sequence = self._ids.next(second * 1000 + micros // 1000)
+            head = HEAD_WITH_IDS % (stamp, micros, prefix, sequence & 0xFFFF_FFFF, sequence)
+        else:
+            head = HEAD % (stamp, micros)
         length = 0
         if is_usual:
             try:
-                line, misfits = self._fast(record, prefix, sequence, second, micros)
+                line, misfits = self._fast(record, head)
                 if not line.isascii():
-                    line = one_line(line)
+                    line = escape_line_ends(line)
                 length = len(line)
                 if length <= self._max_bytes:
                     if misfits:
@@ -124,15 +127,9 @@ class LineFormatter:
                 del line  # it may be large
             except (Exception, SystemExit):  # noqa: BLE001, S110  # the slow way shows what it was as a mark
                 pass
-        return self._slow(record, prefix, sequence, created, length)
+        return self._slow(record, head, created, length)
 
-    def _fast(
-        self, record: logging.LogRecord, prefix: bytes, sequence: int, second: int, micros: int
-    ) -> tuple[bytes, Sequence[str]]:
-        known, stamp = self._second
-        if known != second:
-            stamp = b'{"timestamp":"%b.' % utc_text(second).encode()
-            self._second = (second, stamp)
+    def _fast(self, record: logging.LogRecord, head: bytes) -> tuple[bytes, Sequence[str]]:
         site, cached_template, template_json, slack = self._site(record)
         message = record.msg
         if message is not cached_template:
@@ -169,10 +166,6 @@ class LineFormatter:
             added = bound.fragment
         else:
             added, record_type, misfits = self._added(record, bound, record_type)
-        if prefix:
-            head = _HEAD_WITH_IDS % (stamp, micros, prefix, sequence & 0xFFFF_FFFF, sequence)
-        else:
-            head = _HEAD % (stamp, micros)
         return b"".join(
             (
                 head,
@@ -242,11 +235,8 @@ class LineFormatter:
             found += b'"async_task_name":%b,' % _dumps(str(task))
         return found
 
-    def _slow(
-        self, record: logging.LogRecord, prefix: bytes, sequence: int, created: float, length: int = 0
-    ) -> bytes:
+    def _slow(self, record: logging.LogRecord, head: bytes, created: float, length: int) -> bytes:
         added = [name for name in tuple(record.__dict__) if name not in NOT_ADDED]
-        ids = _IDS % (prefix, sequence & 0xFFFF_FFFF, sequence) if prefix else b""
         row, misfits, left_out = careful_row(
             record,
             added,
@@ -257,7 +247,7 @@ class LineFormatter:
         self._misfits.add(misfits)
 
         def encode(row: Mapping[str, object]) -> bytes:
-            return one_line(b"{%b%b%b" % (encode_columns(row), ids, self._tail))
+            return escape_line_ends(b"%b%b%b" % (head, encode_columns(row), self._tail))
 
         if left_out:
             length = max(length, len(encode(row)) + left_out)
@@ -266,14 +256,6 @@ class LineFormatter:
 
 def _text_size(key: Iterable[object]) -> int:
     return sum(len(part) for part in key if isinstance(part, str))
-
-
-def one_line(line: bytes) -> bytes:
-    """Escape what JSON lets stand in a text, and Unicode takes for the end of a line."""
-    for raw, escaped in _LINE_ENDS:
-        if raw in line:
-            line = line.replace(raw, escaped)
-    return line
 
 
 def _usable(created: object) -> float:

@@ -8,10 +8,11 @@ from typing import Final
 import orjson
 
 from hublog.capture.columns import BY_NAME
-from hublog.capture.formatter import LineFormatter, one_line
+from hublog.capture.formatter import LineFormatter
 from hublog.capture.interop import read, take
 from hublog.capture.origin import format_where_made
 from hublog.errors import SettingsError
+from hublog.line import escape_line_ends, with_last
 from hublog.redaction.options import redaction_of
 from hublog.settings import RedactionSettings, ServiceSettings
 
@@ -63,7 +64,7 @@ class JsonFormatter(logging.Formatter):
             raise SettingsError(problems)
         self._lines = LineFormatter(names, framework=framework, redaction=taken_out)
         self._renamed = renamed
-        self._end = b"," + orjson.dumps(static)[1:] if static else b""
+        self._static = orjson.dumps(static) if static else b""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record; never raises."""
@@ -75,9 +76,9 @@ class JsonFormatter(logging.Formatter):
         if self._renamed:
             row = {self._renamed.get(name, name): value for name, value in orjson.loads(line).items()}
             line = orjson.dumps(row)
-        if self._end:
-            line = line[:-1] + self._end
-        return (one_line(line) if self._renamed or self._end else line).decode()
+        if self._static:
+            line = with_last(line, self._static)
+        return (escape_line_ends(line) if self._renamed or self._static else line).decode()
 
 
 def _service(given: object, problems: list[str]) -> ServiceSettings:

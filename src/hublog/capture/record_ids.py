@@ -8,7 +8,8 @@ million records in one millisecond.
 import os
 from collections.abc import Callable
 from itertools import count
-from typing import Final
+
+from hublog.line import with_sequence
 
 
 class RecordIds:
@@ -42,57 +43,33 @@ class RecordIds:
             self._milliseconds = (milliseconds, prefix)
         return prefix, sequence
 
+    def next_number(self) -> int:
+        """Return the next sequence number alone, for a line whose id has its first part already."""
+        return next(self._issued)
+
     @property
     def upcoming(self) -> int:
-        """The sequence number that the next call gives out, unless somebody else is quicker."""
+        """The sequence number that the next call gives out, unless another thread is faster."""
         return int(repr(self._issued)[len("count(") : -1])  # the only look at a count that takes nothing
 
 
-#: Hex digits of the milliseconds; of the mark behind them, which fills what else ``next`` returns; of the
-#: number's low bits; and what stands between those and the sequence number.
-_STAMP: Final = 12
-_MARK: Final = 16
-_LOW: Final = 8
-_BETWEEN: Final = len('","sequence":')
-
-
-class BlankIds(RecordIds):
-    """Keeps the place of ids that are given later, since a number that is never shipped would be a gap.
-
-    The mark in that place is random, so nothing that an application logs can be taken for it.
+class UnnumberedIds(RecordIds):
+    """Ids of lines that may never be shipped: their sequence numbers are given later, or the rest had a gap.
 
     Args:
-        ids: gives the ids when a line is filled in.
+        ids: number the lines that are shipped.
     """
 
-    __slots__ = ("_ids", "_mark")
+    __slots__ = ("_ids",)
 
     def __init__(self, ids: RecordIds) -> None:
         super().__init__()
-        self._ids = ids
-        self._mark = os.urandom(_MARK // 2).hex().encode()
+        self._ids, self._process = ids, ids._process  # noqa: SLF001  # the first part is the same
 
     def next(self, milliseconds: int) -> tuple[bytes, int]:
-        """Return what keeps the place, as long as the ids would be if the line were shipped now."""
-        return b"%012x%b" % (milliseconds & 0xFFFF_FFFF_FFFF, self._mark), self._ids.upcoming
+        """Return an id's first part, and the number that the line would have if it were shipped now."""
+        return super().next(milliseconds)[0], self._ids.upcoming
 
-    def fill(self, line: bytes) -> bytes:
-        """Return a line with ids of its own, those of the moment that it was made at.
-
-        Args:
-            line: made with the ids of this object, once.
-
-        Returns:
-            The line; it is longer by the digits that the sequence has grown by since.
-        """
-        mark = line.index(self._mark)
-        begin = mark - _STAMP
-        end = line.index(b",", mark + _MARK + _LOW + _BETWEEN)
-        prefix, sequence = self._ids.next(int(line[begin:mark], 16))
-        return b'%b%b%08x","sequence":%d%b' % (
-            line[:begin],
-            prefix,
-            sequence & 0xFFFF_FFFF,
-            sequence,
-            line[end:],
-        )
+    def number(self, line: bytes) -> bytes:
+        """Return a line that was made with the ids of this object with the next sequence number."""
+        return with_sequence(line, self._ids.next_number())

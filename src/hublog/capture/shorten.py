@@ -5,15 +5,13 @@ from typing import Final
 
 import orjson
 
-from hublog.capture.formatter import one_line
 from hublog.capture.resource import process_fields
 from hublog.capture.slow_path import fit
+from hublog.line import HEAD_COLUMNS, escape_line_ends
 from hublog.settings import ServiceSettings
 
 #: What says which record it is stays whole, and so does what says whose it is.
-_FIXED: Final = frozenset(
-    {"record_id", "sequence", "service_name", "service_namespace", "service_version"}
-) | {
+_FIXED: Final = frozenset({"service_name", "service_namespace", "service_version"}) | {
     "service_instance_id",
     "environment",
     *process_fields(ServiceSettings(), environ={}, host_name=lambda: "host"),
@@ -36,10 +34,11 @@ def shortened(line: bytes, max_bytes: int) -> bytes | None:
         return None
     if not isinstance(row, dict):
         return None
+    head = {name: row.pop(name) for name in HEAD_COLUMNS if name in row}
     fixed = {name: row.pop(name) for name in _FIXED & row.keys()}
 
     def encode(columns: Mapping[str, object]) -> bytes:
-        return one_line(orjson.dumps({**columns, **fixed}))
+        return escape_line_ends(orjson.dumps({**head, **columns, **fixed}))
 
     cut = fit(row, encode, max_bytes=max_bytes, original=len(line))
     return cut if len(cut) <= max_bytes else None

@@ -33,7 +33,6 @@ from hublog.redaction.redactor import SHORTEST, Redactor
 
 #: What is kept of a record to the last, each if it is no longer than an id may be.
 _KEPT: Final = (
-    "timestamp",
     "level",
     "level_number",
     "severity_number",
@@ -75,7 +74,7 @@ def careful_row(
     redactor: Redactor,
     max_bytes: int,
 ) -> CarefulRow:
-    """Return what is known of a record, each field read by itself.
+    """Return the columns of a record behind the head of its line, each field read by itself.
 
     A text that cannot fit into the line is cut here already, so that not all of it is looked at for
     secrets; ``truncated`` says so.
@@ -83,11 +82,11 @@ def careful_row(
     Args:
         record: whatever the application logged.
         added: names of its attributes that are the application's own.
-        timestamp: when it was made; ``record.created`` may be anything.
+        timestamp: in the head of the line; ``record.created`` may be anything.
         redactor: takes the secrets out.
         max_bytes: limit of the line.
     """
-    row = _Row({"timestamp": timestamp}, redactor, max_bytes)
+    row = _Row(redactor, max_bytes)
     if _attempt(lambda: timestamp_of(record.created), "") != timestamp:
         row.put("timestamp", record.created, fits=False)
     for name, value in _attempt(lambda: call_site(record), _NOTHING).items():
@@ -121,8 +120,8 @@ def careful_row(
 class _Row:
     """Columns, what goes to ``extra``, and what did so because it does not fit its column."""
 
-    def __init__(self, columns: dict[str, object], redactor: Redactor, max_bytes: int) -> None:
-        self.columns = columns
+    def __init__(self, redactor: Redactor, max_bytes: int) -> None:
+        self.columns: dict[str, object] = {}
         self.extra: dict[str, object] = {}
         self.misfits: list[str] = []
         self.left_out = 0
@@ -194,12 +193,12 @@ def fit(
 
     Args:
         row: what ``careful_row`` gave.
-        encode: makes the whole line, ids and static columns included.
+        encode: makes the whole line, head and static columns included.
         max_bytes: limit of the line, 1 KiB or more.
         original: length of the whole line where it is known to be too long already; else 0.
 
     Returns:
-        The line. It is over the limit only if ids and static columns alone are.
+        The line. It is over the limit only if head and static columns alone are.
     """
     if not original:
         line = encode(row)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Final, NamedTuple, Self
 
-from hublog.delivery.severity import facts
+from hublog.line import level_and_logger
 
 
 class Drop(StrEnum):
@@ -344,7 +344,7 @@ class DropCounters:
 
     def add_lines(self, reason: Drop, lines: Iterable[bytes]) -> None:
         """Count the records of these lines."""
-        found = Counter(map(facts, lines))
+        found = Counter(map(level_and_logger, lines))
         self.journal.extend([(reason, *names, count, False) for names, count in found.items()])
         self.tidy()
 
@@ -367,7 +367,7 @@ class DropCounters:
     @staticmethod
     def entry(reason: Drop, line: bytes) -> Entry:
         """Return what the journal says of one line."""
-        return (reason, *facts(line), 1, False)
+        return (reason, *level_and_logger(line), 1, False)
 
     def tidy(self) -> None:
         """Fold the journal if it is long."""

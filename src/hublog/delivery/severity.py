@@ -5,13 +5,12 @@ ERROR, 3 is ERROR and above.
 """
 
 import logging
-import re
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-import orjson
+from hublog.line import level_number
 
 CLASSES: Final = 4
 #: ERROR and above: never given up for the sake of others.
@@ -19,13 +18,6 @@ MOST_SEVERE: Final = 3
 #: Of a line that does not say it: neither the first to go nor the last.
 UNKNOWN: Final = 1
 _BORDERS: Final = (logging.INFO, logging.WARNING, logging.ERROR)
-# Quotes inside of JSON strings are escaped, so what is found first is the column, which stands at the front.
-# Eighteen digits are enough to know the class, and no number is too long to be read.
-_LEVEL_NUMBER: Final = re.compile(rb'"level_number":(-?[0-9]{1,18})')
-# Possessive: a string without an end, in a damaged line, is given up after one look.
-_TEXT: Final = rb'"((?:[^"\\]++|\\.)*+)"'
-_LEVEL: Final = re.compile(rb'"level":' + _TEXT)
-_LOGGER: Final = re.compile(rb'"logger_name":' + _TEXT)
 
 
 def class_of(levelno: float) -> int:
@@ -39,29 +31,8 @@ def class_of_line(line: bytes) -> int:
     Args:
         line: one JSON object as the formatter writes it; anything else is borne.
     """
-    found = _LEVEL_NUMBER.search(line)
-    return UNKNOWN if found is None else bisect_right(_BORDERS, int(found[1]))
-
-
-def facts(line: bytes) -> tuple[str, str]:
-    """Return the names of a line's level and logger, empty where it does not say them. Never raises.
-
-    Args:
-        line: one JSON object as the formatter writes it; anything else is borne.
-    """
-    return _text(_LEVEL.search(line)), _text(_LOGGER.search(line))
-
-
-def _text(found: re.Match[bytes] | None) -> str:
-    if found is None:
-        return ""
-    raw = found[1]
-    if b"\\" in raw:
-        try:
-            return str(orjson.loads(b'"%b"' % raw))
-        except ValueError:  # damaged: shown as it stands
-            pass
-    return raw.decode("utf-8", "replace")
+    levelno = level_number(line)
+    return UNKNOWN if levelno is None else class_of(levelno)
 
 
 class ClassIndex:

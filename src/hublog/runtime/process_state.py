@@ -11,7 +11,6 @@ from dataclasses import replace
 from time import monotonic
 from typing import Final
 
-from hublog.capture.aside import Line
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.record_ids import RecordIds
 from hublog.capture.shorten import shortened
@@ -30,6 +29,7 @@ from hublog.delivery.spawning import Spawner, is_patched
 from hublog.delivery.storage import Storage
 from hublog.delivery.worker import Worker
 from hublog.internal_log import Tally, report
+from hublog.line import Line
 from hublog.runtime.delivery_log import Observer
 from hublog.runtime.server_advice import Adviser, is_about_to_patch, when_patched, why_no_thread
 from hublog.sampling.sampler import Volume, is_asked

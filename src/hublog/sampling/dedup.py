@@ -15,10 +15,9 @@ from typing import Final
 
 import orjson
 
-from hublog.capture.aside import Line
 from hublog.capture.columns import OPEN_COLUMNS
 from hublog.capture.exceptions import from_record
-from hublog.capture.formatter import NOT_ADDED, STANDARD_LENGTH, one_line
+from hublog.capture.formatter import NOT_ADDED, STANDARD_LENGTH
 from hublog.capture.interop import said
 from hublog.capture.json_safe import plain
 from hublog.capture.record_ids import RecordIds
@@ -26,6 +25,7 @@ from hublog.capture.shorten import shortened
 from hublog.capture.slow_path import has_own_message, timestamp_of
 from hublog.capture.typed_columns import END_OF_TIME
 from hublog.internal_log import Tally
+from hublog.line import Line, escape_line_ends, record_id
 
 #: Records that are known again; then the one that was not met for the longest time is forgotten.
 KEYS_MAX: Final = 1_000
@@ -258,10 +258,10 @@ class Repeats:
         row = {name: value for name, value in row.items() if _is_shared(name) or name in own}
         prefix, sequence = self._ids.next(int(last_at) * 1000 + int(last_at % 1 * 1_000_000) // 1000)
         row["timestamp"] = told["last_at"]
-        row["record_id"] = f"{prefix.decode()}{sequence & 0xFFFF_FFFF:08x}"
+        row["record_id"] = record_id(prefix, sequence)
         row["sequence"] = sequence
         kept = {name: value for name, value in extra.items() if name in own or name in notes}
-        return one_line(orjson.dumps({**row, "extra": {**kept, **told}}))
+        return escape_line_ends(orjson.dumps({**row, "extra": {**kept, **told}}))
 
 
 def _is_shared(name: str) -> bool:

@@ -8,17 +8,20 @@ import logging
 import math
 from collections.abc import Callable
 from time import monotonic
+from typing import Final
 
-from hublog.capture.aside import Line, is_own, line_of
-from hublog.capture.record_ids import BlankIds, RecordIds
+from hublog.capture.record_ids import RecordIds, UnnumberedIds
 from hublog.capture.shorten import shortened
 from hublog.internal_log import Tally
+from hublog.line import Line
 from hublog.sampling.dedup import Repeats, key_of
 from hublog.sampling.rate_limit import RateLimit
 from hublog.sampling.tail_buffer import Tail
 from hublog.settings import EventHubSettings, Settings
 
+_OWN: Final = "hublog."
 _Encode = Callable[[logging.LogRecord], bytes]
+_EncodeLine = Callable[[logging.LogRecord], Line]
 
 
 def is_asked(hub: EventHubSettings) -> bool:
@@ -55,9 +58,9 @@ class Volume:
         self._refuse = refuse
         self._wake = wake
         self._now = now
-        self._blank = BlankIds(ids)
+        self._unnumbered = UnnumberedIds(ids)
         self._max_bytes = 0
-        self._encode: _Encode = _nothing
+        self._encode: _EncodeLine = _nothing
         self._limits = (0, 0)
         self._windows = (0.0, 0)
         self._rate: RateLimit | None = None
@@ -77,7 +80,7 @@ class Volume:
             make_encode: gives what makes a line with other ids.
         """
         hub = settings.eventhub
-        self._encode, self._max_bytes = encode, hub.max_record_bytes
+        self._encode, self._max_bytes = _lines(encode), hub.max_record_bytes
         if self._limits != (hub.rate_limit, hub.rate_burst):
             self._limits = hub.rate_limit, hub.rate_burst
             self._rate = RateLimit(*self._limits, now=self._now) if hub.rate_limit > 0 else None
@@ -89,7 +92,7 @@ class Volume:
         tail = self.tail
         tail.max_lines, tail.slow_s = hub.tail_max_records, settings.request.slow_seconds
         if hub.tail_sampling:
-            tail.encode = make_encode(self._blank)
+            tail.encode = _lines(make_encode(self._unnumbered))
         elif self.is_tail_on:
             tail.release_all()
         self.is_tail_on = hub.tail_sampling
@@ -101,23 +104,23 @@ class Volume:
             record: the record.
             is_deep: it must be quick.
         """
-        if self.is_tail_on and self.tail.keeps(record):
+        is_own = _is_own(record.name)
+        if self.is_tail_on and self.tail.keeps(record, is_own=is_own):
             return
-        is_free = is_own(record.name)
-        repeats = None if is_free else self._repeats
+        repeats = None if is_own else self._repeats
         key = key_of(record) if repeats is not None else None
         if repeats is not None and key is not None and repeats.counts(key, record):
             return
-        if not is_free and self._is_over(record.levelno, record.levelname, record.name):
+        if not is_own and self._is_over(record.levelno, record.levelname, record.name):
             return
         if repeats is None or key is None:
-            self._ship(line_of(record, self._encode(record)), is_deep)
+            self._ship(self._encode(record), is_deep)
             return
         window = repeats.open(key, record)
         if window is None:
             return
         try:
-            line = line_of(record, self._encode(record))
+            line = self._encode(record)
             self._ship(line, is_deep)
         except BaseException:
             repeats.abandon(key)
@@ -153,7 +156,7 @@ class Volume:
     def _release(self, line: Line, is_deep: bool) -> None:  # noqa: FBT001  # as ``ship``
         if self._is_over(line.levelno, line.level, line.logger):
             return
-        data = self._blank.fill(line.data)
+        data = self._unnumbered.number(line.data)
         if len(data) > self._max_bytes:  # the sequence has got another digit since
             data = shortened(data, self._max_bytes) or data
         self._ship(line._replace(data=data), is_deep)
@@ -173,6 +176,16 @@ class Volume:
         )
 
 
-def _nothing(record: logging.LogRecord) -> bytes:
+def _is_own(logger: object) -> bool:
+    """Whether a logger is hublog's, such as that of the request record: it passes always."""
+    return isinstance(logger, str) and logger.startswith(_OWN)
+
+
+def _lines(encode: _Encode) -> _EncodeLine:
+    """Return what makes a line with the facts of its record."""
+    return lambda record: Line(encode(record), record.levelno, record.levelname, record.name)
+
+
+def _nothing(record: logging.LogRecord) -> Line:
     """Stand in until there are settings."""
     raise RuntimeError(record.name)

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Final
 
 from hublog.capture import context
-from hublog.capture.aside import Line, is_own, line_of
 from hublog.internal_log import Tally
+from hublog.line import Line
 from hublog.requests.request_scope import RequestScope, current_scope
 
 #: Of one request; beyond it the oldest are left out.
@@ -60,7 +60,7 @@ class Tail:
     """
 
     def __init__(
-        self, *, encode: Callable[[logging.LogRecord], bytes], ship: Callable[[Line, bool], object]
+        self, *, encode: Callable[[logging.LogRecord], Line], ship: Callable[[Line, bool], object]
     ) -> None:
         self.encode = encode
         self._ship = ship
@@ -103,8 +103,12 @@ class Tail:
         # Last: if a signal handler has ended this in the middle, the rest is shipped with the scope's end.
         self._forget(id(scope), scope.request_id)
 
-    def keeps(self, record: logging.LogRecord) -> bool:
+    def keeps(self, record: logging.LogRecord, *, is_own: bool) -> bool:
         """Keep a record aside if it belongs to an open request and is not worth it yet.
+
+        Args:
+            record: the record.
+            is_own: whether hublog itself has logged it, which is never kept aside.
 
         Returns:
             False when it is to be shipped; an ERROR then comes after all that its request has logged before.
@@ -117,9 +121,9 @@ class Tail:
             return False
         if record.levelno >= logging.WARNING or request.is_decided or self._size >= PROCESS_MAX_BYTES:
             return False
-        if is_own(record.name):
+        if is_own:
             return False
-        self._add(request, line_of(record, self.encode(record)))
+        self._add(request, self.encode(record))
         return True
 
     def release_all(self) -> None:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from hublog.line import joined, with_first
+
 DIRECTORY: Final = "rejected"
 #: Characters of the hub's reason that are kept.
 _REASON_MAX: Final = 500
@@ -36,8 +38,8 @@ class DeadLetters:
     def add(self, lines: Sequence[bytes], reason: str) -> bool:
         """Write lines; returns False when the disk does not take them."""
         at = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="milliseconds")
-        head = json.dumps({"rejected_at": at, "rejected_reason": reason[:_REASON_MAX]})[:-1].encode() + b", "
-        data = b"".join(head + line[1:] + b"\n" for line in lines)
+        members = json.dumps({"rejected_at": at, "rejected_reason": reason[:_REASON_MAX]}).encode()
+        data = joined(with_first(line, members) for line in lines)
         try:
             self._make_room(len(data))
             fd = os.open(self._file(len(data)), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)

@@ -11,6 +11,7 @@ import struct
 import zlib
 from typing import Final, NamedTuple
 
+from hublog.line import BREAK, CLOSES, OPENS, is_line
 from hublog.spool.envelope import ENVELOPE_MAX_BYTES, Envelope
 
 _MAGIC: Final = b"hublog\x00"
@@ -30,7 +31,6 @@ HEADER_MAX_BYTES: Final = len(HEADER) + PREFIX_BYTES + ENVELOPE_MAX_BYTES
 _WASTE_MAX: Final = 1 << 28
 #: What a look for a frame counts as: a file of braces alone would take minutes, one that is damaged has few.
 _TRIAL_COST: Final = 256
-_OPENS, _CLOSES, _BREAK = b"{}\n"
 
 
 def encode(line: bytes) -> bytes:
@@ -39,7 +39,7 @@ def encode(line: bytes) -> bytes:
     Raises:
         ValueError: it is no line, or longer than ``LINE_MAX_BYTES``.
     """
-    if line[:1] != b"{" or line[-1:] != b"}" or _BREAK in line:
+    if not is_line(line):
         raise ValueError("A line must be one JSON object without a line break.")
     if len(line) > LINE_MAX_BYTES:
         raise ValueError(f"A line of {len(line)} bytes is too long; at most {LINE_MAX_BYTES} are allowed.")
@@ -175,13 +175,13 @@ class FrameReader:
         # A length of 0 is never a frame: the checksum of nothing is 0, so every zeroed block would be many.
         if not 0 < length <= LINE_MAX_BYTES or end > len(data):
             return 0
-        if data[begin] != _OPENS or data[end - 1] != _CLOSES:
+        if data[begin] != OPENS or data[end - 1] != CLOSES:
             return 0
         line = data[begin:end]
         if zlib.crc32(line) != checksum:
             self._waste += length
             return 0
-        return 0 if _BREAK in line else end
+        return 0 if BREAK in line else end
 
     def _find_frame(self, start: int) -> int:
         """Return where the next sound frame begins; the end of the data when there is none."""

@@ -1,0 +1,144 @@
+"""The byte layout of a line: one record as one JSON object, UTF-8, without a line break.
+
+``{"timestamp":"2026-11-23T13:10:31.123456Z","record_id":"...","sequence":7,"level":"INFO", ... }``
+
+Time and ids stand first, at fixed offsets; then level and place of the log call; ``sent_at`` comes last, when
+the line leaves. No other module knows where something stands in these bytes.
+"""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+import orjson
+
+#: Columns at the front, in this order; a line without ids has the first only.
+HEAD_COLUMNS: Final = ("timestamp", "record_id", "sequence")
+
+#: What the formatter begins each line with: the timestamp up to its second; the microseconds behind it; and
+#: the ids, which are the first part of a record id, its low 32 bits as hex digits, and the sequence number.
+SECOND: Final = b'{"timestamp":"%b.'
+HEAD: Final = b'%b%06dZ",'
+HEAD_WITH_IDS: Final = HEAD + b'"record_id":"%b%08x","sequence":%d,'
+
+#: Where the digits begin that a sequence number gives to the record id, and the number itself.
+_LOW_BITS_AT: Final = len('{"timestamp":"2026-11-23T13:10:31.123456Z","record_id":"') + 28
+_SEQUENCE_AT: Final = _LOW_BITS_AT + len('01234567","sequence":')
+
+# Quotes inside of JSON strings are escaped, so the first match is the column, which stands near the front.
+# Eighteen digits fit into 64 bits; a longer number is not a level.
+_LEVEL_NUMBER: Final = re.compile(rb'"level_number":(-?[0-9]{1,18})')
+# Possessive: a string without an end, in a damaged line, is given up after one pass.
+_STRING: Final = rb'"((?:[^"\\]++|\\.)*+)"'
+_LEVEL: Final = re.compile(rb'"level":' + _STRING)
+_LOGGER: Final = re.compile(rb'"logger_name":' + _STRING)
+
+#: The first and last byte of a line, and what is never inside of it.
+OPENS, CLOSES, BREAK = b"{}\n"
+#: Next line, line separator and paragraph separator; all others are below U+0020, which JSON escapes itself.
+_LINE_ENDS: Final = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
+
+#: What ``with_sent_at`` adds to a line, and ``joined`` a line break.
+SENT_AT_BYTES: Final = len(',"sent_at":"2026-11-23T13:10:31.123456Z"') + 1
+
+
+class Line(NamedTuple):
+    """A line with the facts of its record, for stages that would otherwise read them off the bytes.
+
+    Attributes:
+        data: the line.
+        levelno: level number of the record.
+        level: name of its level.
+        logger: name of its logger.
+    """
+
+    data: bytes
+    levelno: int
+    level: str
+    logger: str
+
+
+def escape_line_ends(line: bytes) -> bytes:
+    """Escape what JSON allows in a string and Unicode takes for the end of a line."""
+    for raw, escaped in _LINE_ENDS:
+        if raw in line:
+            line = line.replace(raw, escaped)
+    return line
+
+
+def is_line(data: bytes) -> bool:
+    """Whether bytes may be a line; the JSON inside is not parsed."""
+    return data[:1] == b"{" and data[-1:] == b"}" and b"\n" not in data
+
+
+def record_id(prefix: bytes, sequence: int) -> str:
+    """Return the record id that ``HEAD_WITH_IDS`` makes of its first part and the sequence number."""
+    return f"{prefix.decode()}{sequence & 0xFFFF_FFFF:08x}"
+
+
+def with_sequence(line: bytes, sequence: int) -> bytes:
+    """Return a line with another sequence number, which is part of its record id too.
+
+    Args:
+        line: begins with ``HEAD_WITH_IDS``; the result is longer by the digits that the number has more.
+        sequence: 0 or more.
+    """
+    end = line.index(b",", _SEQUENCE_AT)
+    return b'%b%08x","sequence":%d%b' % (line[:_LOW_BITS_AT], sequence & 0xFFFF_FFFF, sequence, line[end:])
+
+
+def level_number(line: bytes) -> int | None:
+    """Return the level number of a line; None where it has none. Never raises, whatever the bytes are."""
+    match = _LEVEL_NUMBER.search(line)
+    return None if match is None else int(match[1])
+
+
+def level_and_logger(line: bytes) -> tuple[str, str]:
+    """Return the names of level and logger, empty where a line has none. Never raises, as above."""
+    return _string(_LEVEL.search(line)), _string(_LOGGER.search(line))
+
+
+def _string(match: re.Match[bytes] | None) -> str:
+    if match is None:
+        return ""
+    raw = match[1]
+    if b"\\" in raw:
+        try:
+            return str(orjson.loads(b'"%b"' % raw))
+        except ValueError:  # damaged: shown as it stands
+            pass
+    return raw.decode("utf-8", "replace")
+
+
+def with_first(line: bytes, members: bytes) -> bytes:
+    """Return a line with members in front.
+
+    Args:
+        line: as it is.
+        members: a JSON object that is not empty.
+    """
+    return b"%b%b%b" % (members[:-1], b"," if len(line) > len("{}") else b"", line[1:])
+
+
+def with_last(line: bytes, members: bytes) -> bytes:
+    """Return a line with members at the end; see ``with_first``."""
+    return b"%b%b%b" % (line[:-1], b"," if len(line) > len("{}") else b"", members[1:])
+
+
+def with_sent_at(lines: Iterable[bytes], sent_at: datetime) -> list[bytes]:
+    """Return lines with the moment at which they are sent as their last column.
+
+    Args:
+        lines: without it.
+        sent_at: aware time.
+    """
+    text = sent_at.astimezone(UTC).isoformat(timespec="microseconds")[:26]
+    only = b'"sent_at":"%bZ"}' % text.encode()
+    further = b"," + only
+    return [line[:-1] + (further if len(line) > len(b"{}") else only) for line in lines]
+
+
+def joined(lines: Iterable[bytes]) -> bytes:
+    """Return JSON lines: each line with a line break behind it."""
+    return b"\n".join((*lines, b""))
