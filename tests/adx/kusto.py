@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.node import node_with_packages
 
-from hublog.adx import FUNCTIONS, VIEW_NAME, VIEW_QUERY, Names
+from hublog.adx import FUNCTIONS, VIEW_NAME, VIEW_QUERY, KqlNames
 from hublog.capture.columns import COLUMNS
 
 FOLDER = Path(__file__).parent / "kusto_parser"
@@ -27,7 +27,7 @@ class KustoParser:
     """Checks texts against a database with our table, functions and view under the given names."""
 
     def __init__(self, names=None):
-        names = names or Names()
+        names = names or KqlNames()
         self._node = node_with_packages(FOLDER)
         schema = "(" + ", ".join(f"{column.name}: {column.kind}" for column in COLUMNS) + ")"
         unquoted = lambda text: re.sub(r"\['(.*?)'\]", r"\1", names.rename(text))  # noqa: E731

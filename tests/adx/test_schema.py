@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.adx.kusto import KustoParser, statements
 
-from hublog.adx import FUNCTIONS, PARTS, QUERIES, Names, columns_markdown, files, write_files
+from hublog.adx import FUNCTIONS, PARTS, QUERIES, KqlNames, columns_markdown, files, write_files
 from hublog.adx.tables import IDENTIFIERS
 from hublog.capture.columns import COLUMNS, SCHEMA_VERSION
 
@@ -36,7 +36,7 @@ WRONG = {
     ".show everything": "KS005",
     "": "no statement",
 }
-ODD = Names(table="my logs-2.x", database="prod-eu")
+ODD = KqlNames(table="my logs-2.x", database="prod-eu")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def problems(checked):
 
 def test_the_committed_files_are_those_that_the_code_generates():
     found = {str(path.relative_to(COMMITTED)): path.read_text() for path in COMMITTED.rglob("*.*")}
-    assert found == files(Names()), "run: make schema"
+    assert found == files(KqlNames()), "run: make schema"
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_the_official_parser_accepts_every_committed_statement(checked):
 
 @pytest.mark.parametrize(
     "names",
-    [ODD, Names(table="print", database="set"), Names(table="_t", database="9")],
+    [ODD, KqlNames(table="print", database="set"), KqlNames(table="_t", database="9")],
     ids=["blanks", "keywords", "digits"],
 )
 def test_the_official_parser_accepts_them_under_other_names(names):
@@ -127,7 +127,7 @@ def test_the_functions_give_the_columns_that_they_promise(parser):
 
 
 def test_the_table_that_the_command_makes_has_the_columns_of_the_schema(parser):
-    [create, *_] = statements(files(Names())["table.kql"])
+    [create, *_] = statements(files(KqlNames())["table.kql"])
     made = re.findall(r"^    (\w+): (\w+),?$", create, re.MULTILINE)
     assert made == [(column.name, column.kind.value) for column in COLUMNS]
 
@@ -138,7 +138,7 @@ def texts_between_fences(script):
 
 def test_the_json_inside_the_commands_is_what_adx_expects():
     # The parser takes texts as they are, so what stands in them is looked at here.
-    found = files(Names())
+    found = files(KqlNames())
     assert texts_between_fences(found["table.kql"]) == [json.loads(found["ingestion_mapping.json"])]
     streaming, batching = texts_between_fences(found["policies.kql"])
     assert streaming == {"IsEnabled": True, "HintAllocatedRate": 2.1}
@@ -159,11 +159,11 @@ def test_identifier_columns_exist_and_are_text():
 
 
 def test_all_has_every_command_of_the_scripts():
-    whole = statements(PARTS["all"](Names()))
+    whole = statements(PARTS["all"](KqlNames()))
     parts = [
         statement
         for name in ("table.kql", "policies.kql", "functions.kql", "materialized_view.kql", "roles.kql")
-        for statement in statements(files(Names())[name])
+        for statement in statements(files(KqlNames())[name])
     ]
     assert whole == parts
 
@@ -171,16 +171,16 @@ def test_all_has_every_command_of_the_scripts():
 def test_every_query_has_its_own_file_and_says_what_it_answers():
     assert len({query.name for query in QUERIES}) == len(QUERIES)
     for query in QUERIES:
-        text = files(Names())[f"queries/{query.name}.kql"]
+        text = files(KqlNames())[f"queries/{query.name}.kql"]
         assert text.startswith(f"// {query.summary}\n")
 
 
 @pytest.mark.parametrize("bad", ["", "a'b", "a\nb", "x" * 257, " a", "a ", "tåble", 'a"b', "a]b"])
 def test_a_name_that_adx_would_not_take_is_refused_with_what_is_allowed(bad):
     with pytest.raises(ValueError, match="256 letters, digits"):
-        Names(table=bad)
+        KqlNames(table=bad)
     with pytest.raises(ValueError, match="name of the database"):
-        Names(database=bad)
+        KqlNames(database=bad)
 
 
 def test_the_files_are_written_where_they_are_wanted(tmp_path):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hublog.adx import PARTS, Names, files, ingestion_mapping
+from hublog.adx import PARTS, KqlNames, files, ingestion_mapping
 from hublog.capture.columns import COLUMNS
 from hublog.cli import main
 
@@ -25,7 +25,7 @@ def test_the_mapping_is_json_and_nothing_else(capsys):
 @pytest.mark.parametrize("part", PARTS)
 def test_every_part_is_printed(capsys, part):
     assert main(["schema", part]) == 0
-    assert capsys.readouterr().out == PARTS[part](Names())
+    assert capsys.readouterr().out == PARTS[part](KqlNames())
 
 
 def test_table_and_database_have_the_names_that_are_asked_for(capsys):
@@ -46,7 +46,7 @@ def test_a_name_that_adx_would_refuse_is_wrong_usage(capsys):
 def test_all_is_written_as_files(capsys, tmp_path):
     assert main(["schema", "all", "--output", str(tmp_path / "adx")]) == 0
     written = {str(path.relative_to(tmp_path / "adx")) for path in (tmp_path / "adx").rglob("*.*")}
-    assert written == set(files(Names()))
+    assert written == set(files(KqlNames()))
     assert len(capsys.readouterr().out.splitlines()) == len(written)
 
 

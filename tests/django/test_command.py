@@ -169,10 +169,10 @@ def test_drain_sends_to_the_hub_of_the_project(connected, tmp_path):
 
 
 def test_schema_tail_and_query_are_as_in_the_shell(tmp_path):
-    from hublog.adx import PARTS, Names
+    from hublog.adx import PARTS, KqlNames
     from hublog_local.store import Store
 
-    assert call("schema", "table")[1] == PARTS["table"](Names())
+    assert call("schema", "table")[1] == PARTS["table"](KqlNames())
     with Store(tmp_path / "data") as store:
         store.append(
             b'{"timestamp":"2026-11-23T14:00:00Z","level":"INFO","message":"hello","sequence":1,'

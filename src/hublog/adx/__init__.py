@@ -1,7 +1,7 @@
 """Azure Data Explorer: what is generated for it from the columns."""
 
 from hublog.adx.functions import FUNCTIONS, VIEW_NAME, VIEW_QUERY, Function
-from hublog.adx.kql_names import Names
+from hublog.adx.kql_names import KqlNames
 from hublog.adx.queries import QUERIES, Query
 from hublog.adx.schema import PARTS, columns_markdown, files, write_files
 from hublog.adx.tables import MAPPING_NAME, MappingElement, MappingPath, ingestion_mapping
@@ -14,9 +14,9 @@ __all__ = [
     "VIEW_NAME",
     "VIEW_QUERY",
     "Function",
+    "KqlNames",
     "MappingElement",
     "MappingPath",
-    "Names",
     "Query",
     "columns_markdown",
     "files",

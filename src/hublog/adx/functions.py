@@ -1,13 +1,13 @@
-"""Stored functions over the table, and the materialized view: what people ask of logs, written once.
+"""Stored functions over the table, and the materialized view.
 
-The texts are KQL with the table's default name; ``Names.rename`` gives them another.
+Their bodies use the table's default name; ``KqlNames.rename`` replaces it.
 """
 
 import re
 from dataclasses import dataclass
 from typing import Final
 
-from hublog.adx.kql_names import Names, quoted, text
+from hublog.adx.kql_names import KqlNames, quoted, text
 from hublog.adx.tables import FOLDER
 from hublog.capture.columns import COLUMNS, TABLE, Group
 
@@ -19,8 +19,8 @@ class Function:
     """One stored function.
 
     Attributes:
-        name: the table's name and a word.
-        parameters: as KQL declares them, without the brackets.
+        name: begins with the table's name.
+        parameters: as KQL declares them, without parentheses.
         summary: one sentence, which the cluster shows as its docstring.
         body: KQL, without the braces.
     """
@@ -32,14 +32,14 @@ class Function:
 
 
 def _as_otel() -> str:
-    """Return the crosswalk to the columns of OpenTelemetry's exporter, with the names of ``columns``."""
+    """Return the query that maps the columns to those of OpenTelemetry's exporter."""
     resource: list[str] = []
     attributes: list[str] = []
     for column in COLUMNS:
-        found = re.search(r"; OTel ([a-z][a-z0-9_.]+)$", column.source)
-        if found:
-            kind = resource if column.group in {Group.SERVICE, Group.PROCESS} else attributes
-            kind.append(f'        "{found[1]}", {column.name}')
+        match = re.search(r"; OTel ([a-z][a-z0-9_.]+)$", column.source)
+        if match:
+            bag = resource if column.group in {Group.SERVICE, Group.PROCESS} else attributes
+            bag.append(f'        "{match[1]}", {column.name}')
     pairs = ",\n"
     return f"""\
 PipelineLogs
@@ -75,7 +75,7 @@ union
     Function(
         name=f"{TABLE}Errors",
         parameters=_WINDOW,
-        summary="Errors and failed requests of a time span, one row a kind, the most frequent first.",
+        summary="Errors and failed requests of a time span, one row per error, the most frequent first.",
         body="""\
 PipelineLogs
 | where timestamp between (from_ .. to_) and (level_number >= 40 or http_status_code >= 500)
@@ -108,7 +108,7 @@ PipelineLogs
     Function(
         name=f"{TABLE}Trace",
         parameters="id: string, within: timespan = 1d",
-        summary="Everything known under a trace, request, correlation, task or record id, in order.",
+        summary="All records with a trace, request, correlation, task or record id, in order.",
         body="""\
 PipelineLogs
 | where timestamp > ago(within)
@@ -118,7 +118,7 @@ PipelineLogs
     Function(
         name=f"{TABLE}Lag",
         parameters=f"{_WINDOW}, step: timespan = 1m",
-        summary="Seconds from the log call to the table: in all, until sent, and from there on.",
+        summary="Seconds from the log call to the table: in total, until sent, and after that.",
         body="""\
 PipelineLogs
 | where timestamp between (from_ .. to_)
@@ -136,10 +136,10 @@ PipelineLogs
     Function(
         name=f"{TABLE}Gaps",
         parameters=_WINDOW,
-        summary="Processes of a time span that lack records: a gap in sequence is a record that was dropped.",
+        summary="Processes with missing records in a time span: a gap in sequence is a dropped record.",
         body="""\
-// Characters 15 to 28 of a record_id are drawn once in the life of a process. Threads number their
-// records a moment before they send them, so the rows beyond the window's edges are looked at as well.
+// Characters 15 to 28 of a record_id are chosen once per process. Threads number their records a
+// moment before they send them, so rows just outside of the window are included as well.
 let rows = PipelineLogs
     | where timestamp between ((from_ - 1m) .. (to_ + 1m)) and isnotempty(record_id) and isnotnull(sequence)
     | extend life = substring(record_id, 14, 14)
@@ -176,11 +176,11 @@ VIEW_QUERY: Final = (
 )
 
 
-def functions_kql(names: Names) -> str:
-    """Return the commands that make the stored functions, or replace them."""
+def functions_kql(names: KqlNames) -> str:
+    """Return the commands that create or replace the stored functions."""
     commands = "\n\n".join(_command(function, names) for function in FUNCTIONS)
     return f"""\
-// Functions over the table. Each command stands alone, between blank lines. Then, for example:
+// Functions over the table. Run each command by itself; they are separated by blank lines. For example:
 //   {quoted(names.table + "Errors")}(ago(1h), now())
 //   {quoted(names.table + "Trace")}("4bf92f3577b34da6a3ce929d0e0e4736")
 
@@ -188,7 +188,7 @@ def functions_kql(names: Names) -> str:
 """
 
 
-def _command(function: Function, names: Names) -> str:
+def _command(function: Function, names: KqlNames) -> str:
     body = names.rename(function.body)
     return f"""\
 .create-or-alter function with (folder = {text(FOLDER)}, docstring = {text(function.summary)})
@@ -197,12 +197,12 @@ def _command(function: Function, names: Names) -> str:
 }}"""
 
 
-def materialized_view_kql(names: Names) -> str:
-    """Return the command that makes the view without duplicates."""
+def materialized_view_kql(names: KqlNames) -> str:
+    """Return the command that creates the view without duplicates."""
     return f"""\
-// Every record once, kept up to date by the cluster, which costs it work all the time. Make it only where
-// exact numbers are asked for all day; {quoted(names.table + "Dedup")}() costs nothing until it is called.
-// A second copy that arrives more than six hours after the first is not recognised.
+// Every record once. The cluster keeps the view up to date, which costs capacity all the time. Create it
+// only if exact numbers are queried often; {quoted(names.table + "Dedup")}() costs nothing until called.
+// A duplicate that arrives more than six hours after the first is not recognised.
 
 .create ifnotexists materialized-view
 with (lookback = 6h, autoUpdateSchema = true, folder = {text(FOLDER)}, docstring = "Every record once")

@@ -1,4 +1,4 @@
-"""The names of table and database as KQL writes them, and our KQL texts under other names."""
+"""The names of table and database in KQL, and KQL templates rewritten for other names."""
 
 import re
 from dataclasses import dataclass
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from hublog.capture.columns import TABLE
 from hublog.settings.values import ENTITY_NAME, InvalidValueError
 
-#: Every keyword of KQL is in lower case, so such a name is none of them.
+#: All keywords of KQL are in lower case, so such a name is not a keyword.
 _NEEDS_NO_QUOTES = re.compile(r"[A-Z][A-Za-z0-9_]*", re.ASCII)
 _OURS = re.compile(rf"\b{TABLE}(\w*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Names:
-    """What the table and its database are called.
+class KqlNames:
+    """The names of the table and its database.
 
     Raises:
-        ValueError: Azure Data Explorer would not allow the name.
+        ValueError: Azure Data Explorer does not allow the name.
 
     Source: "Entity names" in the documentation of Azure Data Explorer.
     """
@@ -35,25 +35,25 @@ class Names:
         return f"{self.table}Mapping"
 
     def rename(self, kql: str) -> str:
-        """Return a KQL text that is written for the table's default name under the real one.
+        """Return KQL that is written with the table's default name, with the configured one.
 
-        Functions and views begin with the name of their table, and change with it.
+        The names of functions and views begin with that of their table, and change with it.
         """
         return _OURS.sub(lambda found: quoted(self.table + found[1]), kql)
 
 
 def _is_allowed(name: str) -> bool:
     try:
-        return ENTITY_NAME.parse(name) == name  # a blank at an end would be cut off
+        return ENTITY_NAME.parse(name) == name  # a leading or trailing blank would be stripped
     except InvalidValueError:
         return False
 
 
 def quoted(name: str) -> str:
-    """Return a name as KQL takes it wherever it stands: ``Logs``, but ``['logs-prod']``."""
+    """Return a name as a KQL identifier: ``Logs``, but ``['logs-prod']``."""
     return name if _NEEDS_NO_QUOTES.fullmatch(name) else f"['{name}']"
 
 
 def text(value: str) -> str:
-    """Return a text as a KQL literal of one line."""
+    """Return a string as a KQL literal on one line."""
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'

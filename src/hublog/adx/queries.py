@@ -1,9 +1,9 @@
-"""Queries for dashboards and alerts, each ready to paste: the last hour, or what an alert looks at."""
+"""Queries for dashboards and alerts, ready to paste."""
 
 from dataclasses import dataclass
 from typing import Final
 
-from hublog.adx.kql_names import Names
+from hublog.adx.kql_names import KqlNames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,7 +11,7 @@ class Query:
     """One query.
 
     Attributes:
-        name: of its file; those of alerts begin with ``alert_``: a row is a reason to look.
+        name: of its file; that of an alert begins with ``alert_``, and each row is a finding.
         summary: what it answers.
         body: KQL with the table's default name.
     """
@@ -24,7 +24,7 @@ class Query:
 QUERIES: Final = (
     Query(
         name="requests_and_errors",
-        summary="Requests and server errors a minute.",
+        summary="Requests and server errors per minute.",
         body="""\
 PipelineLogs
 | where timestamp > ago(1h) and record_type == "request" and isnotnull(http_status_code)
@@ -34,7 +34,7 @@ PipelineLogs
     ),
     Query(
         name="latency_by_route",
-        summary="How long each route takes, in milliseconds.",
+        summary="Latency of each route in milliseconds.",
         body="""\
 PipelineLogs
 | where timestamp > ago(1h) and record_type == "request" and isnotnull(duration_ms)
@@ -46,7 +46,7 @@ PipelineLogs
     ),
     Query(
         name="records_by_level",
-        summary="Records a minute by level.",
+        summary="Records per minute by level.",
         body="""\
 PipelineLogs
 | where timestamp > ago(1h)
@@ -55,7 +55,7 @@ PipelineLogs
     ),
     Query(
         name="records_by_service",
-        summary="Which service writes how much, and when it was last heard of.",
+        summary="Records by service, and the time of the newest one.",
         body="""\
 PipelineLogs
 | where timestamp > ago(1h)
@@ -82,7 +82,7 @@ PipelineLogs
     ),
     Query(
         name="database_by_view",
-        summary="Views that ask the database most.",
+        summary="Views with the most database queries.",
         body="""\
 PipelineLogs
 | where timestamp > ago(1h) and record_type == "request" and isnotnull(db_query_count)
@@ -94,7 +94,7 @@ PipelineLogs
     ),
     Query(
         name="duplicates",
-        summary="How many rows are a second copy, by hour.",
+        summary="Duplicate rows per hour.",
         body="""\
 PipelineLogs
 | where timestamp > ago(1d) and isnotempty(record_id)
@@ -105,7 +105,7 @@ PipelineLogs
     ),
     Query(
         name="truncated",
-        summary="Who writes records that have to be cut.",
+        summary="Loggers whose records are truncated.",
         body="""\
 PipelineLogs
 | where timestamp > ago(1d) and truncated
@@ -135,7 +135,7 @@ PipelineLogs
     ),
     Query(
         name="alert_lag",
-        summary="Services whose records took more than a minute to the table, 95 % of them less.",
+        summary="Services whose records take more than a minute to reach the table (95th percentile).",
         body="""\
 PipelineLogs
 | where timestamp > ago(15m)
@@ -145,12 +145,12 @@ PipelineLogs
     ),
     Query(
         name="alert_gaps",
-        summary="Processes that dropped records in the last quarter of an hour.",
+        summary="Processes that dropped records in the last 15 minutes.",
         body="PipelineLogsGaps(ago(15m), now())",
     ),
 )
 
 
-def query_kql(query: Query, names: Names) -> str:
-    """Return a query as the text of a file."""
+def query_kql(query: Query, names: KqlNames) -> str:
+    """Return the content of a query's file."""
     return f"// {query.summary}\n{names.rename(query.body)}\n"

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Final
 
 from hublog.adx.functions import functions_kql, materialized_view_kql
-from hublog.adx.kql_names import Names
+from hublog.adx.kql_names import KqlNames
 from hublog.adx.queries import QUERIES, query_kql
 from hublog.adx.tables import mapping_json, policies_kql, roles_kql, table_kql
 from hublog.capture.columns import COLUMNS
 
 
 def columns_markdown() -> str:
-    """Return the reference table of the documents."""
+    """Return the reference of the columns as a Markdown table."""
     rows = ["| # | column | type | group | from | meaning |", "| ---: | --- | --- | --- | --- | --- |"]
     for number, column in enumerate(COLUMNS, start=1):
         cells = (
@@ -28,7 +28,7 @@ def columns_markdown() -> str:
 
 
 def columns_text() -> str:
-    """Return one line a column, in the order of the table: name, type, group, meaning."""
+    """Return one line per column, in the order of the table: name, type, group, meaning."""
     widths = [max(len(getattr(column, part)) for column in COLUMNS) for part in ("name", "kind", "group")]
     return "".join(
         f"{column.name:<{widths[0]}}  {column.kind.value:<{widths[1]}}  {column.group.value:<{widths[2]}}"
@@ -37,8 +37,8 @@ def columns_text() -> str:
     )
 
 
-#: By the name of the file, in the order in which a new database runs them.
-_SCRIPTS: Final[Mapping[str, Callable[[Names], str]]] = {
+#: By file name, in the order in which they are run on a new database.
+_SCRIPTS: Final[Mapping[str, Callable[[KqlNames], str]]] = {
     "table.kql": table_kql,
     "policies.kql": policies_kql,
     "functions.kql": functions_kql,
@@ -47,16 +47,16 @@ _SCRIPTS: Final[Mapping[str, Callable[[Names], str]]] = {
 }
 
 
-def _queries(names: Names) -> str:
+def _queries(names: KqlNames) -> str:
     return "\n".join(query_kql(query, names) for query in QUERIES)
 
 
-def _all(names: Names) -> str:
+def _all(names: KqlNames) -> str:
     return "\n".join(make(names) for make in _SCRIPTS.values())
 
 
-#: By the name that the shell uses.
-PARTS: Final[Mapping[str, Callable[[Names], str]]] = {
+#: By the argument of ``hublog schema``.
+PARTS: Final[Mapping[str, Callable[[KqlNames], str]]] = {
     "columns": lambda _: columns_text(),
     "table": table_kql,
     "mapping": lambda _: mapping_json(),
@@ -69,15 +69,15 @@ PARTS: Final[Mapping[str, Callable[[Names], str]]] = {
 }
 
 
-def files(names: Names) -> dict[str, str]:
-    """Return what is committed, by its path relative to the folder: the scripts, and one file a query."""
+def files(names: KqlNames) -> dict[str, str]:
+    """Return the files to commit by their path in the folder: the scripts, and one file per query."""
     scripts = {name: make(names) for name, make in _SCRIPTS.items()}
     queries = {f"queries/{query.name}.kql": query_kql(query, names) for query in QUERIES}
     return {"ingestion_mapping.json": mapping_json(), **scripts, **queries}
 
 
-def write_files(folder: Path, names: Names) -> list[Path]:
-    """Write the files into a folder, which is made when it is missing; returns their paths.
+def write_files(folder: Path, names: KqlNames) -> list[Path]:
+    """Write the files into a folder, which is created if missing; returns their paths.
 
     Raises:
         OSError: the folder cannot be written.

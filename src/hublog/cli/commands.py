@@ -90,9 +90,9 @@ def _value_text(setting: Setting, settings: Settings) -> str:
 
 def add_schema(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``hublog schema``."""
-    from hublog.adx import PARTS, Names  # noqa: PLC0415  # the whole schema, for this command only
+    from hublog.adx import PARTS, KqlNames  # noqa: PLC0415  # the whole schema, for this command only
 
-    names = Names()
+    names = KqlNames()
     parser.add_argument("part", choices=tuple(PARTS), help="what to print")
     parser.add_argument(
         "--table", default=names.table, metavar="NAME", help="name of the table (default: %(default)s)"
@@ -110,10 +110,10 @@ def add_schema(parser: argparse.ArgumentParser) -> None:
 
 def run_schema(options: argparse.Namespace, caller: Caller) -> int:
     """Print one part of what Azure Data Explorer needs, or write all of them as files."""
-    from hublog.adx import PARTS, Names, write_files  # noqa: PLC0415  # as above
+    from hublog.adx import PARTS, KqlNames, write_files  # noqa: PLC0415  # as above
 
     try:
-        names = Names(table=options.table, database=options.database)
+        names = KqlNames(table=options.table, database=options.database)
     except ValueError as error:
         caller.report(str(error))
         return USAGE

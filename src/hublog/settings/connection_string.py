@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
-from hublog.settings.values import HUB_NAME, QUOTES, InvalidValueError, Kind, unquoted
+from hublog.settings.values import HUB_NAME, QUOTES, InvalidValueError, ValueKind, unquoted
 
 _ENDPOINT = re.compile(r"(?i)sb://([a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:]+\])(:[0-9]{1,5})?/*")
 _PORT = re.compile(r"(?i)((?:^|;)endpoint=sb://(?:\[[0-9a-f:]+\]|[^:/;]+)):[0-9]+")
@@ -133,7 +133,7 @@ def _check(known: dict[str, str]) -> None:
             raise InvalidValueError("has an EntityPath that is not the name of an event hub") from None
 
 
-CONNECTION_STRING: Final = Kind(
+CONNECTION_STRING: Final = ValueKind(
     "Endpoint=sb://<host>/;SharedAccessKeyName=<policy>;SharedAccessKey=<key>, or SharedAccessSignature="
     "<token> in place of policy and key, as the portal shows it under shared access policies",
     _parse,

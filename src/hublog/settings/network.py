@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from hublog.settings.connection_string import expiry_of, parts_of
 from hublog.settings.model import EventHubSettings, Transport
-from hublog.settings.values import InvalidValueError, Kind
+from hublog.settings.values import InvalidValueError, ValueKind
 
 #: AMQP over TLS, the emulator's AMQP without it, and both inside WebSockets.
 AMQPS_PORT: Final = 5671
@@ -266,12 +266,12 @@ def _place(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-PROXY: Final = Kind(
+PROXY: Final = ValueKind(
     "http://<host>:<port>, with user and password before the host where the proxy asks for a login",
     _parse_proxy,
     is_secret=True,
 )
-ENDPOINT: Final = Kind(
+ENDPOINT: Final = ValueKind(
     "a host name or address, with a port where it is not that of the transport, like gateway.example.com:443",
     _parse_endpoint,
 )

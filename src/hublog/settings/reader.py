@@ -16,7 +16,7 @@ from hublog.settings.document import ROOT, Document, expand, load, unknown_keys
 from hublog.settings.model import Mask, Settings, Transport
 from hublog.settings.table import FIELD_OF_SECTION, SECTIONS, SETTINGS, Setting
 from hublog.settings.user_patterns import problem_of
-from hublog.settings.values import BOOLEAN, InvalidValueError, Kind, is_empty, shown, unquoted
+from hublog.settings.values import BOOLEAN, InvalidValueError, ValueKind, is_empty, shown, unquoted
 
 #: Looks a setting up by its name outside; None means not set.
 Lookup: TypeAlias = Callable[[str], object | None]
@@ -329,7 +329,7 @@ def _differs(setting: Setting, stated: StatedValue, used: StatedValue) -> bool:
     return stated is not used and _parsed(setting.kind, stated.value) != _parsed(setting.kind, used.value)
 
 
-def _parsed(kind: Kind, value: object) -> object:
+def _parsed(kind: ValueKind, value: object) -> object:
     """Return a value as it would be used; what is not allowed is returned as it is."""
     try:
         return kind.parse(value)

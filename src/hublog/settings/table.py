@@ -36,7 +36,7 @@ from hublog.settings.values import (
     SECRET,
     TEXT,
     WORDS,
-    Kind,
+    ValueKind,
     choice,
     integer,
     size,
@@ -77,7 +77,7 @@ class Setting:
     section: str
     field: str
     name: str
-    kind: Kind
+    kind: ValueKind
     meaning: str
     fallback: tuple[str, ...] = ()
 
@@ -98,7 +98,7 @@ class Setting:
 
 
 def _section(
-    section: str, *rows: tuple[str, str, Kind, str] | tuple[str, str, Kind, str, tuple[str, ...]]
+    section: str, *rows: tuple[str, str, ValueKind, str] | tuple[str, str, ValueKind, str, tuple[str, ...]]
 ) -> Iterator[Setting]:
     return (Setting(section, *row) for row in rows)
 

@@ -57,7 +57,7 @@ class InvalidValueError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ValueKind:
     """What a setting may be.
 
     Attributes:
@@ -210,7 +210,7 @@ def _secret(value: object) -> str:
         ) from None
 
 
-def integer(least: int, most: int = _MAX_COUNT) -> Kind:
+def integer(least: int, most: int = _MAX_COUNT) -> ValueKind:
     """Return the kind of whole numbers from ``least`` to ``most``, both included."""
 
     def parse(value: object) -> int:
@@ -220,10 +220,10 @@ def integer(least: int, most: int = _MAX_COUNT) -> Kind:
         return number
 
     limits = f"{least} or more" if most == _MAX_COUNT else f"from {least} to {most}"
-    return Kind(f"a whole number, {limits}", parse)
+    return ValueKind(f"a whole number, {limits}", parse)
 
 
-def size(least: int, most: int = _MAX_BYTES) -> Kind:
+def size(least: int, most: int = _MAX_BYTES) -> ValueKind:
     """Return the kind of sizes in bytes from ``least`` to ``most``, both included."""
 
     def parse(value: object) -> int:
@@ -236,13 +236,13 @@ def size(least: int, most: int = _MAX_BYTES) -> Kind:
         return number
 
     limits = f"{least} or more" if most == _MAX_BYTES else f"from {least} to {most}"
-    return Kind(f"a size in bytes like 1048576, 1MiB or 1MB, {limits}", parse, _size_text)
+    return ValueKind(f"a size in bytes like 1048576, 1MiB or 1MB, {limits}", parse, _size_text)
 
 
-def choice(options: type[StrEnum]) -> Kind:
+def choice(options: type[StrEnum]) -> ValueKind:
     """Return the kind of words that a closed set knows, in any case."""
     names = [str(option) for option in options]
-    return Kind(f"{', '.join(names[:-1])} or {names[-1]}", lambda value: _one_of(options, value))
+    return ValueKind(f"{', '.join(names[:-1])} or {names[-1]}", lambda value: _one_of(options, value))
 
 
 def _one_of(options: type[StrEnum], value: object) -> StrEnum:
@@ -252,14 +252,14 @@ def _one_of(options: type[StrEnum], value: object) -> StrEnum:
         raise InvalidValueError from None
 
 
-def _matching(pattern: re.Pattern[str], allowed: str) -> Kind:
+def _matching(pattern: re.Pattern[str], allowed: str) -> ValueKind:
     def parse(value: object) -> str:
         text = _name(value)
         if not pattern.fullmatch(text):
             raise InvalidValueError
         return text
 
-    return Kind(allowed, parse)
+    return ValueKind(allowed, parse)
 
 
 def _size_text(value: object) -> str:
@@ -274,28 +274,30 @@ def _level_text(value: object) -> str:
     return logging.getLevelName(_whole(value))
 
 
-BOOLEAN: Final = Kind("true, false, 1, 0, yes, no, on or off", _boolean, lambda value: str(value).lower())
-LEVEL: Final = Kind("DEBUG, INFO, WARNING, ERROR, CRITICAL or a number, 0 or more", _level, _level_text)
-SECONDS: Final = Kind(
+BOOLEAN: Final = ValueKind(
+    "true, false, 1, 0, yes, no, on or off", _boolean, lambda value: str(value).lower()
+)
+LEVEL: Final = ValueKind("DEBUG, INFO, WARNING, ERROR, CRITICAL or a number, 0 or more", _level, _level_text)
+SECONDS: Final = ValueKind(
     f"a number of seconds above 0, at most {_MAX_SECONDS}", _seconds, lambda value: f"{value} s"
 )
-SECONDS_OR_NONE: Final = Kind(
+SECONDS_OR_NONE: Final = ValueKind(
     f"a number of seconds, at most {_MAX_SECONDS}, 0 for none",
     _seconds_or_none,
     lambda value: f"{value} s" if value else "none",
 )
-WORDS: Final = Kind(
+WORDS: Final = ValueKind(
     f"a list of at most {_MAX_WORDS} texts, or one text with commas between them",
     _words,
     lambda value: ", ".join(value) if isinstance(value, tuple) else str(value),
 )
-PERSONAL_DATA: Final = Kind("keep (or true), hash, or drop (or false)", _personal_data)
-PATH: Final = Kind("the path of a directory", _path)
-FILE: Final = Kind("the path of a file", _path, lambda value: str(value or ""))
-TEXT: Final = Kind(
+PERSONAL_DATA: Final = ValueKind("keep (or true), hash, or drop (or false)", _personal_data)
+PATH: Final = ValueKind("the path of a directory", _path)
+FILE: Final = ValueKind("the path of a file", _path, lambda value: str(value or ""))
+TEXT: Final = ValueKind(
     f"a text on one line of at most {_MAX_TEXT} characters; a number with a point needs quotes", _name
 )
-SECRET: Final = Kind(f"a text on one line of at most {_MAX_TEXT} characters", _secret, is_secret=True)
+SECRET: Final = ValueKind(f"a text on one line of at most {_MAX_TEXT} characters", _secret, is_secret=True)
 HUB_NAME: Final = _matching(
     _HUB_NAME,
     "the name of an event hub: at most 256 letters, digits, '.', '-' and '_', a letter or digit at both ends",
