@@ -15,7 +15,6 @@ from azure.eventhub import EventDataBatch
 
 from benchmarks.prices import Load, billed
 from hublog.delivery.accounting import DropCounters, DropReport, State, Stats
-from hublog.delivery.backlog import Backlog
 from hublog.delivery.batcher import Batcher
 from hublog.delivery.circuit_breaker import CircuitBreaker
 from hublog.delivery.inline_send import InlineSend
@@ -151,9 +150,8 @@ class _Process:
             linger_s=hub.batch_timeout_seconds,
             now=lambda: self._now_s,
         )
-        backlog = Backlog(self._queue, drops=drops)
         self._shipper = Shipper(
-            Storage(self._queue, backlog, None, mode=SpoolMode.MEMORY, drops=drops),
+            Storage(self._queue, None, mode=SpoolMode.MEMORY, drops=drops),
             InlineSend(lambda: sender, now=lambda: self._now_s),
             packer=Packer(hub.packing, gzip_level=hub.gzip_level),
             batchers=[(self._queue, batcher)],

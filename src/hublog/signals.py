@@ -51,7 +51,7 @@ batch_sent = _signals.signal(
         events (int): events in it.
         body_bytes (int): bytes of their bodies, as sent.
         seconds (float): how long the send took.
-        is_replay (bool): whether they had waited on disk or in compressed blocks.
+        is_replay (bool): whether they had been put aside on disk or in memory.
         stats (hublog.Stats): the books after it.
     """,
 )
@@ -105,7 +105,7 @@ records_dropped = _signals.signal(
 )
 spool_replayed = _signals.signal(
     "spool_replayed",
-    doc="""All that waited on disk and in compressed blocks has been sent.
+    doc="""All that was put aside on disk and in memory has been sent.
 
     Args:
         records (int): how many of them were sent since the stores were empty last.

@@ -7,7 +7,6 @@ from collections import Counter
 from tests.spool.independent import lines_on_disk
 
 from hublog.delivery.accounting import DropCounters
-from hublog.delivery.backlog import Backlog
 from hublog.delivery.batcher import Batcher
 from hublog.delivery.circuit_breaker import CircuitBreaker
 from hublog.delivery.disk_store import DiskStore
@@ -150,7 +149,6 @@ class Bench:
         self.told = []
         self.drops = DropCounters()
         self.queue = MemoryQueue(max_lines=max_lines, max_bytes=max_bytes, drops=self.drops)
-        self.backlog = Backlog(self.queue, drops=self.drops)
         self.spooler = None
         if mode is not SpoolMode.MEMORY:
             self.spooler = DiskStore(
@@ -162,7 +160,7 @@ class Bench:
                 now=self.clock,
                 wall=wall or self.clock,
             )
-        self.stores = Storage(self.queue, self.backlog, self.spooler, mode=mode, drops=self.drops)
+        self.stores = Storage(self.queue, self.spooler, mode=mode, drops=self.drops)
         sources = [self.queue] + ([self.spooler.live] if self.spooler else [])
         self.shipper = Shipper(
             self.stores,

@@ -134,7 +134,7 @@ class Lives(RuleBasedStateMachine):
         self.benches.remove(bench)
         stats = bench.stats
         bench.die()
-        in_memory = stats.queued + stats.in_flight + stats.compressed
+        in_memory = stats.queued + stats.in_flight
         if bench.mode is SpoolMode.ALWAYS:
             assert in_memory == 0
         self.accepted += bench.accepted

@@ -4,11 +4,11 @@ import logging
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.delivery.made_lines import DEBUG, ERROR, INFO, WARNING, make_line
+from tests.delivery.made_lines import make_line
 
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.record_ids import RecordIds
-from hublog.delivery.severity import MOST_SEVERE, UNKNOWN, ClassIndex, class_of, class_of_line
+from hublog.delivery.memory_queue import MOST_SEVERE, UNKNOWN, class_of, class_of_line
 from hublog.line import level_and_logger
 from hublog.settings import ServiceSettings
 
@@ -80,42 +80,3 @@ def test_what_says_nothing_is_neither_the_first_to_go_nor_the_last(line):
 )
 def test_a_damaged_name_is_shown_as_it_stands(raw, shown):
     assert level_and_logger(b'{"level":"%b","logger_name":"x"}' % raw) == (shown, "x")
-
-
-# The index
-
-
-def found(index, severity_class):
-    while (position := index.newest(severity_class)) is not None:
-        yield position
-
-
-def test_the_newest_of_a_class_comes_first_and_once():
-    index = ClassIndex()
-    index.look(0, [make_line(level=level) for level in (DEBUG, INFO, DEBUG, ERROR, WARNING, INFO)])
-    assert [list(found(index, severity_class)) for severity_class in range(MOST_SEVERE)] == [
-        [2, 0],
-        [5, 1],
-        [4],
-    ]
-    assert index.next_position == 6
-
-
-def test_lines_that_are_gone_are_not_found():
-    index = ClassIndex()
-    index.look(0, [make_line(), None, make_line(), make_line()])
-    index.forget(3)
-    index.look(4, [None, make_line()])
-    assert list(found(index, 1)) == [5, 3]
-
-
-def test_a_line_that_another_looks_at_meanwhile_is_left_to_it():
-    index = ClassIndex()
-
-    def lines():
-        yield make_line()
-        index.look(1, [make_line(), make_line(level=DEBUG)])
-        yield from [make_line(), make_line(level=DEBUG), make_line()]
-
-    index.look(0, lines())
-    assert (list(found(index, 0)), list(found(index, 1))) == ([2], [3, 1, 0])

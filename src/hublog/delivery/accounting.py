@@ -4,7 +4,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Final, NamedTuple, Self
 
 from hublog.line import level_and_logger
@@ -101,13 +101,12 @@ class Stats:
         accepted_total: records that a log call handed over.
         sent_total: records that the hub has settled as accepted.
         dropped: records lost or left out, by reason.
-        queued: records in the memory queue.
+        queued: records in the memory queue, those that wait there to be sent again included.
         in_flight: records taken from the queue and not yet settled.
-        compressed: records that wait in memory in compressed blocks.
         spooled: records on disk that are not settled, those taken over from dead processes included.
         buffered: records of open requests; whether they are sent is decided at the request's end.
         recovered_total: records that dead processes left on disk and this one took over.
-        replayed_total: records that were sent after they had waited on disk or in compressed blocks.
+        replayed_total: records that were sent after they had been put aside on disk or in memory.
         state: how delivery goes.
         circuit: what the breaker lets through now.
         abandoned_sends: threads of sends that were given up and have not returned.
@@ -123,7 +122,6 @@ class Stats:
     dropped: Mapping[Drop, int] = field(default_factory=dict)
     queued: int = 0
     in_flight: int = 0
-    compressed: int = 0
     spooled: int = 0
     buffered: int = 0
     recovered_total: int = 0
@@ -177,7 +175,7 @@ class Stats:
     @property
     def held(self) -> int:
         """Records that are still here and may yet arrive."""
-        return self.queued + self.in_flight + self.compressed + self.spooled + self.buffered
+        return self.queued + self.in_flight + self.spooled + self.buffered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -206,8 +204,19 @@ class ProcessStats(Stats):
         return cls(**values, pipelines=tuple(pipelines))
 
 
-#: Reason, names of level and logger (empty: nobody knows), records, and whether it was refused at the door.
-Entry = tuple[Drop, str, str, int, bool]
+class Place(Enum):
+    """Where a record was when it was lost."""
+
+    #: Not in the queue yet.
+    DOOR = 1
+    #: In the queue, so that it was evicted.
+    QUEUE = 2
+    #: Taken from it, or on disk.
+    BEHIND = 3
+
+
+#: Reason, names of level and logger (empty: unknown), records, and where they were.
+Entry = tuple[Drop, str, str, int, Place]
 
 #: From this length on whoever adds to the journal folds it, too.
 _LONG: Final = 1_000
@@ -258,11 +267,13 @@ class DropTotals(NamedTuple):
 
     Attributes:
         totals: records lost, by reason.
-        refused_total: those of them that were refused at the door and never entered the queue.
+        refused_total: those of them that never entered the queue.
+        evicted_total: those of them that were in the queue and were never taken.
     """
 
     totals: dict[Drop, int]
     refused_total: int
+    evicted_total: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,15 +325,11 @@ class DropReport:
 
 
 class DropCounters:
-    """Counts what is lost in one process; exact, from any thread, signal handler or finalizer.
-
-    Attributes:
-        journal: entries that may not be in the sums yet. Who must add one without a call in between
-            appends what ``entry`` gave, and calls ``tidy`` later.
-    """
+    """Counts what is lost in one process; exact, from any thread, signal handler or finalizer."""
 
     def __init__(self) -> None:
-        self.journal: deque[Entry] = deque()
+        #: Entries that may not be in the sums yet.
+        self._journal: deque[Entry] = deque()
         self._sums = _Sums()
         #: Entries that have left the journal.
         self._popped = 0
@@ -339,13 +346,13 @@ class DropCounters:
             logger: name of their logger, empty if nobody knows.
             count: how many.
         """
-        self.journal.append((reason, level, logger, count, False))
+        self._journal.append((reason, level, logger, count, Place.BEHIND))
         self.tidy()
 
     def add_lines(self, reason: Drop, lines: Iterable[bytes]) -> None:
         """Count the records of these lines."""
         found = Counter(map(level_and_logger, lines))
-        self.journal.extend([(reason, *names, count, False) for names, count in found.items()])
+        self._journal.extend([(reason, *names, count, Place.BEHIND) for names, count in found.items()])
         self.tidy()
 
     def add_number(self, reason: Drop, count: int) -> None:
@@ -361,23 +368,23 @@ class DropCounters:
             logger: name of its logger.
             reason: why it was.
         """
-        self.journal.append((reason, level, logger, 1, True))
+        self._journal.append((reason, level, logger, 1, Place.DOOR))
         self.tidy()
 
-    @staticmethod
-    def entry(reason: Drop, line: bytes) -> Entry:
-        """Return what the journal says of one line."""
-        return (reason, *level_and_logger(line), 1, False)
+    def evict(self, line: bytes) -> None:
+        """Count the record of a line that was in the queue and was never taken."""
+        self._journal.append((Drop.QUEUE_FULL, *level_and_logger(line), 1, Place.QUEUE))
+        self.tidy()
 
     def tidy(self) -> None:
         """Fold the journal if it is long."""
-        if len(self.journal) >= _LONG:
+        if len(self._journal) >= _LONG:
             self._fold()
 
     def books(self) -> DropTotals:
         """Return the sums of this moment."""
         sums = self._fold()
-        return DropTotals(dict(sums.totals), sums.refused_total)
+        return DropTotals(dict(sums.totals), sums.refused_total, sums.evicted_total)
 
     def totals(self) -> dict[Drop, int]:
         """Return the records lost, by reason; see ``books``."""
@@ -407,7 +414,7 @@ class DropCounters:
         entries: list[Entry] = []
         with self._lock:
             sums, popped = self._sums, self._popped
-            entries += self.journal
+            entries += self._journal
         folded = sums.plus(entries[sums.folded - popped :])
         self._replace(sums, folded)
         while self._pop():
@@ -428,7 +435,7 @@ class DropCounters:
             if self._popped >= self._sums.folded:
                 return False
             self._popped += 1
-            del self.journal[0]
+            del self._journal[0]
             return True
 
 
@@ -439,13 +446,14 @@ class _Sums:
     Attributes:
         folded: entries that are counted in here, of all there ever were.
         totals: records by reason.
-        refused_total: see ``DropTotals``.
+        refused_total: see ``DropTotals``; and so on.
         by_reason: records that are not told yet; and so on.
     """
 
     folded: int = 0
     totals: Mapping[Drop, int] = field(default_factory=dict)
     refused_total: int = 0
+    evicted_total: int = 0
     by_reason: Mapping[Drop, int] = field(default_factory=dict)
     by_level: Mapping[str, int] = field(default_factory=dict)
     by_logger: Mapping[str, int] = field(default_factory=dict)
@@ -455,15 +463,24 @@ class _Sums:
             return self
         totals, by_reason = dict(self.totals), dict(self.by_reason)
         by_level, by_logger = dict(self.by_level), dict(self.by_logger)
-        refused_total = self.refused_total
-        for reason, level, logger, count, is_refused in entries:
+        refused_total, evicted_total = self.refused_total, self.evicted_total
+        for reason, level, logger, count, place in entries:
             totals[reason] = totals.get(reason, 0) + count
-            refused_total += count * is_refused
+            refused_total += count * (place is Place.DOOR)
+            evicted_total += count * (place is Place.QUEUE)
             if reason not in _TOLD_ELSEWHERE:
                 by_reason[reason] = by_reason.get(reason, 0) + count
                 _count(by_level, level, count, LEVELS_MAX)
                 _count(by_logger, logger, count, LOGGERS_MAX)
-        return _Sums(self.folded + len(entries), totals, refused_total, by_reason, by_level, by_logger)
+        return _Sums(
+            folded=self.folded + len(entries),
+            totals=totals,
+            refused_total=refused_total,
+            evicted_total=evicted_total,
+            by_reason=by_reason,
+            by_level=by_level,
+            by_logger=by_logger,
+        )
 
 
 def _count(counts: dict[str, int], name: object, count: int, names_max: int) -> None:

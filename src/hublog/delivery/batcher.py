@@ -21,11 +21,13 @@ class Batch:
         lines: one JSON object each, UTF-8, no line break; oldest first, never empty.
         directory: where they lie on disk; None when they are held in memory.
         position: behind the last of them; settling it says that they arrived or were given up.
+        number: of the oldest in the memory queue; 0 for those on disk.
     """
 
     lines: list[bytes]
     directory: "SpoolDirectory | None" = None
     position: "Position | None" = None
+    number: int = 0
 
     @property
     def envelope(self) -> "Envelope | None":

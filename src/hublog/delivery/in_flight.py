@@ -10,6 +10,7 @@ from typing import Final
 
 from hublog.delivery.accounting import Drop
 from hublog.delivery.batcher import Batch
+from hublog.delivery.memory_queue import NEVER
 from hublog.delivery.packer import LINE_OVERHEAD_BYTES, OVERHEAD_BYTES, Packer
 from hublog.delivery.storage import Storage
 from hublog.errors import EventTooLargeError, RejectedSendError
@@ -22,7 +23,7 @@ class Load:
 
     Attributes:
         batch: its lines and where they lie.
-        is_replay: whether they had waited on disk, or compressed.
+        is_replay: whether they had been put aside on disk or in memory.
         lines_left: how many have neither arrived nor been given up.
         packer: makes events of them, as was set when they were accepted.
     """
@@ -72,7 +73,7 @@ class InFlight:
         suspects: events of one line that the hub refused, and why. Whether they or the hub are to blame show
             others: see ``set_suspects_aside``.
         sent_total: lines that arrived.
-        replayed_total: those of them that had waited on disk, or compressed.
+        replayed_total: those of them that had been put aside on disk or in memory.
         unsettled_lines: lines that arrived or were given up, and are on disk still.
     """
 
@@ -103,11 +104,10 @@ class InFlight:
         return bool(self._parcels) and self._parcels[0].load.is_replay
 
     @property
-    def has_old_memory(self) -> bool:
-        """Whether some of the lines had waited compressed, or are held back; they are in memory alone."""
-        suspects = [parcel for parcel, _ in self.suspects]
-        waited = [parcel for parcel in self._parcels if parcel.load.is_replay]
-        return any(not parcel.load.is_on_disk for parcel in suspects + waited)
+    def oldest_number(self) -> int:
+        """Number of the oldest line that is in memory alone; ``NEVER`` when there is none."""
+        in_memory = (each.load.batch.number for each in self._all() if not each.load.is_on_disk)
+        return min(in_memory, default=NEVER)
 
     @property
     def offered_events(self) -> int:
@@ -124,7 +124,7 @@ class InFlight:
 
         Args:
             batches: one for each event; with packing ``single`` they become one for each line.
-            is_replay: whether they had waited on disk, or compressed.
+            is_replay: whether they had been put aside on disk or in memory.
         """
         for batch in batches:
             load = Load(batch, is_replay, len(batch.lines), self._packer_for(batch))

@@ -1,82 +1,129 @@
-"""The memory queue: bounded by count and by bytes, and no lock on the way in.
+"""The memory queue: takes lines from any thread, gives them to one; bounded by lines and by bytes.
 
-Any thread, signal handler or finalizer may put; one thread takes; any thread may evict a line for the sake of
-one that matters more. ``deque.append`` is a single step of the interpreter, so the order of one thread is
-kept and nothing is lost between them.
-
-More is one step: CPython 3.11 to 3.14 lets another thread or a signal handler in only at a call and at a jump
-back. So ``x += n`` on an attribute is whole, and so are several statements without call and loop. What an
-application's thread does while it holds ``lock`` is of that kind: a signal handler that waits for the worker
-can never keep it from taking.
+Takes a line and its level (``put``), gives batches in the order of arrival (``take``). A put never waits:
+each class of severity has a ``deque``, whose appends and pops are thread-safe single steps, also in a signal
+handler. Where there is no room, ``make_room`` drops the newest line of a lower class and counts it.
 """
 
+import contextlib
+import itertools
 import logging
-import threading
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from hublog.delivery.accounting import Drop, DropCounters
+from hublog.delivery.accounting import DropCounters
 from hublog.delivery.batcher import Batch
-from hublog.delivery.severity import MOST_SEVERE, ClassIndex
+from hublog.line import level_number
 
-#: A threshold that no queue reaches: nobody needs to be woken.
+#: Classes of severity: 0 is below INFO, 1 below WARNING, 2 below ERROR, 3 is ERROR and above.
+CLASSES: Final = 4
+#: ERROR and above: never dropped for the sake of others.
+MOST_SEVERE: Final = 3
+#: Of a line without a level number: neither the first to go nor the last.
+UNKNOWN: Final = 1
+_BORDERS: Final = (logging.INFO, logging.WARNING, logging.ERROR)
+
+
+def class_of(levelno: float) -> int:
+    """Return the class of a level number."""
+    return bisect_right(_BORDERS, levelno)
+
+
+def class_of_line(line: bytes) -> int:
+    """Return the class of a line's record; ``UNKNOWN`` for a line without a level number. Never raises."""
+    levelno = level_number(line)
+    return UNKNOWN if levelno is None else class_of(levelno)
+
+
+#: A threshold that no queue reaches: no put wakes the worker.
 NEVER: Final = 1 << 62
-#: From this level on a line may use the reserved share, since it tells what went wrong.
+#: From this level on a line may use the reserved share: errors explain what went wrong.
 RESERVED_LEVEL: Final = logging.ERROR
 #: The share is a tenth.
 _SHARE: Final = 10
-#: With more lines to be looked at, a copy is cheaper than to reach for each in the middle of a deque.
-_MANY: Final = 500
-_NO_LINE: Final = object()
+#: A line makes room for itself by at most this number of evictions; the next line goes on from there.
+_EVICTIONS_MAX: Final = 1_000
+#: Takes between two recounts where that costs something, and lines that cost nothing.
+_RECOUNT_EACH: Final = 32
+_FEW: Final = 64
+#: The usual levels; others are looked up by ``class_of``.
+_CLASS_OF: Final = {level: class_of(level) for level in range(10, 60, 10)}
 
 
-def _nobody() -> None:
-    """Wake nobody: no worker runs yet."""
+def _wake_no_one() -> None:
+    """Do nothing: no worker runs yet."""
 
 
-class QueueBooks(NamedTuple):
-    """Counts of one moment; what entered and is nowhere else was finished, evicted or lost.
+class QueueCounts(NamedTuple):
+    """Gauges of one moment.
 
     Attributes:
-        entered: lines that were ever put in.
-        waiting: lines that were not taken yet.
-        in_flight: lines taken and neither finished nor stowed.
-        stowed: lines that wait in the backlog.
+        new: lines that were not taken yet.
+        postponed: lines that were taken and wait to be sent again.
+        in_flight: lines that were taken and neither finished nor postponed.
+        finished_total: lines that were taken, and are sent, dropped or on disk.
     """
 
-    entered: int
-    waiting: int
+    new: int
+    postponed: int
     in_flight: int
-    stowed: int
+    finished_total: int
+
+
+class _Lines:
+    """Lines in the order of their numbers: a deque of (number, line) for each class of severity."""
+
+    __slots__ = ("by_class",)
+
+    def __init__(self) -> None:
+        self.by_class: tuple[deque[tuple[int, bytes]], ...] = tuple(deque() for _ in range(CLASSES))
+
+    def __len__(self) -> int:
+        return sum(map(len, self.by_class))
+
+    def oldest_run(self) -> tuple[deque[tuple[int, bytes]], int] | None:
+        """Return the deque with the oldest line, and the number up to which its lines are the next ones."""
+        heads: list[tuple[int, int]] = []
+        for severity in range(CLASSES):
+            with contextlib.suppress(IndexError):  # empty, perhaps by an eviction just now
+                heads.append((self.by_class[severity][0][0], -severity))
+        if not heads:
+            return None
+        heads.sort()
+        return self.by_class[-heads[0][1]], heads[1][0] if len(heads) > 1 else NEVER
+
+    def count_bytes(self) -> int:
+        """Return the bytes of all lines."""
+        return sum(len(line) for of_class in self.by_class for _, line in of_class.copy())
+
+    def oldest_number(self) -> int:
+        """Return the number of the oldest line; ``NEVER`` when there is none."""
+        run = self.oldest_run()
+        if run is not None:
+            with contextlib.suppress(IndexError):
+                return run[0][0][0]
+        return NEVER
 
 
 class MemoryQueue:
-    """Lines that wait for the worker.
+    """Lines that wait for the worker: new ones, and those that were postponed since they could not be sent.
 
-    The bounds count what is held: lines that wait, lines in flight, and lines that are stowed away in the
-    backlog, these with the size they have there. The counts are exact; threads that put at the same moment
-    may pass a bound by a line each. The last tenth of both bounds is for ERROR and above, unless that is
-    less than one line.
+    The bounds count all lines that are held: new, postponed and in flight. The last tenth of both bounds is
+    for ERROR and above, unless that is less than one line. Lines are counted by their deques. What the bounds
+    are compared with is added up without a lock: threads that put at the same moment may exceed a bound by a
+    line each, and an addition that one thread takes from another is made good by the next ``take``.
 
     Args:
-        max_lines: 1 or more; may be set anew at any time, as may the next two.
+        max_lines: 1 or more.
         max_bytes: bound of the sum of the lines' lengths.
         urgent_level: from this level on a line must not wait.
-        drops: evicted lines are counted there; None for a book of its own.
+        drops: counts evicted lines.
 
     Attributes:
-        lock: whoever holds it sees all counts of one moment, and the book of drops agrees with them.
-        is_changing: whether lines are being moved; who sees it under the lock has interrupted that.
-        in_flight: lines taken and neither finished nor stowed; the taker's.
-        stowed: lines that wait in the backlog.
-        stowed_bytes: what they count with.
-        line_border: how many places may be taken in here before a put is refused; the backlog moves it, too.
-        byte_border: how many bytes may ever come in before a put is refused.
-        urgent: set by a put that must not wait; taken back by the taker.
-        wake: called by a put at the length ``wake_at``.
+        urgent: set by a put that must not wait; reset by the taker.
+        wake: called by a put that makes ``wake_at`` new lines, in its thread.
     """
 
     def __init__(
@@ -87,25 +134,28 @@ class MemoryQueue:
         urgent_level: int = logging.ERROR,
         drops: DropCounters | None = None,
     ) -> None:
-        #: None stands for a line that was evicted, so that those behind it keep their positions.
-        self._lines: deque[bytes | None] = deque()
-        self._index = ClassIndex()
         self._drops = drops or DropCounters()
-        self.lock = threading.RLock()
-        self.is_changing = False
         self.urgent_level = urgent_level
         self.urgent = False
-        self.wake: Callable[[], object] = _nobody
-        self._popped = self._gone = self._left = 0
-        self._bytes_in = self._bytes_left = 0
-        self.in_flight = self.stowed = self.stowed_bytes = 0
-        self._max_lines = self._max_bytes = self._line_reserve = self._byte_reserve = 0
-        # Kept up to date by whoever changes a count, so that a put has nothing to add up.
-        self.line_border = self.byte_border = 0
+        self.wake: Callable[[], object] = _wake_no_one
         self._wake_border = NEVER
-        self._fit(max_lines, max_bytes)
+        self._new, self._postponed = _Lines(), _Lines()
+        self._new_by_class = self._new.by_class
+        self._next_number = itertools.count(1).__next__
+        self._last_number = self._front_number = 0
+        self._in_flight = self._in_flight_bytes = self._finished_total = self._takes = 0
+        # Added up without a lock and made good by ``_recount``: lines no longer held, bytes of new lines, and
+        # bytes of postponed lines and those in flight.
+        self._left_lines = self._new_bytes = self._other_bytes = 0
+        self.resize(max_lines, max_bytes)
 
-    # The way in.
+    def resize(self, max_lines: int, max_bytes: int) -> None:
+        """Set both bounds."""
+        self.max_lines, self.max_bytes = max_lines, max_bytes
+        self._line_limit = max_lines - max_lines // _SHARE
+        self._byte_limit = max_bytes - (max_bytes // _SHARE if max_lines >= _SHARE else 0)
+
+    # Any thread.
 
     def put(self, line: bytes, levelno: int = logging.INFO, beyond: bool = False) -> bool:  # noqa: FBT001, FBT002  # the hottest call of all
         """Add a line; never waits.
@@ -121,276 +171,221 @@ class MemoryQueue:
         Raises:
             TypeError: the level is no number; nothing was added.
         """
-        lines = self._lines
+        try:
+            severity = _CLASS_OF[levelno]
+        except KeyError:
+            severity = class_of(levelno)
         size = len(line)
         # Refuse the newest line, not the oldest: the first lines of an outage explain it.
-        if levelno < RESERVED_LEVEL:
-            if (len(lines) >= self.line_border or self._bytes_in + size > self.byte_border) and not beyond:
-                return False
-        elif not (beyond or self.has_room(size, levelno)):
+        if (
+            self._last_number - self._left_lines >= self._line_limit
+            or self._new_bytes + self._other_bytes + size > self._byte_limit
+        ) and not (beyond or (severity == MOST_SEVERE and self.has_room(size, levelno))):
             return False
-        lines.append(line)
-        self._bytes_in += size
-        # Append first, then test: the taker does it the other way round, so no line is left asleep.
+        self._last_number = number = self._next_number()
+        self._new_by_class[severity].append((number, line))
+        self._new_bytes += size
+        # Append first, then compare: the taker does it the other way round, so no line is left asleep.
         if levelno >= self.urgent_level:
             self.urgent = True
             if self._wake_border < NEVER:
                 self.wake()
-        elif len(lines) >= self._wake_border:
+        elif number >= self._wake_border:
             self.wake()
         return True
 
     def put_beyond(self, line: bytes, levelno: int) -> None:
-        """Add a line without a look at the bounds; for whoever has just made room."""
+        """Add a line without regard to the bounds; for a caller that has just made room."""
         self.put(line, levelno, True)  # noqa: FBT003  # see there
 
     def has_room(self, size: int, levelno: int) -> bool:
-        """Return whether a line of so many bytes and this level would be taken now."""
-        line_border, byte_border = self.line_border, self.byte_border
-        if levelno >= RESERVED_LEVEL:
-            line_border, byte_border = line_border + self._line_reserve, byte_border + self._byte_reserve
-        return len(self._lines) < line_border and self._bytes_in + size <= byte_border
+        """Return whether a line of this number of bytes and this level would be taken now."""
+        is_severe = levelno >= RESERVED_LEVEL
+        line_limit = self.max_lines if is_severe else self._line_limit
+        byte_limit = self.max_bytes if is_severe else self._byte_limit
+        return self._last_number - self._left_lines < line_limit and self.held_bytes + size <= byte_limit
 
     def has_room_beyond(self, size: int) -> bool:
-        """Return whether a line may pass the bounds for a moment, for want of another place to be.
+        """Return whether a line may exceed the bounds for a moment, while the disk is being prepared.
 
-        Twice as many lines are held then, and a quarter more bytes.
+        Up to twice the lines are held then, and a quarter more bytes.
         """
-        return self.held_lines < 2 * self._max_lines and self.held_bytes + size <= self._max_bytes * 5 // 4
+        return self.held_lines < 2 * self.max_lines and self.held_bytes + size <= self.max_bytes * 5 // 4
 
-    # The way out.
-
-    def take(self, *, max_lines: int, max_bytes: int, line_overhead: int = 0) -> Batch | None:
-        """Move the oldest lines into flight.
+    def make_room(self, size: int, levelno: int) -> bool:
+        """Evict lines of lower classes, the lowest first, until a line has room.
 
         Args:
-            max_lines: take at most as many.
-            max_bytes: stop before the sum of lengths passes this; one line is always taken.
-            line_overhead: bytes that each line becomes longer by; they count towards ``max_bytes``.
+            size: bytes of the line.
+            levelno: level of its record.
 
         Returns:
-            The lines, oldest first, each to be finished or stowed, once; None when nothing waits, and for a
-            signal handler that interrupted the taker.
+            False when there is no room, since no line of a lower class is left.
         """
-        with self.changing() as is_alone:
-            taken = self._pop(*self._measure(max_lines, max_bytes, line_overhead)) if is_alone else []
-        return Batch(taken) if taken else None
+        for _ in range(_EVICTIONS_MAX if size <= self.max_bytes else 0):
+            if self.has_room(size, levelno):
+                return True
+            if not any(map(self.evict, range(class_of(levelno)))):
+                return False
+        return False
 
-    def finish(self, lines: list[bytes]) -> None:
-        """Say that taken lines are sent, dropped or on disk: their room is free again."""
-        number, size = len(lines), sum(map(len, lines))
-        self.in_flight -= number
-        self.line_border += number
-        self.byte_border += size
-        self._left = max(self._left, self._popped - self.in_flight)
-
-    def stow(self, lines: list[bytes], held_bytes: int) -> None:
-        """Say that taken lines wait in the backlog, and what they count with there."""
-        number, freed = len(lines), sum(map(len, lines)) - held_bytes
-        self.in_flight -= number
-        self.stowed += number
-        self.stowed_bytes += held_bytes
-        self.byte_border += freed
-        self._left = max(self._left, self._popped - self.in_flight)
-
-    def unstow(self, lines: list[bytes], held_bytes: int) -> None:
-        """Say that lines of the backlog are in flight again, and what they counted with there."""
-        number, freed = len(lines), held_bytes - sum(map(len, lines))
-        self.in_flight += number
-        self.stowed -= number
-        self.stowed_bytes -= held_bytes
-        self.byte_border += freed
-
-    def restow(self, more_bytes: int) -> None:
-        """Say that stowed lines count with so many bytes more than before; negative: fewer."""
-        self.stowed_bytes += more_bytes
-        self.byte_border -= more_bytes
-
-    def lose_stowed(self, number: int, held_bytes: int) -> None:
-        """Say that so many stowed lines are lost; the caller counts them as drops."""
-        self.stowed -= number
-        self.line_border += number
-        self.restow(-held_bytes)
-
-    @contextmanager
-    def changing(self) -> Iterator[bool]:
-        """Hold the lock to move lines, as the taker; yields False for whoever has interrupted that."""
-        with self.lock:
-            if self.is_changing:
-                yield False
-                return
-            self.is_changing = True
-            try:
-                yield True
-            finally:
-                self.is_changing = False
-
-    # Room for what matters more.
-
-    def evict(self, severity_class: int) -> bool:
-        """Drop the newest waiting line of a class, and count it as ``Drop.QUEUE_FULL``; any thread.
-
-        The first call looks at all lines, 10,000 in some milliseconds; later ones look at new ones.
+    def evict(self, severity: int) -> bool:
+        """Drop the newest line of a class, and count it as ``Drop.QUEUE_FULL``; new lines before postponed.
 
         Args:
-            severity_class: 0 to 2; lines of the highest class are never evicted.
+            severity: class, 0 to 2; lines of the highest class are never evicted.
 
         Returns:
-            False when there is none, and for whoever has interrupted the taker.
+            False when there is none.
         """
-        if severity_class >= MOST_SEVERE:
-            return False
-        self._index.forget(self._popped)
-        self._index.look(*self._new())
-        while (position := self._index.newest(severity_class)) is not None:
-            if self._give_up(position):
+        for lines in (self._new, self._postponed) if severity < MOST_SEVERE else ():
+            with contextlib.suppress(IndexError):
+                _, line = lines.by_class[severity].pop()
+                self._drops.evict(line)
+                self._left_lines += 1
+                size = len(line)
+                if lines is self._new:
+                    self._new_bytes -= size
+                else:
+                    self._other_bytes -= size
                 return True
         return False
 
-    # Counts.
+    # The taker.
+
+    def take(self, *, max_lines: int, max_bytes: int, line_overhead: int = 0) -> Batch | None:
+        """Move the oldest new lines into flight.
+
+        Args:
+            max_lines: take at most this number.
+            max_bytes: stop before the sum of lengths exceeds this; one line is always taken.
+            line_overhead: bytes that each line becomes longer by; they count towards ``max_bytes``.
+
+        Returns:
+            The lines, oldest first, each to be finished or postponed, once; None when there are none.
+        """
+        batch = self._take_from(self._new, max_lines, max_bytes, line_overhead)
+        if batch is not None:
+            size = sum(map(len, batch.lines))
+            self._new_bytes -= size
+            self._other_bytes += size
+        self._takes += 1
+        if len(self._new) <= _FEW or self._takes % _RECOUNT_EACH == 0:
+            self._recount()
+        return batch
+
+    def take_postponed(self, *, max_lines: int, max_bytes: int, line_overhead: int = 0) -> Batch | None:
+        """Move the oldest postponed lines into flight; see ``take``."""
+        return self._take_from(self._postponed, max_lines, max_bytes, line_overhead)
+
+    def finish(self, lines: Sequence[bytes]) -> None:
+        """Free the room of taken lines: they are sent, dropped or on disk."""
+        number, size = len(lines), self._land(lines)
+        self._finished_total += number
+        self._left_lines += number
+        self._other_bytes -= size
+
+    def postpone(self, lines: Sequence[bytes], number: int = NEVER) -> None:
+        """Let taken lines wait to be sent again, behind others.
+
+        Args:
+            lines: oldest first.
+            number: of the oldest; none is given to lines that were tried already.
+        """
+        number = min(number, self._last_number)
+        for line in lines:
+            of_class = self._postponed.by_class[class_of_line(line)]
+            behind = number
+            with contextlib.suppress(IndexError):
+                behind = max(number, of_class[-1][0])
+            of_class.append((behind, line))
+        self._land(lines)
+
+    def postpone_first(self, lines: Sequence[bytes]) -> None:
+        """Let taken lines wait to be sent again, before all others: they were tried already."""
+        self._front_number -= 1
+        for line in reversed(lines):
+            self._postponed.by_class[class_of_line(line)].appendleft((self._front_number, line))
+        self._land(lines)
+
+    # Gauges.
 
     def __len__(self) -> int:
-        gone = self._gone  # the call comes last, so that both are of one moment
-        return len(self._lines) - gone
+        return len(self._new)
 
-    def books(self) -> QueueBooks:
-        """Return the counts of one moment."""
-        popped, gone, in_flight, stowed = self._popped, self._gone, self.in_flight, self.stowed
-        there = len(self._lines)
-        return QueueBooks(popped + there, there - gone, in_flight, stowed)
+    def counts(self) -> QueueCounts:
+        """Return the gauges of this moment; exact for the taker."""
+        return QueueCounts(len(self._new), len(self._postponed), self._in_flight, self._finished_total)
 
     @property
-    def entered_total(self) -> int:
-        """Lines that were ever put in."""
-        return self._popped + len(self._lines)
+    def last_number(self) -> int:
+        """Number of the newest line: a mark; see ``oldest_number``."""
+        return self._last_number
 
     @property
-    def left_total(self) -> int:
-        """Lines that have entered and neither wait nor are in flight, for the first time; never goes back.
-
-        For the taker. A line that is in flight again hides another until it is settled.
-        """
-        with self.changing() as is_alone:
-            if is_alone:
-                self._pop(*self._measure(0, 0, 0))  # places of evicted lines, before the first that waits
-            self._left = max(self._left, self._popped - self.in_flight)
-            return self._left
+    def oldest_number(self) -> int:
+        """Number of the oldest line that waits; ``NEVER`` when none does."""
+        return min(self._new.oldest_number(), self._postponed.oldest_number())
 
     @property
     def held_lines(self) -> int:
-        """Lines that wait, are in flight or are stowed."""
-        return sum(self.books()[1:])
+        """Lines that are new, postponed or in flight."""
+        return len(self._new) + len(self._postponed) + self._in_flight
 
     @property
     def held_bytes(self) -> int:
-        """About what they count with."""
-        return self._bytes_in - self.byte_border + self._max_bytes - self._byte_reserve
+        """The bytes of these."""
+        return self._new_bytes + self._other_bytes
+
+    @property
+    def postponed_lines(self) -> int:
+        """Lines that wait to be sent again."""
+        return len(self._postponed)
 
     @property
     def bytes_waiting(self) -> int:
-        """About how many bytes wait, those in flight left out."""
-        return max(self._bytes_in - self._bytes_left, 0)
-
-    @property
-    def max_lines(self) -> int:
-        """How many lines may be held."""
-        return self._max_lines
-
-    @max_lines.setter
-    def max_lines(self, max_lines: int) -> None:
-        self._fit(max_lines, self._max_bytes)
-
-    @property
-    def max_bytes(self) -> int:
-        """How many bytes may be held."""
-        return self._max_bytes
-
-    @max_bytes.setter
-    def max_bytes(self, max_bytes: int) -> None:
-        self._fit(self._max_lines, max_bytes)
+        """The bytes of new lines."""
+        return max(self._new_bytes, 0)
 
     @property
     def wake_at(self) -> int:
-        """The length at which a put calls ``wake``; the taker lowers it before it sleeps."""
-        return self._wake_border - self._gone
+        """Number of new lines at which a put calls ``wake``; the taker lowers it before it sleeps."""
+        return self._wake_border + len(self._new) - self._last_number
 
     @wake_at.setter
     def wake_at(self, length: int) -> None:
-        self._wake_border = length + self._gone
+        self._wake_border = NEVER if length >= NEVER else self._last_number - len(self._new) + length
 
-    def _fit(self, max_lines: int, max_bytes: int) -> None:
-        line_reserve = max_lines // _SHARE
-        byte_reserve = max_bytes // _SHARE if line_reserve else 0
-        more_lines = max_lines - line_reserve - self._max_lines + self._line_reserve
-        more_bytes = max_bytes - byte_reserve - self._max_bytes + self._byte_reserve
-        self._max_lines, self._line_reserve = max_lines, line_reserve
-        self._max_bytes, self._byte_reserve = max_bytes, byte_reserve
-        self.line_border += more_lines
-        self.byte_border += more_bytes
+    def _take_from(self, lines: _Lines, max_lines: int, max_bytes: int, line_overhead: int) -> Batch | None:
+        taken: list[bytes] = []
+        first, room = NEVER, max_bytes
+        while len(taken) < max_lines and room >= 0 and (run := lines.oldest_run()) is not None:
+            of_class, limit = run
+            with contextlib.suppress(IndexError):  # it is empty: the other classes are next
+                first = min(first, of_class[0][0])
+                for _ in range(max_lines - len(taken)):
+                    number, line = of_class[0]
+                    if number > limit:
+                        break
+                    room -= len(line) + line_overhead
+                    if room < 0 and taken:
+                        break
+                    taken.append(of_class.popleft()[1])
+                    self._in_flight += 1
+        size = sum(map(len, taken))
+        self._in_flight_bytes += size
+        return Batch(taken, number=first) if taken else None
 
-    def _measure(self, max_lines: int, max_bytes: int, line_overhead: int) -> tuple[int, int]:
-        """Return how many places to pop, and how many lines are in them."""
-        lines = self._lines
-        there = len(lines)
-        number = taken = room = 0
-        while number < there:
-            line = lines[number]
-            if line is not None:
-                room += len(line) + line_overhead
-                if taken >= max_lines or (taken and room > max_bytes):
-                    break
-                taken += 1
-            number += 1
-        return number, taken
+    def _land(self, lines: Sequence[bytes]) -> int:
+        """Count lines as no longer in flight; returns their bytes."""
+        number, size = len(lines), sum(map(len, lines))
+        self._in_flight -= number
+        self._in_flight_bytes -= size
+        return size
 
-    def _pop(self, number: int, taken: int) -> list[bytes]:
-        lines = self._lines
-        gone = number - taken
-        found: list[bytes | None] = []
-        steps = islice(iter(lines.popleft, _NO_LINE), number)
-        # No call from here to the last of these, see the top: the counts and the lines change in one step.
-        self.in_flight += taken
-        self._popped += number
-        self._gone -= gone
-        self.line_border -= number
-        self._wake_border -= gone
-        found += steps
-        got = [line for line in found if line is not None]
-        size = sum(map(len, got))
-        self._bytes_left += size
-        if not lines:
-            self._bytes_in = self._bytes_left  # a put that an exception ended may have spoilt it
-        return got
-
-    def _new(self) -> tuple[int, Iterable[bytes | None]]:
-        """Return the lines that were not looked at, and the position of the first; some may be gone."""
-        first, end = max(self._index.next_position, self._popped), self.entered_total
-        if end - first <= _MANY:
-            return first, map(self._line_at, range(first, end))
-        popped, lines = self._popped, self._lines.copy()
-        first = max(first, popped)
-        return first, islice(lines, first - popped, None)
-
-    def _line_at(self, position: int) -> bytes | None:
-        return self._lines[position - self._popped] if position >= self._popped else None
-
-    def _give_up(self, position: int) -> bool:
-        """Put None in the place of a line, unless it was taken meanwhile."""
-        line = self._line_at(position)
-        if line is None:
-            return False
-        size, entries = len(line), (self._drops.entry(Drop.QUEUE_FULL, line),)
-        lines, journal = self._lines, self._drops.journal
-        with self.lock:  # no call inside, see the top
-            index = position - self._popped
-            if self.is_changing or index < 0:
-                return False
-            lines[index] = None
-            self._gone += 1
-            self.line_border += 1
-            self._wake_border += 1
-            self._bytes_left += size
-            self.byte_border += size
-            journal += entries
-        self._drops.tidy()
-        return True
+    def _recount(self) -> None:
+        """Make good what was lost where threads added up at the same moment, or an exception ended one."""
+        self._new_bytes = self._new.count_bytes()
+        self._other_bytes = self._postponed.count_bytes() + self._in_flight_bytes
+        held = self.held_lines
+        self._left_lines = self._last_number - held

@@ -150,7 +150,7 @@ class Shipper:
     def is_past(self, mark: Mark) -> bool:
         """Whether all of that is sent, or dropped and counted."""
         with self._lock:
-            return self._stores.is_past(mark, has_old=self._transit.has_old_memory)
+            return self._stores.is_past(mark, oldest_in_flight=self._transit.oldest_number)
 
     @property
     def is_empty(self) -> bool:
@@ -226,7 +226,6 @@ class Shipper:
                 dropped={reason: number for reason, number in books.dropped.items() if number},
                 queued=books.queued,
                 in_flight=books.in_flight,
-                compressed=books.compressed,
                 spooled=books.spooled - self._transit.unsettled_lines,
                 recovered_total=books.recovered_total,
                 replayed_total=self._transit.replayed_total,
@@ -401,7 +400,7 @@ class Shipper:
         if batcher.wait_s() > 0:
             return
         for batch in batcher.take(_MOVED_EVENTS):
-            self._stores.keep(batch.lines)
+            self._stores.keep(batch.lines, number=batch.number)
 
     def _let_new_ones_pass(self, *, at_once: bool, more_than_lines: int = 0) -> None:
         """Have what is old sent beside new records, not before them, where it is more than a few events.

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from hublog.delivery.accounting import Drop, DropCounters
-from hublog.delivery.backlog import Backlog
 from hublog.delivery.batcher import Batch
 from hublog.delivery.disk_store import DiskCounts, DiskMark, DiskStore
-from hublog.delivery.memory_queue import MemoryQueue
+from hublog.delivery.memory_queue import NEVER, MemoryQueue
 from hublog.settings import SpoolMode
 
 
@@ -17,13 +16,11 @@ class Mark:
     """A point in the flow of records; what came in before it moves from store to store, one after the other.
 
     Attributes:
-        queue: lines that had entered the memory queue.
-        backlog: number of the next block when those were out of the queue; -1 before.
-        disk: what was on disk when those blocks were gone.
+        number: of the newest line in the memory queue.
+        disk: what was on disk when memory held no line up to that one.
     """
 
-    queue: int
-    backlog: int = -1
+    number: int
     disk: DiskMark | None = None
 
 
@@ -36,7 +33,6 @@ class StorageCounts:
     dropped: dict[Drop, int]
     queued: int
     in_flight: int
-    compressed: int
     spooled: int
 
 
@@ -48,7 +44,7 @@ _DIRECTORIES_OF_A_SIZE: Final = 16
 
 
 class Storage:
-    """The memory queue, the compressed blocks behind it, and the disk.
+    """The memory queue and the disk.
 
     ``memory`` has no disk. ``overflow`` writes to it what memory cannot hold, or should not: lines of sends
     that failed, lines that wait for a hub that is away, everything at the exit. ``always`` writes each line
@@ -56,7 +52,6 @@ class Storage:
 
     Args:
         queue: new lines.
-        backlog: behind it.
         spooler: the disk; None in mode ``memory``.
         mode: as above.
         drops: what is lost is counted there.
@@ -69,14 +64,12 @@ class Storage:
     def __init__(
         self,
         queue: MemoryQueue,
-        backlog: Backlog,
         spooler: DiskStore | None,
         *,
         mode: SpoolMode,
         drops: DropCounters,
     ) -> None:
         self.queue = queue
-        self.backlog = backlog
         self.spooler = spooler
         self.drops = drops
         self.moved_total = 0
@@ -111,55 +104,57 @@ class Storage:
             if (was_making or self.spooler.live.is_making) and self.queue.has_room_beyond(len(line)):
                 self.queue.put_beyond(line, levelno)  # the disk did not refuse it: it is just being prepared
                 return True
-        if self.backlog.make_room(len(line), levelno):
+        if self.queue.make_room(len(line), levelno):
             self.queue.put_beyond(line, levelno)
             return True
         self.drops.refuse(level, logger)
         return False
 
-    def keep(self, lines: Sequence[bytes], *, is_first: bool = False) -> None:
-        """Put lines that were taken from memory where they may wait long: on disk, else compressed.
+    def keep(self, lines: Sequence[bytes], *, is_first: bool = False, number: int = NEVER) -> None:
+        """Put lines that were taken from memory where they may wait long: on disk, else in memory again.
 
         Args:
             lines: in flight of the queue.
-            is_first: they were tried already, so what waits compressed comes after them.
+            is_first: they were tried already, so that they are before all others that are postponed.
+            number: see ``MemoryQueue.postpone``.
         """
         written = self.spooler.append_or_drop(lines) if self.spooler is not None else 0
         if written:
             self.queue.finish(list(lines[:written]))
             self.moved_total += written
         rest = list(lines[written:])
-        if rest:
-            (self.backlog.add_front if is_first else self.backlog.add)(rest)
+        if rest and is_first:
+            self.queue.postpone_first(rest)
+        elif rest:
+            self.queue.postpone(rest, number)
 
     def secure(self) -> int:
         """Write everything that waits in memory to disk; returns how many lines did not go."""
-        for take in (self._from_backlog, self._from_queue) if self.spooler is not None else ():
-            while lines := take():
+        for take in self._takes if self.spooler is not None else ():
+            while batch := take(max_lines=_MOVED_AT_A_TIME, max_bytes=_ANY_BYTES):
                 before = self.moved_total
-                self.keep(lines, is_first=True)
-                if self.moved_total - before < len(lines):
+                self.keep(batch.lines, is_first=True)
+                if self.moved_total - before < len(batch.lines):
                     break
-        return len(self.queue) + self.backlog.lines
+        return len(self.queue) + self.queue.postponed_lines
 
     def take_stored(self, *, max_lines: int, max_bytes: int, line_overhead: int) -> Batch | None:
-        """Return lines that waited compressed or on disk, the former first; None when there are none."""
-        if self.backlog.lines:
-            lines = self.backlog.take(max_bytes=max_bytes, max_lines=max_lines, line_overhead=line_overhead)
-            if lines:
-                return Batch(lines)
-        if self.spooler is None:
-            return None
+        """Return lines that wait to be sent again, those in memory first; None when there are none."""
+        batch = self.queue.take_postponed(
+            max_lines=max_lines, max_bytes=max_bytes, line_overhead=line_overhead
+        )
+        if batch is not None or self.spooler is None:
+            return batch
         return self.spooler.take_stored(max_lines=max_lines, max_bytes=max_bytes, line_overhead=line_overhead)
 
     @property
     def stored_lines(self) -> int:
         """Lines that wait to be sent again, those that are being sent left out."""
-        return self.backlog.lines + (self.spooler.stored_lines if self.spooler is not None else 0)
+        return self.queue.postponed_lines + (self.spooler.stored_lines if self.spooler is not None else 0)
 
     @property
     def memory_lines(self) -> int:
-        """Lines that are in memory alone: new ones, compressed ones, and those under way."""
+        """Lines that are in memory alone: new ones, postponed ones, and those in flight."""
         return self.queue.held_lines
 
     @property
@@ -180,27 +175,23 @@ class Storage:
 
     def drop(self, reason: Drop) -> None:
         """Give up what waits in memory, and count it."""
-        for take in (self._from_backlog, self._from_queue):
-            while lines := take():
-                self.drops.add_lines(reason, lines)
-                self.queue.finish(lines)
+        for take in self._takes:
+            while batch := take(max_lines=_MOVED_AT_A_TIME, max_bytes=_ANY_BYTES):
+                self.drops.add_lines(reason, batch.lines)
+                self.queue.finish(batch.lines)
 
     def mark(self) -> Mark:
         """Return the point up to which lines have come in."""
-        return Mark(self.queue.entered_total)
+        return Mark(self.queue.last_number)
 
-    def is_past(self, mark: Mark, *, has_old: bool) -> bool:
+    def is_past(self, mark: Mark, *, oldest_in_flight: int) -> bool:
         """Whether everything before a mark has arrived, or was dropped.
 
         Args:
-            mark: from ``mark``; it is moved on with what it stands for.
-            has_old: whether lines of memory are on their way that may have come before newer ones.
+            mark: from ``mark``; it moves on with what it stands for.
+            oldest_in_flight: number of the oldest line that is in flight and in memory alone.
         """
-        if self.queue.left_total < mark.queue:
-            return False
-        if mark.backlog < 0:  # what left the queue since then may have gone there
-            mark.backlog = self.backlog.next_number
-        if has_old or self.backlog.oldest_number < mark.backlog:
+        if min(self.queue.oldest_number, oldest_in_flight) <= mark.number:
             return False
         if self.spooler is None:
             return True
@@ -211,23 +202,18 @@ class Storage:
     def books(self) -> StorageCounts:
         """Return what came in, what is here and what was lost, at one moment."""
         disk = self.spooler.books() if self.spooler is not None else DiskCounts(0, 0, 0)
-        with self.queue.lock:
-            lost = self.drops.books()
-            queue = self.queue.books()
-            compressed = self.backlog.lines
+        queue, lost = self.queue.counts(), self.drops.books()
+        queued = queue.new + queue.postponed
+        entered_total = queued + queue.in_flight + queue.finished_total + lost.evicted_total
         return StorageCounts(
-            accepted_total=queue.entered + lost.refused_total + disk.appended - self.moved_total,
+            accepted_total=entered_total + lost.refused_total + disk.appended - self.moved_total,
             recovered_total=disk.adopted,
             dropped=dict(lost.totals),
-            queued=queue.waiting,
+            queued=queued,
             in_flight=queue.in_flight,
-            compressed=compressed,
             spooled=disk.spooled,
         )
 
-    def _from_backlog(self) -> list[bytes]:
-        return self.backlog.take(max_bytes=_ANY_BYTES, max_lines=_MOVED_AT_A_TIME)
-
-    def _from_queue(self) -> list[bytes]:
-        batch = self.queue.take(max_lines=_MOVED_AT_A_TIME, max_bytes=_ANY_BYTES)
-        return batch.lines if batch is not None else []
+    @property
+    def _takes(self) -> tuple[Callable[..., Batch | None], ...]:
+        return self.queue.take_postponed, self.queue.take

@@ -16,7 +16,6 @@ from hublog.capture.record_ids import RecordIds
 from hublog.capture.shorten import shortened
 from hublog.capture.typed_columns import Misfits
 from hublog.delivery.accounting import Drop, DropCounters
-from hublog.delivery.backlog import Backlog
 from hublog.delivery.batcher import Batcher, Source
 from hublog.delivery.circuit_breaker import CircuitBreaker
 from hublog.delivery.disk_store import DiskStore
@@ -89,7 +88,6 @@ class Process:
             urgent_level=hub.urgent_level,
             drops=self.drops,
         )
-        self.backlog = Backlog(self.queue, drops=self.drops)
         self.spool_settings = _spool_settings(settings)
         self.stores = self._make_stores(settings, self._make_spooler(settings))
         self.put = self.stores.put
@@ -145,7 +143,7 @@ class Process:
             since: when the first of the records came that wait already (monotonic seconds).
         """
         hub = settings.eventhub
-        self.queue.max_lines, self.queue.max_bytes = hub.max_queue_size, hub.max_queue_bytes
+        self.queue.resize(hub.max_queue_size, hub.max_queue_bytes)
         self.queue.urgent_level = hub.urgent_level
         former = self.stores.spooler
         has_ended = former is not None and former.is_ended  # perhaps for settings that were taken back
@@ -426,7 +424,7 @@ class Process:
         )
 
     def _make_stores(self, settings: Settings, spooler: DiskStore | None) -> Storage:
-        return Storage(self.queue, self.backlog, spooler, mode=settings.eventhub.spool, drops=self.drops)
+        return Storage(self.queue, spooler, mode=settings.eventhub.spool, drops=self.drops)
 
     def _sources(self) -> list[Source]:
         spooler = self.stores.spooler
