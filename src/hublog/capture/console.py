@@ -17,8 +17,7 @@ from hublog.capture.slow_path import has_own_message
 from hublog.capture.traceback_text import frames_of, is_ordinary, print_of
 from hublog.errors import SettingsError
 from hublog.internal_log import Destination, cause_of
-from hublog.redaction.options import redaction_of
-from hublog.redaction.redactor import Redactor, redactor_for
+from hublog.redaction.redactor import Redactor, redaction_of, redactor_for
 from hublog.settings import RedactionSettings
 from hublog.terminal import WERKZEUG, harmless_lines, of_werkzeug
 

@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 from hublog.capture.json_safe import clean, text_of, whole_text_of
 from hublog.capture.traceback_text import MAX_SCRUBBED, Frame, frames_of, print_of
-from hublog.redaction.long_texts import cut_middle
 from hublog.redaction.redactor import DEFAULT, Redactor
+from hublog.redaction.text_ranges import cut_middle
 
 MAX_STACKTRACE: Final = 16_384
 MAX_MESSAGE: Final = 8_192

@@ -13,7 +13,7 @@ from hublog.capture.interop import read, take
 from hublog.capture.origin import format_where_made
 from hublog.errors import SettingsError
 from hublog.line import escape_line_ends, with_last
-from hublog.redaction.options import redaction_of
+from hublog.redaction.redactor import redaction_of
 from hublog.settings import RedactionSettings, ServiceSettings
 
 _FIXED: Final = "format, datefmt and style do not apply to a line of JSON; leave them out."

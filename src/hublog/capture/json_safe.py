@@ -15,7 +15,7 @@ from datetime import date, time, timedelta
 from itertools import islice
 from typing import Any, Final
 
-from hublog.redaction.long_texts import MARGIN
+from hublog.redaction.text_ranges import MARGIN
 
 MAX_DEPTH: Final = 12
 MAX_ITEMS: Final = 1_000

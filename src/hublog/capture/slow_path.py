@@ -28,8 +28,8 @@ from hublog.capture.json_safe import (
 from hublog.capture.serving import note_shown
 from hublog.capture.source import call_site, thread_of
 from hublog.capture.typed_columns import END_OF_TIME, EncodedContext, as_text, encode_context, put, utc_text
-from hublog.redaction.long_texts import cut_middle
 from hublog.redaction.redactor import SHORTEST, Redactor
+from hublog.redaction.text_ranges import cut_middle
 
 #: What is kept of a record to the last, each if it is no longer than an id may be.
 _KEPT: Final = (

@@ -16,7 +16,7 @@ from hublog.configure.handlers import (
     level_text,
     root_level,
 )
-from hublog.redaction.options import as_plain
+from hublog.redaction.redactor import as_plain
 from hublog.settings import Settings
 
 _JSON: Final = "hublog_json"

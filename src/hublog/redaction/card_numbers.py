@@ -9,7 +9,7 @@ from hublog.redaction.text_ranges import Span, is_in_word
 
 #: A run of digits with single blanks or dashes between them, 13 digits or more.
 _RUN: Final = re.compile(r"[0-9](?:[ -]?[0-9]){12,}+")
-NO_DIGITS: Final = bytes(set(range(256)) - set(b"0123456789"))
+_NO_DIGITS: Final = bytes(set(range(256)) - set(b"0123456789"))
 CARD_SHORTEST: Final = 13
 #: What people and forms write between the groups beside one blank or dash.
 _OTHER_GAPS: Final = r"[._/\u00a0\u00b7\u2009\u202f\u2010-\u2014]|[ ]{2,4}"
@@ -56,9 +56,14 @@ _ISSUERS: Final = (
 _DOUBLED: Final = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 
-def may_hold_card(text: str) -> bool:
-    """Return whether ``find_cards`` could find anything in a text that has ``CARDCARD_SHORTEST`` digits."""
-    return _START.search(text) is not None
+def may_hold_card(text: str, data: bytes) -> bool:
+    """Return whether ``find_cards`` could find anything in a text, at a fraction of its cost.
+
+    Args:
+        text: any text.
+        data: the same in UTF-8.
+    """
+    return len(data.translate(None, _NO_DIGITS)) >= CARD_SHORTEST and _START.search(text) is not None
 
 
 def find_cards(text: str) -> Iterator[Span]:

@@ -219,44 +219,6 @@ def secrecy_of_path(names: Names, path: Iterable[object]) -> Secrecy:
     )
 
 
-def may_name_secret(text: str) -> bool:
-    """Return whether ``find_keyed`` could find anything by a built-in name; at a fraction of its cost."""
-    if not (
-        "=" in text
-        or ":" in text
-        or ("-" in text and ("--" in text or " -" in text or "'-" in text or '"-' in text))
-        or ">" in text
-        or "'" in text
-        or ("[" in text and ("[(" in text or "[[" in text))
-        or "%3" in text
-    ):
-        return False
-    low = text.lower()
-    return (
-        "pass" in low
-        or "key" in low
-        or "sig" in low
-        or "token" in low
-        or "secret" in low
-        or "auth" in low
-        or "sess" in low
-        or "cookie" in low
-        or "code" in low
-        or "cred" in low
-        or "conn" in low
-        or "pw" in low
-        or "sid" in low
-        or "jwt" in low
-        or "sas" in low
-        or "otp" in low
-        or "dsn" in low
-        or "srf" in low
-        or "cvv" in low
-        or "cvc" in low
-        or "ntified" in low
-    )
-
-
 def _secrecy(text: str, start: int, name: str, separator: str | None, names: Names) -> Secrecy:
     if not _is_separated(text, start, name, separator):
         return Secrecy.NONE

@@ -1,37 +1,45 @@
-"""Secrets out of keys, messages, arguments, tracebacks and URLs, before anything leaves or is cut.
+"""Replaces secrets in keys, messages, arguments, tracebacks and URLs, before anything is sent or cut.
 
-Most texts hold no secret, and a few tests for parts that each secret has say so. Only then are the
-searches of ``redaction`` made. Nothing is changed in place: what the application logged stays as it is
-for other handlers. Whatever goes wrong, a mark comes out and never the secret.
+Most texts hold no secret, and ``is_quiet`` shows that at a fraction of the cost of a search. Only in the
+others do the searches of this package look for secrets. Nothing is changed in place: what the application
+logged stays as it is for other handlers. If a search fails, the mark replaces the whole text.
 """
 
 import logging
+import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, fields, replace
+from enum import StrEnum
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
 from hublog.internal_log import report
-from hublog.redaction.card_numbers import CARD_SHORTEST, NO_DIGITS, find_cards, is_card, may_hold_card
+from hublog.redaction.card_numbers import CARD_SHORTEST, find_cards, is_card, may_hold_card
 from hublog.redaction.command_lines import find_in_arguments, find_in_commands, may_hold_command
-from hublog.redaction.key_values import find_keyed, is_no_value, may_name_secret, secrecy_of_path
-from hublog.redaction.long_texts import ends, head
+from hublog.redaction.key_values import find_keyed, is_no_value, secrecy_of_path
 from hublog.redaction.secret_names import Names, Secrecy
 from hublog.redaction.statements import find_in_statements
-from hublog.redaction.terminal_colors import find_under
-from hublog.redaction.text_ranges import MARK, Span, is_mark, merged, replaced
-from hublog.redaction.token_forms import (
-    find_shapes,
-    find_sign_ins,
-    holds_form,
-    may_hold_long_shape,
-    may_hold_shape,
-    may_hold_sign_in,
+from hublog.redaction.text_ranges import (
+    MARK,
+    Span,
+    ends,
+    find_ignoring_colors,
+    head,
+    is_mark,
+    merged,
+    replaced,
 )
-from hublog.redaction.token_patterns import find_tokens, has_run, holds_lead, may_hold_token
-from hublog.settings import Mask, PersonalData, RedactionSettings
+from hublog.redaction.token_patterns import (
+    find_sign_ins,
+    find_tokens,
+    holds_lead,
+    may_hold_sign_in,
+    may_hold_token,
+)
+from hublog.settings import Mask, PersonalData, RedactionSettings, read_settings
 from hublog.settings.user_patterns import finder_of, problem_of
 
 #: A text that is shorter holds a secret only behind ``=`` or ``:``, as in ``cvv=123``.
@@ -41,22 +49,10 @@ _UUID_LENGTH: Final = 36
 _OF_UUID: Final = "-0123456789abcdef"
 #: The least number that is read as the number of a card.
 CARD_FROM: Final = 10**12
-#: What this is, or the time it was, is no card.
+#: A number whose name ends so is an id, a time or a size, and no card.
 _NO_CARDS: Final = (
-    "id",
-    "ids",
-    "at",
-    "ns",
-    "us",
-    "ms",
-    "ts",
-    "time",
-    "timestamp",
-    "bytes",
-    "size",
-    "offset",
-    "sequence",
-)
+    "id", "ids", "at", "ns", "us", "ms", "ts", "time", "timestamp", "bytes", "size", "offset", "sequence",
+)  # fmt: skip
 #: A smaller number under the name of a token counts something.
 _COUNTS_BELOW: Final = 10_000
 _HASH_BYTES: Final = 8
@@ -64,7 +60,7 @@ _HASH_BYTES: Final = 8
 _SOURCE_LONGEST: Final = 2_048
 #: Lines of source that are remembered with what is shown of them.
 _SOURCES_MAX: Final = 512
-#: So many short texts without a secret are known again, and how long they may be.
+#: Number and length of the short texts without a secret that are remembered.
 _KNOWN_MAX: Final = 4_096
 _KNOWN_LONGEST: Final = 64
 _CONVERSION: Final = re.compile(
@@ -75,23 +71,28 @@ _LITERAL: Final = re.compile(r""""(?:[^"\\]++|\\.)*+|'(?:[^'\\]++|\\.)*+|#.*+"""
 _DIGIT: Final = re.compile(r"[0-9]")
 _NAMED: Final = ("name", "key", "Name", "Key")
 _VALUES: Final = frozenset({"value", "Value"})
-#: The columns that tell a person, and the name that App Service's sign-in gives.
+#: The columns that identify a person, and the name that the sign-in of App Service gives.
 PERSONAL: Final = frozenset({"client_ip", "user_id", "user_name", "http_query", "session_id"})
 #: The column whose text is a query, which begins with no ``?``.
 _QUERY: Final = "http_query"
+_HASH_KEY: Final = "hash_key"
+_HASH_KEY_ID: Final = "hash_key_id"
+_FIELDS: Final = frozenset(field.name for field in fields(RedactionSettings))
+_SALT: Final = os.urandom(32)
+#: Keys of this process by their ids, so that plain data need not hold them.
+_keys: dict[str, str] = {}
 
 
 class Redactor:
-    """Takes secrets out of texts and values; any thread may call it.
+    """Replaces secrets in texts and values; any thread may call it.
 
     Args:
-        redaction: what to take out, and what to put there.
+        redaction: what is secret besides the built-in rules, and what replaces it.
     """
 
     def __init__(self, redaction: RedactionSettings) -> None:
         self.is_on = redaction.enabled
         self._names = Names(redaction.keys)
-        self._stems = self._names.stems
         #: Whether texts of any length are looked at.
         self.looks_at_all = self.is_on and bool(redaction.patterns)
         self._patterns = tuple(find for one in redaction.patterns if (find := finder_of(one)))
@@ -134,14 +135,12 @@ class Redactor:
         ):
             return True
         return not (
-            may_name_secret(text)
-            or may_hold_shape(text)
-            or ("@" in text and "://" in text)
+            self._names.may_be_in(text)
+            or (("@" in text or "%" in text) and may_hold_sign_in(text))
             or ("-" in text and may_hold_command(text))
-            or ("%" in text and "%40" in text)
-            or _may_hold_token_or_card(text)
+            or may_hold_token(text, data := text.encode("utf-8", "surrogatepass"))
+            or may_hold_card(text, data)
             or self._patterns
-            or (self._stems and self._holds_stem(text))
         )
 
     def bounded(self, text: str, longest: int, limit: int) -> str:
@@ -225,33 +224,22 @@ class Redactor:
             self._patterns
             or any(one in own for one in ("=", ":", ">", "@", "--", "%", "://"))
             or holds_lead(own)
-            or holds_form(own)
-            or may_name_secret(f"{own}='")
+            or self._names.may_be_in(f"{own}='")
         )
         return len(own) + CARD_SHORTEST - 1 - len(_DIGIT.findall(own)) if is_quiet else 0
 
     def find(self, text: str, *, is_code: bool = False) -> Iterator[Span]:
         """Find all secrets in a text; the spans may overlap and have no order."""
-        yield from find_under(text, lambda plain: self._find(plain, is_code=is_code))
+        yield from find_ignoring_colors(text, lambda plain: self._find(plain, is_code=is_code))
 
     def _find(self, text: str, *, is_code: bool) -> Iterator[Span]:
-        if self._may_name(text):
+        if self._names.may_be_in(text):
             yield from find_keyed(text, self._names, is_code=is_code)
             if not is_code:
                 yield from find_in_statements(text, self._names)
-        yield from _find_by_shape(text)
+        yield from _find_by_form(text)
         for find in self._patterns:
             yield from (Span(start, end, "pattern") for start, end in find(text))
-
-    def _may_name(self, text: str) -> bool:
-        return may_name_secret(text) or self._holds_stem(text)
-
-    def _holds_stem(self, text: str) -> bool:
-        """Return whether a name that the user gave may stand in a text."""
-        if not self._stems:
-            return False
-        low = text.lower()
-        return any(stem in low for stem in self._stems)
 
     def _cut(self, text: str, limit: int, cut: Callable[..., str]) -> str:
         try:
@@ -393,6 +381,54 @@ def redactor_for(redaction: RedactionSettings) -> Redactor:
     return Redactor(redaction)
 
 
+def as_plain(redaction: RedactionSettings) -> dict[str, object]:
+    """Return settings as plain data without the key, by which this process finds it again."""
+    plain = {name: _plain(value) for name, value in asdict(redaction).items()}
+    if plain.pop(_HASH_KEY):
+        key = redaction.hash_key.encode("utf-8", "surrogatepass")
+        key_id = blake2b(key, key=_SALT, digest_size=_HASH_BYTES).hexdigest()
+        _keys[key_id] = redaction.hash_key
+        plain[_HASH_KEY_ID] = key_id
+    return plain
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, StrEnum):
+        return value.value
+    return list(value) if isinstance(value, tuple) else value
+
+
+def redaction_of(given: object, problems: list[str] | None = None) -> RedactionSettings:
+    """Return the settings that the argument ``redaction`` of a formatter stands for.
+
+    Args:
+        given: settings; a mapping of their fields, in which a missing ``hash_key`` comes from the
+            environment; None for what the environment says.
+        problems: gets a sentence for each invalid field; None reports none.
+    """
+    if isinstance(given, RedactionSettings):
+        return given
+    if not isinstance(given, Mapping):
+        if given is not None and problems is not None:
+            problems.append(f"redaction is a {type(given).__name__}; it must be a mapping.")
+        return read_settings().settings.redaction
+    items = {str(name): given[name] for name in given}
+    known = _keys.get(str(items.pop(_HASH_KEY_ID, "")), "")
+    key = items.pop(_HASH_KEY, "") or known
+    if problems is not None:
+        problems += [
+            f"redaction has {name!r}; it may have {', '.join(sorted(_FIELDS))}."
+            for name in items
+            if name not in _FIELDS
+        ]
+    key = str(key) or read_settings().settings.redaction.hash_key
+    stated = {name: value for name, value in items.items() if name in _FIELDS}
+    reading = read_settings({"redaction": {**stated, _HASH_KEY: key}}, environ={})
+    if problems is not None:
+        problems += reading.problems
+    return replace(reading.settings.redaction, hash_key=key)
+
+
 def find_secrets(text: str) -> list[str]:
     """Return what in a text looks like a secret, never the secret itself.
 
@@ -409,25 +445,15 @@ def _is_option(value: object) -> bool:
     return type(value) is str and value.startswith("-")
 
 
-def _may_hold_token_or_card(text: str) -> bool:
-    data = text.encode("utf-8", "surrogatepass")
-    if has_run(data) and (may_hold_long_shape(text) or may_hold_token(text, data)):
-        return True
-    return len(data.translate(None, NO_DIGITS)) >= CARD_SHORTEST and may_hold_card(text)
-
-
-def _find_by_shape(text: str) -> Iterator[Span]:
+def _find_by_form(text: str) -> Iterator[Span]:
     if may_hold_sign_in(text):
         yield from find_sign_ins(text)
     if may_hold_command(text):
         yield from find_in_commands(text)
     data = text.encode("utf-8", "surrogatepass")
-    is_run = has_run(data)
-    if may_hold_shape(text) or (is_run and may_hold_long_shape(text)):
-        yield from find_shapes(text)
-    if is_run and may_hold_token(text, data):
+    if may_hold_token(text, data):
         yield from find_tokens(text)
-    if may_hold_card(text):
+    if may_hold_card(text, data):
         yield from find_cards(text)
 
 

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Final
 
 from hublog.redaction.key_values import is_no_value
-from hublog.redaction.secret_names import Names
+from hublog.redaction.secret_names import Names, words
 from hublog.redaction.text_ranges import Span
 
 _KIND: Final = "value in a statement"
@@ -34,51 +34,16 @@ _PARAMETERS: Final = re.compile(r"(?:\[parameters: |\b(?:args|params|parameters)
 #: How a text goes on and ends, by the quote that opens it.
 _TEXTS: Final = {"'": r"""'(?:[^'\\]++|\\.|'')*+'""", '"': r'''"(?:[^"\\]++|\\.)*+"'''}
 #: Words of SQL that are no columns; behind the second ones a placeholder has none.
-_WORDS: Final = frozenset(
-    [
-        "and",
-        "or",
-        "not",
-        "in",
-        "like",
-        "ilike",
-        "is",
-        "between",
-        "any",
-        "all",
-        "set",
-        "where",
-        "as",
-        "distinct",
-        "on",
-        "when",
-        "then",
-        "else",
-        "case",
-        "end",
-        "=",
-        "<>",
-        "!=",
-        "<",
-        ">",
-        "<=",
-        ">=",
-        "==",
-        "||",
-        "+",
-        "-",
-        "*",
-        "/",
-        "~",
-        "::text",
-        "::varchar",
-        "::bytea",
-    ]
+_WORDS: Final = words(
+    """
+    and or not in like ilike is between any all set where as distinct on when then else case end
+    = <> != < > <= >= == || + - * / ~ ::text ::varchar ::bytea
+    """
 )
 #: Around the name of a column.
 _QUOTING: Final = " \"'`[]\\\r\n\t"
 _NUMBER: Final = re.compile(r"-?[0-9.]+|null|true|false", re.IGNORECASE)
-_NONE: Final = frozenset(["limit", "offset", "fetch", "values", "returning", "interval", "top"])
+_NONE: Final = words("limit offset fetch values returning interval top")
 
 #: One that is not closed goes to the end of the line; its end is looked for so far, see ``_find_stated``.
 _QUOTED: Final = re.compile(

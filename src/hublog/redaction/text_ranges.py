@@ -1,14 +1,27 @@
-"""Where in a text a secret stands, and what becomes of the places."""
+"""Where in a text a secret stands, and what is shown instead.
+
+A text with the colors of a terminal is searched without them, since they stand between a name and its value.
+One that is too long is searched where something of it stays: no secret is cut in two.
+"""
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple, TypeAlias
 
 #: The mark of a secret; with a key the hash stands in it: ``[redacted:0123456789abcdef]``.
 MARK: Final = "[redacted]"
 MARKED: Final = re.compile(r"\[redacted(?::[0-9a-f]{16})?\]")
 
+#: As a terminal takes them, and as a repr or JSON writes them.
+_COLOR: Final = re.compile(r"(?:\x1b|\\{1,4}(?:x1b|u001b|033|e))\[[0-9;:]{0,32}m", re.IGNORECASE)
 _PERCENT: Final = re.compile(r"%[0-9A-Fa-f]{2}")
+#: What a private key ends with.
+KEY_END: Final = re.compile(r"-----END[A-Z0-9 ]{1,40}PRIVATE KEY(?: BLOCK)?-----")
+#: How far beyond a cut a text is looked at: the longest private keys in use have 13,000 characters.
+MARGIN: Final = 16_384
+
+_LEFT_OUT: Final = re.compile(r"\n\.\.\. ([0-9]{1,18}) characters left out \.\.\.\n")
 
 
 class Span(NamedTuple):
@@ -17,6 +30,10 @@ class Span(NamedTuple):
     start: int
     end: int
     kind: str
+
+
+Find: TypeAlias = Callable[[str], Iterable[Span]]
+Mark: TypeAlias = Callable[[str], str]
 
 
 def is_mark(text: str) -> bool:
@@ -57,3 +74,88 @@ def replaced(text: str, spans: Iterable[Span], mark: Callable[[str], str]) -> st
         done = end
     parts.append(text[done:])
     return "".join(parts)
+
+
+def find_ignoring_colors(text: str, find: Callable[[str], Iterable[Span]]) -> Iterator[Span]:
+    """Find secrets in a text as if it had no colors.
+
+    Args:
+        text: any text.
+        find: finds them in one without colors.
+    """
+    if "[" not in text or not ("\x1b" in text or "x1b[" in text or "u001b[" in text or "033[" in text):
+        yield from find(text)
+        return
+    plain: list[str] = []
+    begins: list[int] = []  # of each part, in the text without colors
+    shifts: list[int] = []
+    done = length = 0
+    for color in (*_COLOR.finditer(text), None):
+        start = color.start() if color else len(text)
+        if start > done:
+            plain.append(text[done:start])
+            begins.append(length)
+            shifts.append(done - length)
+            length += start - done
+        done = color.end() if color else done
+    if not begins:
+        return
+    for span in find("".join(plain)):
+        last = bisect_right(begins, span.end - 1) - 1
+        first = bisect_right(begins, span.start) - 1
+        yield Span(span.start + shifts[first], span.end + shifts[last], span.kind)
+
+
+def head(text: str, limit: int, find: Find, mark: Mark) -> str:
+    """Return the first ``limit`` characters of a text without secrets; one that goes on is left out whole."""
+    return _head(text, limit, find, mark)[0]
+
+
+def _head(text: str, limit: int, find: Find, mark: Mark) -> tuple[str, int]:
+    window = text[: limit + MARGIN]
+    spans = [span for span in merged(find(window)) if span.start < limit]
+    end = min(max(limit, spans[-1].end if spans else 0), len(window))
+    return replaced(window[:end], spans, mark), end
+
+
+def ends(text: str, limit: int, find: Find, mark: Mark) -> str:
+    """Return a text without secrets, cut as ``cut_middle`` does."""
+    if len(text) <= 2 * (limit + MARGIN):
+        return cut_middle(replaced(text, find(text), mark), limit)
+    first, end = _head(text, limit, find, mark)
+    window = text[-(limit + MARGIN) :]
+    spans = merged((*find(window), *_begun_before(window)))
+    begin = next((span.start for span in spans if span.start < MARGIN < span.end), MARGIN)
+    shifted = [Span(span.start - begin, span.end - begin, span.kind) for span in spans if span.start >= begin]
+    last = replaced(window[begin:], shifted, mark)
+    return cut_middle(f"{first}{left_out(len(text) - end - len(window) + begin)}{last}", limit)
+
+
+def _begun_before(window: str) -> Iterable[Span]:
+    """Return what belongs to a secret whose beginning is not in the window."""
+    key = KEY_END.search(window)
+    if key and "-----BEGIN" not in window[: key.start()]:
+        yield Span(0, key.end(), "private key")
+
+
+def cut_middle(text: str, limit: int) -> str:
+    """Keep the first third and the last two thirds of a long text: both ends of a traceback explain it.
+
+    A text that was cut before says afterwards how much is missing in all.
+    """
+    if len(text) <= limit:
+        return text
+    before = after = text
+    missing = len(text)
+    if cut := _LEFT_OUT.search(text):
+        before, after = text[: cut.start()], text[cut.end() :]
+        missing = len(before) + len(after) + int(cut[1])
+    room = max(limit - len(left_out(missing)), 0)
+    head = before[: room // 3]
+    tail = after[-(room - len(head)) :] if room > len(head) else ""
+    return head + left_out(missing - len(head) - len(tail)) + tail
+
+
+def left_out(characters: int) -> str:
+    """Return what stands in place of so many characters."""
+    return f"\n... {characters} characters left out ...\n"

@@ -1,26 +1,29 @@
-"""Tokens and keys by the prefix that their issuer gives them, for just this purpose.
+"""Secrets that are known by their form: tokens by the prefix of their issuer, private keys, sign-ins in URLs.
 
-A text holds one only if it has a long run of letters and digits, and before or in it the prefix, which is a
-word of its own. So most texts are known to hold none by one look at their bytes, and of the others the words
-say which expressions are to be searched for.
+Most texts are known to hold none by one look at their bytes: nearly all tokens have a long run of letters and
+digits. Of the others, the words say which expressions have to be searched for. Each expression takes time in
+proportion to the text: what follows a repeat without an end is optional, and whether it is a secret is
+decided afterwards, so that nothing is read twice.
 """
 
+import base64
+import binascii
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Final, NamedTuple
 
-from hublog.redaction.text_ranges import Span, is_in_word
+from hublog.redaction.text_ranges import KEY_END, Span, is_in_word, is_mark
 
 
 class _Token(NamedTuple):
-    """A token by its prefix.
+    """A secret that begins with a fixed text and goes on in one form.
 
     Attributes:
         lead: what the expression begins with.
         rest: what follows.
         before: characters before the lead that belong to the secret as well; the expression demands them.
-            A negative number: so many of the lead do not belong to it.
+            A negative number: characters of the lead that do not belong to it.
     """
 
     kind: str
@@ -29,6 +32,24 @@ class _Token(NamedTuple):
     before: int = 0
 
 
+#: Searched for wherever their lead stands.
+_FORMS: Final = (
+    _Token("Slack webhook", "hooks.slack.com/", r"(?:services|workflows|triggers)/[A-Za-z0-9/_-]{10,}+"),
+    _Token("Telegram token", "api.telegram.org/", r"(?:file/)?bot[0-9]{5,12}:[A-Za-z0-9_-]{30,}+"),
+    _Token("Discord webhook", "api/webhooks/", r"[0-9]{10,24}/[A-Za-z0-9_-]{40,}+"),
+    _Token("Teams webhook", "webhook.office.com/", r"webhookb2/[A-Za-z0-9@/-]{20,}+"),
+    _Token("Azure client secret", "Q~", r"(?<=[A-Za-z0-9_~.-]{3}[0-9]Q~)[A-Za-z0-9_~.-]{31,34}", 4),
+    _Token("Azure key", "+A", r"(?<=[A-Za-z0-9+/]{33}\+A)(?:Eh|Sb|Io|Rm)[A-Za-z0-9+/]{5,6}=", 33),
+    _Token("Azure key", "+ASt", r"(?<=[A-Za-z0-9+/]{76}\+ASt)[A-Za-z0-9+/]{5}[AQgw]==", 76),
+    _Token("JSON web token", "eyJ", r"[A-Za-z0-9_-]*+(?:\.[A-Za-z0-9_-]*+)*+"),
+    _Token("private key", "-----BEGIN", r"[A-Z0-9 ]{1,40}PRIVATE KEY(?: BLOCK)?-----"),
+    _Token("bearer token", "earer", r"(?<=[Bb]earer)(?:[ \t+]|%20)[ \t]{0,3}+[A-Za-z0-9._~+/=-]++", 1),
+    _Token("bearer token", "EARER", r"(?<=BEARER)(?:[ \t+]|%20)[ \t]{0,3}+[A-Za-z0-9._~+/=-]++", 1),
+    _Token("basic sign-in", "asic", r"(?<=[Bb]asic)(?:[ \t+]|%20)[ \t]{0,3}+[A-Za-z0-9+/_-]++={0,2}+", 1),
+)
+#: What a text has in it that holds one of these, and what one has that has a long run as well.
+_SIGNS: Final = ("earer", "asic", "Q~", "+A", "-----BEGIN", "EARER")
+_SIGNS_IN_RUNS: Final = ("hook", "telegram", "eyJ")
 _END: Final = r"(?![A-Za-z0-9])"
 _A: Final = "[A-Za-z0-9]"
 _U: Final = "[A-Za-z0-9_-]"
@@ -139,86 +160,114 @@ _PREFIXES: Final = (
     ("Yandex token", "t1.", r"[A-Za-z0-9_-]{1,64}={0,2}\.[A-Za-z0-9_-]{80,}+={0,2}+"),
     ("Yandex key", "AQVN", _U + "{35,38}" + _END),
 )  # fmt: skip
-_TOKENS: Final = tuple(
+_SCHEME_END: Final = re.compile(r"(?:[ \t+]|%20)++")
+_SCHEMES: Final = frozenset({"bearer token", "basic sign-in"})
+_URL: Final = re.compile(r"://[^\s\"'<>`]*+")
+#: One that is itself the value of a query.
+_ESCAPED_URL: Final = re.compile(r"%3[Aa]%2[Ff]%2[Ff][^%\s]{0,128}+%3[Aa]((?:[^%\s\"'&]|%(?!40|2[Ff]))++)%40")
+_PORT: Final = re.compile(r"[0-9]{1,5}(?:[/?#]|$)")
+#: What stands before a question mark that is part of a password: a user, and no port.
+_ODD_PASSWORD: Final = re.compile(r"[^/\[\]@#:]{0,128}:(?![0-9]{0,5}\Z)[^/#]*+")
+_USER: Final = re.compile(r"[^/\[\]@#]{0,128}")
+#: A user name that is longer is no name: services take tokens there.
+_USER_LONGEST: Final = 24
+#: Parts of an encrypted token, whose second one is no JSON. Source: RFC 7516, section 3.
+_ENCRYPTED_PARTS: Final = 5
+_SIGNED_PARTS: Final = 3
+#: SHA-1 in base64, as itsdangerous signs.
+_SIGNATURE_SHORTEST: Final = 27
+#: Letters alone that follow "Bearer" are a word of a sentence, unless there are so many.
+_WORD_LONGEST: Final = 24
+_BEARER_SHORTEST: Final = 8
+_ISSUED: Final = tuple(
     _Token(kind, lead, rest, *before) for kind, leads, rest, *before in _PREFIXES for lead in leads.split()
 )
-#: A text without a run of so many letters, digits, ``_`` and ``-`` holds no token.
+#: A text without a run of this length of letters, digits, ``_`` and ``-`` holds no token of an issuer.
 _RUN: Final = b"x" * 16
 _WORD_CHARACTERS: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 _RUNS: Final = bytes(ord("x") if code in b"_-" + _WORD_CHARACTERS else ord(" ") for code in range(256))
 _WORDS: Final = bytes(code if code in _WORD_CHARACTERS else ord(" ") for code in range(256))
 _FIRST_WORD: Final = re.compile(r"[A-Za-z0-9]+")
-#: Prefixes that go over into the token without a sign between.
-_GLUED: Final = tuple(token for token in _TOKENS if token.lead.isalnum())
+#: Those whose prefix is not a word of its own, since the token follows without a sign between.
+_GLUED: Final = tuple(token for token in _ISSUED if token.lead.isalnum() or token.lead == ":AA")
+_GLUED_LOWER: Final = tuple(token.lead for token in _GLUED if token.lead.islower() and token.lead != "pat")
 _GLUED_UPPER: Final = re.compile("|".join(token.lead for token in _GLUED if not token.lead.islower()))
+#: This prefix alone is a part of too many words.
 _PAT: Final = re.compile(r"pat[A-Za-z0-9]{14}\.")
 _PAT_SHORTEST: Final = 80
 
 
 def _by_word() -> dict[bytes, tuple[_Token, ...]]:
     """Return the tokens by the first word of their prefix, also behind the letter of an escape."""
-    found: dict[bytes, tuple[_Token, ...]] = {}
-    for token in _TOKENS:
+    tokens: dict[bytes, tuple[_Token, ...]] = {}
+    for token in _ISSUED:
         words = _FIRST_WORD.findall(token.lead)
-        if token not in _GLUED and words:
+        if token not in _GLUED:
             for word in (words[0], *(f"{escape}{words[0]}" for escape in "nrt")):
-                found[word.encode()] = (*found.get(word.encode(), ()), token)
+                tokens[word.encode()] = (*tokens.get(word.encode(), ()), token)
     for number in range(1, 30):
-        found[b"us%d" % number] = found[b"us"]
-    return found
+        tokens[b"us%d" % number] = tokens[b"us"]
+    return tokens
 
 
 _BY_WORD: Final = _by_word()
-_LEADS: Final = frozenset(_BY_WORD)
-
-
-def has_run(data: bytes) -> bool:
-    """Return whether a text, in UTF-8, has a run of letters and digits that is long enough for a token."""
-    return data.translate(_RUNS).find(_RUN) >= 0  # ``in`` takes five times as long
+_LEADING_WORDS: Final = frozenset(_BY_WORD)
 
 
 def may_hold_token(text: str, data: bytes) -> bool:
-    """Return whether ``find_tokens`` could find anything in a text that has a run, at a fraction of its cost.
+    """Return whether ``find_tokens`` could find anything in a text, at a fraction of its cost.
 
     Args:
         text: any text.
         data: the same in UTF-8.
     """
+    for sign in _SIGNS:
+        if sign in text:
+            return True
+    if data.translate(_RUNS).find(_RUN) < 0:  # ``in`` takes five times as long
+        return False
     return (
         "%" in text
-        or "dapi" in text
-        or "4b1d" in text
-        or (not text.islower() and (":AA" in text or _GLUED_UPPER.search(text) is not None))
-        or (len(text) > _PAT_SHORTEST and _PAT.search(text) is not None)
-        or not _LEADS.isdisjoint(data.translate(_WORDS).split())
+        or _holds_any(text, _SIGNS_IN_RUNS)
+        or _may_hold_glued(text)
+        or not _LEADING_WORDS.isdisjoint(data.translate(_WORDS).split())
     )
 
 
 def _may_hold_glued(text: str) -> bool:
-    if "dapi" in text or "4b1d" in text or (len(text) > _PAT_SHORTEST and _PAT.search(text)):
-        return True
-    return not text.islower() and (":AA" in text or _GLUED_UPPER.search(text) is not None)
+    return (
+        _holds_any(text, _GLUED_LOWER)
+        or (not text.islower() and _GLUED_UPPER.search(text) is not None)
+        or (len(text) > _PAT_SHORTEST and _PAT.search(text) is not None)
+    )
+
+
+def _holds_any(text: str, parts: tuple[str, ...]) -> bool:
+    for part in parts:  # noqa: SIM110  # a generator takes twice as long
+        if part in text:
+            return True
+    return False
 
 
 def holds_lead(text: str) -> bool:
     """Return whether anything stands in a text that a token could begin with."""
-    return any(token.lead in text for token in _TOKENS)
+    return any(token.lead in text for token in _FORMS + _ISSUED)
 
 
 def find_tokens(text: str) -> Iterator[Span]:
-    """Find tokens and keys by their prefix."""
-    for token in _candidates(text):
+    """Find tokens and keys by their form."""
+    for token in (*_FORMS, *_candidates(text)):
         if token.lead in text:
             yield from _find(text, token)
 
 
 def _candidates(text: str) -> Iterable[_Token]:
+    """Return the tokens of issuers that may stand in a text."""
     if "%" in text:
-        return _TOKENS
+        return _ISSUED
     words = set(text.encode("utf-8", "surrogatepass").translate(_WORDS).split())
     glued = _GLUED if _may_hold_glued(text) else ()
-    by_word = {token for word in words & _LEADS for token in _BY_WORD[word]}
-    return (*glued, *by_word, *(token for token in _TOKENS if token.lead == ":AA"))
+    return (*glued, *{token for word in words & _LEADING_WORDS for token in _BY_WORD[word]})
 
 
 @cache
@@ -229,7 +278,86 @@ def _expression(token: _Token) -> re.Pattern[str]:
 
 def _find(text: str, token: _Token) -> Iterator[Span]:
     at, expression = 0, _expression(token)
-    while found := expression.search(text, at):
-        start, at = found.start() - token.before, found.end()
-        if token.before < 0 or not is_in_word(text, start):
+    while match := expression.search(text, at):
+        start, at = match.start() - token.before, match.end()
+        if token.kind == "private key":
+            end = KEY_END.search(text, at)
+            at = end.end() if end else len(text)
+        if token.before >= 0 and is_in_word(text, start):
+            continue
+        if token.kind in _SCHEMES:
+            scheme = _SCHEME_END.search(text, start, at)
+            start = scheme.end() if scheme else start
+        if _is_secret(token.kind, text[start:at]):
             yield Span(start, at, token.kind)
+
+
+def _is_secret(kind: str, secret: str) -> bool:
+    if kind == "JSON web token":
+        parts = secret.split(".")
+        if len(parts) == _SIGNED_PARTS and len(parts[-1]) >= _SIGNATURE_SHORTEST:
+            return True  # also a session of Flask, whose second part is a time
+        return len(parts) > 1 and (parts[1].startswith("eyJ") or len(parts) == _ENCRYPTED_PARTS)
+    if kind == "bearer token":
+        return len(secret) >= _BEARER_SHORTEST and (not secret.isalpha() or len(secret) > _WORD_LONGEST)
+    if kind == "basic sign-in":
+        return _holds_a_sign_in(secret)
+    return True
+
+
+def _holds_a_sign_in(secret: str) -> bool:
+    """Return whether base64 holds ``user:password``."""
+    text = secret[:1024].rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        return b":" in base64.b64decode(text[: len(text) // 4 * 4] + _padded(text[len(text) // 4 * 4 :]))
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _padded(rest: str) -> str:
+    return rest + "=" * (-len(rest) % 4) if len(rest) > 1 else ""
+
+
+def may_hold_sign_in(text: str) -> bool:
+    """Return whether ``find_sign_ins`` could find anything."""
+    return ("@" in text and "://" in text) or "%40" in text
+
+
+def find_sign_ins(text: str) -> Iterator[Span]:
+    """Find passwords before the host of a URL, nested ones as well."""
+    for escaped in _ESCAPED_URL.finditer(text):
+        if not is_mark(escaped[1]):
+            yield Span(*escaped.span(1), "password in URL")
+    for url in _URL.finditer(text):
+        at = url.start()
+        while at >= 0:
+            following = text.find("://", at + 3, url.end())
+            span = _sign_in(text, at + 3, following if following >= 0 else url.end())
+            if span:
+                yield span
+            at = following
+
+
+def _sign_in(text: str, start: int, end: int) -> Span | None:
+    """Return the password or token between ``://`` and ``@``."""
+    whole = text[start:end]
+    rest = whole.partition("?")[0]
+    if "@" not in rest:
+        if "@" not in whole or not _ODD_PASSWORD.fullmatch(rest):
+            return None
+        rest = whole[: whole.index("@") + 1]
+    authority = re.split(r"[/#]", rest, maxsplit=1)[0]
+    user, colon, after = rest.partition(":")
+    if colon and _USER.fullmatch(user) and not _PORT.match(after):
+        authority = rest  # a password may have a slash or another @ in it, unescaped
+    if "@" not in authority:
+        return None
+    sign_in = authority[: authority.rindex("@")]
+    if is_mark(sign_in):
+        return None
+    user, colon, password = sign_in.partition(":")
+    if not colon:
+        return Span(start, start + len(user), "token in URL") if len(user) > _USER_LONGEST else None
+    if not password or is_mark(password):
+        return None
+    return Span(start + len(user) + 1, start + len(sign_in), "password in URL")
