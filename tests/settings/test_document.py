@@ -70,7 +70,7 @@ def test_only_braces_are_filled_in_and_a_variable_stays_one_text(value, expected
 def test_a_malformed_expression_is_a_problem(value, tmp_path):
     reading = read(f"logging:\n  level: '{value}'\n", tmp_path)
     assert len(reading.problems) == 1
-    assert reading.problems[0].startswith("logging.level cannot be filled in (")
+    assert reading.problems[0].startswith("logging.level cannot be expanded (")
     assert reading.settings.level == 20
 
 
@@ -86,8 +86,8 @@ def test_the_environment_is_not_changed_by_an_assigning_expression(monkeypatch, 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("- a\n- b\n", "holds a list; it must be a mapping with the key logging."),
-        ("just text", "holds a str; it must be a mapping with the key logging."),
+        ("- a\n- b\n", "is a list; it must be a mapping with the key logging."),
+        ("just text", "is a str; it must be a mapping with the key logging."),
         ("logging: 5\n", "is 5; it must be a mapping."),
         ("loging:\n  level: INFO\n", "has the key loging; it must be logging."),
         ("logging:\n  level: [\n", "is not YAML (line 3: "),
@@ -127,7 +127,7 @@ def test_the_section_may_stand_at_the_top_of_the_file(tmp_path):
         ),
         ({"backup_count": 5, "database": {}}, ["must be logging.file_logging.backup_count."]),
         ({"LOG_LEVEL": "DEBUG"}, ["has LOG_LEVEL at its top, .* must be logging.level."]),
-        ({"app": {"logging": {"level": "DEBUG"}}}, ["has logging below app; it must stand at the top."]),
+        ({"app": {"logging": {"level": "DEBUG"}}}, ["has logging below app; it must be at the top."]),
         ({"logging": {"batch_size": 5}}, ["logging.batch_size is not known; .* eventhub_logging.batch_size"]),
         ({"level": 10, "batch_size": 5}, ["logging.batch_size is not known; .* eventhub_logging.batch_size"]),
         ({"logging": {"logging": {"level": 10}}}, ["logging.logging is not known"]),
@@ -192,4 +192,4 @@ def test_variables_nested_without_end_are_a_problem_and_no_error(depth):
     )
     assert isinstance(reading.settings, Settings)
     if depth > 1_000:
-        assert "cannot be filled in (it holds more than 100 variables)" in " ".join(reading.problems)
+        assert "cannot be expanded (it has more than 100 variables)" in " ".join(reading.problems)

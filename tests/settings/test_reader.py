@@ -457,7 +457,7 @@ def test_personal_data_is_a_switch_or_a_word(value, found):
 def test_a_list_of_texts_is_nothing_else(value):
     reading = read_settings(framework={"LOG_EXCLUDED_PATHS": value}.get, environ={})
     assert reading.settings.request.excluded_paths == ()
-    assert "it must be a list of at most 1000 texts" in reading.problems[0]
+    assert "it must be a list of at most 1000 strings" in reading.problems[0]
 
 
 def test_blanks_and_empty_parts_of_a_list_are_left_out():

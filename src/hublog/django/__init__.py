@@ -18,13 +18,13 @@ del _django
 
 
 def logging_config(namespace: Mapping[str, object] | None = None) -> dict[str, Any]:
-    """Return a ``LOGGING`` dict: console, log file and Event Hub side by side.
+    """Return a ``LOGGING`` dict with console, log file and Event Hub.
 
-    Django's own console handler is taken from the logger ``django``, or with ``DEBUG`` its records would be
-    on the console twice; ``mail_admins`` stays, and ``django.server``, whose lines reach no other handler.
+    Django's own console handler is removed from the logger ``django``, else with ``DEBUG`` its records would
+    be on the console twice; ``mail_admins`` stays, and ``django.server``, whose lines reach no other handler.
 
-    Call it at the end of the settings module. It holds no secret: the Event Hub's connection is read when
-    Django is ready; names that the module sets below the call are applied to the handlers then, too.
+    Call it at the end of the settings module. It contains no secret: the Event Hub's connection is read when
+    Django is ready, and settings below the call are applied to the handlers then, too.
 
     Args:
         namespace: the settings module's ``globals()``; its names win over the environment.
@@ -37,8 +37,8 @@ def logging_config(namespace: Mapping[str, object] | None = None) -> dict[str, A
 
 
 def _keep_djangos(config: dict[str, Any]) -> None:
-    """Name the logger ``django`` as Django has set it up, without its console."""
-    from django.utils.log import DEFAULT_LOGGING  # noqa: PLC0415  # not while a settings module is half read
+    """Add the logger ``django`` as Django has configured it, without its console handler."""
+    from django.utils.log import DEFAULT_LOGGING  # noqa: PLC0415  # not while a settings module is being imported
 
     defaults: dict[str, Any] = copy.deepcopy(DEFAULT_LOGGING)
     entry = defaults["loggers"]["django"]
@@ -52,5 +52,5 @@ def _keep_djangos(config: dict[str, Any]) -> None:
 
 #: The handler of Django's own logging that writes to standard error with ``DEBUG``.
 DJANGOS_CONSOLE: Final = "console"
-#: The settings of the last call, empty before it; the app compares them when Django is ready.
+#: The settings of the last call, if any; the app compares them when Django is ready.
 made: list[Settings] = []

@@ -1,4 +1,4 @@
-"""Hands Django's settings over to hublog once they can be read."""
+"""Passes Django's settings to hublog once they can be read."""
 
 import logging
 from typing import Final
@@ -27,7 +27,7 @@ class HublogConfig(AppConfig):
     verbose_name = "hublog"
 
     def ready(self) -> None:
-        """Hide secrets in the settings, read them, say what is wrong with them, register the checks."""
+        """Hide secrets in the settings, read them, report problems, register the checks."""
         hide_secrets()
         reading = read_project()
         if reading.problems:

@@ -13,17 +13,17 @@ from hublog.settings import Reading, read_settings
 
 
 def lookup(name: str) -> object | None:
-    """Return a Django setting by its name, None where it is not set."""
+    """Return a Django setting by its name; None if it is not set."""
     return getattr(settings, name, None)
 
 
 def read_project() -> Reading:
-    """Read hublog's settings as they stand in the project and the environment now."""
+    """Read hublog's settings from the project and the environment."""
     return read_settings(framework=lookup)
 
 
 def project_names() -> dict[str, object]:
-    """Return what of the project's settings may be meant for hublog, rightly named or not."""
+    """Return the project's settings that may be meant for hublog, including misspelt names."""
     return {name: lookup(name) for name in dir(settings) if name.startswith(PREFIXES)}
 
 
@@ -31,15 +31,15 @@ _NAME: Final = "CONNECTION_STRING"
 
 
 def hide_secrets() -> None:
-    """Hide what holds a secret among our settings, and have Django's filter know connection strings by name.
+    """Hide secrets in hublog's settings, and add connection strings to the names that Django's filter hides.
 
-    The filter also serves what ``request.META`` has of the environment. It is changed once, and stays as it
-    is where the project has replaced it by one with names of its own.
+    The filter also applies to the environment in ``request.META``. It is changed once, and not at all if the
+    project has replaced it.
     """
     for name, value in project_names().items():
-        kept = hidden(value)
-        if kept is not value:
-            setattr(settings, name, kept)
+        safe = hidden(value)
+        if safe is not value:
+            setattr(settings, name, safe)
     hide_handlers(getattr(settings, "LOGGING", None))
     known = SafeExceptionReporterFilter.hidden_settings
     if not known.search(_NAME):
@@ -47,7 +47,7 @@ def hide_secrets() -> None:
 
 
 def shown_settings(secret: str) -> Iterator[str]:
-    """Return the names of settings that Django's debug page would show with a secret in their value."""
+    """Yield the names of settings in which Django's debug page would show a secret."""
     for name, value in get_default_exception_reporter_filter().get_safe_settings().items():
         if secret in repr(value):
             yield name

@@ -19,46 +19,46 @@ def known_workers(
     arguments: Sequence[str] | None = None,
     modules: Mapping[str, object] = sys.modules,
 ) -> int:
-    """Return the number of workers that somebody has asked for; 0 if nobody has said it here.
+    """Return the configured number of workers; 0 if it is unknown.
 
     Args:
         environ: ``WEB_CONCURRENCY``, ``GUNICORN_CMD_ARGS``, ``UWSGI_PROCESSES`` and ``UWSGI_WORKERS``.
         arguments: of this process, its name first; default ``sys.argv``.
-        modules: what is imported: uWSGI has a module of its own.
+        modules: imported modules; uWSGI provides one.
     """
-    found = [_number(environ.get(name, "")) for name in _VARIABLES]
-    found.append(_from_arguments(_split(environ.get("GUNICORN_CMD_ARGS", ""))))
+    numbers = [_number(environ.get(name, "")) for name in _VARIABLES]
+    numbers.append(_from_arguments(_split(environ.get("GUNICORN_CMD_ARGS", ""))))
     program, *rest = (sys.argv if arguments is None else arguments) or [""]
     if PurePath(program).stem in _SERVERS:
-        found.append(_from_arguments(rest))
+        numbers.append(_from_arguments(rest))
     processes = getattr(modules.get("uwsgi"), "numproc", 0)
-    found.append(processes if isinstance(processes, int) else 0)
-    return max(found)
+    numbers.append(processes if isinstance(processes, int) else 0)
+    return max(numbers)
 
 
 def _from_arguments(arguments: Sequence[str]) -> int:
-    """Return the last number that is given, as the servers do."""
-    found = 0
+    """Return the last number, as the servers do."""
+    number = 0
     for at, argument in enumerate(arguments):
         if argument in (_LONG, _SHORT):
-            found = _number(arguments[at + 1]) if at + 1 < len(arguments) else found
+            number = _number(arguments[at + 1]) if at + 1 < len(arguments) else number
         elif argument.startswith(f"{_LONG}="):
-            found = _number(argument.removeprefix(f"{_LONG}="))
+            number = _number(argument.removeprefix(f"{_LONG}="))
         elif argument.startswith(_SHORT):
-            found = _number(argument.removeprefix(_SHORT).removeprefix("=")) or found
-    return found
+            number = _number(argument.removeprefix(_SHORT).removeprefix("=")) or number
+    return number
 
 
 def _split(text: str) -> list[str]:
     try:
         return shlex.split(text)
-    except ValueError:  # a quotation that does not end
+    except ValueError:  # an unclosed quotation
         return text.split()
 
 
 def _number(text: str) -> int:
     text = text.strip()
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0  # noqa: PLR2004  # digits of a sane number
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0  # noqa: PLR2004  # digits of a plausible number
 
 
 _PREFIX: Final = "UWSGI_"
@@ -70,11 +70,11 @@ _MAX_BYTES: Final = 1 << 20
 def written_options(folders: list[Path], environ: Mapping[str, str]) -> dict[str, object]:
     """Return the options of ``uwsgi.ini`` and of the environment, by their names with dashes.
 
-    A variable ``UWSGI_SKIP_ATEXIT`` is the option ``skip-atexit``, and goes before the file. Of a file that
-    cannot be read nothing is known; what it includes is not looked at.
+    A variable ``UWSGI_SKIP_ATEXIT`` is the option ``skip-atexit``, and wins over the file. A file that cannot
+    be read is ignored, and so are included files.
 
     Args:
-        folders: where the file may lie; the first one that has it counts.
+        folders: possible directories of the file; the first one that has it counts.
         environ: the environment.
     """
     found: dict[str, object] = {}
@@ -90,7 +90,7 @@ def written_options(folders: list[Path], environ: Mapping[str, str]) -> dict[str
 
 
 def _read(path: Path) -> dict[str, object]:
-    # As uWSGI reads it: no interpolation, names may be given again, a name alone switches on.
+    # Like uWSGI: no interpolation, names may be repeated, a name without a value is true.
     parser = configparser.RawConfigParser(strict=False, allow_no_value=True, delimiters=("=",))
     try:
         if path.stat().st_size > _MAX_BYTES:

@@ -1,4 +1,4 @@
-"""The project's ``LOGGING`` as it may really stand there: read without trust, since anything may be in it."""
+"""The project's ``LOGGING``, read defensively, since it may contain anything."""
 
 import logging
 import os
@@ -15,10 +15,10 @@ from django.utils.module_loading import import_string
 from hublog.handler import EventHubHandler
 from hublog.settings import SETTINGS
 
-#: What a handler has besides its own keywords.
+#: Keys of a handler that are not its own keywords.
 _COMMON: Final = frozenset({"class", "()", "level", "filters", "formatter", "framework"})
 _FIELDS: Final = frozenset(setting.field for setting in SETTINGS if setting.section == "eventhub_logging")
-#: In front of the names of handlers that Django itself has set up.
+#: Prefix of the names of Django's default handlers.
 _DJANGOS: Final = "Django's "
 _STREAMS: Final = ("ext://sys.stdout", "ext://sys.stderr")
 _PASSING_DEBUG: Final = ("django.utils.log.RequireDebugTrue", RequireDebugTrue)
@@ -32,8 +32,8 @@ class LoggerEntry:
     Attributes:
         name: empty for the root.
         handlers: names of its handlers.
-        propagates: whether its records go on to its ancestors.
-        level: as it stands there; None if it has none.
+        propagates: whether its records reach its ancestors.
+        level: as configured; None if it has none.
     """
 
     name: str
@@ -43,12 +43,12 @@ class LoggerEntry:
 
     @property
     def shown(self) -> str:
-        """The name as a reader knows it."""
+        """The name for a message."""
         return f"the logger {self.name!r}" if self.name else "the root logger"
 
 
 class LoggingDict:
-    """What stands in ``LOGGING``; what is of no use is left out.
+    """The valid part of ``LOGGING``.
 
     Args:
         config: the setting.
@@ -71,36 +71,34 @@ class LoggingDict:
 
     def of_class(self, *kinds: type) -> Iterator[str]:
         """Yield the handlers of some classes, or of subclasses, by name."""
-        return (
-            name for name, found in self._classes.items() if found is not None and issubclass(found, kinds)
-        )
+        return (name for name, kind in self._classes.items() if kind is not None and issubclass(kind, kinds))
 
     def class_of(self, handler: str) -> type | None:
-        """Return the class of a handler; None if it cannot be told."""
+        """Return the class of a handler; None if it is unknown."""
         return self._classes.get(handler)
 
     def keywords_of(self, handler: str) -> dict[str, object]:
-        """Return what is given to a handler alone."""
+        """Return the keywords of a handler."""
         return {str(key): value for key, value in self.handlers[handler].items() if key not in _COMMON}
 
     def hub_keywords(self) -> dict[str, object]:
-        """Return what is given to our handlers, if all of them are given the same; else nothing."""
-        given = [self.keywords_of(handler) for handler in self.of_class(EventHubHandler)]
-        found = [{name: value for name, value in each.items() if name in _FIELDS} for each in given]
-        return found[0] if found and all(each == found[0] for each in found) else {}
+        """Return the keywords of the Event Hub handlers if they are equal for all; else nothing."""
+        keywords = [self.keywords_of(handler) for handler in self.of_class(EventHubHandler)]
+        stated = [{name: value for name, value in each.items() if name in _FIELDS} for each in keywords]
+        return stated[0] if stated and all(each == stated[0] for each in stated) else {}
 
     def file_of(self, handler: str) -> Path | None:
-        """Return the file that a handler writes; None for handlers of another kind."""
+        """Return the file of a handler; None if it writes to none."""
         name = self.handlers[handler].get("filename")
         kind = self.class_of(handler)
         if kind is None or not issubclass(kind, logging.FileHandler) or not isinstance(name, str | Path):
             return None
         text = str(name)
-        # What has a converter in front (ext://, cfg://) is looked up by dictConfig.
+        # dictConfig resolves a value with a prefix (ext://, cfg://).
         return None if not text or "\0" in text or "://" in text else Path(os.path.abspath(text))  # noqa: PTH100  # not resolve: a link is a name of its own
 
     def lineage(self, name: str) -> Iterator[LoggerEntry]:
-        """Yield the loggers that a record of a logger meets, itself first, the root last."""
+        """Yield the loggers that a record of a logger reaches, itself first, the root last."""
         at: str | None = name
         while at is not None:
             entry = self.loggers.get(at)
@@ -111,7 +109,7 @@ class LoggingDict:
             at = None if not at else at.rpartition(".")[0]
 
     def is_console(self, handler: str) -> bool:
-        """Whether a handler writes to standard output or error all that it gets, as ``DEBUG`` is now."""
+        """Whether a handler writes all records to standard output or error, with the current ``DEBUG``."""
         kind, config = self.class_of(handler), self.handlers[handler]
         if (
             kind is None
@@ -129,9 +127,9 @@ class LoggingDict:
         )
 
     def with_djangos(self) -> "LoggingDict":
-        """Return what is in force where Django has set its own logging up first: its handlers stay.
+        """Return the effective configuration including Django's default handlers, which stay.
 
-        A logger that ``LOGGING`` names loses them, and one that it silences passes nothing on.
+        A logger that ``LOGGING`` names loses them, and one that it disables propagates nothing.
         """
         is_silenced = self.config.get("disable_existing_loggers", True)
         if "django" in self.loggers or is_silenced or not getattr(settings, "LOGGING_CONFIG", None):
@@ -152,18 +150,18 @@ class LoggingDict:
         )
 
     def files(self) -> list[Path]:
-        """Return the files that are written, each once."""
-        found = (self.file_of(name) for name in self.handlers)
-        return list(dict.fromkeys(path for path in found if path is not None))
+        """Return the files of all handlers, each once."""
+        paths = (self.file_of(name) for name in self.handlers)
+        return list(dict.fromkeys(path for path in paths if path is not None))
 
 
 def read_logging() -> LoggingDict:
-    """Read ``LOGGING`` as it stands now."""
+    """Return the current ``LOGGING``."""
     return LoggingDict(getattr(settings, "LOGGING", None))
 
 
 def is_hub(kind: type | None) -> bool:
-    """Whether a class is that of our handler."""
+    """Whether a class is ``EventHubHandler`` or a subclass."""
     return kind is not None and issubclass(kind, EventHubHandler)
 
 
@@ -188,6 +186,6 @@ def _class_of(handler: Mapping[object, object]) -> type | None:
     if isinstance(named, str):
         try:
             named = import_string(named)
-        except Exception:  # noqa: BLE001  # importing somebody's module may do anything; dictConfig tells of it
+        except Exception:  # noqa: BLE001  # the import may raise anything; dictConfig reports it
             return None
     return named if isinstance(named, type) else None

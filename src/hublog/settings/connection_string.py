@@ -1,8 +1,7 @@
 """Connection strings of Event Hubs: checked for their shape, and never shown.
 
-What azure-eventhub takes differently from what people write is put right here: blanks around a
-part make the part unknown to it, and only ``UseDevelopmentEmulator=true`` in lower case counts
-(azure-eventhub 5.15.1, ``_parse_conn_str``).
+Two things are normalized, since azure-eventhub would misread them: blanks around a part, and
+``UseDevelopmentEmulator=True``, which only counts in lower case (azure-eventhub 5.15.1, ``_parse_conn_str``).
 """
 
 import re
@@ -17,14 +16,14 @@ _PORT = re.compile(r"(?i)((?:^|;)endpoint=sb://(?:\[[0-9a-f:]+\]|[^:/;]+)):[0-9]
 _EMULATOR: Final = "usedevelopmentemulator"
 _SIGNATURE: Final = "sharedaccesssignature"
 _KEY_NAMES: Final = ("SharedAccessKeyName", "SharedAccessKey")
-#: A file of Windows may begin with it.
+#: Files saved on Windows may begin with it.
 _BYTE_ORDER_MARK: Final = "\ufeff"
-#: How a token begins; some generators leave that out, some escape its blank.
-_FIRST_WORD: Final = "SharedAccessSignature"
-_STARTED = re.compile(rf"(?i){_FIRST_WORD}(?:\s+|\+|%20)(?=[a-z]+=)")
+#: Prefix of a token; some generators omit it, some escape its blank.
+_PREFIX: Final = "SharedAccessSignature"
+_STARTED = re.compile(rf"(?i){_PREFIX}(?:\s+|\+|%20)(?=[a-z]+=)")
 _FIELDS: Final = frozenset({"sr", "sig", "se", "skn"})
-_FORM: Final = f"{_FIRST_WORD} sr=<resource>&sig=<signature>&se=<expiry>&skn=<policy>"
-#: Digits of an expiry in seconds since 1970; longer ones are no moment.
+_FORM: Final = f"{_PREFIX} sr=<resource>&sig=<signature>&se=<expiry>&skn=<policy>"
+#: Digits of an expiry in seconds since 1970; more are not a date.
 _EXPIRY = re.compile(r"[0-9]{1,12}")
 
 
@@ -32,35 +31,35 @@ _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def parts_of(connection_string: str) -> dict[str, str]:
-    """Return the parts of a checked connection string by their lower-case names; a secret is among them."""
+    """Return the parts of a valid connection string by their lower-case names; one is a secret."""
     pairs = (part.partition("=") for part in connection_string.split(";") if part)
     return {name.lower(): value for name, _, value in pairs}
 
 
 def entity_path(connection_string: str) -> str:
-    """Return the event hub that a checked connection string names, or nothing."""
+    """Return the event hub that a valid connection string names; empty if it names none."""
     return parts_of(connection_string).get("entitypath", "")
 
 
 def is_local(connection_string: str) -> bool:
-    """Whether a checked connection string leads to a hub on this machine, or to an emulator of one."""
+    """Whether a valid connection string leads to a hub on this machine or to an emulator."""
     parts = parts_of(connection_string)
     host = urlsplit(parts.get("endpoint", "")).hostname or ""
     return parts.get("usedevelopmentemulator", "").lower() == "true" or host in _LOCAL_HOSTS
 
 
 def without_port(connection_string: str) -> str:
-    """Return a checked connection string whose endpoint names no port."""
+    """Return a valid connection string without the port of its endpoint."""
     return _PORT.sub(r"\1", connection_string, count=1)
 
 
 def signature_of(connection_string: str) -> str:
-    """Return the signature in the token of a checked connection string, a secret; empty if there is none."""
+    """Return the signature in the token of a valid connection string, a secret; empty if there is none."""
     return _token_fields(parts_of(connection_string).get(_SIGNATURE, "")).get("sig", "")
 
 
 def expiry_of(connection_string: str) -> datetime | None:
-    """Return when the token in a checked connection string expires; None if there is none."""
+    """Return the expiry of the token in a valid connection string; None if there is none."""
     fields = _token_fields(parts_of(connection_string).get(_SIGNATURE, ""))
     try:
         return datetime.fromtimestamp(int(fields["se"]), UTC)
@@ -73,22 +72,22 @@ def _parse(value: object) -> str:
         raise InvalidValueError(f"is a {type(value).__name__}")
     text = _plain(value.strip().removeprefix(_BYTE_ORDER_MARK))
     parts = [part.strip() for part in text.split(";") if part.strip()]
-    pairs = [(name.strip(), _plain(found)) for name, _, found in (part.partition("=") for part in parts)]
-    if any(name[:1] in QUOTES or found[-1:] in QUOTES.values() for name, found in pairs):
+    pairs = [(name.strip(), _plain(value)) for name, _, value in (part.partition("=") for part in parts)]
+    if any(name[:1] in QUOTES or value[-1:] in QUOTES.values() for name, value in pairs):
         raise InvalidValueError("has a quotation mark at one end only")
-    if not all(name and found for name, found in pairs):
+    if not all(name and value for name, value in pairs):
         raise InvalidValueError("has a part that is not Name=value")
-    pairs = [(name, _token(found) if name.lower() == _SIGNATURE else found) for name, found in pairs]
-    if any(_has_space(name) or _has_space(found.removeprefix(f"{_FIRST_WORD} ")) for name, found in pairs):
+    pairs = [(name, _token(value) if name.lower() == _SIGNATURE else value) for name, value in pairs]
+    if any(_has_space(name) or _has_space(value.removeprefix(f"{_PREFIX} ")) for name, value in pairs):
         raise InvalidValueError("has white space or control characters inside a part")
-    known = {name.lower(): found for name, found in pairs}
+    known = {name.lower(): value for name, value in pairs}
     if len(known) != len(pairs):
-        raise InvalidValueError("has a part twice")
+        raise InvalidValueError("has a part more than once")
     _check(known)
-    if _SIGNATURE in known:  # the client would refuse half a key beside it, and not use a whole one
-        pairs = [(name, found) for name, found in pairs if not name.lower().startswith("sharedaccesskey")]
+    if _SIGNATURE in known:  # the client refuses a partial key along with it, and ignores a complete one
+        pairs = [(name, value) for name, value in pairs if not name.lower().startswith("sharedaccesskey")]
     return ";".join(
-        f"{name}={found.lower() if name.lower() == _EMULATOR else found}" for name, found in pairs
+        f"{name}={value.lower() if name.lower() == _EMULATOR else value}" for name, value in pairs
     )
 
 
@@ -101,7 +100,7 @@ def _has_space(text: str) -> bool:
 
 
 def _token(text: str) -> str:
-    """Return a token as the hub reads it."""
+    """Return a token in the form that the hub expects."""
     started = _STARTED.match(text)
     rest = text[started.end() :] if started else text
     fields = _token_fields(rest)
@@ -109,12 +108,12 @@ def _token(text: str) -> str:
         raise InvalidValueError(f"has a SharedAccessSignature that is not {_FORM}")
     if not _EXPIRY.fullmatch(fields["se"]):
         raise InvalidValueError("has a SharedAccessSignature whose se= is not a number of seconds since 1970")
-    return f"{_FIRST_WORD} {rest}"
+    return f"{_PREFIX} {rest}"
 
 
 def _token_fields(token: str) -> dict[str, str]:
-    rest = token.removeprefix(f"{_FIRST_WORD} ")
-    return {name: found for name, _, found in (part.partition("=") for part in rest.split("&"))}
+    rest = token.removeprefix(f"{_PREFIX} ")
+    return {name: value for name, _, value in (part.partition("=") for part in rest.split("&"))}
 
 
 def _check(known: dict[str, str]) -> None:

@@ -1,7 +1,7 @@
 """The YAML file: its ``logging:`` section, with ``${NAME:-default}`` filled in from the environment.
 
-Variables are filled into the values, after YAML has been read: whatever a variable holds, it stays
-one text and cannot change the structure of the file.
+Variables are expanded in the values, after YAML was parsed, so the value of a variable stays one string
+and cannot change the structure of the file.
 """
 
 import os
@@ -17,9 +17,9 @@ from hublog.settings.values import InvalidValueError, shown
 Document: TypeAlias = str | os.PathLike[str] | Mapping[str, object]
 
 ROOT: Final = "logging"
-#: Of one value; nested ones take a part of the stack each.
+#: In one value; each nested one needs some of the stack.
 _VARIABLES_MAX: Final = 100
-#: Sections whose keys are hardly anything else's.
+#: Sections whose keys are unlikely to belong to something else.
 _DISTINCT: Final = ("file_logging", "eventhub_logging")
 _MISSING = "{0} needs PyYAML and expandvars: pip install 'hublog[yaml]'."
 #: All keys of the section ``logging``, and the keys of each section in it.
@@ -35,7 +35,7 @@ def load(document: Document, problems: list[str]) -> Mapping[object, object]:
 
     Args:
         document: path, or a mapping with the key ``logging`` or with the keys of that section.
-        problems: gets a sentence if there is no such section to be had.
+        problems: gets a sentence if there is no such section.
 
     Raises:
         ImportError: it is a file, and the extra ``yaml`` is missing.
@@ -58,24 +58,22 @@ def load(document: Document, problems: list[str]) -> Mapping[object, object]:
     if content is None:
         return {}
     if not isinstance(content, Mapping):
-        problems.append(
-            f"{label} holds a {type(content).__name__}; it must be a mapping with the key {ROOT}."
-        )
+        problems.append(f"{label} is a {type(content).__name__}; it must be a mapping with the key {ROOT}.")
         return {}
     return _section(content, label, problems)
 
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
-    """Fill ``${NAME}`` and ``${NAME:-default}`` into a value; everything else stays as it is.
+    """Expand ``${NAME}`` and ``${NAME:-default}`` in a value; everything else stays.
 
     Raises:
-        ImportError: there is something to fill in, and the extra ``yaml`` is missing.
-        InvalidValueError: the expression is malformed, or holds too many variables, which may be nested.
+        ImportError: there is a variable, and the extra ``yaml`` is missing.
+        InvalidValueError: the expression is malformed, or has too many variables.
     """
     if "${" not in text:
         return text
     if text.count("${") > _VARIABLES_MAX:
-        raise InvalidValueError(f"cannot be filled in (it holds more than {_VARIABLES_MAX} variables)")
+        raise InvalidValueError(f"cannot be expanded (it has more than {_VARIABLES_MAX} variables)")
     try:
         import expandvars  # noqa: PLC0415  # of the extra yaml
     except ImportError as error:
@@ -84,16 +82,16 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
         # A copy, since ${NAME:=value} assigns.
         return str(expandvars.expand(text, environ=dict(environ), surrounded_vars_only=True))
     except (expandvars.ExpandvarsException, RecursionError) as error:
-        raise InvalidValueError(f"cannot be filled in ({type(error).__name__})") from None
+        raise InvalidValueError(f"cannot be expanded ({type(error).__name__})") from None
 
 
 def unknown_keys(section: Mapping[object, object], known: str, label: str) -> list[str]:
-    """Return a sentence for each key that no setting has, with the nearest one that exists.
+    """Return a sentence for each unknown key, with the closest known one.
 
     Args:
-        section: the keys as found.
-        known: which section of ``KEYS`` it is.
-        label: what stands before the key in the sentence, like ``logging.`` or nothing.
+        section: its keys are checked.
+        known: the name of the section in ``KEYS``.
+        label: precedes the key in the sentence, like ``logging.``.
     """
     everywhere = {field: setting.path for setting in SETTINGS for field in (setting.field, setting.name)}
     sentences = []
@@ -102,7 +100,7 @@ def unknown_keys(section: Mapping[object, object], known: str, label: str) -> li
         if name in KEYS[known]:
             continue
         here = get_close_matches(name, KEYS[known], 1)
-        near = here or [everywhere[found] for found in get_close_matches(name, everywhere, 1)]
+        near = here or [everywhere[match] for match in get_close_matches(name, everywhere, 1)]
         advice = f"did you mean {near[0]}?" if near else f"known are {', '.join(KEYS[known])}."
         sentences.append(f"{label}{shown(name)} is not known; {advice}")
     return sentences
@@ -116,7 +114,7 @@ def _parse(path: Path) -> object:
     try:
         return yaml.safe_load(path.read_bytes())
     except yaml.MarkedYAMLError as error:
-        # Its own text quotes what stands in the file, which may be a secret.
+        # Its own message quotes the file, which may contain a secret.
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise ValueError(line + re.sub(r" ?'[^']*'", "", error.problem or type(error).__name__)) from None
     except (yaml.YAMLError, RecursionError) as error:
@@ -143,10 +141,10 @@ def _section(content: Mapping[Any, object], label: str, problems: list[str]) -> 
 
 
 def _misplaced_keys(content: Mapping[Any, object], label: str) -> list[str]:
-    """Return a sentence for each key that is ours and stands on another level than it must.
+    """Return a sentence for each key of hublog at the wrong level.
 
-    The content may be the configuration of a whole application, so only what can hardly be meant for
-    something else is looked at: names of settings, keys of files and hubs, and a section one level deeper.
+    The content may be the configuration of a whole application, so only keys are checked that are unlikely to
+    belong to something else: names of settings, keys of files and hubs, and a section one level deeper.
     """
     places = {setting.name: setting.path for setting in SETTINGS}
     places |= {setting.field: setting.path for setting in SETTINGS if setting.section in _DISTINCT}
@@ -158,5 +156,5 @@ def _misplaced_keys(content: Mapping[Any, object], label: str) -> list[str]:
     for key, value in content.items():
         section = value.get(ROOT) if isinstance(value, Mapping) else None
         if isinstance(section, Mapping) and set(section) & set(KEYS[""]):
-            sentences.append(f"{label} has {ROOT} below {shown(key)}; it must stand at the top.")
+            sentences.append(f"{label} has {ROOT} below {shown(key)}; it must be at the top.")
     return sentences

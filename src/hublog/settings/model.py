@@ -1,4 +1,4 @@
-"""The settings as frozen values; what each means, and its name outside, stands in ``table``."""
+"""The settings as frozen values; their names and meanings are in ``table``."""
 
 import logging
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ class Packing(StrEnum):
 
 
 class Transport(StrEnum):
-    """How AMQP reaches the namespace: as it is, on port 5671, or inside WebSockets, on port 443."""
+    """How AMQP reaches the namespace: directly on port 5671, or over WebSockets on port 443."""
 
     AMQP = "amqp"
     WEBSOCKET = "websocket"
@@ -34,7 +34,7 @@ class SpoolMode(StrEnum):
 
 
 class SyncPolicy(StrEnum):
-    """When lines on disk are forced onto the device: never, each half second, or before a write returns."""
+    """When lines on disk are flushed to the device: never, every half second, or before a write returns."""
 
     NONE = "none"
     INTERVAL = "interval"
@@ -42,14 +42,14 @@ class SyncPolicy(StrEnum):
 
 
 class Mask(StrEnum):
-    """What stands in place of a secret: a fixed mark, or a keyed hash by which equal ones are known."""
+    """What replaces a secret: a fixed mark, or a keyed hash, so that equal secrets can be matched."""
 
     MASK = "mask"
     HASH = "hash"
 
 
 class PersonalData(StrEnum):
-    """What becomes of client address, user, session and query."""
+    """What happens to client address, user, session and query."""
 
     KEEP = "keep"
     HASH = "hash"
@@ -58,7 +58,7 @@ class PersonalData(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSettings:
-    """The log file beside the application.
+    """The log file.
 
     Attributes:
         max_bytes: size at which the file is archived; 0 means never.
@@ -73,13 +73,13 @@ class FileSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventHubSettings:
-    """The Event Hub and the way to it.
+    """The Event Hub and the connection to it.
 
     Attributes:
-        connection_string: a secret: it is in no repr; where both are set it wins over the namespace.
-        fully_qualified_namespace: host name, for the passwordless way.
-        proxy: address of an HTTP proxy, with its password: it is in no repr; empty means that of the
-            environment, if there is one.
+        connection_string: a secret, not in the repr; it wins over the namespace if both are set.
+        fully_qualified_namespace: host name, for connections without a key.
+        proxy: address of an HTTP proxy with its password, not in the repr; empty means that of the
+            environment, if any.
         endpoint: host, or host and port, to connect to in place of the namespace's own.
         ca_file: certificates that are trusted in addition to the usual ones.
         spool_dir: None means ``spool`` in the log directory, see ``Settings.spool_dir``.
@@ -123,7 +123,7 @@ class EventHubSettings:
 
     @property
     def routing(self) -> dict[str, str]:
-        """Application properties by which a data connection puts an event elsewhere than it does by default.
+        """Application properties that route an event of a data connection to another table.
 
         Source: "Events routing" in Azure Data Explorer's documentation of Event Hubs data connections.
         """
@@ -137,13 +137,13 @@ class EventHubSettings:
 
     @property
     def is_configured(self) -> bool:
-        """Whether it is said where to send: by a connection string or a namespace."""
+        """Whether there is a connection string or a namespace."""
         return bool(self.connection_string or self.fully_qualified_namespace)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
-    """Who logs; empty means unknown."""
+    """The service that logs; empty means unknown."""
 
     name: str = ""
     namespace: str = ""
@@ -154,11 +154,11 @@ class ServiceSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestSettings:
-    """What the adapters take from a request.
+    """What the adapters record of a request.
 
     Attributes:
-        trusted_proxies: number of own proxies in front; each adds one address to X-Forwarded-For.
-        excluded_paths: paths without a request record, ``*`` stands for anything; a failed request has one.
+        trusted_proxies: number of own reverse proxies; each adds one address to X-Forwarded-For.
+        excluded_paths: paths without a request record, ``*`` matches anything; a failed request has one.
         slow_seconds: a request that takes longer is a warning; 0 means none is.
         easy_auth: whether the caller's name comes from the headers of App Service's sign-in.
     """
@@ -178,12 +178,12 @@ class RequestSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedactionSettings:
-    """What is kept out of every destination.
+    """What is masked in every destination.
 
     Attributes:
-        hash_key: a secret: it is in no repr; needed by the mode ``hash``.
-        keys: names whose values are secret, beside the built-in ones.
-        patterns: regular expressions whose matches are secret, beside the built-in ones.
+        hash_key: a secret, not in the repr; needed by the mode ``hash``.
+        keys: names whose values are secret, in addition to the built-in ones.
+        patterns: regular expressions whose matches are secret, in addition to the built-in ones.
     """
 
     enabled: bool = True
@@ -196,11 +196,11 @@ class RedactionSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that can be set.
+    """All settings.
 
     Attributes:
         level: level of the console.
-        log_dir: where the log file lies; made when it is missing.
+        log_dir: directory of the log file; created if missing.
         uncaught_exceptions: whether an exception that ends the process or a thread is logged.
     """
 
@@ -216,5 +216,5 @@ class Settings:
 
     @property
     def spool_dir(self) -> Path:
-        """Where records wait on disk: what is set, else ``spool`` in the log directory."""
+        """Directory of the spool: by default ``spool`` in the log directory."""
         return self.eventhub.spool_dir or self.log_dir / "spool"

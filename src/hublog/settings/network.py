@@ -1,6 +1,6 @@
-"""The way to the namespace: which host and port, through which proxy, and which certificates are trusted.
+"""The route to the namespace: host and port, proxy, and trusted certificates.
 
-Sender, doctor and log lines all take it from here, so that they name the same host and port.
+Sender, doctor and log lines all use it, so that they name the same host and port.
 """
 
 import ipaddress
@@ -34,11 +34,11 @@ _MAX_TEXT: Final = 2_048
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
-    """An HTTP proxy that opens a tunnel.
+    """An HTTP proxy for a tunnel (CONNECT).
 
     Attributes:
         host: name or address.
-        port: where it listens.
+        port: its port.
         username: empty without a login.
         password: a secret; in no repr.
         source: the setting or variable that names it.
@@ -64,19 +64,19 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """Where the client connects; it holds no secret but the proxy's.
+    """Where the client connects; the only secret is that of the proxy.
 
     Attributes:
         namespace: host name that the token is for.
-        host: host that the client connects to; it must stand in the certificate.
+        host: host that the client connects to; the certificate must be for it.
         port: of that host.
         has_tls: whether the connection is encrypted; only an emulator's is not.
         transport: AMQP itself, or inside WebSockets.
-        proxy: what carries the connection; None for a direct one.
+        proxy: None for a direct connection.
         proxy_problem: why the proxy of the environment cannot be used; empty if it can.
         ca_file: certificates that are trusted in addition to the usual ones.
-        has_identity: whether it goes without a key.
-        expires_at: end of the token in the connection string; None if there is none.
+        has_identity: whether it signs in without a key.
+        expires_at: expiry of the token in the connection string; None if there is none.
     """
 
     namespace: str
@@ -92,7 +92,7 @@ class Route:
 
     @property
     def is_websocket(self) -> bool:
-        """Whether AMQP goes inside WebSockets."""
+        """Whether AMQP is sent over WebSockets."""
         return self.transport is Transport.WEBSOCKET
 
     @property
@@ -107,10 +107,10 @@ class Route:
 
 
 def route_of(settings: EventHubSettings, environ: Mapping[str, str] | None = None) -> Route:
-    """Return the way to the namespace of configured settings.
+    """Return the route to the namespace of the settings.
 
     Args:
-        settings: where to.
+        settings: a configured Event Hub.
         environ: the environment, for ``HTTPS_PROXY`` and ``NO_PROXY``; default ``os.environ``.
     """
     parts = parts_of(settings.connection_string)
@@ -120,7 +120,7 @@ def route_of(settings: EventHubSettings, environ: Mapping[str, str] | None = Non
     namespace = host = stated.hostname or ""
     port = _port_of(stated)
     if is_websocket and port in {AMQPS_PORT, AMQP_PORT}:
-        port = 0  # that of AMQP itself, as the portal writes it
+        port = 0  # the port of plain AMQP, as the portal shows it
     if settings.endpoint:
         custom = urlsplit(f"sb://{settings.endpoint}")
         host, port = custom.hostname or "", _port_of(custom)
@@ -149,8 +149,8 @@ def default_port(*, has_tls: bool, is_websocket: bool) -> int:
 def _find_proxy(
     settings: EventHubSettings, host: str, environ: Mapping[str, str], *, has_tls: bool
 ) -> tuple[Proxy | None, str]:
-    """Return the proxy, and what is wrong with that of the environment."""
-    if settings.transport is not Transport.WEBSOCKET:  # a proxy lets nothing else through
+    """Return the proxy, and the problem of that in the environment."""
+    if settings.transport is not Transport.WEBSOCKET:  # an HTTP proxy carries nothing else
         return None, ""
     source, stated = PROXY_SETTING, settings.proxy
     if not stated:
@@ -167,12 +167,12 @@ def _find_proxy(
 
 
 def is_excepted(host: str, no_proxy: str) -> bool:
-    """Tell whether a host is reached directly although there is a proxy, as the client's package tells it.
+    """Whether a host is reached directly although there is a proxy, by the rules of the client's package.
 
     Args:
         host: name or address.
-        no_proxy: entries with commas between them: names, which stand for what is below them too, addresses,
-            networks like ``10.0.0.0/8``, or ``*``.
+        no_proxy: entries separated by commas: names, which include their subdomains, addresses, networks like
+            ``10.0.0.0/8``, or ``*``.
     """
     entries = [entry.strip() for entry in no_proxy.split(",") if entry.strip()]
     if "*" in entries or host in entries:
@@ -198,7 +198,7 @@ def _read_proxy(text: str, source: str) -> Proxy:
     """Return a proxy from its address.
 
     Raises:
-        InvalidValueError: it is none that can be used; the message does not hold the password.
+        InvalidValueError: it cannot be used; the message does not contain the password.
     """
     with_scheme = text if _SCHEME.match(text) else f"http://{text}"
     scheme = with_scheme.partition("://")[0].lower()
@@ -207,12 +207,12 @@ def _read_proxy(text: str, source: str) -> Proxy:
             f"names {_KINDS.get(scheme, 'another kind of')} proxy, which is not supported"
         )
     try:
-        found = urlsplit(with_scheme)
-        port = found.port
-        host = found.hostname or ""
+        address = urlsplit(with_scheme)
+        port = address.port
+        host = address.hostname or ""
     except ValueError:
         host, port = "", None
-    if not _HOST.fullmatch(host) or port == 0 or found.path.strip("/") or found.query or found.fragment:
+    if not _HOST.fullmatch(host) or port == 0 or address.path.strip("/") or address.query or address.fragment:
         raise InvalidValueError(
             "is not the address of a proxy (in its password, the characters / ? # and % are written as"
             " %2F %3F %23 and %25)"
@@ -220,8 +220,8 @@ def _read_proxy(text: str, source: str) -> Proxy:
     return Proxy(
         host=host,
         port=port or PROXY_PORT,
-        username=unquote(found.username or ""),
-        password=unquote(found.password or ""),
+        username=unquote(address.username or ""),
+        password=unquote(address.password or ""),
         source=source,
     )
 
@@ -238,11 +238,11 @@ def _parse_endpoint(value: object) -> str:
     if has_scheme and scheme.lower() not in _ENDPOINT_SCHEMES:
         raise InvalidValueError
     try:
-        found = urlsplit(f"sb://{rest}")
-        host, port = found.hostname or "", found.port
+        address = urlsplit(f"sb://{rest}")
+        host, port = address.hostname or "", address.port
     except ValueError:
         raise InvalidValueError from None
-    if not _HOST.fullmatch(host) or port == 0 or found.path.strip("/") or "@" in rest or found.query:
+    if not _HOST.fullmatch(host) or port == 0 or address.path.strip("/") or "@" in rest or address.query:
         raise InvalidValueError
     return _place(host, port) if port else _place(host, 0).removesuffix(":0")
 
@@ -257,9 +257,9 @@ def _bounded(value: object) -> str:
 
 
 def _port_of(address: SplitResult) -> int:
-    """Return the port of an address; 0 if it names none, or one that no port can be."""
-    found = re.search(r":([0-9]{1,5})$", address.netloc)
-    return int(found[1]) if found else 0
+    """Return the port of an address; 0 if it has none or an invalid one."""
+    match = re.search(r":([0-9]{1,5})$", address.netloc)
+    return int(match[1]) if match else 0
 
 
 def _place(host: str, port: int) -> str:
@@ -267,11 +267,11 @@ def _place(host: str, port: int) -> str:
 
 
 PROXY: Final = ValueKind(
-    "http://<host>:<port>, with user and password before the host where the proxy asks for a login",
+    "http://<host>:<port>, with user and password before the host if the proxy needs a login",
     _parse_proxy,
     is_secret=True,
 )
 ENDPOINT: Final = ValueKind(
-    "a host name or address, with a port where it is not that of the transport, like gateway.example.com:443",
+    "a host name or address, with a port if it is not that of the transport, like gateway.example.com:443",
     _parse_endpoint,
 )

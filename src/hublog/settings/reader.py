@@ -18,7 +18,7 @@ from hublog.settings.table import FIELD_OF_SECTION, SECTIONS, SETTINGS, Setting
 from hublog.settings.user_patterns import problem_of
 from hublog.settings.values import BOOLEAN, InvalidValueError, ValueKind, is_empty, shown, unquoted
 
-#: Looks a setting up by its name outside; None means not set.
+#: Returns the value of a setting by its environment name; None means not set.
 Lookup: TypeAlias = Callable[[str], object | None]
 
 ARGUMENT: Final = "an argument"
@@ -29,7 +29,7 @@ PLATFORM: Final = "the platform's environment"
 DEFAULT: Final = "default"
 
 
-#: What stands below the environment is a default for it by design.
+#: Sources below the environment are defaults for it by design.
 _DEFAULTS: Final = frozenset({YAML, PLATFORM})
 
 
@@ -111,25 +111,25 @@ def _of_platform(environ: Mapping[str, str]) -> Find:
     return find
 
 
-#: The setting by which the environment switches the Event Hub off, whatever else says otherwise.
+#: The environment switches the Event Hub off by this setting, whatever other sources say.
 SWITCH: Final = "eventhub_logging.enabled"
 _HUB_NAME: Final = "eventhub_logging.eventhub_name"
 _TRANSPORT: Final = "eventhub_logging.transport"
 _PROXY: Final = "eventhub_logging.proxy"
 _PATTERNS: Final = "redaction.patterns"
 _MODE: Final = "redaction.mode"
-#: How the problem ends that the mode ``hash`` is set and no key.
+#: End of the problem of the mode ``hash`` without a key.
 NO_HASH_KEY: Final = "is hash, but LOG_REDACTION_HASH_KEY is not set; secrets are masked."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Override:
-    """A value that has no effect, since a stronger source has another.
+    """A value without effect, since a stronger source states another.
 
     Attributes:
-        setting: whose it is.
-        used: what is in effect.
-        ignored: what is not.
+        setting: the setting of both values.
+        used: the effective value.
+        ignored: the other one.
     """
 
     setting: Setting
@@ -138,7 +138,7 @@ class Override:
 
     @property
     def is_switch(self) -> bool:
-        """Whether it is the environment that switches the Event Hub off."""
+        """Whether the environment switches the Event Hub off."""
         return self.setting.path == SWITCH and self.used.source == ENVIRONMENT
 
     @property
@@ -155,14 +155,14 @@ class Override:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What was read.
+    """The settings with their sources and problems.
 
     Attributes:
-        settings: complete; what was invalid has its default.
+        settings: complete; an invalid value is replaced by its default.
         problems: one sentence for each invalid setting: what was seen, what is allowed, the name to change.
-        wrong_arguments: those of the problems that stand in code, not in configuration.
+        wrong_arguments: the problems of arguments in code.
         invalid: paths of the settings whose stated value is not used.
-        origins: where the value of a setting comes from, by its path; defaults are not in it.
+        origins: source of each stated setting by its path.
         overrides: values that have no effect.
         quoted: names of the values around which quotation marks were removed.
     """
@@ -177,7 +177,7 @@ class Reading:
 
     @property
     def quoted_text(self) -> tuple[str, ...]:
-        """What is to be said of removed quotation marks: a sentence or nothing."""
+        """A sentence about removed quotation marks, if there were any."""
         if not self.quoted:
             return ()
         return (
@@ -186,21 +186,21 @@ class Reading:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the operator should know although it is no mistake, a sentence each."""
+        """What the operator should know although it is not an error, a sentence each."""
         return (
             *(override.text for override in self.overrides if override.is_switch),
             *self.quoted_text,
         )
 
     def origin_of(self, setting: Setting) -> str:
-        """Return where the value of a setting comes from."""
+        """Return the source of the effective value of a setting."""
         return DEFAULT if setting.path in self.invalid else self.origins.get(setting.path, DEFAULT)
 
     def strict(self) -> Settings:
         """Return the settings.
 
         Raises:
-            SettingsError: anything is invalid; it holds all problems.
+            SettingsError: anything is invalid; it lists all problems.
         """
         if self.problems:
             raise SettingsError(self.problems)
@@ -214,12 +214,12 @@ def read_settings(
     environ: Mapping[str, str] | None = None,
     document: Document | None = None,
 ) -> Reading:
-    """Read all settings; empty text counts as not set in every source.
+    """Read all settings; an empty string counts as not set in every source.
 
     Args:
-        arguments: what code states, in the shape of the YAML section, like
+        arguments: values stated by code, in the shape of the YAML section, like
             ``{"eventhub_logging": {"batch_size": 5}}``.
-        framework: finds a setting by its environment name in Flask's config or Django's settings.
+        framework: returns a setting by its environment name from Flask's config or Django's settings.
         environ: the environment; default ``os.environ``.
         document: a YAML file, or its content.
 
@@ -228,7 +228,7 @@ def read_settings(
 
     Raises:
         ImportError: a YAML file is given and the extra ``yaml`` is missing.
-        TypeError: ``document`` or ``arguments`` is of no such type.
+        TypeError: ``document`` or ``arguments`` is of a wrong type.
     """
     if arguments is not None and not isinstance(arguments, Mapping):
         raise TypeError(f"The arguments must be a mapping, not {type(arguments).__name__}.")
@@ -316,7 +316,7 @@ def _is_unclear_switch(stated: StatedValue) -> bool:
 
 
 def is_switched_off(environ: Mapping[str, str] | None = None) -> bool:
-    """Whether the environment switches the Event Hub off, also for settings that code has made by itself.
+    """Whether the environment switches the Event Hub off, also for settings that code created by itself.
 
     Args:
         environ: the environment; default ``os.environ``.
@@ -330,7 +330,7 @@ def _differs(setting: Setting, stated: StatedValue, used: StatedValue) -> bool:
 
 
 def _parsed(kind: ValueKind, value: object) -> object:
-    """Return a value as it would be used; what is not allowed is returned as it is."""
+    """Return the parsed value; one that is not allowed is returned unchanged."""
     try:
         return kind.parse(value)
     except InvalidValueError:
@@ -338,11 +338,10 @@ def _parsed(kind: ValueKind, value: object) -> object:
 
 
 def _name_the_hub(eventhub: dict[str, Any], labels: Mapping[str, str]) -> Iterator[str]:
-    """Settle which event hub is meant where the connection string names one.
+    """Use the event hub that the connection string names.
 
-    The client would take the name that we give it, and the key would then be refused by a hub it
-    is not for; so the connection string wins, and a stated name that differs is a problem. The
-    default does not count as stated, nor does it where the YAML file repeats it.
+    With another name the hub would reject the key, so the connection string wins, and a different stated name
+    is a problem. The default does not count as stated, even if the YAML file repeats it.
     """
     named = entity_path(eventhub.get("connection_string", ""))
     if not named:
@@ -360,9 +359,9 @@ def _name_the_hub(eventhub: dict[str, Any], labels: Mapping[str, str]) -> Iterat
 
 
 def _settle_transport(eventhub: dict[str, Any], labels: Mapping[str, str]) -> Iterator[str]:
-    """Send inside WebSockets where a proxy is stated, since it lets nothing else through.
+    """Use WebSockets if a proxy is stated, since it carries nothing else.
 
-    The default does not count as stated where the YAML file repeats it.
+    The default does not count as stated, even if the YAML file repeats it.
     """
     if not eventhub.get("proxy"):
         return
@@ -377,7 +376,7 @@ def _settle_transport(eventhub: dict[str, Any], labels: Mapping[str, str]) -> It
 
 
 def _check_patterns(redaction: dict[str, Any], labels: Mapping[str, str]) -> Iterator[str]:
-    """Leave out patterns that are not fit to run."""
+    """Leave out patterns that must not run."""
     patterns = redaction.get("patterns", ())
     problems = {pattern: problem_of(pattern) for pattern in patterns}
     for pattern, problem in problems.items():
@@ -388,7 +387,7 @@ def _check_patterns(redaction: dict[str, Any], labels: Mapping[str, str]) -> Ite
 
 
 def _check_hashes(redaction: dict[str, Any], labels: Mapping[str, str]) -> Iterator[str]:
-    """Have a fixed mark stand for secrets where hashes are wanted and there is no key."""
+    """Mask secrets if the mode is ``hash`` and there is no key."""
     is_hashing = redaction.get("enabled", True) and redaction.get("mode") is Mask.HASH
     if is_hashing and not redaction.get("hash_key"):
         del redaction["mode"]
@@ -399,7 +398,7 @@ def _capitalized(text: str) -> str:
     return text[:1].upper() + text[1:] if text.startswith("the ") else text
 
 
-#: What depends on more than one setting: the check, and the setting that is not used where it fails.
+#: Checks of several settings, each with the setting that is not used if it fails.
 _CHECKS: Final = (
     (_name_the_hub, _HUB_NAME),
     (_settle_transport, _PROXY),

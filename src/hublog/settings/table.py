@@ -1,4 +1,4 @@
-"""The table of all settings: path, name, kind and meaning; reader and documentation are made from it."""
+"""The table of all settings, from which the reader and the documentation work: path, name, kind, meaning."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -70,8 +70,8 @@ class Setting:
         name: environment variable, Flask key and Django setting.
         kind: what is allowed.
         meaning: one line for the documentation.
-        fallback: where else an unset value is looked for: other variables, and with a dot in the name
-            resource attributes of OpenTelemetry.
+        fallback: other sources of an unset value: environment variables, or resource attributes of
+            OpenTelemetry, whose names have a dot.
     """
 
     section: str

@@ -1,7 +1,7 @@
-"""Kinds of values: what is allowed for a setting, from text as well as from Python objects.
+"""Kinds of values: what is allowed for a setting, given as a string or as a Python object.
 
-The same text means the same in the environment, in a framework's configuration and in YAML; where a
-source can hold a real bool, number, enum or path, that is taken too.
+A string means the same in the environment, in a framework's configuration and in YAML; a bool, number, enum
+or path is accepted as well.
 """
 
 import logging
@@ -20,7 +20,7 @@ _MAX_WORDS: Final = 1_000
 _MAX_SHOWN: Final = 60
 _MAX_COUNT: Final = (1 << 31) - 1
 _MAX_BYTES: Final = 1 << 40
-#: One day: waits of threads overflow somewhere above, and no sane setting comes near.
+#: One day: timeouts of threads overflow somewhere above, and no sensible setting is close to it.
 _MAX_SECONDS: Final = 86_400
 
 #: Quotation marks that stay around a value where no shell reads it: ``docker --env-file``, a YAML block.
@@ -45,15 +45,15 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _ENTITY_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_ .-]{0,254}[A-Za-z0-9_])?")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _PLAIN_TEXT = re.compile(r"[\w.+-]+", re.ASCII)
-#: Text of this form may be a key that stands under the wrong name; it is never shown.
-#: So may the login in front of a host, as in ``http://user:key@host``.
+#: A string of this form may be a key under the wrong name, or a login as in ``http://user:key@host``; it is
+#: never shown.
 _SECRET_TEXT = re.compile(
     r"(?i)sharedaccess|accountkey|password|sig=|[a-z0-9+/]{30,}|(?:^\s*|//)[\w.%+~-]{0,256}:[^\s@]{1,256}@"
 )
 
 
 class InvalidValueError(ValueError):
-    """A value is not allowed; the message says what was seen, and is empty where the value may be shown."""
+    """A value is not allowed; the message says what was seen, and is empty if the value may be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,8 @@ class ValueKind:
     Attributes:
         allowed: completes the sentence "it must be ...".
         parse: returns the value to use, or raises ``InvalidValueError``.
-        show: the text of a default in the documentation.
-        is_secret: whether a value may be shown nowhere.
+        show: returns a default as the documentation shows it.
+        is_secret: whether a value must never be shown.
     """
 
     allowed: str
@@ -74,13 +74,13 @@ class ValueKind:
 
 
 def shown(value: object) -> str:
-    """Return a value as it may stand in a message: short, on one line, and no secret."""
+    """Return a value for a message: short, on one line, and without a secret."""
     try:
         text = value if type(value) is str else repr(value)
     except Exception:  # noqa: BLE001  # any object may stand in a framework's configuration
         text = f"<{type(value).__name__}>"
     if _SECRET_TEXT.search(text):
-        return f"a text of {len(text)} characters, not shown since it may hold a secret"
+        return f"a string of {len(text)} characters, not shown since it may contain a secret"
     if not isinstance(value, str | int | float | None):
         text = f"{text} ({type(value).__name__})"
     elif type(value) is str and not _PLAIN_TEXT.fullmatch(text):
@@ -89,14 +89,14 @@ def shown(value: object) -> str:
 
 
 def is_empty(value: object) -> bool:
-    """Tell whether a value counts as not set."""
+    """Whether a value counts as not set."""
     return value is None or (isinstance(value, str) and not value.strip())
 
 
 def unquoted(value: object) -> object:
-    """Return a text without quotation marks around it, as ``docker run --env-file`` keeps them.
+    """Return a string without the quotation marks around it that ``docker run --env-file`` keeps.
 
-    A mark that is found inside, too, belongs to the text: a regular expression, or a list of quoted words.
+    If the same mark is also inside, it is part of the value: a regular expression, or a list of quoted words.
     """
     while isinstance(value, str):
         text = value.strip()
@@ -107,7 +107,7 @@ def unquoted(value: object) -> object:
 
 
 def _text(value: object) -> str:
-    """Return the text of a str, stripped; everything else is refused."""
+    """Return a stripped string; everything else is invalid."""
     if not isinstance(value, str):
         raise InvalidValueError
     return str.__str__(value).strip()
@@ -137,10 +137,10 @@ def _whole(value: object) -> int:
 
 def _level(value: object) -> int:
     if isinstance(value, str) and not _INTEGER.fullmatch(value.strip()):
-        found = logging.getLevelNamesMapping().get(_text(value).upper())
-        if found is None:
+        level = logging.getLevelNamesMapping().get(_text(value).upper())
+        if level is None:
             raise InvalidValueError
-        return found
+        return level
     number = _whole(value)
     if not 0 <= number <= _MAX_COUNT:
         raise InvalidValueError
@@ -169,10 +169,10 @@ def _words(value: object) -> tuple[str, ...]:
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple | set | frozenset):
         raise InvalidValueError
-    found = tuple(word for word in map(_name, parts) if word)
-    if len(found) > _MAX_WORDS:
+    words = tuple(word for word in map(_name, parts) if word)
+    if len(words) > _MAX_WORDS:
         raise InvalidValueError
-    return found
+    return words
 
 
 def _personal_data(value: object) -> StrEnum:
@@ -211,7 +211,7 @@ def _secret(value: object) -> str:
 
 
 def integer(least: int, most: int = _MAX_COUNT) -> ValueKind:
-    """Return the kind of whole numbers from ``least`` to ``most``, both included."""
+    """Return the kind of integers from ``least`` to ``most``, inclusive."""
 
     def parse(value: object) -> int:
         number = _whole(value)
@@ -224,13 +224,13 @@ def integer(least: int, most: int = _MAX_COUNT) -> ValueKind:
 
 
 def size(least: int, most: int = _MAX_BYTES) -> ValueKind:
-    """Return the kind of sizes in bytes from ``least`` to ``most``, both included."""
+    """Return the kind of sizes in bytes from ``least`` to ``most``, inclusive."""
 
     def parse(value: object) -> int:
-        found = _SIZE.fullmatch(value.strip().lower()) if isinstance(value, str) else None
-        if isinstance(value, str) and (found is None or found[2] not in _UNITS or len(value) > _MAX_TEXT):
+        match = _SIZE.fullmatch(value.strip().lower()) if isinstance(value, str) else None
+        if isinstance(value, str) and (match is None or match[2] not in _UNITS or len(value) > _MAX_TEXT):
             raise InvalidValueError
-        number = int(found[1]) * _UNITS[found[2]] if found else _whole(value)
+        number = int(match[1]) * _UNITS[match[2]] if match else _whole(value)
         if not least <= number <= most:
             raise InvalidValueError
         return number
@@ -240,7 +240,7 @@ def size(least: int, most: int = _MAX_BYTES) -> ValueKind:
 
 
 def choice(options: type[StrEnum]) -> ValueKind:
-    """Return the kind of words that a closed set knows, in any case."""
+    """Return the kind of an enum's values, in upper or lower case."""
     names = [str(option) for option in options]
     return ValueKind(f"{', '.join(names[:-1])} or {names[-1]}", lambda value: _one_of(options, value))
 
@@ -287,7 +287,7 @@ SECONDS_OR_NONE: Final = ValueKind(
     lambda value: f"{value} s" if value else "none",
 )
 WORDS: Final = ValueKind(
-    f"a list of at most {_MAX_WORDS} texts, or one text with commas between them",
+    f"a list of at most {_MAX_WORDS} strings, or one string separated by commas",
     _words,
     lambda value: ", ".join(value) if isinstance(value, tuple) else str(value),
 )
@@ -295,9 +295,10 @@ PERSONAL_DATA: Final = ValueKind("keep (or true), hash, or drop (or false)", _pe
 PATH: Final = ValueKind("the path of a directory", _path)
 FILE: Final = ValueKind("the path of a file", _path, lambda value: str(value or ""))
 TEXT: Final = ValueKind(
-    f"a text on one line of at most {_MAX_TEXT} characters; a number with a point needs quotes", _name
+    f"a string on one line of at most {_MAX_TEXT} characters; a number with a decimal point needs quotes",
+    _name,
 )
-SECRET: Final = ValueKind(f"a text on one line of at most {_MAX_TEXT} characters", _secret, is_secret=True)
+SECRET: Final = ValueKind(f"a string on one line of at most {_MAX_TEXT} characters", _secret, is_secret=True)
 HUB_NAME: Final = _matching(
     _HUB_NAME,
     "the name of an event hub: at most 256 letters, digits, '.', '-' and '_', a letter or digit at both ends",
