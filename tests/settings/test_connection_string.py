@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hublog.settings import read_settings
-from hublog.settings.connection_string import expiry_of, signature_of
+from hublog.settings.connection import expiry_of, signature_of
 
 KEY = "S3cretKeyS3cretKeyS3cretKeyS3cretKeyS3cretK="
 ENDPOINT = "Endpoint=sb://shop.servicebus.windows.net/"

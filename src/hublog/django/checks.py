@@ -25,7 +25,7 @@ from hublog.handler import EventHubHandler
 from hublog.requests.request_scope import LOGGER_NAME as REQUESTS
 from hublog.runtime.server_advice import advice, uwsgi_advice
 from hublog.settings import NO_HASH_KEY, SpoolMode
-from hublog.settings.network import route_of
+from hublog.settings.connection import route_of
 
 MIDDLEWARE: Final = "hublog.django.middleware.RequestContextMiddleware"
 

@@ -7,8 +7,7 @@ from urllib.parse import quote, unquote
 
 from hublog.configure.handlers import CONSOLE, EVENT_HUB, FILE, AttachedHandler, file_name, level_text
 from hublog.settings import EventHubSettings, Settings
-from hublog.settings.connection_string import parts_of, signature_of
-from hublog.settings.network import Route, route_of
+from hublog.settings.connection import Route, parts_of, route_of, signature_of
 
 #: Shorter strings are not keys, and may be part of any word.
 _SECRET_MIN: Final = 8

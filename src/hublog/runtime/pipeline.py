@@ -31,7 +31,7 @@ from hublog.runtime.process_state import Process
 from hublog.runtime.server_advice import leave_signals
 from hublog.senders.event_hub import EventHubSender
 from hublog.settings import ARGUMENT, EventHubSettings, Settings, read_settings
-from hublog.settings.connection_string import is_local
+from hublog.settings.connection import is_local
 
 #: A handler made by LOGGING may log before the framework has handed over its configuration.
 CONFIGURATION_GRACE_S: Final = 5.0

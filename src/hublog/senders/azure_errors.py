@@ -21,7 +21,7 @@ from hublog.errors import (
     TransientSendError,
 )
 from hublog.senders.sign_in import is_sign_in, sign_in_cause
-from hublog.settings.network import PROXY_SETTING, Route
+from hublog.settings.connection import PROXY_SETTING, Route
 
 #: Links of a chain of errors that are looked at.
 _CHAIN_MAX: Final = 24

@@ -25,8 +25,7 @@ from hublog.senders.azure_errors import is_expired, is_settled, translate
 from hublog.senders.connections import Connections, tls_context, watched
 from hublog.senders.sign_in import QuietCredential, misconfigured
 from hublog.settings import EventHubSettings
-from hublog.settings.connection_string import expiry_of, without_port
-from hublog.settings.network import PROXY_SETTING, Route, route_of
+from hublog.settings.connection import PROXY_SETTING, Route, expiry_of, route_of, without_port
 
 if TYPE_CHECKING:
     from azure.eventhub import EventHubProducerClient

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
 from hublog.errors import SettingsError
-from hublog.settings.connection_string import entity_path
+from hublog.settings.connection import entity_path
 from hublog.settings.document import ROOT, Document, expand, load, unknown_keys
 from hublog.settings.model import Mask, Settings, Transport
 from hublog.settings.table import FIELD_OF_SECTION, SECTIONS, SETTINGS, Setting

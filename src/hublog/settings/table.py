@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Final
 
-from hublog.settings.connection_string import CONNECTION_STRING
+from hublog.settings.connection import CONNECTION_STRING, ENDPOINT, PROXY
 from hublog.settings.model import (
     KIB,
     EventHubSettings,
@@ -19,7 +19,6 @@ from hublog.settings.model import (
     SyncPolicy,
     Transport,
 )
-from hublog.settings.network import ENDPOINT, PROXY
 from hublog.settings.values import (
     BOOLEAN,
     ENTITY_NAME,

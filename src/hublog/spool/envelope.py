@@ -11,7 +11,7 @@ from typing import Final, Self
 from urllib.parse import urlsplit
 
 from hublog.settings import EventHubSettings, Packing
-from hublog.settings.connection_string import parts_of
+from hublog.settings.connection import parts_of
 
 #: An envelope on disk that is longer is none of ours.
 ENVELOPE_MAX_BYTES: Final = 1 << 16
