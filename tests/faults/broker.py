@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from hublog_local import LocalHub
-from hublog_local.amqp.states import LinkError, write_error, write_rejected
+from hublog_local.amqp.frames import LinkError, write_error, write_rejected
+from hublog_local.hub.event_links import ProducerLink
 from hublog_local.hub.links import Delivery
-from hublog_local.hub.producers import ProducerLink
 
 HUB: Final = "application-logs"
 #: A second event hub, for the rows that need one.

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hublog_local.answers import text_of, write_csv, write_json, write_table
 from hublog_local.kql import Result
+from hublog_local.printing import text_of, write_csv, write_json, write_table
 
 AT = datetime(2026, 11, 23, 14, tzinfo=UTC)
 RESULT = Result(

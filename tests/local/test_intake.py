@@ -3,8 +3,7 @@ import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from hublog_local.ingest import Ingester
-from hublog_local.intake import Intake
+from hublog_local.ingest import Ingester, Intake
 from hublog_local.store import Store, active_file
 
 

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hublog_local.amqp.decoding import MAX_DEPTH, decode, decode_whole
-from hublog_local.amqp.encoding import encode
-from hublog_local.amqp.values import (
+from hublog_local.amqp.codec import MAX_DEPTH, decode, decode_whole, encode
+from hublog_local.amqp.types import (
     Array,
     Byte,
     Char,

@@ -8,10 +8,9 @@ from azure.eventhub._pyamqp import _decode, _encode, message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hublog_local.amqp.decoding import decode_whole
-from hublog_local.amqp.encoding import encode
+from hublog_local.amqp.codec import decode_whole, encode
 from hublog_local.amqp.messages import read_message
-from hublog_local.amqp.values import Array, Described, Symbol, UInt, ULong
+from hublog_local.amqp.types import Array, Described, Symbol, UInt, ULong
 
 
 def theirs(value):

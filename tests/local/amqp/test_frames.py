@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hublog_local.amqp.encoding import encode
-from hublog_local.amqp.frames import HEARTBEAT, SASL_FRAME, frame_size, read_frame, write_frame
-from hublog_local.amqp.performatives import (
+from hublog_local.amqp.codec import encode
+from hublog_local.amqp.frames import (
+    ACCEPTED,
+    HEARTBEAT,
+    SASL_FRAME,
     Attach,
     Begin,
     Close,
@@ -14,21 +16,21 @@ from hublog_local.amqp.performatives import (
     Disposition,
     End,
     Flow,
+    LinkError,
     Open,
     SaslInit,
     SaslMechanisms,
     SaslOutcome,
     Transfer,
-)
-from hublog_local.amqp.states import (
-    ACCEPTED,
-    LinkError,
+    frame_size,
+    read_frame,
     read_source,
     read_target,
     write_error,
+    write_frame,
     write_rejected,
 )
-from hublog_local.amqp.values import Array, DecodeError, Described, Symbol, ULong
+from hublog_local.amqp.types import Array, DecodeError, Described, Symbol, ULong
 
 SOURCE = Described(ULong(0x28), ["hub", *[None] * 10])
 PERFORMATIVES = [

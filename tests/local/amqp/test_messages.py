@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hublog_local.amqp.encoding import encode
+from hublog_local.amqp.codec import encode
 from hublog_local.amqp.messages import (
     SectionCode,
     read_message,
@@ -10,7 +10,7 @@ from hublog_local.amqp.messages import (
     write_annotations,
     write_section,
 )
-from hublog_local.amqp.values import DecodeError, Described, Symbol, ULong
+from hublog_local.amqp.types import DecodeError, Described, Symbol, ULong
 
 DATA = write_section(SectionCode.DATA, b"body")
 WHOLE = (

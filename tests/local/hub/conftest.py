@@ -11,10 +11,20 @@ import pytest
 from azure.eventhub import EventHubConsumerClient, EventHubProducerClient
 
 from hublog_local import LocalHub
-from hublog_local.amqp.frames import SASL_FRAME, frame_size, read_frame, write_frame
+from hublog_local.amqp.frames import (
+    SASL_FRAME,
+    Attach,
+    Begin,
+    Flow,
+    Open,
+    SaslInit,
+    Transfer,
+    frame_size,
+    read_frame,
+    write_frame,
+)
 from hublog_local.amqp.messages import SectionCode, write_section
-from hublog_local.amqp.performatives import Attach, Begin, Flow, Open, SaslInit, Transfer
-from hublog_local.amqp.values import Described, Symbol, ULong
+from hublog_local.amqp.types import Described, Symbol, ULong
 
 LIMIT_S = 20
 ANONYMOUS = SaslInit("ANONYMOUS")

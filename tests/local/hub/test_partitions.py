@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 
 from hublog.errors import LocalHubError
 from hublog_local.amqp.messages import SectionCode, read_message, write_annotations, write_section
-from hublog_local.hub.partition_keys import partition_of
-from hublog_local.hub.partitions import EventHub, Partition, Retention
-from hublog_local.hub.positions import read_position
+from hublog_local.hub.partitions import EventHub, Partition, Retention, partition_of, read_position
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
 START_MS = int(START.timestamp() * 1000)

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hublog_local.amqp.encoding import encode
-from hublog_local.amqp.frames import HEARTBEAT, write_frame
-from hublog_local.amqp.messages import BATCH_FORMAT, SectionCode, read_message, write_section
-from hublog_local.amqp.performatives import (
+from hublog_local.amqp.codec import encode
+from hublog_local.amqp.frames import (
+    HEARTBEAT,
     Attach,
     Begin,
     Close,
@@ -21,8 +20,10 @@ from hublog_local.amqp.performatives import (
     Open,
     SaslInit,
     Transfer,
+    write_frame,
 )
-from hublog_local.amqp.values import Described, ULong
+from hublog_local.amqp.messages import BATCH_FORMAT, SectionCode, read_message, write_section
+from hublog_local.amqp.types import Described, ULong
 
 READER = "logs/ConsumerGroups/$Default/Partitions/0"
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import connect
 
 from hublog_local import LocalHub
-from hublog_local.amqp.values import DecodeError
+from hublog_local.amqp.types import DecodeError
 from hublog_local.hub.websocket import (
     HEAD_MAX_BYTES,
     PATH,

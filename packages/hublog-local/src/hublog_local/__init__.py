@@ -7,10 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from hublog_local.control import ControlClient
-    from hublog_local.hub.events import StoredEvent
+    from hublog_local.hub.control import ControlClient
     from hublog_local.hub.faults import Fault, FaultKind, Faults
     from hublog_local.hub.local_hub import BASIC_MESSAGE_BYTES, STANDARD_MESSAGE_BYTES, LocalHub
+    from hublog_local.hub.stored_events import StoredEvent
 
 __all__ = [
     "BASIC_MESSAGE_BYTES",
@@ -26,12 +26,12 @@ __all__ = [
 _MODULES: Final = {
     "BASIC_MESSAGE_BYTES": "hublog_local.hub.local_hub",
     "STANDARD_MESSAGE_BYTES": "hublog_local.hub.local_hub",
-    "ControlClient": "hublog_local.control",
+    "ControlClient": "hublog_local.hub.control",
     "Fault": "hublog_local.hub.faults",
     "FaultKind": "hublog_local.hub.faults",
     "Faults": "hublog_local.hub.faults",
     "LocalHub": "hublog_local.hub.local_hub",
-    "StoredEvent": "hublog_local.hub.events",
+    "StoredEvent": "hublog_local.hub.stored_events",
 }
 
 if not TYPE_CHECKING:  # else every name would be there for the type checker

@@ -133,8 +133,8 @@ def _add_query(parser: argparse.ArgumentParser) -> None:
 
 def _run_query(options: argparse.Namespace, caller: Caller) -> int:
     """Answer a question in KQL."""
-    from hublog_local.answers import FORMATS  # noqa: PLC0415  # only this command needs it
     from hublog_local.kql import run_kql  # noqa: PLC0415
+    from hublog_local.printing import FORMATS  # noqa: PLC0415  # only this command needs it
 
     write = FORMATS[options.format]
     text = sys.stdin.read() if options.kql == "-" else options.kql

@@ -1,15 +1,156 @@
-"""Events become rows of the table, as an Event Hubs data connection of ADX would make them."""
+"""Events become rows of the table, by the rules that an Event Hubs data connection of ADX has.
 
+A body is decompressed and split into records, a record becomes a row, and one thread between the hub and the
+disk does so: the hub hands an event over and goes on at once.
+"""
+
+import json
+import threading
+import zlib
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, NoReturn, Protocol, Self, TypeAlias, cast
 
 import orjson
 
 from hublog.adx import MAPPING_NAME, MappingElement, ingestion_mapping
 from hublog.capture.columns import TABLE, Kind
-from hublog_local.bodies import MAX_BODY_BYTES, Record, RefusedError, plain_body, records, routing
 from hublog_local.conform import CONVERTERS, utc_text
+from hublog_local.store import Store
+
+Record: TypeAlias = dict[str, Any]  # JSON: its values are what the producer wrote
+
+#: What a compressed body may grow to.
+MAX_BODY_BYTES: Final = 64 << 20
+
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_GZIP_WBITS: Final = 31
+_MAX_GZIP_MEMBERS: Final = 64
+_BOM: Final = b"\xef\xbb\xbf"
+_WHITESPACE: Final = " \t\r\n"
+#: Longer than any name that is right; what is wrong is told to the user.
+_MAX_NAME: Final = 128
+_FORMATS: Final = ("json", "multijson")
+
+
+class RefusedError(ValueError):
+    """An event is refused as a whole; the message says why, and what to change."""
+
+
+def routing(properties: Mapping[str, object], name: str) -> str:
+    """Return the start of a routing property, empty if it is not there; names are case-sensitive."""
+    value = properties.get(name)
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
+    return text[:_MAX_NAME]
+
+
+def plain_body(body: bytes, properties: Mapping[str, object], *, max_bytes: int = MAX_BODY_BYTES) -> bytes:
+    """Return the body without its compression.
+
+    Args:
+        body: as it came.
+        properties: the application properties; ``Compression`` may be gzip, in any case.
+        max_bytes: limit of the result.
+
+    Raises:
+        RefusedError: the compression is unknown, the data is damaged, or there is too much of it.
+    """
+    compression = routing(properties, "Compression").lower()
+    if compression == "gzip":
+        return _gunzip(body, max_bytes)
+    if compression not in {"", "none"}:
+        raise RefusedError(f"Compression is {compression!r}; it must be gzip or None.")
+    if body.startswith(_GZIP_MAGIC):
+        raise RefusedError("The body is gzip, but the event has no property Compression; set it to gzip.")
+    return body
+
+
+def records(body: bytes, properties: Mapping[str, object]) -> tuple[list[Record], int]:
+    """Read the records of a plain body.
+
+    In ``json``, the default, each line is a record, and lines that are none are skipped. In ``multijson``
+    records may span lines or stand in an array, and one malformed record spoils the event.
+
+    Returns:
+        The records, and the number of lines that were skipped; empty lines count for nothing.
+
+    Raises:
+        RefusedError: the format is unknown, or the body is no ``multijson``.
+    """
+    name = routing(properties, "Format").lower() or "json"
+    if name not in _FORMATS:
+        raise RefusedError(f"Format is {name!r}; the local hub reads json and multijson.")
+    body = body.removeprefix(_BOM)
+    return _lines(body) if name == "json" else (_documents(body), 0)
+
+
+def _gunzip(body: bytes, max_bytes: int) -> bytes:
+    chunks: list[bytes] = []
+    left = max_bytes
+    while body:
+        if len(chunks) == _MAX_GZIP_MEMBERS:
+            raise RefusedError(f"The body has more than {_MAX_GZIP_MEMBERS} gzip members; send one.")
+        stream = zlib.decompressobj(_GZIP_WBITS)
+        try:
+            chunks.append(stream.decompress(body, left + 1))
+        except zlib.error:
+            raise RefusedError("Compression is gzip, but the body is not; drop the property.") from None
+        left -= len(chunks[-1])
+        if left < 0:
+            raise RefusedError(f"The body grows beyond {max_bytes} bytes; send smaller events.")
+        if not stream.eof:
+            raise RefusedError("The gzip body is cut off.")
+        body = stream.unused_data.lstrip(b"\0")
+    return b"".join(chunks)
+
+
+def _lines(body: bytes) -> tuple[list[Record], int]:
+    found: list[Record] = []
+    skipped = 0
+    for line in body.split(b"\n"):
+        if not line or line.isspace():
+            continue
+        try:
+            record = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            record = None
+        if type(record) is dict:
+            found.append(record)
+        else:
+            skipped += 1
+    return found, skipped
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise ValueError("JSON has no such constant")
+
+
+def _documents(body: bytes) -> list[Record]:
+    # Numbers as the parser of lines gives them: what is beyond 64 bits is a float.
+    decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=orjson.loads)
+    found: list[object] = []
+    try:
+        text = body.decode()
+        position = _skip(text, 0)
+        while position < len(text):
+            document, position = decoder.raw_decode(text, position)
+            orjson.dumps(document)  # lone surrogates are refused as they are in lines
+            found += document if isinstance(document, list) else [document]
+            position = _skip(text, position)
+    except (ValueError, TypeError, RecursionError):
+        found.append(None)
+    if not all(isinstance(record, dict) for record in found):
+        raise RefusedError("The body is not multijson, and one malformed record spoils the event.")
+    return cast("list[Record]", found)
+
+
+def _skip(text: str, position: int) -> int:
+    """Return where the next document begins."""
+    while position < len(text) and text[position] in _WHITESPACE:
+        position += 1
+    return position
+
 
 #: What the local hub adds to each row, beside the columns of the mapping. The first is what
 #: ``ingestion_time()`` gives in a query; all are names that no mapping has.
@@ -173,3 +314,111 @@ class Ingester:
             raise RefusedError(
                 f"IngestionMappingReference is {mapping!r}; the local hub has {self._mapping_name}."
             )
+
+
+#: Events that may wait; then the hub waits too, and with it the producers.
+_MAX_WAITING_BYTES: Final = 128 << 20
+#: Rows are written when there are so many bytes of them, or nothing more waits.
+_WRITE_BYTES: Final = 1 << 20
+
+
+class Intake:
+    """Takes events from any thread, and lets one thread of its own make rows of them and store them.
+
+    Rows are on disk within milliseconds: the thread writes whenever nothing more waits.
+
+    Args:
+        store: where rows go; closed by whoever made it, after this.
+        ingester: makes the rows.
+        max_waiting_bytes: of bodies; above it ``put`` waits.
+        on_trouble: told that rows could not be stored.
+
+    Attributes:
+        lost_total: rows that could not be stored.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        ingester: Ingester,
+        *,
+        max_waiting_bytes: int = _MAX_WAITING_BYTES,
+        on_trouble: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._store, self._ingester, self._on_trouble = store, ingester, on_trouble
+        self._max_waiting_bytes = max_waiting_bytes
+        self._waiting: deque[tuple[str, Event]] = deque()
+        self._waiting_bytes = 0
+        self._changed = threading.Condition()
+        self._is_closing = False
+        self._thread = threading.Thread(target=self._run, name="hublog-intake", daemon=True)
+        self.lost_total = 0
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def put(self, hub: str, event: Event) -> None:
+        """Hand over an event; returns at once unless far too much waits."""
+        with self._changed:
+            while self._waiting_bytes > self._max_waiting_bytes and not self._is_closing:
+                self._changed.wait()
+            self._waiting.append((hub, event))
+            self._waiting_bytes += len(event.body)
+            if len(self._waiting) == 1:
+                self._changed.notify_all()
+
+    def step(self) -> int:
+        """Store what waits now, without waiting for more; returns the number of events."""
+        events = 0
+        lines: list[bytes] = []
+        size = 0
+        while self._waiting and size < _WRITE_BYTES:
+            with self._changed:
+                hub, event = self._waiting.popleft()
+                self._waiting_bytes -= len(event.body)
+                self._changed.notify_all()
+            made = self._make(hub, event)
+            lines += made
+            size += sum(map(len, made))
+            events += 1
+        try:
+            self._store.append(b"".join(lines))
+        except OSError as error:
+            self.lost_total += len(lines)
+            self._on_trouble(
+                f"{len(lines)} rows could not be stored ({error.strerror}); make room on the disk."
+            )
+        return events
+
+    def _make(self, hub: str, event: Event) -> list[bytes]:
+        try:
+            return self._ingester.lines(hub, event)
+        except Exception as error:  # noqa: BLE001  # one odd event must not end the thread
+            self._on_trouble(f"An event of {hub!r} cannot be read ({type(error).__name__}); it is left out.")
+            return []
+
+    def close(self) -> None:
+        """Store all that waits and end the thread; may be called again."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+        while self.step():
+            pass
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting and not self._is_closing:
+                    self._changed.wait()
+            if not self.step() and self._is_closing:
+                return

@@ -16,8 +16,16 @@ from hublog.adx import FUNCTIONS, ingestion_mapping
 from hublog.capture.columns import TABLE, Kind
 from hublog.errors import LocalHubError
 from hublog_local.ingest import MAX_ROW_BYTES, OWN_COLUMNS
-from hublog_local.kql_advice import refused, unknown_operator, unsupported
-from hublog_local.kql_text import INGESTION_TIME, limited, misspelt, operator_at, rewritten
+from hublog_local.kql_text import (
+    INGESTION_TIME,
+    limited,
+    misspelt,
+    operator_at,
+    refused,
+    rewritten,
+    unknown_operator,
+    unsupported,
+)
 from hublog_local.store import table_files
 
 if TYPE_CHECKING:

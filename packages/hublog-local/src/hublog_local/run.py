@@ -15,8 +15,7 @@ from typing import Final, TextIO
 from hublog.capture.columns import TABLE
 from hublog.errors import LocalHubError
 from hublog_local import LocalHub
-from hublog_local.ingest import Ingester
-from hublog_local.intake import Intake
+from hublog_local.ingest import Ingester, Intake
 from hublog_local.store import DEFAULT_DIRECTORY, Store
 
 #: The name under which an application finds the connection string.

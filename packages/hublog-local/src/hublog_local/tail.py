@@ -12,7 +12,7 @@ import orjson
 from hublog.capture.columns import TABLE
 from hublog.errors import LocalHubError
 from hublog.terminal import harmless_json
-from hublog_local.paint import make_console, painted
+from hublog_local.printing import make_console, painted
 from hublog_local.store import active_file, end_of_last_line, table_files
 
 Row: TypeAlias = dict[str, Any]  # JSON as it was stored

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from hublog_local.amqp.decoding import decode
-from hublog_local.amqp.encoding import encode
-from hublog_local.amqp.values import DecodeError, Symbol
+from hublog_local.amqp.codec import decode, encode
+from hublog_local.amqp.types import DecodeError, Symbol
 
 #: Message format of a transfer whose data sections are messages themselves.
 BATCH_FORMAT: Final = 0x80013700

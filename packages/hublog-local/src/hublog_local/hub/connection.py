@@ -3,20 +3,24 @@
 import asyncio
 from typing import Final
 
-from hublog_local.amqp.frames import AMQP_FRAME, MIN_FRAME_BYTES, SASL_FRAME, Frame
-from hublog_local.amqp.performatives import (
+from hublog_local.amqp.frames import (
+    AMQP_FRAME,
+    MIN_FRAME_BYTES,
+    SASL_FRAME,
     Attach,
     Begin,
     Close,
     End,
+    Frame,
+    LinkError,
     Open,
     SaslInit,
     SaslMechanisms,
     SaslOutcome,
     Transfer,
+    write_error,
 )
-from hublog_local.amqp.states import LinkError, write_error
-from hublog_local.amqp.values import Array, DecodeError, Symbol
+from hublog_local.amqp.types import Array, DecodeError, Symbol
 from hublog_local.hub.faults import FaultKind, Stage
 from hublog_local.hub.links import OutgoingLink
 from hublog_local.hub.service import MAX_FRAME_BYTES, Service

@@ -3,10 +3,16 @@
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hublog_local.amqp.frames import TRANSFER_OVERHEAD_BYTES
-from hublog_local.amqp.performatives import Detach, Disposition, Flow, Transfer
-from hublog_local.amqp.states import LinkError, write_error
-from hublog_local.amqp.values import DecodeError, Described
+from hublog_local.amqp.frames import (
+    TRANSFER_OVERHEAD_BYTES,
+    Detach,
+    Disposition,
+    Flow,
+    LinkError,
+    Transfer,
+    write_error,
+)
+from hublog_local.amqp.types import DecodeError, Described
 from hublog_local.hub.service import MAX_FRAME_BYTES
 
 if TYPE_CHECKING:

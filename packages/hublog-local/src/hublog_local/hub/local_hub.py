@@ -10,12 +10,12 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from hublog.errors import LocalHubError
-from hublog_local.hub.control_server import ControlServer
-from hublog_local.hub.events import StoredEvent
+from hublog_local.hub.control import ControlServer
 from hublog_local.hub.faults import Faults
 from hublog_local.hub.partitions import EventHub, Retention
 from hublog_local.hub.server import Server, check_loopback
 from hublog_local.hub.service import Limits, OnEvent, Service
+from hublog_local.hub.stored_events import StoredEvent
 from hublog_local.hub.tokens import TokenChecker
 
 #: Size of one send in the tiers Standard and above.

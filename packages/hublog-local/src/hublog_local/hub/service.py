@@ -8,9 +8,9 @@ from threading import Condition
 from typing import Final, NamedTuple, Protocol
 
 from hublog_local.amqp.messages import Message
-from hublog_local.hub.events import StoredEvent
 from hublog_local.hub.faults import Faults
 from hublog_local.hub.partitions import EventHub, Retention
+from hublog_local.hub.stored_events import StoredEvent
 from hublog_local.hub.tokens import TokenChecker
 
 #: Frames larger than this are neither taken nor sent.

@@ -9,7 +9,7 @@ import hashlib
 import re
 from typing import Final
 
-from hublog_local.amqp.values import DecodeError
+from hublog_local.amqp.types import DecodeError
 
 PATH: Final = "/$servicebus/websocket"
 #: The name that Azure's clients use, and the registered one.

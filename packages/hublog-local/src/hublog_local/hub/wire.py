@@ -10,8 +10,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from hublog_local.amqp.frames import AMQP_FRAME, HEARTBEAT, Frame, frame_size, read_frame, write_frame
-from hublog_local.amqp.performatives import Performative
+from hublog_local.amqp.frames import (
+    AMQP_FRAME,
+    HEARTBEAT,
+    Frame,
+    Performative,
+    frame_size,
+    read_frame,
+    write_frame,
+)
 from hublog_local.hub import websocket
 from hublog_local.hub.service import MAX_FRAME_BYTES, Service
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from hublog_local.amqp.frames import ACCEPTED, LinkError
 from hublog_local.amqp.messages import Message, SectionCode, read_message, write_section
-from hublog_local.amqp.states import ACCEPTED, LinkError
-from hublog_local.amqp.values import Array, DecodeError, Int, Timestamp
+from hublog_local.amqp.types import Array, DecodeError, Int, Timestamp
 from hublog_local.hub.faults import FaultKind, Stage
 from hublog_local.hub.links import Delivery, IncomingLink, OutgoingLink
 from hublog_local.hub.partitions import EventHub, Partition
@@ -16,6 +16,7 @@ from hublog_local.hub.tokens import TokenAnswer
 
 if TYPE_CHECKING:
     from hublog_local.hub.sessions import Session
+
 
 CBS: Final = "$cbs"
 MANAGEMENT: Final = "$management"

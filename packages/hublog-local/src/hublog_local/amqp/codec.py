@@ -1,18 +1,19 @@
-"""AMQP 1.0 bytes become values; whatever the bytes are, only ``DecodeError`` leaves.
+"""AMQP 1.0 values to bytes and back; whatever the bytes are, only ``DecodeError`` leaves.
 
-A peer decides sizes, counts and depth, so all three are bounded: a compound ends where its size says,
-which lies inside what was received; one call makes at most one value for each byte received plus
-a fixed allowance for elements of no width; nesting ends at ``MAX_DEPTH``.
+A value is written in the shortest encoding of its type. A peer decides sizes, counts and depth of what is
+read, so all three are bounded: a compound ends where its size says, which lies inside what was received; one
+call makes at most one value for each byte received plus a fixed allowance for elements of no width; nesting
+ends at ``MAX_DEPTH``.
 
 Source: OASIS AMQP 1.0 part 1, sections 1.2 (type encodings) and 1.6 (type definitions).
 """
 
 import struct
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from hublog_local.amqp.values import (
+from hublog_local.amqp.types import (
     Array,
     Byte,
     Char,
@@ -29,6 +30,206 @@ from hublog_local.amqp.values import (
     ULong,
     UShort,
 )
+
+_Write = Callable[[Any], bytes]
+
+
+def encode(value: object) -> bytes:
+    """Encode one value, constructor included.
+
+    Raises:
+        TypeError: AMQP has no type for it.
+        ValueError: it is outside the range of its type.
+    """
+    write = _WRITERS.get(type(value))
+    if write is None:
+        raise TypeError(f"{type(value).__name__} has no AMQP type.")
+    try:
+        return write(value)
+    except (struct.error, OverflowError) as error:
+        raise ValueError(f"{value!r} is outside the range of {type(value).__name__}.") from error
+
+
+def encode_list(items: Iterable[bytes]) -> bytes:
+    """Build a list, never the empty form, out of items that are encoded already."""
+    parts = list(items)
+    return _compound(0xC0, 0xD0, b"".join(parts), len(parts))
+
+
+def _compound(small: int, large: int, body: bytes, count: int) -> bytes:
+    if len(body) < 255 and count < 256:
+        return bytes((small, len(body) + 1, count)) + body
+    return struct.pack(">BII", large, len(body) + 4, count) + body
+
+
+def _variable(small: int, large: int, data: bytes) -> bytes:
+    if len(data) < 256:
+        return bytes((small, len(data))) + data
+    return struct.pack(">BI", large, len(data)) + data
+
+
+def _fixed(code: int, form: str) -> _Write:
+    pack = struct.Struct(">B" + form).pack
+    return lambda value: pack(code, value)
+
+
+def _short_or_long(zero: int | None, small: int, large: int, form: str) -> _Write:
+    """Write nothing for 0 where the type allows it, one byte for a small number, else all bytes."""
+    pack_small = struct.Struct(">Bb" if zero is None else ">BB").pack
+    pack_large = struct.Struct(">B" + form).pack
+    low, high = (-128, 127) if zero is None else (0, 255)
+
+    def write(value: int) -> bytes:
+        if value == 0 and zero is not None:
+            return bytes((zero,))
+        if low <= value <= high:
+            return pack_small(small, value)
+        return pack_large(large, value)
+
+    return write
+
+
+def _write_list(items: list[object]) -> bytes:
+    return encode_list(map(encode, items)) if items else b"\x45"
+
+
+def _write_map(value: dict[object, object]) -> bytes:
+    body = b"".join(encode(key) + encode(item) for key, item in value.items())
+    return _compound(0xC1, 0xD1, body, 2 * len(value))
+
+
+def _write_decimal(value: DecimalBits) -> bytes:
+    return bytes(({4: 0x74, 8: 0x84, 16: 0x94}[len(value)],)) + value
+
+
+def _write_array(array: Array) -> bytes:
+    code = array.code
+    if code is None:
+        code = _ELEMENT_CODES[type(array[0])] if array else 0x40
+    write = _ELEMENTS[code]
+    constructor = bytes((code,))
+    if array.descriptor is not None:
+        constructor = b"\x00" + encode(array.descriptor) + constructor
+    return _compound(0xE0, 0xF0, constructor + b"".join(map(write, array)), len(array))
+
+
+def _compound_body(width: int) -> _Write:
+    """Write an element of an array of compounds: size, count and items in the given width."""
+
+    def write(value: object) -> bytes:
+        encoded = encode(value)
+        if encoded == b"\x45":
+            encoded = b"\xc0\x01\x00"
+        wide = encoded[0] & 0x10
+        count = int.from_bytes(encoded[5:9] if wide else encoded[2:3], "big")
+        items = encoded[9:] if wide else encoded[3:]
+        return (len(items) + width).to_bytes(width, "big") + count.to_bytes(width, "big") + items
+
+    return write
+
+
+def _variable_body(width: int, codec: str | None) -> _Write:
+    def write(value: Any) -> bytes:  # noqa: ANN401  # bytes without a codec, text with one
+        data: bytes = value.encode(codec) if codec else value
+        return len(data).to_bytes(width, "big") + data
+
+    return write
+
+
+def _fixed_body(form: str) -> _Write:
+    return struct.Struct(">" + form).pack
+
+
+def _no_body(_value: object) -> bytes:
+    return b""
+
+
+_WRITERS: Final[dict[type, _Write]] = {
+    type(None): lambda _: b"\x40",
+    bool: lambda value: b"\x41" if value else b"\x42",
+    int: _short_or_long(None, 0x55, 0x81, "q"),
+    float: _fixed(0x82, "d"),
+    str: lambda value: _variable(0xA1, 0xB1, value.encode()),
+    bytes: lambda value: _variable(0xA0, 0xB0, value),
+    uuid.UUID: lambda value: b"\x98" + value.bytes,
+    list: _write_list,
+    dict: _write_map,
+    UByte: _fixed(0x50, "B"),
+    UShort: _fixed(0x60, "H"),
+    UInt: _short_or_long(0x43, 0x52, 0x70, "I"),
+    ULong: _short_or_long(0x44, 0x53, 0x80, "Q"),
+    Byte: _fixed(0x51, "b"),
+    Short: _fixed(0x61, "h"),
+    Int: _short_or_long(None, 0x54, 0x71, "i"),
+    Timestamp: _fixed(0x83, "q"),
+    Float32: _fixed(0x72, "f"),
+    Char: lambda value: b"\x73" + value.encode("utf-32-be"),
+    Symbol: lambda value: _variable(0xA3, 0xB3, value.encode("ascii")),
+    DecimalBits: _write_decimal,
+    Described: lambda value: b"\x00" + encode(value.descriptor) + encode(value.value),
+    Array: _write_array,
+}
+
+#: Constructor byte -> how an element of an array with this constructor is written.
+_ELEMENTS: Final[dict[int, _Write]] = {
+    **dict.fromkeys((0x40, 0x41, 0x42, 0x43, 0x44, 0x45), _no_body),
+    **{code: _fixed_body("B") for code in (0x50, 0x52, 0x53, 0x56)},
+    **{code: _fixed_body("b") for code in (0x51, 0x54, 0x55)},
+    0x60: _fixed_body("H"),
+    0x61: _fixed_body("h"),
+    0x70: _fixed_body("I"),
+    0x71: _fixed_body("i"),
+    0x72: _fixed_body("f"),
+    0x73: lambda value: value.encode("utf-32-be"),
+    0x80: _fixed_body("Q"),
+    0x81: _fixed_body("q"),
+    0x82: _fixed_body("d"),
+    0x83: _fixed_body("q"),
+    **dict.fromkeys((0x74, 0x84, 0x94), bytes),
+    0x98: lambda value: value.bytes,
+    0xA0: _variable_body(1, None),
+    0xA1: _variable_body(1, "utf-8"),
+    0xA3: _variable_body(1, "ascii"),
+    0xB0: _variable_body(4, None),
+    0xB1: _variable_body(4, "utf-8"),
+    0xB3: _variable_body(4, "ascii"),
+    **dict.fromkeys((0xC0, 0xC1), _compound_body(1)),
+    **dict.fromkeys((0xD0, 0xD1), _compound_body(4)),
+    0xE0: lambda value: _array_body(value, 1),
+    0xF0: lambda value: _array_body(value, 4),
+}
+
+_ELEMENT_CODES: Final[dict[type, int]] = {
+    type(None): 0x40,
+    bool: 0x56,
+    int: 0x81,
+    float: 0x82,
+    str: 0xB1,
+    bytes: 0xB0,
+    uuid.UUID: 0x98,
+    list: 0xD0,
+    dict: 0xD1,
+    UByte: 0x50,
+    UShort: 0x60,
+    UInt: 0x70,
+    ULong: 0x80,
+    Byte: 0x51,
+    Short: 0x61,
+    Int: 0x71,
+    Timestamp: 0x83,
+    Float32: 0x72,
+    Char: 0x73,
+    Symbol: 0xB3,
+    Array: 0xF0,
+}
+
+
+def _array_body(value: Array, width: int) -> bytes:
+    encoded = _write_array(value)
+    wide = encoded[0] == 0xF0
+    items = encoded[9:] if wide else encoded[3:]
+    return (len(items) + width).to_bytes(width, "big") + len(value).to_bytes(width, "big") + items
+
 
 #: Lists, maps, arrays and descriptors inside each other.
 MAX_DEPTH: Final = 32

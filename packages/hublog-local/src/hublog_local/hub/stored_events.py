@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from hublog_local.amqp.messages import Message, SectionCode, write_section
-from hublog_local.amqp.values import Symbol, Timestamp
+from hublog_local.amqp.types import Symbol, Timestamp
 
 #: What an event costs in memory beside its bytes, roughly.
 _OBJECT_BYTES: Final = 600
