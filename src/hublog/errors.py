@@ -19,10 +19,6 @@ class SettingsError(HublogError, ValueError):
         super().__init__(" ".join(self.problems))
 
 
-class LocalHubError(HublogError):
-    """The local hub cannot start, or cannot answer what it was asked."""
-
-
 class SendError(HublogError):
     """A batch did not reach the Event Hub; its records are still held here.
 

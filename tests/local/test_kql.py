@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hublog.capture.columns import COLUMNS
-from hublog.errors import LocalHubError
+from hublog_local.errors import LocalHubError
 from hublog_local.ingest import OWN_COLUMNS, Ingester
 from hublog_local.kql import run_kql
 from hublog_local.store import Store, active_file

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from hublog.errors import LocalHubError
+from hublog_local.errors import LocalHubError
 from hublog_local.store import Store, active_file, table_files
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hublog.errors import LocalHubError
 from hublog.terminal import harmless
+from hublog_local.errors import LocalHubError
 from hublog_local.store import Store, active_file
 from hublog_local.tail import Filter, Follower, TailOptions, lines_backwards, run_tail
 

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from hublog.errors import LocalHubError
+from hublog_local.errors import LocalHubError
 from hublog_local.hub.faults import FaultKind, Faults, Stage
 
 

@@ -12,8 +12,8 @@ import threading
 import pytest
 from azure.eventhub import EventData, TransportType
 
-from hublog.errors import LocalHubError
 from hublog_local import ControlClient, LocalHub, StoredEvent
+from hublog_local.errors import LocalHubError
 
 #: The official package does not close the socket of a connection that was reset.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")

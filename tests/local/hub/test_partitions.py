@@ -6,8 +6,8 @@ from azure.eventhub._buffered_producer._partition_resolver import PartitionResol
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hublog.errors import LocalHubError
 from hublog_local.amqp.messages import SectionCode, read_message, write_annotations, write_section
+from hublog_local.errors import LocalHubError
 from hublog_local.hub.partitions import EventHub, Partition, Retention, partition_of, read_position
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from hublog_local.errors import LocalHubError
     from hublog_local.hub.control import ControlClient
     from hublog_local.hub.faults import Fault, FaultKind, Faults
     from hublog_local.hub.local_hub import BASIC_MESSAGE_BYTES, STANDARD_MESSAGE_BYTES, LocalHub
@@ -20,6 +21,7 @@ __all__ = [
     "FaultKind",
     "Faults",
     "LocalHub",
+    "LocalHubError",
     "StoredEvent",
 ]
 
@@ -31,6 +33,7 @@ _MODULES: Final = {
     "FaultKind": "hublog_local.hub.faults",
     "Faults": "hublog_local.hub.faults",
     "LocalHub": "hublog_local.hub.local_hub",
+    "LocalHubError": "hublog_local.errors",
     "StoredEvent": "hublog_local.hub.stored_events",
 }
 

@@ -14,7 +14,7 @@ import orjson
 
 from hublog.adx import FUNCTIONS, ingestion_mapping
 from hublog.capture.columns import TABLE, Kind
-from hublog.errors import LocalHubError
+from hublog_local.errors import LocalHubError
 from hublog_local.ingest import MAX_ROW_BYTES, OWN_COLUMNS
 from hublog_local.kql_text import (
     INGESTION_TIME,

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from hublog.capture.columns import TABLE
-from hublog.errors import LocalHubError
 from hublog_local import LocalHub
+from hublog_local.errors import LocalHubError
 from hublog_local.ingest import Ingester, Intake
 from hublog_local.store import DEFAULT_DIRECTORY, Store
 

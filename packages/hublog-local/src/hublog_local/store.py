@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from hublog.capture.columns import TABLE
-from hublog.errors import LocalHubError
+from hublog_local.errors import LocalHubError
 
 DEFAULT_DIRECTORY: Final = Path(".hublog")
 #: Together half a gibibyte, some 700,000 records.

@@ -10,8 +10,8 @@ from typing import Any, Final, TextIO, TypeAlias
 import orjson
 
 from hublog.capture.columns import TABLE
-from hublog.errors import LocalHubError
 from hublog.terminal import harmless_json
+from hublog_local.errors import LocalHubError
 from hublog_local.printing import make_console, painted
 from hublog_local.store import active_file, end_of_last_line, table_files
 

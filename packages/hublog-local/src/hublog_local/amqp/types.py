@@ -11,7 +11,7 @@ import decimal
 from collections.abc import Iterable
 from typing import Final
 
-from hublog.errors import LocalHubError
+from hublog_local.errors import LocalHubError
 
 
 class DecodeError(LocalHubError):

@@ -7,18 +7,14 @@ import json
 import os
 import socket
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
-from hublog.errors import LocalHubError
-from hublog_local.hub.faults import Fault, FaultKind
+from hublog_local.errors import LocalHubError
+from hublog_local.hub.faults import Fault, FaultKind, Faults
 from hublog_local.hub.server import Listener
-
-if TYPE_CHECKING:
-    from hublog_local.hub.local_hub import LocalHub
-
 
 _LINE_BYTES: Final = 65536
 #: Longest path of a Unix socket on Linux, without the NUL.
@@ -30,31 +26,32 @@ class ControlServer:
 
     Args:
         path: of the socket; only this user may connect.
-        hub: what is controlled.
-        start_listening: lets it listen again, in its loop.
+        faults: of the hub.
+        actions: what else a request may name, and what answers it with a JSON value.
+        start_listening: lets the hub listen again, in its loop.
     """
 
-    def __init__(self, path: Path, hub: "LocalHub", start_listening: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        faults: Faults,
+        actions: Mapping[str, Callable[..., object]],
+        start_listening: Callable[[], Awaitable[None]],
+    ) -> None:
         if len(os.fsencode(path)) > _PATH_BYTES:
             raise LocalHubError(
                 f"The path of the control socket has {len(os.fsencode(path))} bytes; "
                 f"it may have {_PATH_BYTES}: choose a shorter one."
             )
         self._path = path
-        self._hub = hub
+        self._faults = faults
         self._start_listening = start_listening
         self._listener: Listener | None = None
         self._actions: dict[str, Callable[..., object]] = {
             "add_fault": self._add_fault,
-            "clear_faults": hub.faults.clear,
-            "faults": lambda: [_as_json(fault) for fault in hub.faults.pending()],
-            "statistics": hub.statistics,
-            "events_total": hub.events_total,
-            "recent_errors": hub.recent_errors,
-            "drop_connections": hub.drop_connections,
-            "expire_tokens": hub.expire_tokens,
-            "stop_listening": hub.stop_listening,
-            "connection_string": hub.connection_string,
+            "clear_faults": faults.clear,
+            "faults": lambda: [_as_json(fault) for fault in faults.pending()],
+            **actions,
         }
 
     async def start(self) -> None:
@@ -145,7 +142,7 @@ class ControlServer:
             return {"ok": False, "error": text}
 
     def _add_fault(self, **arguments: Any) -> dict[str, object]:  # noqa: ANN401  # Faults.add checks them
-        return _as_json(self._hub.faults.add(**arguments))
+        return _as_json(self._faults.add(**arguments))
 
 
 def _as_json(fault: Fault) -> dict[str, object]:

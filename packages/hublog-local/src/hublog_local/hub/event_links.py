@@ -1,7 +1,7 @@
 """The links of producers and of consumers: deliveries become events, and events become deliveries."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from hublog_local.amqp.frames import (
     ACCEPTED,
@@ -15,13 +15,9 @@ from hublog_local.amqp.frames import (
 from hublog_local.amqp.messages import BATCH_FORMAT, Message, SectionCode, read_message, write_annotations
 from hublog_local.amqp.types import DecodeError, Symbol, Timestamp
 from hublog_local.hub.faults import Fault, FaultKind, Stage
-from hublog_local.hub.links import Delivery, IncomingLink, OutgoingLink
+from hublog_local.hub.links import ClientSession, Delivery, IncomingLink, OutgoingLink
 from hublog_local.hub.partitions import EventHub, Partition, Position
 from hublog_local.hub.stored_events import partition_key
-
-if TYPE_CHECKING:
-    from hublog_local.hub.sessions import Session
-
 
 _PUBLISHER: Final = Symbol("x-opt-publisher")
 _STORED: Final = (FaultKind.STORE_AND_DROP, FaultKind.DELAY, FaultKind.WITHHOLD)
@@ -41,7 +37,7 @@ class ProducerLink(IncomingLink):
 
     def __init__(
         self,
-        session: "Session",
+        session: ClientSession,
         *,
         handle: int,
         name: str,
@@ -155,7 +151,7 @@ class ReaderLink(OutgoingLink):
 
     def __init__(
         self,
-        session: "Session",
+        session: ClientSession,
         *,
         handle: int,
         name: str,

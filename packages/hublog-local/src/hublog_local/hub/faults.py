@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from hublog.errors import LocalHubError
+from hublog_local.errors import LocalHubError
 
 
 class Stage(StrEnum):

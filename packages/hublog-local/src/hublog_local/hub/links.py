@@ -1,26 +1,88 @@
 """Links: how deliveries come in, and how they go out, whatever they are about."""
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
 
 from hublog_local.amqp.frames import (
+    AMQP_FRAME,
     TRANSFER_OVERHEAD_BYTES,
     Detach,
     Disposition,
     Flow,
     LinkError,
+    Performative,
     Transfer,
     write_error,
 )
 from hublog_local.amqp.types import DecodeError, Described
-from hublog_local.hub.service import MAX_FRAME_BYTES
-
-if TYPE_CHECKING:
-    from hublog_local.hub.sessions import Session
+from hublog_local.hub.service import MAX_FRAME_BYTES, OpenConnection, Service
 
 #: Deliveries that a producer may have under way. azure-eventhub 5.15.1 does not look at it.
 CREDIT: Final = 1000
 _MODULUS: Final = 2**32
+
+
+class ClientConnection(OpenConnection, Protocol):
+    """What links need of the connection that they are in; ``Connection`` says what each does."""
+
+    service: Service
+    peer_max_frame_bytes: int
+    is_muted: bool
+
+    @property
+    def can_write(self) -> bool:
+        """Whether the peer reads fast enough for one more delivery."""
+
+    def send(
+        self,
+        performative: Performative,
+        *,
+        channel: int = 0,
+        kind: int = AMQP_FRAME,
+        payload: tuple[bytes | memoryview, ...] = (),
+    ) -> None:
+        """Send a frame."""
+
+    def close(self, error: LinkError | None = None) -> None:
+        """Say that the connection ends, and end it."""
+
+    def later(self, seconds: float, act: Callable[[], None]) -> None:
+        """Do something after a while."""
+
+    def allows(self, hub: str) -> bool:
+        """Return whether the connection may use this event hub now."""
+
+    def grant(self, hub: str, expires_at: float) -> None:
+        """Let the connection use an event hub until then."""
+
+    def find_reply_link(self, node: str, reply_to: str) -> "OutgoingLink | None":
+        """Return the link that answers of a node go to."""
+
+
+class ClientSession(Protocol):
+    """What links need of the session that they are in; ``Session`` says what each does."""
+
+    connection: ClientConnection
+
+    @property
+    def can_send(self) -> bool:
+        """Whether one more transfer may go out now."""
+
+    def send(self, performative: Performative, *payload: bytes | memoryview) -> None:
+        """Send a frame of this session."""
+
+    def send_transfer(self, transfer: Transfer, *payload: bytes | memoryview) -> None:
+        """Send a part of a delivery."""
+
+    def send_flow(self, **link_state: int | bool | None) -> None:
+        """Send the state of the session, and of a link."""
+
+    def next_delivery_id(self) -> int:
+        """Return a number for a delivery."""
+
+    def end(self, error: LinkError) -> None:
+        """End the session from our side."""
 
 
 class Link:
@@ -40,7 +102,7 @@ class Link:
         is_open: neither side has detached it.
     """
 
-    def __init__(self, session: "Session", *, handle: int, name: str, address: str) -> None:
+    def __init__(self, session: ClientSession, *, handle: int, name: str, address: str) -> None:
         self.session = session
         self.handle = handle
         self.name = name
@@ -83,7 +145,7 @@ class Delivery(NamedTuple):
 class IncomingLink(Link):
     """A link that the client sends on."""
 
-    def __init__(self, session: "Session", *, handle: int, name: str, address: str) -> None:
+    def __init__(self, session: ClientSession, *, handle: int, name: str, address: str) -> None:
         super().__init__(session, handle=handle, name=name, address=address)
         self._first: Transfer | None = None
         self._parts: list[bytes] = []
@@ -184,7 +246,7 @@ class OutgoingLink(Link):
 
     def __init__(
         self,
-        session: "Session",
+        session: ClientSession,
         *,
         handle: int,
         name: str,

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from hublog.errors import LocalHubError
+from hublog_local.errors import LocalHubError
 from hublog_local.hub.control import ControlServer
 from hublog_local.hub.faults import Faults
 from hublog_local.hub.partitions import EventHub, Retention
@@ -90,7 +90,21 @@ class LocalHub:
         self._server = Server(self._service, host=self._host, port=port, ssl_context=ssl_context)
         self._control: ControlServer | None = None
         if control_path is not None:
-            self._control = ControlServer(Path(control_path), self, self._server.start_listening)
+            actions: tuple[Callable[..., object], ...] = (
+                self.statistics,
+                self.events_total,
+                self.recent_errors,
+                self.drop_connections,
+                self.expire_tokens,
+                self.stop_listening,
+                self.connection_string,
+            )
+            self._control = ControlServer(
+                Path(control_path),
+                self.faults,
+                {action.__name__: action for action in actions},
+                self._server.start_listening,
+            )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = asyncio.Event()
         self._thread: threading.Thread | None = None

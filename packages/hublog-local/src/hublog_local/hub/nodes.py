@@ -3,20 +3,16 @@
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from hublog_local.amqp.frames import ACCEPTED, LinkError
 from hublog_local.amqp.messages import Message, SectionCode, read_message, write_section
 from hublog_local.amqp.types import Array, DecodeError, Int, Timestamp
 from hublog_local.hub.faults import FaultKind, Stage
-from hublog_local.hub.links import Delivery, IncomingLink, OutgoingLink
+from hublog_local.hub.links import ClientSession, Delivery, IncomingLink, OutgoingLink
 from hublog_local.hub.partitions import EventHub, Partition
 from hublog_local.hub.tokens import TokenAnswer
-
-if TYPE_CHECKING:
-    from hublog_local.hub.sessions import Session
-
 
 CBS: Final = "$cbs"
 MANAGEMENT: Final = "$management"
@@ -50,7 +46,7 @@ class ReplyLink(OutgoingLink):
     """A link on which a client gets answers."""
 
     def __init__(
-        self, session: "Session", *, handle: int, name: str, address: str, target_address: str
+        self, session: ClientSession, *, handle: int, name: str, address: str, target_address: str
     ) -> None:
         super().__init__(session, handle=handle, name=name, address=address, target_address=target_address)
         self._replies: deque[bytes] = deque(maxlen=_MAX_REPLIES)
@@ -68,7 +64,7 @@ class ReplyLink(OutgoingLink):
 class RequestLink(IncomingLink):
     """A link on which a client asks."""
 
-    def __init__(self, session: "Session", *, handle: int, name: str, address: str) -> None:
+    def __init__(self, session: ClientSession, *, handle: int, name: str, address: str) -> None:
         super().__init__(session, handle=handle, name=name, address=address)
         self._service = session.connection.service
         self._answer = self._put_token if address == CBS else self._read

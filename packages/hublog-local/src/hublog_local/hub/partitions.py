@@ -15,8 +15,8 @@ from itertools import count
 from threading import Condition
 from typing import Final, NamedTuple, Protocol
 
-from hublog.errors import LocalHubError
 from hublog_local.amqp.messages import Message
+from hublog_local.errors import LocalHubError
 from hublog_local.hub.stored_events import StoredEvent, make_event, partition_key
 
 _MASK: Final = 0xFFFFFFFF

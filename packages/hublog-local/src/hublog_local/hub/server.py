@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from hublog.errors import LocalHubError
+from hublog_local.errors import LocalHubError
 from hublog_local.hub.connection import Connection
 from hublog_local.hub.service import Service
 

@@ -1,9 +1,8 @@
 """A session: windows of transfers, the links in it, and what a client may attach them to."""
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from hublog.errors import LocalHubError
 from hublog_local.amqp.frames import (
     ACCEPTED,
     Attach,
@@ -21,15 +20,12 @@ from hublog_local.amqp.frames import (
     write_error,
 )
 from hublog_local.amqp.types import DecodeError, Described
+from hublog_local.errors import LocalHubError
 from hublog_local.hub.event_links import ProducerLink, ReaderLink
 from hublog_local.hub.faults import Fault, FaultKind, Stage
-from hublog_local.hub.links import IncomingLink, Link, OutgoingLink
+from hublog_local.hub.links import ClientConnection, ClientSession, IncomingLink, Link, OutgoingLink
 from hublog_local.hub.nodes import NODES, ReplyLink, RequestLink
 from hublog_local.hub.partitions import SELECTOR, EventHub, Partition, read_position
-
-if TYPE_CHECKING:
-    from hublog_local.hub.connection import Connection
-
 
 _METRICS: Final = "com.microsoft:enable-receiver-runtime-metric"
 _EPOCH: Final = "com.microsoft:epoch"
@@ -83,7 +79,7 @@ def read_address(address: str) -> Address:
 class _Wish(NamedTuple):
     """What a client attaches, taken apart."""
 
-    session: "Session"
+    session: ClientSession
     peer: Attach
     source: Terminus | None
     target: Terminus | None
@@ -94,7 +90,7 @@ class _Wish(NamedTuple):
         return "" if node is None else node.address
 
 
-def attach(session: "Session", peer: Attach) -> Link | None:
+def attach(session: ClientSession, peer: Attach) -> Link | None:
     """Answer an attach.
 
     Returns:
@@ -254,7 +250,7 @@ class Session:
         is_ended: nothing is sent on it any more.
     """
 
-    def __init__(self, connection: "Connection", channel: int, peer: Begin) -> None:
+    def __init__(self, connection: ClientConnection, channel: int, peer: Begin) -> None:
         self.connection = connection
         self.channel = channel
         self.is_ended = False
