@@ -113,7 +113,7 @@ def test_every_command_has_help(capsys):
         (["frobnicate"], "frobnicate"),
         (["query"], "KQL"),
         (["query", "x", "--format", "xml"], "xml"),
-        (["tail", "--level", "LOUD"], "'LOUD' is no level; it must be DEBUG, INFO"),
+        (["tail", "--level", "LOUD"], "'LOUD' is not a log level; it must be DEBUG, INFO"),
         (["tail", "-n", "-1"], "'-1' must be a whole number from 0"),
         (["local", "--port", "70000"], "'70000' must be a whole number from 0 to 65535"),
         (["local", "--port", "²"], "must be a whole number"),
@@ -344,7 +344,7 @@ def test_the_hub_stops_cleanly_and_keeps_all_that_it_took(start_hub, number):
     hub.send([json.dumps({"message": "x"}).encode() for _ in range(200)] + [b"no json"])
     code, out, err = hub.stop(number)
     assert (code, err) == (0, "")
-    assert "Stopped: 200 rows from 201 events; 1 lines were no JSON" in out
+    assert "Stopped: 200 rows from 201 events; 1 lines were not JSON" in out
     assert hub.query("PipelineLogs | count") == [{"Count": 200}]
 
 
@@ -464,7 +464,7 @@ def test_an_event_that_is_refused_is_told(start_hub):
     code, _, err = hub.stop()
     assert code == 0
     assert err.count("Table is 'Other'") == 3
-    assert "not told again" in err
+    assert "Not reported again" in err
 
 
 # doctor and status.

@@ -150,19 +150,19 @@ def test_a_bomb_of_many_members_is_refused():
     ],
 )
 def test_what_adx_would_not_ingest_is_refused_with_the_reason(body, properties, reason):
-    told = []
-    ingester = make(on_refused=told.append)
+    reports = []
+    ingester = make(on_refused=reports.append)
     assert rows(body, ingester, **properties) == []
-    assert ingester.refused_total == len(told) == 1
-    assert reason in told[0]
-    assert "'logs'" in told[0]
+    assert ingester.refused_total == len(reports) == 1
+    assert reason in reports[0]
+    assert "'logs'" in reports[0]
 
 
 def test_what_a_reason_quotes_of_the_event_is_short_and_harmless():
-    told = []
-    rows(b"{}", make(on_refused=told.append), Table="\x1b[31m" + "x" * 100_000)
-    assert len(told[0]) < 400
-    assert "\x1b" not in told[0]
+    reports = []
+    rows(b"{}", make(on_refused=reports.append), Table="\x1b[31m" + "x" * 100_000)
+    assert len(reports[0]) < 400
+    assert "\x1b" not in reports[0]
 
 
 def test_routing_to_the_one_table_is_accepted():

@@ -87,21 +87,21 @@ def test_closing_stores_what_many_threads_handed_over(tmp_path):
         assert [one for one in found if one.startswith(name)] == [f"{name}-{n}" for n in range(300)]
 
 
-def test_a_full_disk_is_told_and_counted_and_ends_nothing(tmp_path):
-    told = []
-    with Intake(FullDisk(), Ingester(), on_trouble=told.append) as intake:
+def test_a_full_disk_is_reported_and_counted_and_ends_nothing(tmp_path):
+    reports = []
+    with Intake(FullDisk(), Ingester(), on_trouble=reports.append) as intake:
         intake.put("logs", event("a", "b"))
-    assert told == ["2 rows could not be stored (No space left on device); make room on the disk."]
+    assert reports == ["2 rows could not be stored (No space left on device); make room on the disk."]
     assert intake.lost_total == 2
 
 
-def test_an_event_that_cannot_be_read_is_left_out_and_told(tmp_path):
-    told = []
-    with Store(tmp_path) as store, Intake(store, Ingester(), on_trouble=told.append) as intake:
+def test_an_event_that_cannot_be_read_is_left_out_and_reported(tmp_path):
+    reports = []
+    with Store(tmp_path) as store, Intake(store, Ingester(), on_trouble=reports.append) as intake:
         intake.put("logs", Arrival(b"{}", properties=7))
         intake.put("logs", event("a"))
     assert messages(tmp_path) == ["a"]
-    assert "cannot be read (AttributeError)" in told[0]
+    assert "cannot be read (AttributeError)" in reports[0]
 
 
 def test_the_hub_waits_while_far_too_much_waits_here():

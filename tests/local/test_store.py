@@ -99,7 +99,7 @@ def test_a_directory_that_was_there_is_left_as_it_is(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"PipelineLogs.jsonl", "writer.lock"}
 
 
-def test_a_second_writer_is_refused_and_told_of_the_first(tmp_path):
+def test_a_second_writer_is_refused_with_the_process_of_the_first(tmp_path):
     with Store(tmp_path), pytest.raises(LocalHubError, match=f"Process {os.getpid()} .*--data"):
         Store(tmp_path)
     Store(tmp_path).close()

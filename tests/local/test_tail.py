@@ -43,7 +43,7 @@ class Stop(Exception):  # noqa: N818  # ends an endless loop, as Ctrl-C does
 
 def printed(directory, *, appear=(), **options):
     """What is printed; each of ``appear`` is called at one of the waits, and then it is interrupted."""
-    out, told, steps = io.StringIO(), [], list(appear)
+    out, reports, steps = io.StringIO(), [], list(appear)
 
     def wait(_):
         if not steps:
@@ -53,11 +53,14 @@ def printed(directory, *, appear=(), **options):
     wanted = options.pop("wanted", Filter())
     try:
         run_tail(
-            TailOptions(directory=directory, wanted=wanted, **options), out=out, tell=told.append, wait=wait
+            TailOptions(directory=directory, wanted=wanted, **options),
+            out=out,
+            report=reports.append,
+            wait=wait,
         )
     except Stop:
         assert options.get("follows", True)
-    return out.getvalue(), told
+    return out.getvalue(), reports
 
 
 @pytest.fixture
@@ -181,9 +184,9 @@ def test_the_number_of_last_rows_counts_those_that_are_wanted(store, tmp_path):
 
 def test_a_record_is_one_line_with_time_level_logger_and_message(store, tmp_path):
     store.append(line(1, service_name="shop", trace_id="ab" * 16))
-    text, told = printed(tmp_path, follows=False)
+    text, reports = printed(tmp_path, follows=False)
     assert text == f"2026-11-23 14:00:00.123Z INFO     shop shop.orders message 1 trace={'ab' * 16}\n"
-    assert told == []
+    assert reports == []
 
 
 def test_a_long_message_is_not_folded_where_there_is_no_terminal(store, tmp_path):
@@ -235,11 +238,11 @@ def test_what_comes_while_following_is_printed(store, tmp_path):
     assert [row.split()[-1] for row in text.splitlines()] == ["1", "2", "3", "4"]
 
 
-def test_a_missing_directory_is_waited_for_and_told(tmp_path):
-    text, told = printed(tmp_path / "later")
+def test_a_missing_directory_is_waited_for_and_reported(tmp_path):
+    text, reports = printed(tmp_path / "later")
     assert text == ""
-    assert len(told) == 1
-    assert "start hublog local" in told[0]
+    assert len(reports) == 1
+    assert "start hublog local" in reports[0]
 
 
 def test_a_missing_directory_is_an_error_when_nothing_is_followed(tmp_path):
@@ -258,8 +261,8 @@ def test_levels_have_colours_in_a_terminal_and_none_elsewhere(store, tmp_path, m
     store.append(line(1, level="ERROR", level_number=40))
     options = TailOptions(directory=tmp_path, wanted=Filter(), follows=False)
     terminal, pipe = Terminal(), io.StringIO()
-    run_tail(options, out=terminal, tell=print)
-    run_tail(options, out=pipe, tell=print)
+    run_tail(options, out=terminal, report=print)
+    run_tail(options, out=pipe, report=print)
     assert "\x1b[1;31mERROR" in terminal.getvalue()
     assert "\x1b" not in pipe.getvalue()
 

@@ -83,12 +83,12 @@ def test_a_new_hub_on_the_same_port_serves_the_old_clients(make_producer):
         assert [event.body for event in hub.wait_for(1)] == [b"after"]
 
 
-def test_a_taken_port_is_told_with_what_to_do(hub):
+def test_a_taken_port_is_reported_with_what_to_do(hub):
     with pytest.raises(LocalHubError, match=rf"Port {hub.port} .* taken .*\(0 takes a free one\)"):
         LocalHub({"logs": 1}, port=hub.port).start()
 
 
-def test_a_port_that_is_none_is_told():
+def test_an_invalid_port_is_reported():
     with pytest.raises(LocalHubError, match="1 to 65535"):
         LocalHub({"logs": 1}, port=70000).start()
 
@@ -377,12 +377,12 @@ def test_the_control_socket_of_a_killed_hub_is_taken_over(tmp_path):
 def test_a_file_is_not_taken_for_a_control_socket(tmp_path):
     path = tmp_path / "control"
     path.write_text("precious")
-    with pytest.raises(LocalHubError, match="no socket"):
+    with pytest.raises(LocalHubError, match="not a socket"):
         LocalHub({"logs": 1}, control_path=path).start()
     assert path.read_text() == "precious"
 
 
-def test_a_control_socket_in_no_folder_is_told(tmp_path):
+def test_a_control_socket_in_a_missing_folder_is_reported(tmp_path):
     with pytest.raises(LocalHubError, match="Cannot make"):
         LocalHub({"logs": 1}, control_path=tmp_path / "nowhere" / "control").start()
 

@@ -77,7 +77,7 @@ def test_the_login_may_be_left_out(hub, make_raw):
 @pytest.mark.parametrize(
     "header", [b"AMQP\x02\x01\x00\x00", b"AMQP\x00\x00\x09\x01", b"AMQP\x03\x02\x00\x00"]
 )
-def test_another_protocol_is_told_which_one_is_spoken(hub, make_raw, header):
+def test_another_protocol_gets_the_supported_one_as_answer(hub, make_raw, header):
     client = make_raw(hub, login=False)
     client.socket.sendall(header)
     assert client.read(8) == b"AMQP\x03\x01\x00\x00"
@@ -234,7 +234,7 @@ def test_a_reader_gets_no_more_than_its_credit(hub, raw):
     assert body(raw.receive_until(Transfer)) == b"222"
 
 
-def test_a_reader_that_drains_is_told_that_there_is_no_more(hub, raw):
+def test_a_reader_that_drains_learns_that_there_is_no_more(hub, raw):
     fill(hub, 2, raw)
     raw.attach_receiver(READER)
     raw.give_credit(10, drain=True)
@@ -338,7 +338,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("data", BAD.values(), ids=BAD)
-def test_a_peer_that_errs_is_told_and_loses_its_own_connection_only(hub, make_raw, raw, data):
+def test_a_peer_that_errs_gets_the_reason_and_loses_its_own_connection_only(hub, make_raw, raw, data):
     other = make_raw(hub)
     other.begin()
     raw.socket.sendall(data)
@@ -350,7 +350,7 @@ def test_a_peer_that_errs_is_told_and_loses_its_own_connection_only(hub, make_ra
     assert len(hub.wait_for(1)) == 1
 
 
-def test_an_error_is_told_in_the_close(raw):
+def test_an_error_is_in_the_close(raw):
     raw.send(Transfer(7, 0))
     error = raw.receive_until(Close).performative.error
     assert error.value[0] == "amqp:decode-error"

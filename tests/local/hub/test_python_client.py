@@ -53,7 +53,7 @@ def test_partition_ids_and_keys_decide_the_partition(make_hub, make_producer):
     assert {events[body].partition_key for body in (b"a", b"b", b"c")} == {"user"}
 
 
-def test_properties_of_hub_and_partition_are_told(hub, make_producer):
+def test_properties_of_hub_and_partition_can_be_read(hub, make_producer):
     producer = make_producer(hub)
     assert producer.get_eventhub_properties()["partition_ids"] == ["0", "1"]
     empty = producer.get_partition_properties("0")

@@ -40,7 +40,7 @@ def _add_local(parser: argparse.ArgumentParser) -> None:
         help=f"an event hub; may be given several times (default: {hub}:{_DEFAULT_PARTITIONS})",
     )
     _add_data(parser)
-    parser.add_argument("--control", type=Path, metavar="PATH", help="a socket on which tests ask for faults")
+    parser.add_argument("--control", type=Path, metavar="PATH", help="a socket on which tests request faults")
     parser.add_argument(
         "--ready-file",
         type=Path,
@@ -74,7 +74,7 @@ def _run_local(options: argparse.Namespace, caller: Caller) -> int:
             tls_key=options.tls_key,
         ),
         out=caller.out,
-        tell=caller.report,
+        report=caller.report,
     )
     return _OK
 
@@ -93,9 +93,9 @@ def _add_tail(parser: argparse.ArgumentParser) -> None:
         type=_count,
         default=_LAST_ROWS,
         metavar="N",
-        help="how many of the last records to begin with (default: %(default)s)",
+        help="number of stored records to begin with (default: %(default)s)",
     )
-    parser.add_argument("--no-follow", action="store_true", help="print what is there, and end")
+    parser.add_argument("--no-follow", action="store_true", help="print the stored rows and exit")
     parser.add_argument("--json", action="store_true", help="print each row as JSON")
 
 
@@ -104,7 +104,7 @@ def _run_tail(options: argparse.Namespace, caller: Caller) -> int:
     from hublog_local.tail import Filter, TailOptions, run_tail  # noqa: PLC0415  # only this command needs it
 
     wanted = Filter(level=options.level, logger=options.logger, trace=options.trace)
-    # Ctrl-C is how one stops following, so it is no failure.
+    # Ctrl-C is the way to stop following, not a failure.
     with contextlib.suppress(KeyboardInterrupt):
         run_tail(
             TailOptions(
@@ -115,7 +115,7 @@ def _run_tail(options: argparse.Namespace, caller: Caller) -> int:
                 as_json=options.json,
             ),
             out=caller.out,
-            tell=caller.report,
+            report=caller.report,
         )
     return _OK
 
@@ -180,7 +180,7 @@ def _level(text: str) -> int:
     try:
         number = LEVEL.parse(text)
     except InvalidValueError:
-        _wrong(f"{text!r} is no level; it must be {LEVEL.allowed}")
+        _wrong(f"{text!r} is not a log level; it must be {LEVEL.allowed}")
     return number if isinstance(number, int) else logging.NOTSET
 
 

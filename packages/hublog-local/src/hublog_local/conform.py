@@ -1,7 +1,7 @@
 """Values as Azure Data Explorer keeps them: what does not fit the type of its column becomes null.
 
-ADX fills null without an error, so a producer with a wrong type is found here as it would be found
-there: by an empty column. Text is read as the type of its column, as ADX reads it.
+ADX fills null without an error, so a wrong type shows here as it would there: as an empty column.
+Text is read as the type of its column, as ADX reads it.
 
 Source: "Ingestion behavior of invalid data" in the documentation of Azure Data Explorer.
 """
@@ -19,7 +19,7 @@ from hublog.capture.columns import Kind
 
 #: What ADX keeps of a text, and of a dynamic value, which is null above it.
 MAX_VALUE_BYTES: Final = 1 << 20
-#: A text of so many characters can be longer than ``MAX_VALUE_BYTES``.
+#: A text of more characters than this can be longer than ``MAX_VALUE_BYTES``.
 _MAYBE_TOO_LONG: Final = MAX_VALUE_BYTES // 4
 
 _INT_BITS: Final = 32

@@ -1,7 +1,7 @@
 """Events become rows of the table, by the rules that an Event Hubs data connection of ADX has.
 
 A body is decompressed and split into records, a record becomes a row, and one thread between the hub and the
-disk does so: the hub hands an event over and goes on at once.
+disk does so: the hub hands an event over and continues at once.
 """
 
 import json
@@ -29,7 +29,7 @@ _GZIP_WBITS: Final = 31
 _MAX_GZIP_MEMBERS: Final = 64
 _BOM: Final = b"\xef\xbb\xbf"
 _WHITESPACE: Final = " \t\r\n"
-#: Longer than any name that is right; what is wrong is told to the user.
+#: Longer than any valid name; messages quote no more of an invalid one.
 _MAX_NAME: Final = 128
 _FORMATS: Final = ("json", "multijson")
 
@@ -69,7 +69,7 @@ def plain_body(body: bytes, properties: Mapping[str, object], *, max_bytes: int 
 def records(body: bytes, properties: Mapping[str, object]) -> tuple[list[Record], int]:
     """Read the records of a plain body.
 
-    In ``json``, the default, each line is a record, and lines that are none are skipped. In ``multijson``
+    In ``json``, the default, each line is a record, and other lines are skipped. In ``multijson``
     records may span lines or stand in an array, and one malformed record spoils the event.
 
     Returns:
@@ -106,7 +106,7 @@ def _gunzip(body: bytes, max_bytes: int) -> bytes:
 
 
 def _lines(body: bytes) -> tuple[list[Record], int]:
-    found: list[Record] = []
+    parsed: list[Record] = []
     skipped = 0
     for line in body.split(b"\n"):
         if not line or line.isspace():
@@ -116,10 +116,10 @@ def _lines(body: bytes) -> tuple[list[Record], int]:
         except orjson.JSONDecodeError:
             record = None
         if type(record) is dict:
-            found.append(record)
+            parsed.append(record)
         else:
             skipped += 1
-    return found, skipped
+    return parsed, skipped
 
 
 def _refuse_constant(_: str) -> NoReturn:
@@ -129,20 +129,20 @@ def _refuse_constant(_: str) -> NoReturn:
 def _documents(body: bytes) -> list[Record]:
     # Numbers as the parser of lines gives them: what is beyond 64 bits is a float.
     decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=orjson.loads)
-    found: list[object] = []
+    documents: list[object] = []
     try:
         text = body.decode()
         position = _skip(text, 0)
         while position < len(text):
             document, position = decoder.raw_decode(text, position)
             orjson.dumps(document)  # lone surrogates are refused as they are in lines
-            found += document if isinstance(document, list) else [document]
+            documents += document if isinstance(document, list) else [document]
             position = _skip(text, position)
     except (ValueError, TypeError, RecursionError):
-        found.append(None)
-    if not all(isinstance(record, dict) for record in found):
+        documents.append(None)
+    if not all(isinstance(record, dict) for record in documents):
         raise RefusedError("The body is not multijson, and one malformed record spoils the event.")
-    return cast("list[Record]", found)
+    return cast("list[Record]", documents)
 
 
 def _skip(text: str, position: int) -> int:
@@ -152,7 +152,7 @@ def _skip(text: str, position: int) -> int:
     return position
 
 
-#: What the local hub adds to each row, beside the columns of the mapping. The first is what
+#: What the local hub adds to each row, in addition to the columns of the mapping. The first is what
 #: ``ingestion_time()`` gives in a query; all are names that no mapping has.
 OWN_COLUMNS: Final[Mapping[str, Kind]] = {
     "_ingestion_time": Kind.DATETIME,
@@ -175,7 +175,7 @@ _Convert: TypeAlias = Callable[[object], object | None]
 
 
 class Event(Protocol):
-    """What is needed of an event that arrived."""
+    """What ingestion needs of an event."""
 
     @property
     def body(self) -> bytes:
@@ -205,17 +205,17 @@ class Ingester:
         mapping: the ingestion mapping; only paths of the form ``$.key`` occur in ours.
         table: the name of the table that events may ask for.
         mapping_name: the name of the mapping that events may ask for.
-        now: tells the time in UTC.
+        now: returns the time in UTC.
         max_body_bytes: what a compressed body may grow to.
-        on_refused: told why an event was refused.
+        on_refused: called with the reason why an event was refused.
 
     Attributes:
         events_total: events seen.
         rows_total: rows made.
-        malformed_total: lines that are no JSON object or make too long a row; they are skipped as ADX
+        malformed_total: lines that are not a JSON object or make too long a row; they are skipped as ADX
             skips them: without a word.
         nulls_total: values that did not fit their column and became null.
-        refused_total: events refused as a whole, each told to ``on_refused``.
+        refused_total: events refused as a whole, each reported to ``on_refused``.
     """
 
     def __init__(
@@ -251,14 +251,14 @@ class Ingester:
         try:
             self._check_target(event.properties)
             body = plain_body(event.body, event.properties, max_bytes=self._max_body_bytes)
-            found, skipped = records(body, event.properties)
+            parsed, skipped = records(body, event.properties)
         except RefusedError as error:
             self.refused_total += 1
             self._on_refused(f"An event of {hub!r} is refused. {error}")
             return []
         tail = self._own_fields(hub, event)
         is_short = len(body) < _SHORT
-        made = [self._line(record, tail, is_short=is_short) for record in found]
+        made = [self._line(record, tail, is_short=is_short) for record in parsed]
         lines = made if is_short else [line for line in made if len(line) <= MAX_ROW_BYTES]
         self.malformed_total += skipped + len(made) - len(lines)
         self.rows_total += len(lines)
@@ -290,7 +290,7 @@ class Ingester:
         return row
 
     def _line(self, record: Record, tail: bytes, *, is_short: bool) -> bytes:
-        # Own fields come last: a line that is not yet written to its end is no valid JSON.
+        # Own fields come last: a line that is not yet written to its end is not valid JSON.
         line = orjson.dumps(self.row(record, is_short=is_short))
         return b"%b,%b" % (line[:-1], tail) if len(line) > len("{}") else b"{" + tail
 
@@ -318,7 +318,7 @@ class Ingester:
 
 #: Events that may wait; then the hub waits too, and with it the producers.
 _MAX_WAITING_BYTES: Final = 128 << 20
-#: Rows are written when there are so many bytes of them, or nothing more waits.
+#: Rows are written at this number of bytes, or when nothing more waits.
 _WRITE_BYTES: Final = 1 << 20
 
 
@@ -328,10 +328,10 @@ class Intake:
     Rows are on disk within milliseconds: the thread writes whenever nothing more waits.
 
     Args:
-        store: where rows go; closed by whoever made it, after this.
+        store: where rows go; closed by its creator, after this.
         ingester: makes the rows.
         max_waiting_bytes: of bodies; above it ``put`` waits.
-        on_trouble: told that rows could not be stored.
+        on_trouble: called when rows could not be stored.
 
     Attributes:
         lost_total: rows that could not be stored.
@@ -359,7 +359,7 @@ class Intake:
         self._thread.start()
 
     def put(self, hub: str, event: Event) -> None:
-        """Hand over an event; returns at once unless far too much waits."""
+        """Hand over an event; returns at once unless more than ``max_waiting_bytes`` wait."""
         with self._changed:
             while self._waiting_bytes > self._max_waiting_bytes and not self._is_closing:
                 self._changed.wait()
@@ -394,7 +394,7 @@ class Intake:
     def _make(self, hub: str, event: Event) -> list[bytes]:
         try:
             return self._ingester.lines(hub, event)
-        except Exception as error:  # noqa: BLE001  # one odd event must not end the thread
+        except Exception as error:  # noqa: BLE001  # one invalid event must not end the thread
             self._on_trouble(f"An event of {hub!r} cannot be read ({type(error).__name__}); it is left out.")
             return []
 

@@ -72,7 +72,7 @@ def run_kql(text: str, data_dir: Path | str) -> Result:
         data_dir: where ``hublog local`` stores; it may be writing at the same time.
 
     Raises:
-        LocalHubError: there is no such directory, or the query is wrong or beyond the local hub; the
+        LocalHubError: the directory does not exist, or the query is wrong or not supported here; the
             message says what, and where it is known, what to write instead.
     """
     data_dir = Path(data_dir)
@@ -96,13 +96,13 @@ def run_kql(text: str, data_dir: Path | str) -> Result:
 
 
 def _identities(data_dir: Path) -> dict[Path, int]:
-    found = {}
+    inodes = {}
     for path in table_files(data_dir.resolve()):
         try:
-            found[path] = path.stat().st_ino
+            inodes[path] = path.stat().st_ino
         except FileNotFoundError:
             continue
-    return found
+    return inodes
 
 
 def _columns() -> dict[str, Kind]:
@@ -127,7 +127,7 @@ def _answer(text: str, files: Sequence[Path]) -> Result:
             _show_table(connection, columns, files)  # a file may be renamed in this moment
             relation = duckdb_kql.kql(connection, text, allow_write=False, functions=_functions())
             if relation is None:
-                raise LocalHubError("That is no query with an answer; begin with the table.")
+                raise LocalHubError("That is not a query with a result; begin with the table.")
             names, types, rows = relation.columns, [str(kind) for kind in relation.types], relation.fetchall()
         except duckdb_kql.KqlSyntaxError as error:
             raise LocalHubError(_syntax_error(text, error.diagnostics)) from error
@@ -160,7 +160,7 @@ def _show_table(connection: "DuckDBPyConnection", columns: dict[str, Kind], file
     if files:
         paths = "[" + ", ".join(_quoted(str(path)) for path in files) + "]"
         struct = ", ".join(f'"{name}": {_quoted(kind)}' for name, kind in typed.items())
-        # A line that is being written is no JSON yet: all null, and so without an ingestion time.
+        # A line that is being written is not JSON yet: all null, and so without an ingestion time.
         source = (
             f"read_json({paths}, columns={{{struct}}}, format='newline_delimited', ignore_errors=true,"
             f" maximum_object_size={2 * MAX_ROW_BYTES}) WHERE {INGESTION_TIME} IS NOT NULL"

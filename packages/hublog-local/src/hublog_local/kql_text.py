@@ -11,7 +11,7 @@ from typing import Final
 #: What ``ingestion_time()`` is here.
 INGESTION_TIME: Final = "_ingestion_time"
 
-#: Texts (verbatim, of several lines, plain) and comments: nothing in them is a name.
+#: String literals (verbatim, multi-line, plain) and comments: nothing in them is a name.
 _SKIPPED: Final = (
     r"""@"(?:[^"]|"")*"|@'(?:[^']|'')*'|```.*?```|~~~.*?~~~"""
     r"""|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|//[^\n]*"""
@@ -19,28 +19,28 @@ _SKIPPED: Final = (
 _CALL = re.compile(rf"(?P<skipped>{_SKIPPED})|\bingestion_time\s*\(\s*\)", re.DOTALL)
 _NAME = re.compile(rf"(?P<skipped>{_SKIPPED})|(?P<before>\.\s*|\b)(?P<name>[A-Za-z_]\w*)\b", re.DOTALL)
 _LIMITED: Final = re.compile(r"\b(make_list|make_set)\s*\(")
-#: A name that is made here (``x = ...``, ``x: long``) or called is none of the table.
+#: A name that is defined here (``x = ...``, ``x: long``) or called is not a column.
 _MADE: Final = re.compile(r"\s*(?:=(?![=~])|:|\()")
 
 
 def rewritten(text: str) -> str:
     """Return the query with ``ingestion_time()`` as the column that it is here."""
-    return _CALL.sub(lambda found: found["skipped"] or INGESTION_TIME, text)
+    return _CALL.sub(lambda match: match["skipped"] or INGESTION_TIME, text)
 
 
 def misspelt(text: str, known: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Find names that differ from a known one only in upper and lower case.
 
-    DuckDB takes them for the same; ADX does not, and would not know the column.
+    DuckDB is case-insensitive; ADX is not, and would not know the column.
 
     Yields:
-        The name as it stands and as it should.
+        The name as written and as it should be.
     """
     spelling = {name.lower(): name for name in known}
     names: dict[str, bool] = {}
-    for found in _NAME.finditer(text):
-        if found["skipped"] is None and not found["before"]:
-            names[found["name"]] = names.get(found["name"], False) or bool(_MADE.match(text, found.end()))
+    for match in _NAME.finditer(text):
+        if match["skipped"] is None and not match["before"]:
+            names[match["name"]] = names.get(match["name"], False) or bool(_MADE.match(text, match.end()))
     for name, is_made in names.items():
         meant = spelling.get(name.lower(), name)
         if meant != name and not is_made:
@@ -50,17 +50,17 @@ def misspelt(text: str, known: Iterable[str]) -> Iterator[tuple[str, str]]:
 def limited(text: str) -> str:
     """Return the first of ``make_list`` and ``make_set`` that is called with a limit, empty if none is.
 
-    duckdb-kql 1.1 leaves the limit out without a word, which is another answer than that of ADX.
+    duckdb-kql 1.1 ignores the limit silently, which gives another answer than ADX.
     """
-    masked = _CALL.sub(lambda found: " " * len(found[0]) if found["skipped"] else found[0], text)
-    for found in _LIMITED.finditer(masked):
+    masked = _CALL.sub(lambda match: " " * len(match[0]) if match["skipped"] else match[0], text)
+    for match in _LIMITED.finditer(masked):
         depth = 1
-        for character in masked[found.end() :]:
+        for character in masked[match.end() :]:
             depth += (character in "([{") - (character in ")]}")
             if depth == 0:
                 break
             if depth == 1 and character == ",":
-                return found[1]
+                return match[1]
     return ""
 
 
@@ -76,8 +76,8 @@ def operator_at(text: str, line: int, column: int) -> str:
     if not 0 < line <= len(lines):
         return ""
     rest = "\n".join([lines[line - 1][column:], *lines[line:]])
-    found = re.match(r"\|\s*([A-Za-z][\w-]*)", rest)
-    return found[1] if found else ""
+    match = re.match(r"\|\s*([A-Za-z][\w-]*)", rest)
+    return match[1] if match else ""
 
 
 #: By the name of the operator or function.
@@ -179,7 +179,7 @@ def unsupported(construct: str, hint: str = "") -> str:
     Args:
         construct: how the translator calls it: ``aggregate:percentiles``, ``SearchOperator``,
             ``function:prev``, ``expression:Wildcard``, ``control command '.drop table T'`` ...
-        hint: what the translator says beside it.
+        hint: what the translator adds.
     """
     if construct == "multi-statement":
         return "The local hub answers one query at a time; run one after the other."
@@ -222,14 +222,14 @@ def refused(message: str, tables: Iterable[str], columns: Iterable[str], rename:
         columns: those that exist.
         rename: the column that stands for ``ingestion_time()``.
     """
-    if found := _TABLE.search(message):
-        return f"There is no table {found[1]!r}; there is {', '.join(tables)}."
+    if match := _TABLE.search(message):
+        return f"There is no table {match[1]!r}; there is {', '.join(tables)}."
     for pattern in _COLUMN:
-        if found := pattern.search(message):
-            return _unknown_column(found[1], list(columns), rename)
-    if found := _NO_FUNCTION.search(message):
+        if match := pattern.search(message):
+            return _unknown_column(match[1], list(columns), rename)
+    if match := _NO_FUNCTION.search(message):
         return (
-            f"The types do not fit: {found[1]}. Values of extra and metrics need tostring(), tolong() or"
+            f"The types do not fit: {match[1]}. Values of extra and metrics need tostring(), tolong() or"
             " todouble() around them."
         )
     first = message.strip().splitlines()[0] if message.strip() else "no reason was given"

@@ -23,21 +23,21 @@ VARIABLE: Final = "EVENTHUB_NAMESPACE_CONNECTION_STRING"
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 #: What each partition keeps in memory for consumers; the rows are in the files.
 _RETENTION_BYTES: Final = 64 << 20
-#: The same complaint is made so often, and so many different ones are kept apart.
-_MAX_COMPLAINTS: Final = 3
-_MAX_KINDS: Final = 100
+#: Times that a message is reported, and number of different messages that are counted.
+_MAX_REPORTS: Final = 3
+_MAX_PROBLEMS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubOptions:
-    """What ``hublog local`` is asked for.
+    """The options of ``hublog local``.
 
     Attributes:
         hubs: number of partitions by the name of the event hub.
         host: address to listen on.
         port: 0 lets the system choose.
         directory: where rows are stored.
-        control: path of a socket on which tests ask for faults, or None.
+        control: path of a socket on which tests request faults, or None.
         ready_file: written once the hub takes events; its only line is the connection string.
         is_quiet: print the connection string only.
         tls_cert: file with the certificate for TLS, and its chain; None is plain TCP.
@@ -55,25 +55,24 @@ class HubOptions:
     tls_key: Path | None = None
 
 
-def run_hub(options: HubOptions, *, out: TextIO, tell: Callable[[str], None]) -> None:
+def run_hub(options: HubOptions, *, out: TextIO, report: Callable[[str], None]) -> None:
     """Run a hub until SIGINT or SIGTERM; what has been accepted is stored before this returns.
 
-    The first line of output is the connection string as a shell reads it; whoever reads it finds the hub
-    ready.
+    The first line of output is the connection string as a shell reads it; the hub is ready by then.
 
     Args:
         options: what to run.
         out: where the user reads what to do.
-        tell: told what goes wrong on the way.
+        report: called with each problem.
 
     Raises:
         LocalHubError: the port is taken, or the directory cannot be used.
     """
-    complain = _Complaints(tell)
+    report_problem = _Problems(report)
     stop = threading.Event()
     with _signals(stop), Store(options.directory) as store:
-        ingester = Ingester(on_refused=complain)
-        with Intake(store, ingester, on_trouble=complain) as intake, _make_hub(options, intake) as hub:
+        ingester = Ingester(on_refused=report_problem)
+        with Intake(store, ingester, on_trouble=report_problem) as intake, _make_hub(options, intake) as hub:
             connection = hub.connection_string()
             _say(out, f"export {VARIABLE}={shlex.quote(connection)}")
             if not options.is_quiet:
@@ -89,8 +88,9 @@ def run_hub(options: HubOptions, *, out: TextIO, tell: Callable[[str], None]) ->
             _say(
                 out,
                 f"Stopped: {ingester.rows_total} rows from {ingester.events_total} events;"
-                f" {ingester.malformed_total} lines were no JSON and skipped, {ingester.nulls_total} values"
-                f" did not fit their column, {ingester.refused_total} events were refused.",
+                f" {ingester.malformed_total} lines were not JSON and were skipped,"
+                f" {ingester.nulls_total} values did not fit their column,"
+                f" {ingester.refused_total} events were refused.",
             )
 
 
@@ -126,21 +126,21 @@ def _tls_context(options: HubOptions) -> ssl.SSLContext | None:
     return context
 
 
-class _Complaints:
-    """Tells each complaint a few times, since a producer that is wrong once is wrong always."""
+class _Problems:
+    """Reports each problem a few times only, since a producer repeats its mistakes."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
-        self._made: Counter[str] = Counter()
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
+        self._counts: Counter[str] = Counter()
 
-    def __call__(self, complaint: str) -> None:
-        if len(self._made) >= _MAX_KINDS:
-            self._made.clear()
-        self._made[complaint] += 1
-        if self._made[complaint] < _MAX_COMPLAINTS:
-            self._tell(complaint)
-        elif self._made[complaint] == _MAX_COMPLAINTS:
-            self._tell(f"{complaint} (This is not told again.)")
+    def __call__(self, problem: str) -> None:
+        if len(self._counts) >= _MAX_PROBLEMS:
+            self._counts.clear()
+        self._counts[problem] += 1
+        if self._counts[problem] < _MAX_REPORTS:
+            self._report(problem)
+        elif self._counts[problem] == _MAX_REPORTS:
+            self._report(f"{problem} (Not reported again.)")
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def _numbered(directory: Path, table: str) -> dict[int, Path]:
         paths = list(directory.iterdir())
     except FileNotFoundError:
         return {}
-    return {int(found[1]): path for path in paths if (found := pattern.fullmatch(path.name))}
+    return {int(match[1]): path for path in paths if (match := pattern.fullmatch(path.name))}
 
 
 class Store:
@@ -88,7 +88,7 @@ class Store:
         """
         if not lines:
             return
-        self._reopen_if_gone()
+        self._reopen_if_deleted()
         if self._size and self._size + len(lines) > self._max_file_bytes:
             self._rotate()
         written = 0
@@ -120,13 +120,13 @@ class Store:
         # A line that was cut off by the end of an earlier process can never be completed.
         os.ftruncate(self._file, self._size)
 
-    def _reopen_if_gone(self) -> None:
-        """Go on in a new file if ours has been deleted, instead of writing to nowhere."""
+    def _reopen_if_deleted(self) -> None:
+        """Continue in a new file if the current one has been deleted."""
         try:
-            is_ours = os.path.samestat(self._path.stat(), os.fstat(self._file))
+            is_current = os.path.samestat(self._path.stat(), os.fstat(self._file))
         except FileNotFoundError:
-            is_ours = False
-        if not is_ours:
+            is_current = False
+        if not is_current:
             os.close(self._file)
             _make(self.directory)
             self._open()
@@ -141,7 +141,7 @@ class Store:
 
 
 def _make(directory: Path) -> None:
-    """Make the directory for this user alone, and keep it out of git: logs tell of people."""
+    """Make the directory for this user alone, and keep it out of git: logs contain personal data."""
     if not directory.is_dir():
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         (directory / ".gitignore").write_text("*\n")
@@ -169,8 +169,8 @@ def end_of_last_line(file: int) -> int:
     position = os.fstat(file).st_size
     while position > 0:
         start = max(position - _BLOCK, 0)
-        found = os.pread(file, position - start, start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
+        line_break = os.pread(file, position - start, start).rfind(b"\n")
+        if line_break >= 0:
+            return start + line_break + 1
         position = start
     return 0

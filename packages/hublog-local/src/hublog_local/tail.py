@@ -16,7 +16,7 @@ from hublog_local.printing import make_console, painted
 from hublog_local.store import active_file, end_of_last_line, table_files
 
 Row: TypeAlias = dict[str, Any]  # JSON as it was stored
-Found: TypeAlias = tuple[bytes, Row]
+StoredRow: TypeAlias = tuple[bytes, Row]
 
 _BLOCK: Final = 1 << 16
 _CHUNK: Final = 1 << 20
@@ -56,7 +56,7 @@ class Filter:
 
 
 class Follower:
-    """Reads the rows of a directory, the last ones first and then what comes.
+    """Reads the rows of a directory, the last ones first and then new ones.
 
     Args:
         directory: where a hub stores; it may appear later.
@@ -64,7 +64,7 @@ class Follower:
         table: names the files.
 
     Attributes:
-        made_progress: whether the last ``step`` got on, so that the next may find more at once.
+        made_progress: whether the last ``step`` read something, so that more may be there already.
     """
 
     def __init__(self, directory: Path, wanted: Filter | None = None, *, table: str = TABLE) -> None:
@@ -74,8 +74,8 @@ class Follower:
         self._position = 0
         self.made_progress = False
 
-    def last(self, number: int) -> list[Found]:
-        """Return the last rows that are wanted, oldest first; ``step`` then goes on behind them.
+    def last(self, number: int) -> list[StoredRow]:
+        """Return the last rows that are wanted, oldest first; ``step`` then continues after them.
 
         A directory or file that does not exist yet has no rows.
         """
@@ -84,16 +84,16 @@ class Follower:
         if self._open(active_file(self._directory, self._table)):
             self._position = end_of_last_line(self._file)
         older = [path for path in table_files(self._directory, self._table) if not self._is_open(path)]
-        found: list[Found] = []
+        rows: list[StoredRow] = []
         for line in self._backwards(older) if number > 0 else ():
             row = self._wanted.accepts(line)
             if row is not None:
-                found.append((line, row))
-                if len(found) == number:
+                rows.append((line, row))
+                if len(rows) == number:
                     break
-        return found[::-1]
+        return rows[::-1]
 
-    def step(self) -> list[Found]:
+    def step(self) -> list[StoredRow]:
         """Return wanted rows that came since the last call, oldest first; some of them if there are many."""
         self.made_progress = False
         if self._file < 0:
@@ -138,7 +138,7 @@ class Follower:
     def _open_next(self) -> bool:
         files = table_files(self._directory, self._table)
         here = next((number for number, path in enumerate(files) if self._is_open(path)), -1)
-        # Not there at all: ours has been deleted, and what there is now is all new.
+        # Not listed: it has been deleted, and all files are newer.
         return here + 1 < len(files) and self._open(files[here + 1])
 
     def _backwards(self, older: list[Path]) -> Iterator[bytes]:
@@ -170,13 +170,13 @@ def lines_backwards(file: int, end: int) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TailOptions:
-    """What ``hublog tail`` is asked for.
+    """The options of ``hublog tail``.
 
     Attributes:
         directory: where a hub stores.
         wanted: which rows.
-        number: how many of those that are there.
-        follows: whether to go on with what comes.
+        number: of stored rows to begin with.
+        follows: whether to wait for new rows.
         as_json: print the rows as they are stored.
     """
 
@@ -191,19 +191,19 @@ def run_tail(
     options: TailOptions,
     *,
     out: TextIO,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     wait: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Print rows until the caller is interrupted; without ``follows`` those that are there.
+    """Print rows until the caller is interrupted; without ``follows`` the stored ones only.
 
     Args:
         options: what to print.
         out: where rows go; colours only if it is a terminal.
-        tell: told what the reader should know beside the rows.
-        wait: lets so many seconds pass.
+        report: called with each message for the operator.
+        wait: waits for this number of seconds.
 
     Raises:
-        LocalHubError: there is no such directory, and nothing is to be waited for.
+        LocalHubError: the directory does not exist, and ``follows`` is not set.
     """
     show = _json_printer(out) if options.as_json else _printer(out)
     directory = options.directory
@@ -211,7 +211,7 @@ def run_tail(
         advice = f"There is no directory {str(directory)!r} yet; start hublog local, or name it with --data"
         if not options.follows:
             raise LocalHubError(f"{advice}.")
-        tell(f"{advice}. Waiting.")
+        report(f"{advice}. Waiting.")
     follower = Follower(directory, options.wanted)
     try:
         show(follower.last(options.number))
@@ -223,8 +223,8 @@ def run_tail(
         follower.close()
 
 
-def _json_printer(out: TextIO) -> Callable[[Sequence[Found]], None]:
-    def show(rows: Sequence[Found]) -> None:
+def _json_printer(out: TextIO) -> Callable[[Sequence[StoredRow]], None]:
+    def show(rows: Sequence[StoredRow]) -> None:
         out.writelines(f"{harmless_json(line).decode()}\n" for line, _ in rows)
         if rows:
             out.flush()
@@ -232,10 +232,10 @@ def _json_printer(out: TextIO) -> Callable[[Sequence[Found]], None]:
     return show
 
 
-def _printer(out: TextIO) -> Callable[[Sequence[Found]], None]:
+def _printer(out: TextIO) -> Callable[[Sequence[StoredRow]], None]:
     console = make_console(out)
 
-    def show(rows: Sequence[Found]) -> None:
+    def show(rows: Sequence[StoredRow]) -> None:
         for _, row in rows:
             console.print(painted(row), soft_wrap=True)
         if rows:

@@ -255,7 +255,7 @@ def decode_whole(data: bytes | bytearray | memoryview) -> object:
     """Decode the one value that fills ``data``.
 
     Raises:
-        DecodeError: it is no valid value, or something follows it.
+        DecodeError: it is not a valid value, or something follows it.
     """
     value, end = decode(data)
     if end != len(data):

@@ -45,7 +45,7 @@ def write_error(error: LinkError) -> Described:
 
 
 def write_short_error(error: LinkError) -> Described:
-    """Make an AMQP error of the condition alone, which is legal and what some clients stumble over."""
+    """Make an AMQP error of the condition alone, which is valid and breaks some clients."""
     return Described(ULong(0x1D), [Symbol(error.condition)])
 
 
@@ -150,7 +150,7 @@ class Attach(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """Tell the state of a session, and of a link if there is a handle."""
+    """State of a session, and of a link if there is a handle."""
 
     next_incoming_id: int | None
     incoming_window: int
@@ -182,7 +182,7 @@ class Transfer(NamedTuple):
 
 
 class Disposition(NamedTuple):
-    """Tell what became of deliveries."""
+    """Outcome of deliveries."""
 
     role: bool
     first: int
@@ -227,7 +227,7 @@ class SaslInit(NamedTuple):
 
 
 class SaslOutcome(NamedTuple):
-    """Tell whether the login worked: 0 yes, 1 no."""
+    """Result of the login: 0 success, 1 failure."""
 
     code: int
     additional_data: bytes | None = None
@@ -311,7 +311,7 @@ def read_performative(value: object) -> Performative:
     """Check what was decoded from the begin of a frame.
 
     Raises:
-        DecodeError: it is no performative, or a field is missing, superfluous or of another type.
+        DecodeError: it is not a performative, or a field is missing, superfluous or of another type.
     """
     if not isinstance(value, Described) or not isinstance(value.value, list):
         raise DecodeError("A frame does not begin with a performative.")

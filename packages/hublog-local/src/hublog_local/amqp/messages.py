@@ -67,7 +67,7 @@ class Section(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A message, taken apart as far as an event hub needs it.
+    """A message, parsed as far as an event hub needs it.
 
     Attributes:
         header: the header section, encoded; empty if there is none.
@@ -92,7 +92,7 @@ class Message(NamedTuple):
 
 
 def read_sections(message: memoryview) -> Iterator[Section]:
-    """Take a message apart.
+    """Parse a message section by section.
 
     Raises:
         DecodeError: it is not made of sections, or they are out of order.
@@ -132,19 +132,19 @@ def _read_data(message: memoryview, position: int) -> tuple[memoryview, int]:
 
 
 def read_message(message: memoryview) -> Message:
-    """Take a whole message apart.
+    """Parse a whole message.
 
     Raises:
         DecodeError: it is not a message.
     """
     header = tail = message[:0]
-    found: dict[SectionCode, object] = {}
+    sections: dict[SectionCode, object] = {}
     head: list[memoryview] = []
     data: list[memoryview] = []
     position = 0
     for code, value, raw in read_sections(message):
         if code <= SectionCode.APPLICATION_PROPERTIES:
-            if code in found:
+            if code in sections:
                 raise DecodeError(f"The section {code.name} stands twice.")
             position += len(raw)
         if code == SectionCode.HEADER:
@@ -153,17 +153,17 @@ def read_message(message: memoryview) -> Message:
             head.append(raw)
         elif isinstance(value, memoryview):
             data.append(value)
-        found[code] = value
+        sections[code] = value
     tail = message[position:]
     return Message(
         header=header,
-        annotations=_as_map(found.get(SectionCode.ANNOTATIONS)),
-        properties=_as_list(found.get(SectionCode.PROPERTIES)),
-        application_properties=_as_map(found.get(SectionCode.APPLICATION_PROPERTIES)),
+        annotations=_as_map(sections.get(SectionCode.ANNOTATIONS)),
+        properties=_as_list(sections.get(SectionCode.PROPERTIES)),
+        application_properties=_as_map(sections.get(SectionCode.APPLICATION_PROPERTIES)),
         head=b"".join(head),
         data=data,
         tail=tail,
-        value=found.get(SectionCode.VALUE),
+        value=sections.get(SectionCode.VALUE),
     )
 
 

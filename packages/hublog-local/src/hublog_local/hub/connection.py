@@ -68,7 +68,7 @@ class Connection(Wire):
             self.slow_down(fault.bytes_per_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the sessions."""
+        """Close and drop the sessions."""
         super().connection_lost(exc)
         self.service.connections.discard(self)
         for session in self._sessions.values():
@@ -82,7 +82,7 @@ class Connection(Wire):
         self.close_transport()
 
     def on_peer_error(self, error: Exception) -> None:
-        """Tell the peer what was wrong, and end the connection."""
+        """Send the peer the error, and end the connection."""
         self.service.note_peer_error(error)
         condition = "amqp:decode-error" if isinstance(error, DecodeError) else "amqp:internal-error"
         self.close(LinkError(condition, str(error)[:500]))
@@ -104,7 +104,7 @@ class Connection(Wire):
         self.on_writable()
 
     def allows(self, hub: str) -> bool:
-        """Tell whether the connection may use this event hub now."""
+        """Return whether the connection may use this event hub now."""
         names = [name for name in (hub.casefold(), _WHOLE_NAMESPACE) if name in self._expiries]
         if not names:
             return not self.service.tokens.needs_token

@@ -89,7 +89,7 @@ class ControlServer:
         except OSError:
             return
         if not is_socket:
-            raise LocalHubError(f"{self._path} exists and is no socket; remove it or choose another path.")
+            raise LocalHubError(f"{self._path} exists and is not a socket; remove it or choose another path.")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             try:
                 probe.connect(os.fspath(self._path))
@@ -117,7 +117,7 @@ class ControlServer:
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
         except (ValueError, ConnectionError, asyncio.CancelledError):
-            pass  # a line too long, a client that went, or our own end
+            pass  # a line too long, a client that has disconnected, or the shutdown
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):
@@ -192,7 +192,7 @@ class ControlClient:
         self.close()
 
     def add_fault(self, kind: FaultKind | str, **arguments: str | float | None) -> None:
-        """Ask for a fault; the arguments are those of ``Faults.add``.
+        """Add a fault; the arguments are those of ``Faults.add``.
 
         Raises:
             LocalHubError: an argument is not allowed.
@@ -200,7 +200,7 @@ class ControlClient:
         self._ask("add_fault", kind=str(kind), **arguments)
 
     def clear_faults(self) -> None:
-        """Forget all faults."""
+        """Remove all faults."""
         self._ask("clear_faults")
 
     def faults(self) -> list[dict[str, object]]:

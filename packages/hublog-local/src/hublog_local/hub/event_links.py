@@ -91,7 +91,7 @@ class ProducerLink(IncomingLink):
             self.session.connection.later(fault.seconds, lambda: self.settle(delivery, ACCEPTED))
 
     def _fail(self, fault: Fault, delivery: Delivery) -> None:
-        """Do what a fault says with a delivery that is not stored; ``swallow`` does nothing at all."""
+        """Apply a fault to a delivery that is not stored; ``swallow`` does nothing at all."""
         error = LinkError(fault.condition, fault.description)
         connection = self.session.connection
         outcomes = {
@@ -141,7 +141,7 @@ class ReaderLink(OutgoingLink):
         group: consumer group; any name is taken.
         epoch: the reader with the highest one of its group reads alone; None does not claim that.
         position: where it begins.
-        has_metrics: every event tells of the newest one of the partition.
+        has_metrics: every event carries the position of the newest one of the partition.
         is_settled: the client need not settle what it gets.
 
     Attributes:
@@ -196,13 +196,13 @@ class ReaderLink(OutgoingLink):
         return None
 
     def start(self) -> None:
-        """Hear of new events from now on."""
+        """Subscribe to new events."""
         if self.is_open:
             self._partition.readers.append(self)
             self.session.connection.service.statistics.readers += 1
 
     def close(self) -> None:
-        """Hear of no more events."""
+        """Unsubscribe from new events."""
         super().close()
         if self in self._partition.readers:
             self._partition.readers.remove(self)

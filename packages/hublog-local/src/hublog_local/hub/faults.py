@@ -1,4 +1,4 @@
-"""Faults on request: at a named place the hub does something else than it should."""
+"""Faults on request: at a named stage the hub misbehaves in a defined way."""
 
 import threading
 from dataclasses import dataclass, field
@@ -89,7 +89,7 @@ _STAGES: Final = {
     FaultKind.WITHHOLD_REPLY: Stage.REQUEST,
     FaultKind.DROP_FRAME: Stage.FRAME,
 }
-#: Texts of the service for the conditions that are asked for most.
+#: Descriptions of the service for the most common conditions.
 _DESCRIPTIONS: Final = {
     "com.microsoft:server-busy": (
         "The request was terminated because the entity is being throttled. "
@@ -107,7 +107,7 @@ _DESCRIPTIONS: Final = {
 
 @dataclass(slots=True, kw_only=True)
 class Fault:
-    """One fault that was asked for.
+    """One requested fault.
 
     Attributes:
         kind: what happens.
@@ -115,7 +115,7 @@ class Fault:
         after: how many occasions still pass before it does.
         hub: name of the event hub, ``$cbs`` or ``$management`` that it is limited to; None is every hub.
         condition: of the error, where there is one.
-        description: of the error or status; the service's own text for the condition if empty.
+        description: of the error or status; the text of the service for the condition if empty.
         status: of a refused token or request, as in HTTP.
         seconds: of a delay, or until a token expires.
         bytes_per_s: what a slow connection carries each way.
@@ -165,7 +165,7 @@ class Fault:
 
 
 class Faults:
-    """The faults that were asked for; any thread may use it.
+    """The requested faults; any thread may use it.
 
     Faults of one place are asked in the order they were added. The first that is due acts, and those
     after it do not see the occasion.
@@ -188,7 +188,7 @@ class Faults:
         seconds: float = 1.0,
         bytes_per_s: float = 10.0,
     ) -> Fault:
-        """Ask for a fault; ``Fault`` tells what the arguments mean.
+        """Add a fault; ``Fault`` documents the arguments.
 
         Returns:
             The fault, to wait for it or to look how often it happened.
@@ -197,7 +197,7 @@ class Faults:
             LocalHubError: the kind is not known, or a number is out of range.
         """
         fault = Fault(
-            kind=FaultKind(kind) if kind in tuple(FaultKind) else kind,  # type: ignore[arg-type]  # Fault tells it
+            kind=FaultKind(kind) if kind in tuple(FaultKind) else kind,  # type: ignore[arg-type]  # Fault raises for it
             times=times,
             after=after,
             hub=hub,
@@ -212,7 +212,7 @@ class Faults:
         return fault
 
     def clear(self) -> None:
-        """Forget all faults; connections that are silent or slow already stay so."""
+        """Remove all faults; connections that are silent or slow already stay so."""
         with self._lock:
             self._faults.clear()
 

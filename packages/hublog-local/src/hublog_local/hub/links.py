@@ -86,7 +86,7 @@ class ClientSession(Protocol):
 
 
 class Link:
-    """A link, or what is left of one that was refused.
+    """A link, or the remains of a refused one.
 
     Args:
         session: what it belongs to.
@@ -158,16 +158,16 @@ class IncomingLink(Link):
         self._send_credit()
 
     def close(self) -> None:
-        """Forget what came of an unfinished delivery."""
+        """Drop the parts of an unfinished delivery."""
         super().close()
-        self._forget()
+        self._drop_parts()
 
     def on_delivery(self, delivery: Delivery) -> None:
         """Act on a whole delivery."""
         raise NotImplementedError
 
     def on_part(self, size: int) -> bool:
-        """Tell whether the delivery may grow to this size; if not, it was dealt with."""
+        """Return whether the delivery may grow to this size; if not, it has been refused."""
         raise NotImplementedError
 
     def on_flow(self, flow: Flow) -> None:
@@ -186,7 +186,7 @@ class IncomingLink(Link):
         if not self.is_open:
             return
         if transfer.aborted:
-            self._forget()
+            self._drop_parts()
             return
         first = self._first or transfer
         if first.delivery_id is None:
@@ -194,23 +194,23 @@ class IncomingLink(Link):
         self._first = first
         self._size += len(payload)
         if not self.on_part(self._size):
-            self._forget()
+            self._drop_parts()
             return
         self._parts.append(bytes(payload))
         if not transfer.more:
             message = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
             is_settled = bool(first.settled or transfer.settled)
-            self._forget()
+            self._drop_parts()
             self._count()
             self.on_delivery(Delivery(first.delivery_id, first.message_format or 0, is_settled, message))
 
     def settle(self, delivery: Delivery, state: Described) -> None:
-        """Tell the client what became of a delivery, if it wants to hear."""
+        """Send the client the outcome of a delivery, unless it is settled already."""
         if self.is_open and not delivery.is_settled:
             number = delivery.delivery_id
             self.session.send(Disposition(role=True, first=number, last=number, settled=True, state=state))
 
-    def _forget(self) -> None:
+    def _drop_parts(self) -> None:
         self._first = None
         self._parts = []
         self._size = 0
@@ -292,7 +292,7 @@ class OutgoingLink(Link):
             self._queue(message)
 
     def close(self) -> None:
-        """Forget what waits."""
+        """Drop what waits."""
         super().close()
         self._waiting.clear()
 

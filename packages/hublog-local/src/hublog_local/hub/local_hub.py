@@ -43,8 +43,8 @@ class LocalHub:
         keys: key by name of the policy; then signatures are checked, and links without a token refused. None
             takes every token that is well formed, JWT included.
         max_message_bytes: size of one send, announced and enforced: ``BASIC_MESSAGE_BYTES`` for Basic.
-        on_event: called in the hub's thread with the name of the hub and each event, before its sender is
-            told that it is stored; must be fast, since nothing else goes on meanwhile. An exception is logged
+        on_event: called in the hub's thread with the name of the hub and each event, before its sender
+            gets the settlement; must be fast, since it blocks the hub. An exception is logged
             once on ``hublog.internal`` and counted.
         idle_timeout_s: silence after which a connection is closed; None is for ever.
         retention_events: events that each partition keeps.
@@ -114,7 +114,7 @@ class LocalHub:
         hubs = {hub.name: len(hub.partitions) for hub in self._service.hubs}
         return f"LocalHub({hubs}, host={self._host!r}, port={self.port})"
 
-    # Life.
+    # Start and stop.
 
     def start(self) -> Self:
         """Start the thread and listen.
@@ -180,7 +180,7 @@ class LocalHub:
     def _run(self, ready: threading.Event) -> None:
         try:
             asyncio.run(self.serve(ready.set))
-        except Exception as error:  # noqa: BLE001  # told in start(), which waits for it
+        except Exception as error:  # noqa: BLE001  # start() waits for it and raises it
             self._failure = error
         finally:
             ready.set()
@@ -202,7 +202,7 @@ class LocalHub:
             return act()
         return asyncio.run_coroutine_threadsafe(run(), loop).result(_CALL_S)
 
-    # Where it is.
+    # Address.
 
     @property
     def port(self) -> int:
@@ -227,7 +227,7 @@ class LocalHub:
             parts.append(f"EntityPath={self._find(hub).name}")
         return ";".join(parts)
 
-    # What arrived.
+    # Events and counters.
 
     def events(self, hub: str | None = None) -> list[StoredEvent]:
         """Return the events that are kept, partition by partition, oldest first in each.
@@ -238,7 +238,7 @@ class LocalHub:
         return self._find(hub).events()
 
     def wait_for(self, count: int, *, hub: str | None = None, timeout_s: float = 10.0) -> list[StoredEvent]:
-        """Wait until so many events were stored since the start.
+        """Wait until this number of events were stored since the start.
 
         Args:
             count: number of events, kept or not.
@@ -248,10 +248,10 @@ class LocalHub:
         Returns:
             The events that are kept.
         """
-        found = self._find(hub)
+        event_hub = self._find(hub)
         with self._service.changed:
-            self._service.changed.wait_for(lambda: found.events_total >= count, timeout_s)
-        return found.events()
+            self._service.changed.wait_for(lambda: event_hub.events_total >= count, timeout_s)
+        return event_hub.events()
 
     def statistics(self) -> dict[str, int]:
         """Return the counters by name, and the connections that are open now."""
@@ -265,7 +265,7 @@ class LocalHub:
         """Return what peers did wrong, the newest last, at most 100."""
         return list(self._service.recent_errors)
 
-    # Trouble beside the faults.
+    # Faults of the whole hub.
 
     def stop_listening(self) -> None:
         """Refuse new connections; those that are open stay, and the port stays ours by number only."""
@@ -297,11 +297,11 @@ class LocalHub:
 
     def _find(self, name: str | None) -> EventHub:
         hubs = self._service.hubs
-        found = self._service.find_hub(name) if name is not None else hubs[0] if len(hubs) == 1 else None
-        if found is None:
+        event_hub = self._service.find_hub(name) if name is not None else hubs[0] if len(hubs) == 1 else None
+        if event_hub is None:
             names = ", ".join(hub.name for hub in hubs)
             raise LocalHubError(f"The event hub {name!r} is not here; there is {names}.")
-        return found
+        return event_hub
 
 
 def _is_running_in(loop: asyncio.AbstractEventLoop) -> bool:

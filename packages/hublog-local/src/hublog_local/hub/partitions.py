@@ -75,7 +75,7 @@ _FORM: Final = re.compile(
 
 
 class Field(StrEnum):
-    """What positions can be told by."""
+    """What a position counts."""
 
     OFFSET = "offset"
     SEQUENCE_NUMBER = "sequence-number"
@@ -108,13 +108,13 @@ def read_position(selector: str | None) -> Position:
     """
     if selector is None:
         return EARLIEST
-    found = _FORM.fullmatch(selector)
-    if found is None:
+    match = _FORM.fullmatch(selector)
+    if match is None:
         raise LocalHubError(
             f"The filter {selector[:200]!r} is not taken; it must be amqp.annotation.x-opt-offset, "
             "x-opt-sequence-number or x-opt-enqueued-time, then > or >=, then a number or @latest in quotes."
         )
-    field, operator, value = found.groups()
+    field, operator, value = match.groups()
     return Position(Field(field), None if value == "@latest" else int(value), operator == ">=")
 
 
@@ -138,10 +138,10 @@ class Retention(NamedTuple):
 
 
 class Reader(Protocol):
-    """Whoever wants to know of new events of a partition."""
+    """A link that is notified of new events of a partition."""
 
     def pump(self) -> None:
-        """Take what there is."""
+        """Send what has not been sent."""
 
 
 class Partition:
@@ -150,7 +150,7 @@ class Partition:
     Args:
         partition_id: ``"0"`` and up.
         retention: what is kept.
-        changed: guards the events and tells waiting threads of new ones.
+        changed: guards the events and notifies waiting threads of new ones.
 
     Attributes:
         partition_id: ``"0"`` and up.
@@ -190,7 +190,7 @@ class Partition:
         """Store messages as the newest events.
 
         Args:
-            messages: taken apart, in their order.
+            messages: parsed, in their order.
             key: partition key of all of them.
             now: when they arrived, UTC.
         """
@@ -211,7 +211,7 @@ class Partition:
             self._events += added
             self.events_total += len(added)
             self._kept_bytes += sum(event.memory_bytes for event in added)
-            self._forget_oldest()
+            self._drop_oldest()
             self._changed.notify_all()
         self.last = added[-1] if added else self.last
         return added
@@ -224,21 +224,21 @@ class Partition:
         return self.first_sequence_number + search(self._events, position.number, key=_KEYS[position.field])
 
     def wake_readers(self) -> None:
-        """Let all readers take what is new."""
+        """Let all readers send the new events."""
         for reader in tuple(self.readers):
             reader.pump()
 
-    def _forget_oldest(self) -> None:
-        too_many = 0
+    def _drop_oldest(self) -> None:
+        dropped = 0
         while (
             self._kept_bytes > self._retention.max_bytes
-            or len(self._events) - too_many > self._retention.max_events
+            or len(self._events) - dropped > self._retention.max_events
         ):
-            self._kept_bytes -= self._events[too_many].memory_bytes
-            too_many += 1
-        if too_many:
-            del self._events[:too_many]
-            self.first_sequence_number += too_many
+            self._kept_bytes -= self._events[dropped].memory_bytes
+            dropped += 1
+        if dropped:
+            del self._events[:dropped]
+            self.first_sequence_number += dropped
 
 
 class EventHub:
@@ -248,8 +248,8 @@ class EventHub:
         name: as clients ask for it.
         partitions: how many, 1 or more.
         retention: what each partition keeps.
-        changed: guards the events and tells waiting threads of new ones.
-        now: tells the time, UTC.
+        changed: guards the events and notifies waiting threads of new ones.
+        now: returns the time, UTC.
 
     Attributes:
         name: as clients ask for it.
@@ -290,7 +290,7 @@ class EventHub:
         """Store the messages of one delivery, all in one partition.
 
         Args:
-            messages: taken apart.
+            messages: parsed.
             partition_id: where the sender wants them, if it says so.
             key: partition key of the batch; the key of a single message is in the message.
         """

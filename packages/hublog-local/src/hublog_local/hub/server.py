@@ -69,7 +69,7 @@ class Listener:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, connection: socket.socket) -> None:
-        # A handshake that fails is the client's affair.
+        # A failed handshake is not an error of the server.
         with contextlib.suppress(OSError, asyncio.CancelledError):
             await self._take(connection)
 
@@ -168,7 +168,7 @@ class Server:
         """End the server and all connections; what was settled is still sent."""
         self.stop_listening()
         if self._listener is not None:
-            # With TLS a client may be in its handshake, which nobody waits for.
+            # With TLS a client may be in a handshake that it never finishes.
             await self._listener.settle(cancel=self._ssl_context is not None)
         for connection in tuple(self._service.connections):
             if isinstance(connection, Connection):

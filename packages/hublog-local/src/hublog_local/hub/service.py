@@ -91,7 +91,7 @@ class Service:
         tokens: checks who may do what.
         limits: what peers may do.
         retention: what each partition keeps.
-        on_event: told of every stored event before its sender is.
+        on_event: called with every stored event before its sender gets the settlement.
 
     Attributes:
         tokens: checks who may do what.
@@ -137,12 +137,12 @@ class Service:
     def store(
         self, hub: EventHub, messages: Sequence[Message], *, partition_id: str | None, key: str | None
     ) -> None:
-        """Store the messages of one delivery and tell everybody who waits for them."""
+        """Store the messages of one delivery and notify all that wait for them."""
         partition, events = hub.store(messages, partition_id=partition_id, key=key)
         self.statistics.events_total += len(events)
         if self._on_event is not None:
             for event in events:
-                self._tell(self._on_event, hub.name, event)
+                self._notify(self._on_event, hub.name, event)
         partition.wake_readers()
 
     def note_peer_error(self, error: Exception) -> None:
@@ -150,10 +150,10 @@ class Service:
         self.statistics.peer_errors_total += 1
         self.recent_errors.append(f"{type(error).__name__}: {error}"[:500])
 
-    def _tell(self, on_event: OnEvent, hub: str, event: StoredEvent) -> None:
+    def _notify(self, on_event: OnEvent, hub: str, event: StoredEvent) -> None:
         try:
             on_event(hub, event)
-        except Exception:  # the callback is not ours: its mistake may not cost the event or the connection
+        except Exception:  # the callback is the user's: its error must not cost the event or the connection
             self.statistics.callback_errors_total += 1
             if self.statistics.callback_errors_total == 1:
                 _logger.exception(

@@ -76,8 +76,8 @@ def read_address(address: str) -> Address:
     return Address(parts[0], is_known=False)
 
 
-class _Wish(NamedTuple):
-    """What a client attaches, taken apart."""
+class _AttachRequest(NamedTuple):
+    """What a client attaches, parsed."""
 
     session: ClientSession
     peer: Attach
@@ -97,40 +97,40 @@ def attach(session: ClientSession, peer: Attach) -> Link | None:
         The link; one that is not open was refused; None if the client gets no answer at all.
 
     Raises:
-        DecodeError: source or target are no such thing.
+        DecodeError: source or target is malformed.
     """
-    wish = _Wish(session, peer, read_source(peer.source), read_target(peer.target))
-    address = read_address(wish.node_address)
+    request = _AttachRequest(session, peer, read_source(peer.source), read_target(peer.target))
+    address = read_address(request.node_address)
     service = session.connection.service
     fault = service.faults.take(Stage.ATTACH, address.hub)
     if fault is not None and fault.kind is FaultKind.SILENT_ATTACH:
         return None
     try:
-        link = _make_link(wish, address, fault)
+        link = _make_link(request, address, fault)
     except _RefusedError as refused:
         service.statistics.links_refused_total += 1
-        link = Link(session, handle=peer.handle, name=peer.name, address=wish.node_address)
+        link = Link(session, handle=peer.handle, name=peer.name, address=request.node_address)
         link.is_open = False
         # A refusal is an attach that lacks the node, then a detach that says why.
-        _answer(wish._replace(source=None) if peer.role else wish._replace(target=None))
+        _answer(request._replace(source=None) if peer.role else request._replace(target=None))
         session.send(Detach(peer.handle, closed=True, error=write_error(refused.error)))
         return link
-    _answer(wish)
+    _answer(request)
     return link
 
 
-def _answer(wish: _Wish) -> None:
-    peer = wish.peer
-    limits = wish.session.connection.service.limits
-    wish.session.send(
+def _answer(request: _AttachRequest) -> None:
+    peer = request.peer
+    limits = request.session.connection.service.limits
+    request.session.send(
         Attach(
             peer.name,
             peer.handle,
             role=not peer.role,
             snd_settle_mode=peer.snd_settle_mode if peer.snd_settle_mode is not None else _MIXED,
             rcv_settle_mode=peer.rcv_settle_mode or 0,
-            source=None if wish.source is None else wish.source.whole,
-            target=None if wish.target is None else wish.target.whole,
+            source=None if request.source is None else request.source.whole,
+            target=None if request.target is None else request.target.whole,
             initial_delivery_count=0 if peer.role else None,
             max_message_size=None if peer.role else limits.max_message_bytes,
             offered_capabilities=peer.desired_capabilities,
@@ -138,21 +138,21 @@ def _answer(wish: _Wish) -> None:
     )
 
 
-def _make_link(wish: _Wish, address: Address, fault: Fault | None) -> Link:
+def _make_link(request: _AttachRequest, address: Address, fault: Fault | None) -> Link:
     if fault is not None:
         raise _RefusedError(fault.condition, fault.description)
-    session, peer = wish.session, wish.peer
+    session, peer = request.session, request.peer
     if address.hub in NODES:
         if not peer.role:
             return RequestLink(session, handle=peer.handle, name=peer.name, address=address.hub)
-        reply_to = "" if wish.target is None else wish.target.address
+        reply_to = "" if request.target is None else request.target.address
         return ReplyLink(
             session, handle=peer.handle, name=peer.name, address=address.hub, target_address=reply_to
         )
     hub = session.connection.service.find_hub(address.hub)
     if hub is None or not address.is_known:
         raise _RefusedError(
-            "amqp:not-found", f"The messaging entity '{wish.node_address}' could not be found."
+            "amqp:not-found", f"The messaging entity '{request.node_address}' could not be found."
         )
     if not session.connection.allows(hub.name):
         claim = "Listen" if peer.role else "Send"
@@ -163,12 +163,12 @@ def _make_link(wish: _Wish, address: Address, fault: Fault | None) -> Link:
         )
     partition = _find_partition(hub, address)
     if not peer.role:
-        return _make_producer(wish, hub, address)
+        return _make_producer(request, hub, address)
     if partition is None or address.group is None:
         raise _RefusedError(
             "amqp:not-allowed", "A receiver needs <hub>/ConsumerGroups/<group>/Partitions/<id>."
         )
-    return _make_reader(wish, hub, partition, address.group)
+    return _make_reader(request, hub, partition, address.group)
 
 
 def _find_partition(hub: EventHub, address: Address) -> Partition | None:
@@ -184,22 +184,22 @@ def _find_partition(hub: EventHub, address: Address) -> Partition | None:
     return partition
 
 
-def _make_producer(wish: _Wish, hub: EventHub, address: Address) -> ProducerLink:
+def _make_producer(request: _AttachRequest, hub: EventHub, address: Address) -> ProducerLink:
     if address.group is not None:
         raise _RefusedError("amqp:not-allowed", "A consumer group cannot be sent to.")
     return ProducerLink(
-        wish.session,
-        handle=wish.peer.handle,
-        name=wish.peer.name,
+        request.session,
+        handle=request.peer.handle,
+        name=request.peer.name,
         hub=hub,
         partition_id=address.partition_id,
         publisher=address.publisher,
     )
 
 
-def _make_reader(wish: _Wish, hub: EventHub, partition: Partition, group: str) -> ReaderLink:
-    peer = wish.peer
-    selector = None if wish.source is None else wish.source.filters.get(SELECTOR)
+def _make_reader(request: _AttachRequest, hub: EventHub, partition: Partition, group: str) -> ReaderLink:
+    peer = request.peer
+    selector = None if request.source is None else request.source.filters.get(SELECTOR)
     if isinstance(selector, Described):
         selector = selector.value
     epoch = (peer.properties or {}).get(_EPOCH)
@@ -213,7 +213,7 @@ def _make_reader(wish: _Wish, hub: EventHub, partition: Partition, group: str) -
         raise _RefusedError("amqp:invalid-field", str(invalid)) from invalid
     desired = peer.desired_capabilities
     link = ReaderLink(
-        wish.session,
+        request.session,
         handle=peer.handle,
         name=peer.name,
         hub=hub,
@@ -285,7 +285,7 @@ class Session:
         return number
 
     def send_flow(self, **link_state: int | bool | None) -> None:
-        """Tell the state of the session, and of a link whose handle and so on are given."""
+        """Send the state of the session, and of a link whose handle and so on are given."""
         self.send(
             Flow(
                 next_incoming_id=self._next_incoming_id,
@@ -313,7 +313,7 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Forget the links."""
+        """Close and drop the links."""
         self.is_ended = True
         for link in self._links.values():
             link.close()
@@ -369,7 +369,7 @@ class Session:
         if isinstance(link, IncomingLink):
             link.on_transfer(transfer, payload)
         elif link is None or link.is_open:
-            raise DecodeError(f"A transfer has the handle {transfer.handle}, which is no link to send on.")
+            raise DecodeError(f"A transfer has the handle {transfer.handle}, which is not a link to send on.")
 
     def _on_flow(self, flow: Flow) -> None:
         seen = flow.next_incoming_id or 0

@@ -8,7 +8,7 @@ from typing import Final
 from hublog_local.amqp.messages import Message, SectionCode, write_section
 from hublog_local.amqp.types import Symbol, Timestamp
 
-#: What an event costs in memory beside its bytes, roughly.
+#: What an event costs in memory in addition to its bytes, roughly.
 _OBJECT_BYTES: Final = 600
 _PARTITION_KEY: Final = "x-opt-partition-key"
 _CONTENT_TYPE: Final = 6
@@ -93,7 +93,7 @@ def make_event(
     """Make an event of a message; copies what it keeps.
 
     Args:
-        message: taken apart.
+        message: parsed.
         partition_id: where it goes.
         sequence_number: of the event in the partition.
         offset: of the event in the partition.
@@ -127,7 +127,7 @@ def partition_key(message: Message) -> str | None:
 
 
 def _is_data_alone(message: Message) -> bool:
-    """Tell whether the tail is one data section and no footer, so that the body is all there is to keep."""
+    """Return whether the tail is one data section and no footer, so that the body is all there is to keep."""
     overhead = len(message.tail) - len(message.data[0])
     return overhead <= len(b"\x00\x53\x75\xb0") + 4
 

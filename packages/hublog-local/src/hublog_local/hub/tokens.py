@@ -116,7 +116,7 @@ def _sign(key: str, written: str, expiry: int) -> bytes:
 
 
 def _covers(resource: str, audience: str) -> bool:
-    """Tell whether a token for ``resource`` gives access to ``audience``: the paths are compared."""
+    """Return whether a token for ``resource`` gives access to ``audience``: the paths are compared."""
     mine = _path(resource)
     return _path(audience)[: len(mine)] == mine
 

@@ -1,7 +1,7 @@
 """AMQP inside WebSockets (RFC 6455), the server's side: the upgrade, and frames in both directions.
 
-Event Hubs takes it on ``/$servicebus/websocket`` with the subprotocol ``AMQPWSB10``. The borders of messages
-mean nothing to AMQP, so they are not kept.
+Event Hubs takes it on ``/$servicebus/websocket`` with the subprotocol ``AMQPWSB10``. The boundaries of
+messages mean nothing to AMQP, so they are not kept.
 """
 
 import base64
@@ -69,8 +69,8 @@ def read_request(data: bytes) -> tuple[int, bytes] | None:
     line, *lines = data[:end].decode("latin-1").split("\r\n")
     pairs = (each.partition(":") for each in lines)
     headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
-    found = _REQUEST_LINE.fullmatch(line)
-    if found is None or found[1].partition("?")[0] != PATH:
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is None or match[1].partition("?")[0] != PATH:
         raise UpgradeRefusedError("404 Not Found", f"This is an Event Hub: WebSockets are at {PATH}.")
     key, offered = headers.get("sec-websocket-key", ""), _words(headers.get("sec-websocket-protocol", ""))
     if "websocket" not in _words(headers.get("upgrade", "").lower()) or not key:
@@ -88,7 +88,7 @@ def read_request(data: bytes) -> tuple[int, bytes] | None:
 
 
 def frame_head(size: int) -> bytes:
-    """Return the head of a binary frame with so many bytes, as a server sends it."""
+    """Return the head of a binary frame of this size, as a server sends it."""
     return _head(_BINARY, size)
 
 
@@ -98,7 +98,7 @@ def close_frame(status: int = 1000) -> bytes:
 
 
 class FrameReader:
-    """Takes the frames of a client apart, in whatever pieces they come.
+    """Parses the frames of a client, in whatever pieces they arrive.
 
     Attributes:
         answers: frames to be sent back, for pings and the close.
@@ -119,9 +119,9 @@ class FrameReader:
         """Return the payload in these bytes of the stream.
 
         Raises:
-            DecodeError: they are no frames of a client.
+            DecodeError: they are not frames of a client.
         """
-        found, at = bytearray(), 0
+        payload, at = bytearray(), 0
         while at < len(data) and not self.is_closed:
             if not self._mask:
                 self._head.append(data[at])
@@ -130,10 +130,10 @@ class FrameReader:
             else:
                 piece = data[at : at + self._left]
                 at += len(piece)
-                self._take(piece, found)
+                self._take(piece, payload)
             if self._mask and not self._left:
                 self._end_frame()
-        return bytes(found)
+        return bytes(payload)
 
     def _read_head(self) -> None:
         """Read the head of a frame once it is whole."""
@@ -155,14 +155,14 @@ class FrameReader:
         self._mask, self._offset = bytes(head[-_MASK_BYTES:]), 0
         head.clear()
 
-    def _take(self, piece: bytes, found: bytearray) -> None:
+    def _take(self, piece: bytes, payload: bytearray) -> None:
         size = len(piece)
         mask = self._mask[self._offset :] + self._mask[: self._offset]
         key = int.from_bytes((mask * (size // _MASK_BYTES + 1))[:size])
         plain = (int.from_bytes(piece) ^ key).to_bytes(size)
         self._offset = (self._offset + size) % _MASK_BYTES
         self._left -= size
-        (self._control if self._opcode & _CONTROL else found).extend(plain)
+        (self._control if self._opcode & _CONTROL else payload).extend(plain)
 
     def _end_frame(self) -> None:
         self._mask = b""

@@ -2,7 +2,7 @@
 
 A client that begins with an HTTP request gets the same inside WebSockets.
 
-The receive buffer is filled by the socket directly and never grows. What goes out is gathered and
+The receive buffer is filled by the socket directly and never grows. Output is collected and
 written once for each turn of the event loop; a peer that does not read stops its own deliveries.
 """
 
@@ -143,10 +143,10 @@ class Wire(asyncio.BufferedProtocol):
 
     def _upgrade(self, data: bytes) -> int:
         """Go on inside WebSockets once the request for that is whole."""
-        found = websocket.read_request(data)
-        if found is None:
+        request = websocket.read_request(data)
+        if request is None:
             return 0
-        done, response = found
+        done, response = request
         self.write(response)
         self.flush()
         self._web = websocket.FrameReader()
@@ -163,7 +163,7 @@ class Wire(asyncio.BufferedProtocol):
         self._unread = self._unread[done:]
         if web.answers and not self.is_muted:
             self.flush()
-            self._hand_over(web.answers)
+            self._write_to_socket(web.answers)
             web.answers = []
         if web.is_closed:
             self.close_transport()
@@ -218,19 +218,19 @@ class Wire(asyncio.BufferedProtocol):
         self._out_bytes += sum(map(len, pieces))
 
     def flush(self) -> None:
-        """Hand to the socket what was gathered."""
+        """Write the collected bytes to the socket."""
         if not self._out or self._transport is None or self._transport.is_closing():
             return
         pieces, was_full = self._out, not self.can_write
         self._out, self._out_bytes = [], 0
         if self._web is not None:
             pieces.insert(0, websocket.frame_head(sum(map(len, pieces))))
-        self._hand_over(pieces)
+        self._write_to_socket(pieces)
         if self._bytes_per_s is None and was_full and self.can_write:
             self.on_writable()
 
-    def _hand_over(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """Give bytes to the socket, slowly where a fault says so."""
+    def _write_to_socket(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Write bytes to the socket, slowly where a fault says so."""
         if self._transport is None or self._transport.is_closing():
             return
         if self._bytes_per_s is None:
@@ -251,10 +251,10 @@ class Wire(asyncio.BufferedProtocol):
         self.on_writable()
 
     def close_transport(self) -> None:
-        """Send what is gathered, then end the connection."""
+        """Send what is collected, then end the connection."""
         self.flush()
         if self._web is not None and not (self._web.is_closed or self.is_muted or self.is_closed):
-            self._hand_over([websocket.close_frame()])
+            self._write_to_socket([websocket.close_frame()])
         self.is_closed = True
         if self._transport is not None:
             self._transport.close()
@@ -289,7 +289,7 @@ class Wire(asyncio.BufferedProtocol):
         self.later(every_s, beat)
 
     def slow_down(self, bytes_per_s: float) -> None:
-        """Carry so many bytes each way in a second from now on."""
+        """Carry this number of bytes a second each way from now on."""
         self._bytes_per_s = bytes_per_s
 
     def _trickle(self) -> None:
