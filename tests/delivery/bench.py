@@ -34,6 +34,7 @@ class Hub:
         self.events_per_send = 16
         self.bodies = []
         self.sends = []
+        self.refused = 0
 
     def open(self):
         """Need no connection."""
@@ -63,6 +64,7 @@ class Hub:
         if not taken:
             raise EventTooLargeError("too large", limit_bytes=self.max_send_bytes)
         if any(POISON in body for body in bodies[:taken]):
+            self.refused += 1
             raise RejectedSendError("this content is not taken")
         self.bodies += bodies[:taken]
         return taken

@@ -240,6 +240,22 @@ def test_one_record_that_is_refused_does_not_sink_the_others(make, hub, mode):
     assert len(hub.sends) < 20
 
 
+@pytest.mark.parametrize("packing", [Packing.SINGLE, Packing.LINES])
+@pytest.mark.parametrize("at", [0, 555, 998])
+def test_a_refused_record_is_found_by_halving(make, hub, packing, at):
+    bench = make(packing=packing, batch_size=1_000, max_lines=10_000)
+    bench.log(at, size=900)
+    bench.log(1, size=900, poison=True)
+    bench.log(999 - at, size=900)
+    bench.shipper.flush()
+    bench.run(30.0)
+    assert bench.stats.dropped == {Drop.REJECTED: 1}
+    assert bench.stats.sent_total == 999
+    with_poison = hub.refused
+    assert with_poison <= 1 + 9 + 1  # two events of 512 records
+    assert packing is Packing.SINGLE or len(hub.sends) <= 2 * with_poison + 12
+
+
 def test_several_refused_records_are_each_found(make, hub, tmp_path):
     bench = make(SpoolMode.OVERFLOW)
     for _ in range(5):
@@ -356,6 +372,21 @@ def test_new_records_do_not_wait_behind_those_of_the_outage(make, hub, mode):
     assert len(set(bench.arrived)) == len(bench.accepted)
     assert bench.stats.state is State.HEALTHY
     assert bench.listener.replayed_records == [bench.stats.replayed_total]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_replay_takes_as_many_events_at_once_as_one_send(make, hub, mode):
+    hub.state, hub.max_send_bytes = "away", 8 << 20
+    bench = make(mode, batch_size=100, max_lines=20_000)
+    bench.log(6_000, size=900)
+    bench.run(3.0)
+    before = len(hub.sends)
+    hub.state = "ok"
+    bench.run(60.0)
+    assert bench.stats.held == 0
+    replay = hub.sends[before:]
+    assert replay[0] == 1
+    assert max(replay) > 4
 
 
 @pytest.mark.parametrize("mode", DISK)

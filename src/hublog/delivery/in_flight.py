@@ -115,6 +115,11 @@ class InFlight:
         return self._offered
 
     @property
+    def body_bytes(self) -> int:
+        """Bytes of the bodies of all events."""
+        return sum(len(parcel.body) for parcel in self._parcels)
+
+    @property
     def first_lines(self) -> int:
         """How many lines are in the next event."""
         return len(self._parcels[0].lines) if self._parcels else 0
@@ -174,13 +179,21 @@ class InFlight:
         self._offered = 0
         return lines, size
 
-    def split_first(self) -> None:
-        """Make two events of the first, which has two lines or more."""
+    def split_first(self) -> int:
+        """Make two events of the first, which has two lines or more, or more with packing ``single``.
+
+        Returns:
+            How many events there are now in its place.
+        """
         self._offered = 0
         parcel = self._parcels.popleft()
         middle = len(parcel.lines) // 2
-        for half in (parcel.lines[middle:], parcel.lines[:middle]):
-            self._parcels.extendleft(reversed(self._pack(half, parcel.load)))
+        parts = [
+            *self._pack(parcel.lines[:middle], parcel.load),
+            *self._pack(parcel.lines[middle:], parcel.load),
+        ]
+        self._parcels.extendleft(reversed(parts))
+        return len(parts)
 
     def cut_first(self, shorten: Callable[[bytes], bytes | None]) -> bool:
         """Send less of the one line of the first event; returns False if that was done or cannot be."""
@@ -336,15 +349,19 @@ RETRY_S: Final = 30.0
 
 
 class RejectionSearch:
-    """Deals with what the hub answered and did not take.
+    """Finds the record that the hub does not take among those that it does, by halving what is offered.
+
+    A refused send is halved until it is one event, and that until it is one record: about log2(events) +
+    log2(records of the event) offers. That record is suspected; the hub's next answer shows whether it is to
+    blame or the hub.
 
     Args:
-        transit: what is under way.
+        transit: the events.
         shorten: makes a line shorter that the hub does not take for its size; None where that cannot be.
         now: monotonic seconds.
 
     Attributes:
-        is_wary: whether events are to be sent one at a time, since one of them is at fault.
+        is_wary: whether an event was refused, so that the probe of an open circuit should be small.
     """
 
     def __init__(
@@ -354,50 +371,68 @@ class RejectionSearch:
         self._shorten = shorten
         self._now = now
         self._suspected_mono = -math.inf
+        #: The leading events that are known to hold a record to blame; 0 while none are.
+        self._refused_events = 0
         self.is_wary = False
 
     @property
     def is_alone(self) -> bool:
-        """Whether nothing but suspects is under way."""
+        """Whether nothing but suspects is in flight."""
         return bool(self._transit.suspects) and not len(self._transit)
 
+    def events(self, most: int) -> int:
+        """Return how many events to offer next.
+
+        Args:
+            most: without a search.
+        """
+        if self._transit.suspects:  # what comes next shows who is to blame
+            return 1
+        return min(max(self._refused_events // 2, 1), most) if self._refused_events else most
+
     def too_large(self, error: EventTooLargeError) -> None:
-        """Send fewer lines at once; one that is too large alone is cut, or else set aside."""
-        if self._isolates():
+        """Send fewer lines at once; one that is too large alone is shortened, or else set aside."""
+        if self._is_narrowed():
             return
         room = error.limit_bytes - OVERHEAD_BYTES - LINE_OVERHEAD_BYTES
-        if self._transit.first_lines > 1:
-            self._transit.split_first()
-        elif not self._transit.cut_first(lambda line: self._shorten(line, room)):
+        if not self._transit.cut_first(lambda line: self._shorten(line, room)):
             self._transit.set_first_aside(Drop.TOO_LARGE, str(error))
+        self._refused_events = 0
 
     def refused(self, error: RejectedSendError) -> bool:
-        """Look for the one that is to blame; returns False if it is the hub."""
-        if self._isolates():
+        """Look for the record that is to blame; returns False if it is the hub."""
+        if self._is_narrowed():
             return True
-        if self._transit.first_lines > 1:
-            self._transit.split_first()
-        elif len(self._transit.suspects) < SUSPECTS_MAX:
-            self._transit.suspect_first(str(error))
-            self._suspected_mono = self._now()
-        else:
+        self._refused_events = 0
+        if len(self._transit.suspects) >= SUSPECTS_MAX:
             return False
+        self._transit.suspect_first(str(error))
+        self._suspected_mono = self._now()
         return True
 
-    def arrived(self) -> None:
-        """Note that the hub took something."""
+    def arrived(self, events: int) -> None:
+        """Note that the hub took this number of events."""
+        self._refused_events = max(self._refused_events - events, 0)
         if not len(self._transit):
             self.is_wary = False
+
+    def stop(self) -> None:
+        """Forget what was found out: nothing is in flight any more."""
+        self._refused_events = 0
 
     def wait_s(self) -> float:
         """Return the seconds until suspects are tried again; infinity where there are none."""
         return max(self._suspected_mono + RETRY_S - self._now(), 0.0) if self.is_alone else math.inf
 
     def retry(self) -> None:
-        """Try suspects again when it is time: nobody has come who could show whether it was the hub."""
+        """Try suspects again when it is time: no other record has come to show whether it was the hub."""
         if self.wait_s() <= 0:
             self._transit.retry_suspects()
 
-    def _isolates(self) -> bool:
+    def _is_narrowed(self) -> bool:
+        """Take the last offer, which was refused, for the next to be halved; False for a single record."""
         self.is_wary = True
-        return self._transit.offered_events > 1
+        self._refused_events = self._transit.offered_events
+        if self._refused_events == 1 and self._transit.first_lines > 1:
+            self._refused_events = self._transit.split_first()
+        return self._refused_events > 1

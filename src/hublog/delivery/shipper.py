@@ -90,7 +90,7 @@ class Shipper:
         self._refusals = RejectionSearch(self._transit, shorten=shorten, now=now)
         self._pace = ReplayPace(now=now)
         self._force = False
-        self._was_replay = False
+        self._was_replay = self._has_replayed = False
         self._begun_mono = -math.inf
         self._retry_mono = -math.inf
         self._behind_mono: float | None = None
@@ -270,7 +270,8 @@ class Shipper:
         records, size = self._transit.arrived(outcome.accepted)
         if is_replay:
             self._pace.sent(size)
-        self._refusals.arrived()
+            self._has_replayed = True
+        self._refusals.arrived(outcome.accepted)
         self._limit_events(self._courier.max_send_bytes)
         if has_failed or not is_replay:  # what is old leaves by one event: it says nothing of what can
             self._let_new_ones_pass(
@@ -293,8 +294,9 @@ class Shipper:
             self._pace.throttled()
         else:
             self._breaker.failed(permanent=isinstance(error, PermanentSendError))
-        self._force = False
+        self._force = self._has_replayed = False
         self._transit.give_back()
+        self._refusals.stop()
         self._let_new_ones_pass(at_once=True)  # what comes from now on is before this when the hub is back
 
     def _limit_events(self, send_bytes: int) -> None:
@@ -312,8 +314,8 @@ class Shipper:
             return
         if not len(self._transit):
             self._fill()
-        is_single = self._refusals.is_wary or self._breaker.state is not Circuit.CLOSED
-        bodies = self._transit.offer(1 if is_single else EVENTS_PER_SEND)
+        is_probe = self._breaker.state is not Circuit.CLOSED
+        bodies = self._transit.offer(self._refusals.events(1 if is_probe else EVENTS_PER_SEND))
         if not bodies:
             return
         self._begun_mono = self._now()
@@ -339,36 +341,33 @@ class Shipper:
 
     def _fill(self) -> None:
         is_probe = self._breaker.state is not Circuit.CLOSED
-        is_single = self._refusals.is_wary or is_probe
+        events = 1 if is_probe else EVENTS_PER_SEND
         max_lines = 1 if self._refusals.is_wary and is_probe else None
         # New records and those that have waited take turns, and the latter are few: see ``ReplayPace``.
         self._was_replay = self._is_replay_due and not (self._is_new_due and self._was_replay)
         if not self._was_replay:
             for _, batcher in self._batchers:
                 if batcher.wait_s() <= 0:
-                    taken = batcher.take(1 if is_single else EVENTS_PER_SEND, max_lines=max_lines)
-                    self._transit.load(taken, is_replay=False)
+                    self._transit.load(batcher.take(events, max_lines=max_lines), is_replay=False)
                     return
-        self._transit.load(
-            self._take_stored(max_lines or NEVER, 1 if is_single else EVENTS_PER_SEND), is_replay=True
-        )
+        self._transit.load(self._take_stored(max_lines or NEVER, events), is_replay=True)
 
     def _take_stored(self, max_lines: int, events: int) -> Iterator[Batch]:
-        """Yield what waits, no more than fills one event.
+        """Yield what waits, up to what one send takes, since new records must not wait behind more.
 
-        New records must not wait behind it, and a process that is killed sends no more twice. What many
-        processes left, a few records each, makes several small events.
+        The first send is one event: if it fails or the process is killed, no more than that arrives twice.
+        What many processes left, a few records each, makes several small events.
         """
-        room = most = self._batchers[0][1].event_bytes
+        most = self._batchers[0][1].event_bytes
+        enough = self._courier.max_send_bytes if self._has_replayed else most
         for _ in range(events):
             batch = self._stores.take_stored(
-                max_lines=max_lines, max_bytes=room, line_overhead=LINE_OVERHEAD_BYTES
+                max_lines=max_lines, max_bytes=most, line_overhead=LINE_OVERHEAD_BYTES
             )
             if batch is None:
                 return
             yield batch
-            room -= sum(map(len, batch.lines)) + LINE_OVERHEAD_BYTES * len(batch.lines)
-            if room <= most // 2 or not self._stores.stored_lines:  # else the next event is tiny
+            if self._transit.body_bytes > enough // 2:
                 return
 
     # What stays.
@@ -388,7 +387,7 @@ class Shipper:
             return True
         if self._courier.is_busy:
             is_slow = self._now() - self._begun_mono >= SLOW_SEND_S
-            return is_slow or (self._stores.spooler is not None and self._is_high)
+            return self._stores.spooler is not None and (is_slow or self._is_high)
         return self._breaker.wait_s() > 0
 
     def _put_aside(self) -> None:
