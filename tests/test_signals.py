@@ -23,7 +23,7 @@ PAGE = (Path(__file__).parent.parent / "docs" / "signals.md").read_text()
 
 @pytest.fixture
 def told(monkeypatch):
-    monkeypatch.setattr(signals, "_told", set())
+    monkeypatch.setattr(signals, "_reported", set())
     return []
 
 

@@ -1,16 +1,16 @@
-"""Signals of `blinker <https://blinker.readthedocs.io>`_: hublog tells a program what delivery does.
+"""Signals of `blinker <https://blinker.readthedocs.io>`_: notify a program of what delivery does.
 
 ::
 
     from hublog.signals import circuit_opened
 
     @circuit_opened.connect
-    def page_somebody(sender, **values): ...
+    def raise_alarm(sender, **values): ...
 
 A receiver is called with the sender ``"hublog"`` and the keyword arguments named below; take ``**values``,
 since later versions may add some. It runs in hublog's own thread: it must be quick and must not wait for
 anything, ``hublog.flush()`` least of all, since nothing is delivered meanwhile. What it logs goes to console
-and file, never to the hub. What it raises is told once and hurts neither delivery nor other receivers.
+and file, never to the hub. An exception is reported once and affects neither delivery nor other receivers.
 """
 
 import contextlib
@@ -33,12 +33,12 @@ __all__ = [
     "state_changed",
 ]
 
-#: What every receiver is given first.
+#: The first argument of every receiver.
 SENDER: Final = "hublog"
-#: A receiver that takes longer is told of.
+#: A receiver that takes longer is reported.
 SLOW_S: Final = 1.0
-#: Receivers told of in the life of a process: a program may connect new ones without end.
-_TOLD_MAX: Final = 100
+#: Receivers that are reported per process, since a program may connect any number of them.
+_REPORTED_MAX: Final = 100
 
 _signals: Final = Namespace()
 
@@ -51,56 +51,56 @@ batch_sent = _signals.signal(
         events (int): events in it.
         body_bytes (int): bytes of their bodies, as sent.
         seconds (float): how long the send took.
-        is_replay (bool): whether they had been put aside on disk or in memory.
-        stats (hublog.Stats): the books after it.
+        is_replay (bool): whether the records were stored before, on disk or in memory.
+        stats (hublog.Stats): a snapshot after it.
     """,
 )
 batch_failed = _signals.signal(
     "batch_failed",
-    doc="""A send failed, or was given up; its records are still held.
+    doc="""A send failed or was abandoned; its records are still held.
 
     Args:
-        error (hublog.errors.SendError): why; its text holds no secrets.
+        error (hublog.errors.SendError): why; its message contains no secrets.
         records (int): log records in it.
         seconds (float): how long the send took.
-        stats (hublog.Stats): the books after it.
+        stats (hublog.Stats): a snapshot after it.
     """,
 )
 circuit_opened = _signals.signal(
     "circuit_opened",
-    doc="""Sends are held back: the hub is left in peace, or sends hang and cannot be ended.
+    doc="""Sending is paused: the circuit is open, or sends hang and cannot be ended.
 
     Args:
         error (hublog.errors.SendError | None): the last failure.
-        stats (hublog.Stats): the books.
+        stats (hublog.Stats): a snapshot.
     """,
 )
 circuit_half_opened = _signals.signal(
     "circuit_half_opened",
-    doc="""One send finds out whether the hub is back; ``circuit_opened`` or ``circuit_closed`` follows.
+    doc="""One send probes whether the hub is available; ``circuit_opened`` or ``circuit_closed`` follows.
 
     Args:
         error (hublog.errors.SendError | None): the last failure.
-        stats (hublog.Stats): the books.
+        stats (hublog.Stats): a snapshot.
     """,
 )
 circuit_closed = _signals.signal(
     "circuit_closed",
-    doc="""Sends go out again, after ``circuit_opened``.
+    doc="""Sending resumes after ``circuit_opened``.
 
     Args:
         error (hublog.errors.SendError | None): None after a success.
-        stats (hublog.Stats): the books.
+        stats (hublog.Stats): a snapshot.
     """,
 )
 records_dropped = _signals.signal(
     "records_dropped",
-    doc="""Records were lost, and are told of for the first time.
+    doc="""Records were lost and are reported for the first time.
 
     Args:
-        count (int): how many.
-        text (str): the line that is logged.
-        details (dict): by reason, by level and by logger, as plain data.
+        count (int): their number.
+        text (str): the message that is logged.
+        details (dict): counts by reason, level and logger, as plain data.
     """,
 )
 spool_replayed = _signals.signal(
@@ -109,7 +109,7 @@ spool_replayed = _signals.signal(
 
     Args:
         records (int): how many of them were sent since the stores were empty last.
-        stats (hublog.Stats): the books.
+        stats (hublog.Stats): a snapshot.
     """,
 )
 state_changed = _signals.signal(
@@ -117,69 +117,69 @@ state_changed = _signals.signal(
     doc="""Delivery went from one state to another; see ``hublog.State``.
 
     Args:
-        old (hublog.State): before.
-        new (hublog.State): now.
-        error (hublog.errors.SendError | None): the last failure, where there was one.
-        stats (hublog.Stats): the books.
+        old (hublog.State): the state before.
+        new (hublog.State): the state now.
+        error (hublog.errors.SendError | None): the last failure, if any.
+        stats (hublog.Stats): a snapshot.
     """,
 )
 
-_told: Final[set[tuple[str, int]]] = set()
+_reported: Final[set[tuple[str, int]]] = set()
 
 
 def emit(
     name: str,
     values: Mapping[str, object],
-    tell: Callable[[int, str], None],
+    log: Callable[[int, str], None],
     *,
     now: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Call each receiver of a signal; for the observer. Nothing that a receiver raises leaves.
+    """Call each receiver of a signal; exceptions of receivers do not propagate.
 
     Args:
         name: one of ``__all__``.
         values: keyword arguments of the receivers.
-        tell: writes a line; once for each receiver that raises, is slow or is a coroutine function.
-        now: seconds, to notice slow receivers.
+        log: logs a message; called once for each receiver that raises, is slow or is a coroutine function.
+        now: monotonic seconds, to measure receivers.
     """
     signal = _signals[name]
     if not signal.receivers or signal.is_muted:
         return
     receivers: list[Callable[..., object]] = []
-    with contextlib.suppress(RuntimeError):  # another thread connects one just now
+    with contextlib.suppress(RuntimeError):  # another thread is connecting one
         receivers = list(signal.receivers_for(SENDER))
     for receiver in receivers:
         begin = now()
-        trouble = _call(receiver, values)
+        problem = _call(receiver, values)
         seconds = now() - begin
-        if not trouble and seconds > SLOW_S:
-            trouble = f"took {seconds:.1f} s, and nothing is delivered meanwhile: hand long work to a thread"
-        if trouble:
-            _tell_once(name, receiver, trouble, tell)
+        if not problem and seconds > SLOW_S:
+            problem = f"took {seconds:.1f} s, and nothing is delivered meanwhile: hand long work to a thread"
+        if problem:
+            _report_once(name, receiver, problem, log)
 
 
 def _call(receiver: Callable[..., object], values: Mapping[str, object]) -> str:
-    """Return what went wrong, empty if nothing did."""
+    """Return what went wrong; empty if nothing did."""
     try:
-        found = receiver(SENDER, **values)
-    except BaseException as error:  # noqa: BLE001  # this thread is ours: SystemExit may not end it either
+        result = receiver(SENDER, **values)
+    except BaseException as error:  # noqa: BLE001  # SystemExit must not end this thread either
         return f"raised {type(error).__name__}; correct it or disconnect it"
-    if not inspect.iscoroutine(found):
+    if not inspect.iscoroutine(result):
         return ""
-    found.close()
+    result.close()
     return "is a coroutine function, and there is no event loop in this thread: connect a plain function"
 
 
-def _tell_once(
-    name: str, receiver: Callable[..., object], trouble: str, tell: Callable[[int, str], None]
+def _report_once(
+    name: str, receiver: Callable[..., object], problem: str, log: Callable[[int, str], None]
 ) -> None:
     shown = getattr(receiver, "__qualname__", type(receiver).__qualname__)
     known = (shown, id(receiver))
-    if known in _told or len(_told) >= _TOLD_MAX:
+    if known in _reported or len(_reported) >= _REPORTED_MAX:
         return
-    _told.add(known)
-    tell(
+    _reported.add(known)
+    log(
         logging.WARNING,
-        f"The receiver {getattr(receiver, '__module__', '')}.{shown} of hublog's signal {name!r} {trouble}."
-        " Delivery goes on; it is told once.",
+        f"The receiver {getattr(receiver, '__module__', '')}.{shown} of hublog's signal {name!r} {problem}."
+        " Delivery is not affected; this is reported once.",
     )

@@ -1,4 +1,4 @@
-"""The books: what came in, what left, what was dropped and why, what is still held."""
+"""Accounting: records accepted, sent, dropped by reason, and still held."""
 
 import threading
 from collections import Counter, deque
@@ -11,22 +11,22 @@ from hublog.line import level_and_logger
 
 
 class Drop(StrEnum):
-    """Why a record was lost here, or was not sent because that was asked for.
+    """Why a record was lost, or was intentionally not sent.
 
     Attributes:
-        QUEUE_FULL: memory was full, and nothing less severe was in it.
-        SPOOL_FULL: the disk's bound was reached, and it was the oldest.
-        CORRUPTED: it could not be read back.
-        TOO_LARGE: the hub does not take it for its size.
-        REJECTED: the hub refuses it for itself.
-        NOT_CONFIGURED: there is no connection to a hub.
-        EXIT: the process ended, and it was in memory alone.
-        NESTED: it was logged too deep inside other log calls.
-        RATE_LIMITED: it was over the limit of its logger.
-        SAMPLED_OUT: its request went well; no loss, since it was asked for.
-        DEDUPLICATED: a summary says how many were equal; no loss either.
-        RESOURCE_EXHAUSTED: the process had no memory, disk, descriptors, threads or stack left.
-        INTERNAL_ERROR: an error of ours.
+        QUEUE_FULL: the memory queue was full, without less severe records.
+        SPOOL_FULL: the spool reached its limit, and the record was among the oldest.
+        CORRUPTED: it could not be read back from disk.
+        TOO_LARGE: the hub does not accept a record of its size.
+        REJECTED: the hub rejected it while it accepts others.
+        NOT_CONFIGURED: no connection to an event hub is configured.
+        EXIT: the process exited while it was only in memory.
+        NESTED: it was logged inside too many nested log calls.
+        RATE_LIMITED: its logger exceeded the rate limit.
+        SAMPLED_OUT: tail sampling left it out, since its request succeeded; not a loss.
+        DEDUPLICATED: a summary record counts it; not a loss.
+        RESOURCE_EXHAUSTED: the process was out of memory, disk, descriptors, threads or stack.
+        INTERNAL_ERROR: an error in hublog.
     """
 
     QUEUE_FULL = "queue_full"
@@ -44,20 +44,20 @@ class Drop(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
-#: No losses, and told in no report of losses.
+#: Not losses, so they are in no report of dropped records.
 INTENTIONAL: Final = frozenset({Drop.SAMPLED_OUT, Drop.DEDUPLICATED})
 
 
 class State(StrEnum):
-    """How delivery goes.
+    """The state of delivery.
 
     Attributes:
-        HEALTHY: what is logged is sent.
-        DEGRADED: the last send failed; it is tried again within seconds.
-        OPEN: the hub is left in peace until a probe is due.
-        PROBING: one send finds out whether it is back.
+        HEALTHY: records are sent.
+        DEGRADED: the last send failed and is retried within seconds.
+        OPEN: the circuit is open, sending is paused until a probe is due.
+        PROBING: one send probes whether the hub is available.
         DRAINING: it is back; what waited is sent beside what is new.
-        DISK_ONLY: sends hang and cannot be ended, so no other is begun until one returns.
+        DISK_ONLY: sends hang and cannot be ended, so none is started until one returns.
     """
 
     HEALTHY = "healthy"
@@ -69,7 +69,7 @@ class State(StrEnum):
 
 
 class Circuit(StrEnum):
-    """What the breaker lets through: all, nothing, or one probe."""
+    """What the circuit breaker lets through: everything, nothing, or one probe."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -98,23 +98,23 @@ class Stats:
     sides are counted apart, where records come in and where they leave.
 
     Attributes:
-        accepted_total: records that a log call handed over.
-        sent_total: records that the hub has settled as accepted.
-        dropped: records lost or left out, by reason.
-        queued: records in the memory queue, those that wait there to be sent again included.
-        in_flight: records taken from the queue and not yet settled.
-        spooled: records on disk that are not settled, those taken over from dead processes included.
-        buffered: records of open requests; whether they are sent is decided at the request's end.
-        recovered_total: records that dead processes left on disk and this one took over.
-        replayed_total: records that were sent after they had been put aside on disk or in memory.
-        state: how delivery goes.
-        circuit: what the breaker lets through now.
-        abandoned_sends: threads of sends that were given up and have not returned.
-        batches_total: sends that the hub accepted.
+        accepted_total: records that log calls handed over.
+        sent_total: records that the hub has accepted.
+        dropped: records not sent, by reason, see ``Drop``.
+        queued: records in the memory queue, including those that wait for a retry.
+        in_flight: records that are being sent.
+        spooled: records that wait on disk, including recovered ones.
+        buffered: records of open requests that tail sampling sends or leaves out at the end of the request.
+        recovered_total: records of ended processes that this process took over from disk.
+        replayed_total: records that were sent after they had been stored on disk or in memory.
+        state: of delivery.
+        circuit: state of the circuit breaker.
+        abandoned_sends: sends that timed out and whose threads have not returned.
+        batches_total: successful sends.
         events_total: events in them.
         sent_bytes_total: bytes of their bodies.
-        failures_total: sends that failed.
-        type_mismatches_total: values that did not fit the type of their column and went to ``extra`` as text.
+        failures_total: failed sends.
+        type_mismatches_total: values that did not fit the type of their column and are strings in ``extra``.
     """
 
     accepted_total: int = 0
@@ -164,17 +164,17 @@ class Stats:
 
     @property
     def dropped_total(self) -> int:
-        """Records lost or left out, for whatever reason."""
+        """Records not sent, for any reason."""
         return sum(self.dropped.values())
 
     @property
     def lost_total(self) -> int:
-        """Records lost: all that were dropped, but for those left out because that was asked for."""
+        """Records lost: dropped ones except those that were intentionally left out."""
         return sum(number for reason, number in self.dropped.items() if reason not in INTENTIONAL)
 
     @property
     def held(self) -> int:
-        """Records that are still here and may yet arrive."""
+        """Records that are still held and may yet be sent."""
         return self.queued + self.in_flight + self.spooled + self.buffered
 
 
