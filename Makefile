@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-oldest test-newest test-matrix test-faults-first test-faults soak bench cost \
+.PHONY: pictures help demo test check test-oldest test-newest test-matrix test-faults-first test-faults soak bench cost \
 	schema lock format clean
 
 PYTHON ?= python3
@@ -61,6 +61,9 @@ schema: .venv/ready  ## write observability/adx anew from the columns
 
 cost: .venv/ready  ## what a month costs, packed in each of the three ways
 	$(NEWEST)/python -m benchmarks.cost
+
+pictures:  ## draw docs/pictures anew; needs graphviz
+	for picture in docs/pictures/*.dot; do dot -Tsvg $$picture -o $${picture%.dot}.svg; done
 
 lock: .venv/ready  ## write requirements.lock anew from pyproject.toml
 	$(NEWEST)/python -m venv .venv/lock
