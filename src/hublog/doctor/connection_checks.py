@@ -35,7 +35,7 @@ from hublog.settings import EventHubSettings, Settings
 from hublog.settings.connection import WSS_PORT, Route, route_of
 
 if TYPE_CHECKING:
-    from azure.eventhub import EventHubProducerClient
+    from hublog.senders.event_hub import EventHubProducerClient
 
 _WEB_S: Final = 2.0
 _LEAST_S: Final = 0.5

@@ -28,7 +28,7 @@ from hublog.settings import EventHubSettings
 from hublog.settings.connection import PROXY_SETTING, Route, expiry_of, route_of, without_port
 
 if TYPE_CHECKING:
-    from azure.eventhub import EventHubProducerClient
+    from azure.eventhub import EventHubProducerClient as EventHubProducerClient  # noqa: PLC0414  # for others, too
 
 #: Seconds that a send waits for its settlement; the client doubles it by its second round.
 SEND_TIMEOUT_S: Final = 10.0
