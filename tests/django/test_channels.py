@@ -122,8 +122,10 @@ def test_a_consumer_has_its_route_its_view_and_its_user(seen, consumer, routes, 
 
 def test_a_path_that_no_route_has_is_refused_as_without_us(seen):
     async def ask(app):
+        communicator = WebsocketCommunicator(app, "/nowhere/")
+        await communicator.send_input({"type": "websocket.connect"})
         with pytest.raises(ValueError, match="No route found"):
-            await WebsocketCommunicator(app, "/nowhere/").connect(timeout=10)
+            await communicator.wait(timeout=10)  # connect() would wait for an answer until its time-out
 
     router = URLRouter([path("chat/<room>/", Echo.as_asgi())])
     asyncio.run(ask(router))

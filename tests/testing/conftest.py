@@ -8,6 +8,9 @@ import pytest
 from hublog.capture import thread_context
 from hublog.runtime import registry
 
+#: Plugins of other packages, which take most of the time that pytest needs to start.
+OTHERS = ("anyio", "django", "faker", "hypothesispytest", "pytest_cov")
+
 
 @pytest.fixture(autouse=True)
 def _bare(monkeypatch):
@@ -19,6 +22,7 @@ def _bare(monkeypatch):
     for name in ("EVENTHUB_NAMESPACE_CONNECTION_STRING", "EVENTHUB_LOGGING_ENABLED", "EVENTHUB_LOG_LEVEL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LOG_TO_STDOUT", "false")
+    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in OTHERS))  # of runs in tests
     monkeypatch.setenv("FILE_LOGGING_ENABLED", "false")
 
 
