@@ -1,14 +1,14 @@
 .DEFAULT_GOAL := help
-.PHONY: pictures help demo test check test-oldest test-newest test-matrix test-faults-first test-faults soak bench cost \
-	schema lock format clean
+.PHONY: help demo quick test check test-unit test-oldest test-newest test-matrix test-faults-first test-faults \
+	growth soak bench cost pictures schema lock format clean
 
 PYTHON ?= python3
 MINUTES ?= 30
 MODES ?= O
 OLDEST := .venv/oldest/bin
 NEWEST := .venv/newest/bin
-# Microsoft's parser, the figures, the bill and the growth are the same with each Python: one run is enough.
-ONCE := tests/adx/test_schema.py tests/test_benchmarks.py tests/test_cost.py tests/growth
+# The unit tests: those of the packages that a record passes, and of the settings. No other folder is.
+UNIT := $(addprefix tests/,capture delivery redaction requests runtime sampling settings spool)
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,7 +20,9 @@ help:  ## what can be made
 demo: .venv/ready  ## the main job: three applications, one local hub, no record lost
 	@$(NEWEST)/python -m demo
 
-test: check test-oldest test-newest test-faults-first  ## all checks, all tests on two Pythons, and faults
+quick: check test-unit  ## all checks, and the unit tests on the newest Python
+
+test: check test-oldest test-newest test-faults-first  ## all checks, all tests, the unit tests on two Pythons, and faults
 
 check: .venv/ready  ## lint, format, types, layers
 	$(OLDEST)/ruff check
@@ -29,13 +31,19 @@ check: .venv/ready  ## lint, format, types, layers
 	$(OLDEST)/lint-imports
 	-@$(OLDEST)/python tools/house.py
 
+test-unit: .venv/ready
+	$(NEWEST)/python -m pytest -n 4 $(UNIT)
+
 test-oldest: .venv/ready
 	@if [ "$$(readlink .venv/oldest)" = "$$(readlink .venv/newest)" ]; then \
 		echo "only one supported Python is here: it is tested as the newest"; \
-	else $(OLDEST)/python -m pytest -n 4 $(addprefix --ignore=,$(ONCE)); fi
+	else $(OLDEST)/python -m pytest -n 4 $(UNIT); fi
 
 test-newest: .venv/ready
-	$(NEWEST)/python -m pytest -n 4 --cov --cov-report=term
+	$(NEWEST)/python -m pytest -n 4 --ignore=tests/growth $(if $(COVERAGE),--cov --cov-report=term)
+
+growth: .venv/ready  ## the instructions of a log call grow with its size at most
+	$(NEWEST)/python -m pytest -n 4 tests/growth
 
 test-matrix: .venv/ready  ## each supported Python with each supported Django and Flask
 	$(NEWEST)/python noxfile.py
