@@ -25,7 +25,8 @@ from hublog.capture import context
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.record_ids import RecordIds
 from hublog.capture.resource import process_fields
-from hublog.requests.request_scope import LOGGER_NAME, RequestScope
+from hublog.requests.request_record import LOGGER_NAME
+from hublog.requests.request_scope import RequestScope
 from hublog.settings import RequestSettings, ServiceSettings
 
 PATH: Final = Path(__file__).parent / "records.jsonl.gz"

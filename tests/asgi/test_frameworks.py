@@ -26,7 +26,7 @@ from starlette.staticfiles import StaticFiles
 
 import hublog
 from hublog.asgi import request_context
-from hublog.requests.user import caller_fields
+from hublog.requests.request_fields import caller_fields
 from hublog.testing import capture_records
 
 LOGGER = logging.getLogger("shop.views")

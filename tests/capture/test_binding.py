@@ -10,7 +10,8 @@ import pytest
 
 import hublog
 from hublog.capture import context
-from hublog.requests.request_scope import LOGGER_NAME, RequestScope
+from hublog.requests.request_record import LOGGER_NAME
+from hublog.requests.request_scope import RequestScope
 from hublog.requests.task_scope import TaskScope
 from hublog.settings import RequestSettings
 

@@ -6,7 +6,7 @@ from hublog.capture import reentry_guard
 from hublog.capture.bounded_cache import BYTES_MAX, ENTRIES_MAX, ENTRY_MAX, BoundedCache
 from hublog.capture.formatter import LineFormatter
 from hublog.redaction.redactor import Redactor
-from hublog.requests.headers import client_address
+from hublog.requests.request_fields import client_address
 from hublog.sampling.dedup import key_of
 from hublog.sampling.rate_limit import RateLimit
 from hublog.settings import RedactionSettings, ServiceSettings

@@ -14,7 +14,9 @@ import trio
 
 from hublog.capture import context
 from hublog.requests import query_counting, request_scope
-from hublog.requests.request_scope import LOGGER_NAME, RequestScope, session_hash
+from hublog.requests.request_fields import session_hash
+from hublog.requests.request_record import LOGGER_NAME, was_cancelled
+from hublog.requests.request_scope import RequestScope
 from hublog.settings import RequestSettings
 from hublog.testing import FakeClock
 
@@ -405,7 +407,7 @@ def test_a_websocket_is_never_slow_and_no_observer_follows_it(follower, caplog):
     ],
 )
 def test_a_cancellation_is_told_from_a_failure(error, expected):
-    assert request_scope.was_cancelled(error) is expected
+    assert was_cancelled(error) is expected
 
 
 @pytest.mark.parametrize(("way", "expected"), [("own", False), ("of a part", False), ("from outside", True)])
@@ -419,7 +421,7 @@ def test_a_cancellation_of_asyncio_is_one_where_the_task_itself_was_told_to_end(
                 asyncio.get_running_loop().call_soon(part.cancel)
             await part
         except BaseException as error:
-            return request_scope.was_cancelled(error)
+            return was_cancelled(error)
 
     async def main():
         task = asyncio.ensure_future(serve())
@@ -440,7 +442,7 @@ def test_a_cancellation_of_trio_is_one():
             try:
                 await trio.lowlevel.checkpoint()
             except BaseException as error:
-                found.append(request_scope.was_cancelled(error))
+                found.append(was_cancelled(error))
                 raise
 
     trio.run(main)

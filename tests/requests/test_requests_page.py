@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hublog.capture.columns import BY_NAME, OPEN_COLUMNS
-from hublog.requests.headers import _ID_HEADERS
+from hublog.requests.request_fields import _ID_HEADERS
 from hublog.settings import SETTINGS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "requests.md").read_text()

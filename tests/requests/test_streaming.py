@@ -3,7 +3,8 @@ import asyncio
 import pytest
 
 from hublog.capture import context
-from hublog.requests.request_scope import LOGGER_NAME, RequestScope
+from hublog.requests.request_record import LOGGER_NAME
+from hublog.requests.request_scope import RequestScope
 from hublog.requests.streaming import AsyncBody, Body
 from hublog.settings import RequestSettings
 

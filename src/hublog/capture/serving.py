@@ -19,4 +19,4 @@ def note_shown(record: logging.LogRecord) -> None:
     shown: object = record.exc_info
     error = shown[1] if isinstance(shown, tuple) and len(shown) > 1 else shown
     if isinstance(error, BaseException):
-        scope.note_shown(error)
+        scope.record.note_shown(error)

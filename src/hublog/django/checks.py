@@ -22,7 +22,7 @@ from hublog.django.deployment import known_workers, written_options
 from hublog.django.logging_dict import LoggerEntry, LoggingDict, is_hub, read_logging
 from hublog.doctor.offline_checks import log_file_problem, misspelt, spool_problem
 from hublog.handler import EventHubHandler
-from hublog.requests.request_scope import LOGGER_NAME as REQUESTS
+from hublog.requests.request_record import LOGGER_NAME as REQUESTS
 from hublog.runtime.server_advice import advice, uwsgi_advice
 from hublog.settings import NO_HASH_KEY, SpoolMode
 from hublog.settings.connection import route_of

@@ -20,11 +20,10 @@ from django.utils.log import log_response
 from hublog.capture.context import stored
 from hublog.django.conf import read_project
 from hublog.requests.framework_routes import route_text
-from hublog.requests.headers import length_of
 from hublog.requests.query_counting import watched
+from hublog.requests.request_fields import UserLook, length_of, user_fields
 from hublog.requests.request_scope import SCOPE_KEY, RequestScope
 from hublog.requests.streaming import AsyncBody, Body
-from hublog.requests.user import UserLook, user_fields
 from hublog.settings import RequestSettings
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]

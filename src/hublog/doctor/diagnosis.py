@@ -35,7 +35,7 @@ from hublog.doctor.steps import (
     warn,
 )
 from hublog.errors import HublogError
-from hublog.requests.request_scope import LOGGER_NAME as REQUESTS
+from hublog.requests.request_record import LOGGER_NAME as REQUESTS
 from hublog.runtime.server_advice import advice
 from hublog.settings import Reading, Settings, SpoolMode
 

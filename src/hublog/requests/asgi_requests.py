@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 from hublog.requests.framework_routes import FollowedScope
-from hublog.requests.headers import (
+from hublog.requests.request_fields import (
     HOST_MAX,
     QUERY_MAX,
     AsgiHeaders,
@@ -17,7 +17,8 @@ from hublog.requests.headers import (
     utf8_text,
     with_headers,
 )
-from hublog.requests.request_scope import SCOPE_KEY, RequestScope, was_cancelled
+from hublog.requests.request_record import was_cancelled
+from hublog.requests.request_scope import SCOPE_KEY, RequestScope
 from hublog.settings import RequestSettings
 
 Message: TypeAlias = Mapping[str, Any]

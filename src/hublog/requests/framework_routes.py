@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any, Final
 
+from hublog.requests.request_fields import caller_fields
 from hublog.requests.request_scope import SCOPE_KEY, RequestScope, current_scope
-from hublog.requests.user import caller_fields
 
 _TOLD: Final = frozenset({"route", "endpoint", "route_handler", "path_template", "user"})
 _NAME_MAX: Final = 256

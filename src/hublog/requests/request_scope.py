@@ -1,68 +1,42 @@
 """The logging side of one request, for every web framework: fields at its start, one record at its end."""
 
 import contextlib
-import fnmatch
 import logging
-import re
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Token, copy_context
-from functools import lru_cache
 from typing import Any, Final, Protocol, TypeVar
 
-from hublog.capture import context, sentry, spans
-from hublog.capture.json_safe import text_of
+from hublog.capture import context, spans
 from hublog.capture.serving import current as _current
 from hublog.capture.tracing import request_id, valid_id
-from hublog.requests.headers import (
+from hublog.requests.query_counting import QueryCounter, listen_if_imported
+from hublog.requests.request_fields import (
     EXPOSE,
     HOST_MAX,
     PATH_MAX,
     QUERY_MAX,
     Headers,
+    UserLook,
     environ_name,
     environ_text,
     exposing,
     joined_values,
     request_fields,
+    session_hash,
     size_field,
     with_headers,
 )
-from hublog.requests.query_counting import QueryCounter, listen_if_imported
-from hublog.requests.user import UserLook, session_hash
+from hublog.requests.request_record import CANCELLED, SERVER_ERROR, RequestRecord, was_cancelled
 from hublog.settings import RequestSettings
-
-__all__ = [
-    "CANCELLED",
-    "LOGGER_NAME",
-    "SCOPE_KEY",
-    "RequestObserver",
-    "RequestScope",
-    "current_scope",
-    "observers",
-    "was_cancelled",
-]
 
 T = TypeVar("T")
 
-#: Logger of the one record for each request.
-LOGGER_NAME: Final = "hublog.request"
 #: Under this key the scope stands in a scope of ASGI, for the framework inside.
 SCOPE_KEY: Final = "hublog.request"
-#: Status of a request whose client went away before the end; nginx writes the same.
-CANCELLED: Final = 499
-_SERVER_ERROR: Final = 500
-_CLIENT_ERROR: Final = 400
 #: Statuses whose responses have no body, whatever the application hands over; and all below 200.
 _BODILESS: Final = frozenset({204, 304})
 _FIRST_FINAL: Final = 200
-#: By their names, since none of these packages is imported here. What trio, a greenlet's killer or the owner
-#: of a coroutine throws comes from outside: an application that cancels a part of itself catches it.
-_FROM_OUTSIDE: Final = frozenset({"Cancelled", "GreenletExit"})
-_ASYNCIO: Final = "CancelledError"
-#: Exceptions of one request that are known to stand in its records; beyond it they are shown once more.
-_SHOWN_MAX: Final = 100
 
 
 class RequestObserver(Protocol):
@@ -137,10 +111,12 @@ class RequestScope:
         self._tokens: _Tokens | None = None
         self._kept: context.Context | None = None
         self._counter = QueryCounter() if settings.count_queries else None
+        self.record = RequestRecord(
+            settings, self._counter, method=method, path=self._path, is_long_lived=is_long_lived
+        )
         #: What was added or bound anywhere in the request since its start: its record has it.
         self.noted: dict[str, object] = {}
         self._user: UserLook | None = None
-        self._shown: set[int] = set()
         self._sent_id = ""
         self.fields: dict[str, object]
         try:
@@ -290,7 +266,7 @@ class RequestScope:
         """
         if self._is_finished:
             if error is not None:
-                self._run(self._write_error, error)
+                self._run(self.record.write_error, error)
             return
         self._is_finished = True
         self._user = None
@@ -300,13 +276,13 @@ class RequestScope:
         known = {"event_name": event_name, **_known(fields), **size_field("http_response_size", size)}
         if self._sent_id:
             known["response_request_id"] = self._sent_id
-        self._run(self._end, status, seconds, level, known, error)
+        self._run(self._end, status, seconds, known, level, error)
 
     def cancel(self, *, size: object = None) -> None:
         """Write the request record of a request whose client went away, unless it has ended."""
         self.finish(CANCELLED, size=size, event_name="request.cancelled")
 
-    def fail(self, error: BaseException, status: int = _SERVER_ERROR, *, size: object = None) -> None:
+    def fail(self, error: BaseException, status: int = SERVER_ERROR, *, size: object = None) -> None:
         """Write the record of a request that has raised: 499 where its server ended it, else the exception.
 
         Args:
@@ -318,11 +294,6 @@ class RequestScope:
             self.cancel(size=size)
         else:
             self.finish(status, size=size, error=error)
-
-    def note_shown(self, error: BaseException) -> None:
-        """Note that a record of this request shows an exception."""
-        if len(self._shown) < _SHOWN_MAX:
-            self._shown.add(_key(error))
 
     def is_bodiless(self, status: int) -> bool:
         """Whether the response ends with its headers, and nothing of a body is sent."""
@@ -434,86 +405,18 @@ class RequestScope:
         self,
         status: int,
         seconds: float,
-        level: int,
         fields: Mapping[str, object],
+        level: int,
         error: BaseException | None,
     ) -> None:
-        if error is not None:
-            level = max(level, logging.ERROR)
-        with contextlib.suppress(Exception):  # a filter or handler of the application's own may raise
-            if self._is_wanted(status):
-                self._write(status, seconds, max(level, _level(status)), fields, error)
-            elif error is not None:
-                self._write_error(error)
-        has_failed = status >= _SERVER_ERROR or error is not None
+        self.record.write(status, seconds, fields, level=level, error=error)
+        has_failed = status >= SERVER_ERROR or error is not None
         for observer in self._observers():
             with contextlib.suppress(Exception):
                 observer.end(self, status=status, seconds=seconds, has_failed=has_failed)
 
     def _observers(self) -> Sequence[RequestObserver]:
         return () if self._is_long_lived else observers
-
-    def _is_wanted(self, status: int) -> bool:
-        settings = self._settings
-        if not settings.access_records:
-            return False
-        if status >= _SERVER_ERROR or not settings.excluded_paths:
-            return True
-        return not _pattern(settings.excluded_paths).fullmatch(self._path)
-
-    def _write(
-        self,
-        status: int,
-        seconds: float,
-        level: int,
-        fields: Mapping[str, object],
-        error: BaseException | None,
-    ) -> None:
-        duration = seconds * 1000
-        if 0 < self._settings.slow_seconds < seconds and not self._is_long_lived:
-            level = max(level, logging.WARNING)
-            fields = {**fields, "slow": True}
-        if level >= logging.ERROR:
-            sentry.leave_out(LOGGER_NAME)
-        logging.getLogger(LOGGER_NAME).log(
-            level,
-            "%s %s %d %.1f ms",
-            self._method,
-            self._path,
-            status,
-            duration,
-            exc_info=self._to_show(error),
-            extra={
-                "record_type": "request",
-                "http_status_code": status,
-                "duration_ms": round(duration, 3),
-                **(self._counter.columns() if self._counter is not None else {}),
-                **fields,
-            },
-        )
-
-    def _write_error(self, error: BaseException) -> None:
-        """Write what the application raised after its request record, or where it has none."""
-        found = self._to_show(error)
-        if found is None:
-            return
-        sentry.leave_out(LOGGER_NAME)
-        with contextlib.suppress(Exception):
-            logging.getLogger(LOGGER_NAME).error(
-                "%s %s raised %s",
-                self._method,
-                self._path,
-                type(found).__name__,
-                exc_info=found,
-                extra={"event_name": "request.failed"},
-            )
-
-    def _to_show(self, error: BaseException | None) -> BaseException | None:
-        """Return an exception that no record of the request has shown; None for one that some have."""
-        if error is None or _key(error) in self._shown:
-            return None
-        self.note_shown(error)
-        return error
 
 
 _Tokens = tuple[Token[context.Context], Token[RequestScope | None]]
@@ -545,59 +448,14 @@ def current_scope() -> RequestScope | None:
     return found
 
 
-def was_cancelled(error: BaseException) -> bool:
-    """Whether an exception that ends a request is the server's doing; call it in the task that it has ended.
-
-    The cancellation of asyncio is, where its own task was told to end. One that an application has raised, or
-    that came out of something that it had cancelled, is a failure: the client waits, and gets a 500.
-    """
-    if isinstance(error, Exception):
-        return False
-    if isinstance(error, BaseExceptionGroup):
-        return all(map(was_cancelled, error.exceptions))
-    names = {base.__name__ for base in type(error).__mro__}
-    if _ASYNCIO in names:
-        return _is_task_ended()
-    if isinstance(error, GeneratorExit):
-        return True
-    return not _FROM_OUTSIDE.isdisjoint(names)
-
-
-def _is_task_ended() -> bool:
-    asyncio: Any = sys.modules.get("asyncio")
-    try:
-        task = asyncio.current_task()
-        return task is not None and task.cancelling() > 0
-    except Exception:  # noqa: BLE001  # no loop runs here, or one whose tasks do not count
-        return False
-
-
-def _key(error: BaseException) -> int:
-    """Return what tells one exception from another; no reference to it, nor to its frames, is kept."""
-    return hash((type(error), text_of(error)))
-
-
 def _whole(status: object) -> int:
     """Return a status as a plain number: it may be an enum, or whatever an application has said."""
     try:
         found = int(status)  # type: ignore[call-overload]  # it says itself whether it can
     except (TypeError, ValueError):
-        return _SERVER_ERROR
-    return found if found > 0 else _SERVER_ERROR
+        return SERVER_ERROR
+    return found if found > 0 else SERVER_ERROR
 
 
 def _known(fields: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in fields.items() if value not in (None, "")}
-
-
-def _level(status: int) -> int:
-    if status >= _SERVER_ERROR:
-        return logging.ERROR
-    return logging.WARNING if status >= _CLIENT_ERROR else logging.INFO
-
-
-@lru_cache(maxsize=64)
-def _pattern(paths: tuple[str, ...]) -> re.Pattern[str]:
-    """Return what matches any of these paths, in which ``*`` alone has a meaning."""
-    literal = str.maketrans({"?": "[?]", "[": "[[]"})
-    return re.compile("|".join(fnmatch.translate(path.translate(literal)) for path in paths))

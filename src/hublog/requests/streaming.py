@@ -6,7 +6,8 @@ Between two parts nothing is bound, so a body that is thrown away unread leaves 
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final
 
-from hublog.requests.request_scope import RequestScope, was_cancelled
+from hublog.requests.request_record import was_cancelled
+from hublog.requests.request_scope import RequestScope
 
 _FAILED: Final = 500
 

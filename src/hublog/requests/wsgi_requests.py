@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from hublog.requests.headers import joined_values, length_of
+from hublog.requests.request_fields import joined_values, length_of
 from hublog.requests.request_scope import RequestScope, current_scope
 from hublog.requests.streaming import Body
 from hublog.settings import RequestSettings

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hublog.capture import context
 from hublog.capture.formatter import LineFormatter
-from hublog.requests.headers import (
+from hublog.requests.request_fields import (
     FIELDS_MAX,
     AsgiHeaders,
     client_address,
