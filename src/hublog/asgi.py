@@ -1,4 +1,4 @@
-"""For ASGI servers: deliver what waits when the application's life is over, and bind the fields of requests.
+"""For ASGI servers: deliver what is queued when the application shuts down, and log its requests.
 
 ::
 
@@ -47,7 +47,7 @@ def lifespan(app: Callable[[S, R, E], Awaitable[None]]) -> Callable[[S, R, E], A
 
     When the server ends the application's life, the application does what it does then. After that each
     record goes to disk before its log call returns, where the mode has a disk, and what waits is delivered
-    within ``EVENTHUB_LOG_EXIT_TIMEOUT``; only then is the server told that it may go on. An application
+    within ``EVENTHUB_LOG_EXIT_TIMEOUT``; only then may the server go on. An application
     that knows nothing of lifespans, as Django's, is answered for.
     """
     return _wrap(app, Ending())
@@ -133,7 +133,7 @@ class _Life:
             await self._finish()
         finally:
             if self._phase is not _Phase.OVER:
-                # The server will not tell us the end: it gave the life up, or was told of an error.
+                # No shutdown message will come: the server has given up, or was sent an error.
                 self._put_safe()
 
     async def receive(self) -> _Message:

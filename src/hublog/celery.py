@@ -7,7 +7,7 @@
 
 It sends request, trace, correlation, tenant and user along as message headers, binds them and the task's own
 fields while a task runs, and logs one record at its end. It keeps Celery from replacing our handlers. And it
-sees to the records of the prefork pool's children: they leave by ``os._exit``, so no exit hook of Python
+delivers the records of the prefork pool's children: they end by ``os._exit``, so no exit hook of Python
 runs; Celery sends a signal before. The worker itself, and with it the pools ``solo``, ``threads``,
 ``gevent`` and ``eventlet``, ends as any program does.
 """
@@ -53,7 +53,7 @@ def _send(headers: object = None, **_: object) -> None:
     """Put the fields on a message that is about to be sent."""
     # In protocol 1 the message's headers are the caller's alone, and do not come with the task.
     if isinstance(headers, dict) and "task" in headers:
-        with suppress(Exception):  # the task is sent, whatever is wrong with its fields
+        with suppress(Exception):  # the task must be sent
             _add(headers)
 
 
@@ -61,16 +61,16 @@ def _add(headers: dict[str, object]) -> None:
     carried = task_scope.outgoing()
     if not carried:
         return
-    # A retry comes with the headers of the try before.
-    former = task_scope.traceparent(task_scope.accepted(headers.get(KEY)))
+    # A retry has the headers of the previous try.
+    previous = task_scope.traceparent(task_scope.accepted(headers.get(KEY)))
     headers[KEY] = carried
-    if headers.get(_TRACEPARENT) in (None, former) and "trace_id" in carried:
+    if headers.get(_TRACEPARENT) in (None, previous) and "trace_id" in carried:
         headers[_TRACEPARENT] = task_scope.traceparent(carried)
 
 
 def _begin(task_id: object = None, task: Any = None, **_: object) -> None:  # noqa: ANN401  # Celery has no types
     """Bind the fields of a task that is about to run."""
-    with suppress(Exception):  # the task runs, whatever is wrong with its fields
+    with suppress(Exception):  # the task must run
         _scope(str(task_id), task).enter()
 
 
@@ -99,12 +99,12 @@ def _end(
     state: str | None = None,
     **_: object,
 ) -> None:
-    """Write the record of a task that has run, and take its fields away."""
+    """Write the record of a task that has run, and unbind its fields."""
     scope = task_scope.running(str(task_id))
     if scope is None:
         return
     try:
-        # One that runs in place of a worker may pass on what it raises, and then Celery logs nothing.
+        # An eager task may propagate what it raises, and then Celery logs nothing.
         error = sys.exc_info()[1] if state is None else None
         if isinstance(error, exceptions.Retry):
             state, error = states.RETRY, None
@@ -131,7 +131,7 @@ def _level(task: Any, state: str | None, retval: object) -> int | None:  # noqa:
 
 
 def _retry(reason: object = None, **_: object) -> None:
-    """Let a retry that runs at once, in place of a worker, continue the trace of the try before."""
+    """Let the retry of an eager task continue the trace of the previous try."""
     signature = getattr(reason, "sig", None)
     if isinstance(reason, exceptions.Retry) and reason.is_eager and signature is not None:
         headers = dict(signature.options.get("headers") or {})
@@ -159,23 +159,23 @@ def _revoke(
 
 
 def _begin_process(**_: object) -> None:
-    """Begin a child of the pool with no field of its parent."""
+    """Start a child of the pool without the fields of its parent."""
     task_scope.forget()
 
 
 def _keep_handlers(**_: object) -> None:
     """Keep Celery from replacing the root logger's handlers if ours are among them.
 
-    Celery configures logging itself unless somebody is connected to ``setup_logging``.
+    Celery configures logging itself unless a receiver is connected to ``setup_logging``.
     """
-    found = logging.getLogger().handlers
-    if any(isinstance(handler, EventHubHandler) or handler.name in NAMES for handler in found):
+    handlers = logging.getLogger().handlers
+    if any(isinstance(handler, EventHubHandler) or handler.name in NAMES for handler in handlers):
         signals.setup_logging.connect(_leave_logging, weak=False, dispatch_uid="hublog")
 
 
 def _leave_logging(loglevel: object = None, **_: object) -> None:
-    """Leave the handlers as they are, and say what that means for the worker's own lines."""
-    with suppress(Exception):  # the worker starts, whatever is wrong with its lines
+    """Leave the handlers as they are, and report what that means for the worker's own records."""
+    with suppress(Exception):  # the worker must start
         logger = logging.getLogger("celery")
         if isinstance(loglevel, int) and 0 < loglevel < logger.getEffectiveLevel():
             logger.setLevel(loglevel)
@@ -193,12 +193,12 @@ def _is_shown(handler: logging.Handler) -> bool:
 
 
 def _drain(**_: object) -> None:
-    """Deliver what waits in a child of the pool, within the exit budget."""
+    """Deliver what is queued in a child of the pool, within the exit budget."""
     drain_at_exit()
 
 
 def _name_of_app() -> str:
-    """Return the name of the app that is used here; one that is made for want of another has none."""
+    """Return the name of the current app; the default app has none."""
     return str(current_app.main or "")
 
 

@@ -95,9 +95,9 @@ class HubLog:
 
 
 def _conflict(app: Flask, settings: Settings) -> str:
-    """Return what to say of another app of this process whose settings cannot hold beside these.
+    """Return the message about another app of this process whose settings conflict; empty for none.
 
-    An app for tests may have any: the next one follows it, and only the last one serves.
+    An app for tests may have any settings: only the one that was set up last serves.
     """
     if app.testing:
         return ""
@@ -122,7 +122,7 @@ def _bind_route() -> None:
         return
     with contextlib.suppress(Exception):
         rule = request.url_rule
-        response.scope.adopt_span()
+        response.scope.use_active_span()
         response.scope.add(http_route=rule.rule if rule is not None else "", view_name=request.endpoint or "")
         if "flask_login" in sys.modules:
             response.scope.look_for_user(_FlaskLoginLook(vars(g)))
@@ -156,7 +156,7 @@ def _note_body(flask_response: Response) -> Response:
     if response is None:
         return flask_response
     with contextlib.suppress(Exception):
-        response.scope.adopt_span()
+        response.scope.use_active_span()
     response.is_in_memory = not getattr(flask_response, "is_streamed", True)
     response.is_streamed = not response.is_in_memory and not _is_page(flask_response)
     return flask_response

@@ -6,7 +6,7 @@
 
 It sends request, trace, correlation, tenant and user along in a job's ``meta``, binds them and the job's own
 fields while the job runs, and logs one record at its end. And it delivers what a work-horse has logged: RQ
-forks one for each job, which leaves by ``os._exit``, so no exit hook of Python runs. A work-horse of
+forks one for each job, which ends by ``os._exit``, so no exit hook of Python runs. A work-horse of
 ``SpawnWorker`` imports the application when the job has begun already: its records are delivered, without
 these fields and without the record.
 """
@@ -37,21 +37,21 @@ _Function = Callable[..., Any]
 
 def _wrap(owner: type, name: str, wrap: Callable[[_Function], _Function]) -> None:
     for kind in [kind for kind in owner.__mro__ if name in vars(kind)][:1]:
-        found = vars(kind)[name]
-        is_of_class = isinstance(found, classmethod)
-        former = found.__func__ if is_of_class else found
-        if not hasattr(former, _MARK):
-            made = functools.wraps(former)(wrap(former))
-            setattr(made, _MARK, former)
+        attribute = vars(kind)[name]
+        is_of_class = isinstance(attribute, classmethod)
+        original = attribute.__func__ if is_of_class else attribute
+        if not hasattr(original, _MARK):
+            made = functools.wraps(original)(wrap(original))
+            setattr(made, _MARK, original)
             setattr(kind, name, classmethod(made) if is_of_class else made)
 
 
-def _with_fields(former: _Function) -> _Function:
+def _with_fields(original: _Function) -> _Function:
     """Wrap ``Job.create``: all ways to enqueue a job come by it."""
 
     def create(cls: type, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # RQ's own
-        job = former(cls, *args, **kwargs)
-        with suppress(Exception):  # the job is enqueued, whatever is wrong with its fields
+        job = original(cls, *args, **kwargs)
+        with suppress(Exception):  # the job must be enqueued
             carried = task_scope.outgoing()
             if carried and KEY not in job.meta:
                 job.meta = {**job.meta, KEY: carried}
@@ -60,20 +60,20 @@ def _with_fields(former: _Function) -> _Function:
     return create
 
 
-def _in_scope(former: _Function) -> _Function:
+def _in_scope(original: _Function) -> _Function:
     """Wrap the method of a worker that runs a job, in a work-horse or in the worker itself."""
 
     def perform_job(self: Any, job: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # RQ's own
         scope = None
-        with suppress(Exception):  # the job runs, whatever is wrong with its fields
+        with suppress(Exception):  # the job must run
             scope = _scope(job)
             scope.enter()
         has_succeeded = False
         try:
-            has_succeeded = former(self, job, *args, **kwargs)
+            has_succeeded = original(self, job, *args, **kwargs)
         finally:
             if scope is not None:
-                with suppress(Exception):  # a handler of the application's, as logging calls it
+                with suppress(Exception):  # a handler or filter of the application may raise
                     scope.finish(_outcome(job, has_succeeded=bool(has_succeeded)))
                 scope.leave()
             if getattr(self, "is_horse", False):
@@ -83,12 +83,12 @@ def _in_scope(former: _Function) -> _Function:
     return perform_job
 
 
-def _delivered(former: _Function) -> _Function:
+def _delivered(original: _Function) -> _Function:
     """Wrap what a worker does last for a job: a work-horse that is spawned imports us in the middle of it."""
 
     def finalize(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # RQ's own
         try:
-            return former(self, *args, **kwargs)
+            return original(self, *args, **kwargs)
         finally:
             if getattr(self, "is_horse", False) and task_scope.running_now() is None:
                 drain_at_exit()

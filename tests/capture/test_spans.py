@@ -154,7 +154,7 @@ def test_a_request_takes_on_the_span_that_instrumentation_opens_inside_of_it():
     scope.enter()
     context.bind(tenant_id="acme")
     with TRACER.start_as_current_span("server") as span:
-        scope.adopt_span()
+        scope.use_active_span()
     bound = dict(context.bound())
     scope.leave()
     assert (scope.fields["trace_id"], scope.fields["span_id"]) == ids(span)

@@ -115,9 +115,9 @@ def _is_unlogged(response: HttpResponseBase) -> bool:
 
 
 def _log_response(request: HttpRequest, response: HttpResponseBase) -> None:
-    """Write Django's own line on a response of 400 and above, which it writes outside of all middleware else.
+    """Log a response of 400 and above as Django does, which does it outside of all middleware.
 
-    Here it has the request's fields, and Django does not write it again.
+    Here the record has the request's fields, and Django does not log it again.
     """
     streamed_too: Any = response  # the stubs know of no streamed one
     log_response("%s: %s", response.reason_phrase, request.path, response=streamed_too, request=request)
@@ -152,26 +152,33 @@ class _ServedRequest:
         match = self._request.resolver_match
         with contextlib.suppress(Exception):
             if match is not None:
-                self._scope.adopt_span()
+                self._scope.use_active_span()
                 self._scope.add(http_route=route_text(match.route or ""), view_name=match.view_name)
         self.note_user()
 
     def note_user(self) -> None:
         """Bind the user and the session, if the application has loaded them."""
         with contextlib.suppress(Exception):
+            # Not with the look of the records, which must still find the user in copies of the context.
             self._scope.add_user(_DjangoUserLook(vars(self._request)).read())
-            self._scope.add_session(partial(_session_key, self._request))
+            self._scope.add_session(self._session_key)
+
+    def _session_key(self) -> object:
+        """Return the key of a session that was loaded; an unread cookie is not verified."""
+        session: Any = vars(self._request).get("session")
+        # Not by ``accessed``: middleware of others sets it back.
+        return session.session_key if session is not None and "_session_cache" in vars(session) else None
 
     def fail(self, error: BaseException) -> None:
         """End the request without a response."""
-        self._let_go()
+        self._release()
         if not self._is_inner:
             self._scope.fail(error)
             self._scope.leave()
 
     def end(self, response: HttpResponseBase) -> None:
         """End the request, or let it end with its streamed body; echo its id."""
-        self._let_go()
+        self._release()
         if self._is_inner:
             return
         with contextlib.suppress(Exception):
@@ -181,11 +188,11 @@ class _ServedRequest:
             return
         self._scope.finish(getattr(response, "status_code", _FAILED), size=_length(response))
         self._scope.suspend()
-        with contextlib.suppress(Exception):  # what is no response of Django's is its handler's to refuse
+        with contextlib.suppress(Exception):  # refusing another kind of response is up to Django's handler
             _Closing(response, self._scope).install()
 
     def _echo(self, response: HttpResponseBase) -> None:
-        """Set the request's id; one of a request before, on a response that is sent again, gives way."""
+        """Set the request's id, also on a response that is sent again and has the id of an earlier request."""
         existing = {name: str(response[name]) for name in self._scope.echoed if name in response}
         name, attributes = self._scope.echoed[0], vars(response)
         if name in existing and existing[name] == attributes.get(_SENT):
@@ -196,8 +203,8 @@ class _ServedRequest:
         if added:
             attributes[_SENT] = added[name]
 
-    def _let_go(self) -> None:
-        """Note the user a last time; from here on no cycle keeps the request."""
+    def _release(self) -> None:
+        """Note the user a last time; from here on no reference cycle holds the request."""
         self.note_user()
         self._scope.look_for_user(None)
         vars(self._request).pop(_KEY, None)
@@ -210,12 +217,12 @@ class _ServedRequest:
         body = kind(scope, response.status_code, length, self.note_user)
         # A file is passed on as it is: the server sends it by itself where it can.
         if getattr(response, "file_to_stream", None) is None:
-            with contextlib.suppress(Exception):  # a response of the application's own may not take it
+            with contextlib.suppress(Exception):  # a response class of the application may refuse it
                 response.streaming_content = body.over(response.streaming_content)
         scope.suspend()
         try:
             response.close = partial(body.end_after, response.close)
-        except Exception:  # noqa: BLE001  # nor that: then the request ends here
+        except Exception:  # noqa: BLE001  # it may refuse that, too: then the request ends here
             body.end()
 
 
@@ -233,7 +240,7 @@ class _Closing:
     def __init__(self, response: HttpResponseBase, scope: RequestScope) -> None:
         self._response = response
         self._scope = scope
-        #: The application's own, where it has set one on the response.
+        #: The one that the application has set on the response, if any.
         self.own: Callable[[], object] | None = None
 
     def install(self) -> None:
@@ -274,7 +281,7 @@ def _host(request: HttpRequest) -> str:
 
 
 def _length(response: HttpResponseBase) -> object:
-    with contextlib.suppress(Exception):  # what is no response of Django's has neither
+    with contextlib.suppress(Exception):  # another kind of response may have neither
         content = getattr(response, "content", None)
         return len(content) if content is not None else response.get("Content-Length")
     return None
@@ -308,13 +315,6 @@ class _DjangoUserLook(UserLook):
         return {} if user is None else user_fields(user, lambda: getattr(user, "pk", None))
 
 
-def _session_key(request: HttpRequest) -> object:
-    """Return the key of a session that was loaded; a cookie that nobody looked at may say anything."""
-    session: Any = vars(request).get("session")
-    # Not by ``accessed``: middleware of others sets it back.
-    return session.session_key if session is not None and "_session_cache" in vars(session) else None
-
-
 def count_queries() -> None:
     """Count the queries of all connections: those of this thread, and each one that is opened from now on."""
     connection_created.connect(_on_created, dispatch_uid="hublog")
@@ -332,7 +332,7 @@ def _wrap(connection: BaseDatabaseWrapper) -> None:
     wrappers: list[Any] = connection.execute_wrappers
     if _timed not in wrappers:
         # In front: ``execute_wrapper`` takes off the last one when its block ends, and a connection may be
-        # opened inside such a block.
+        # opened inside that block.
         wrappers.insert(0, _timed)
 
 

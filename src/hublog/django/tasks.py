@@ -1,8 +1,8 @@
 """Django's tasks log with the fields of the request that enqueued them, and each run with one record.
 
 ``AppConfig.ready`` connects it where Django has tasks, from 6.0 on. A backend that runs a task at once, as
-``ImmediateBackend`` does, needs nothing else. One that stores it for a worker has no place beside the
-arguments, so its class takes ``ContextBackend`` in front::
+``ImmediateBackend`` does, needs nothing else. One that stores it for a worker has no place for them but
+the arguments, so its class derives from ``ContextBackend`` first::
 
     class Backend(ContextBackend, DatabaseBackend):
         pass
@@ -77,7 +77,7 @@ def _with_fields(task: object, kwargs: dict[str, object]) -> dict[str, object]:
     # Not for a task of another class, which would hand the keyword to its function.
     if not isinstance(task, ContextTask):
         return kwargs
-    with suppress(Exception):  # the task is stored, whatever is wrong with its fields
+    with suppress(Exception):  # the task must be stored
         carried = task_scope.outgoing()
         if carried:
             return {KEY: carried, **kwargs}
@@ -86,7 +86,7 @@ def _with_fields(task: object, kwargs: dict[str, object]) -> dict[str, object]:
 
 def _begin(task_result: Any, **_: object) -> None:  # noqa: ANN401  # of Django, or of Django 5.2's backport
     """Bind the fields of a task that is about to run."""
-    with suppress(Exception):  # the task runs, whatever is wrong with its fields
+    with suppress(Exception):  # the task must run
         task = task_result.task
         TaskScope(
             name=task.module_path,
@@ -98,8 +98,8 @@ def _begin(task_result: Any, **_: object) -> None:  # noqa: ANN401  # of Django,
 
 
 def _end(task_result: Any, **_: object) -> None:  # noqa: ANN401
-    """Write the record of a task that has run, and take its fields away."""
-    with suppress(Exception):  # a handler of the application's, as logging calls it
+    """Write the record of a task that has run, and unbind its fields."""
+    with suppress(Exception):  # a handler or filter of the application may raise
         scope = task_scope.running(str(task_result.id))
         if scope is None:
             return

@@ -31,20 +31,20 @@ WEBSOCKET: Final = "websocket"
 _SWITCHING: Final = 101
 _FORBIDDEN: Final = 403
 _FAILED: Final = 500
-#: Close codes of websockets, RFC 6455 section 7.4.1: usual, none given, lost, failed.
+#: Close codes of websockets, RFC 6455 section 7.4.1: normal, none given, connection lost, internal error.
 _NORMAL: Final = 1_000
 _NO_CODE: Final = 1_005
 _LOST: Final = 1_006
 _INTERNAL_ERROR: Final = 1_011
-#: An end that somebody meant: usual, going away, none given, the server starts anew.
+#: Orderly ends: normal, going away, no code given, service restart.
 _ORDERLY: Final = frozenset({_NORMAL, 1_001, _NO_CODE, 1_012})
-#: From here on codes are the application's own.
+#: Codes from here on belong to the application.
 _APPLICATIONS: Final = 3_000
-#: How frameworks name what they raise in an application whose client is gone.
+#: Names of the exceptions that frameworks raise in an application whose client has disconnected.
 _DISCONNECTS: Final = frozenset({"ClientDisconnect", "RequestAborted", "WebSocketDisconnect"})
 #: The first version of ASGI whose websockets are accepted with headers.
 _WITH_HEADERS: Final = (2, 1)
-#: A file that the server sends by itself ends the response, as does the last part of a body.
+#: A file that the server sends by itself completes the response, as does the last part of a body.
 _WHOLE_FILES: Final = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 
 
@@ -57,7 +57,7 @@ async def serve(
     """
     try:
         request = _request(scope, settings)
-    except Exception:  # noqa: BLE001  # a scope that is odd is the application's to refuse
+    except Exception:  # noqa: BLE001  # refusing an invalid scope is up to the application
         await app(scope, receive, send)
         return
     follower = (_Websocket if scope["type"] == WEBSOCKET else _Http)(request, scope, receive, send)
@@ -74,7 +74,7 @@ async def serve(
 
 
 class _Follower:
-    """What both kinds share: messages pass, noted.
+    """Passes the messages between server and application on, and notes them.
 
     Args:
         request: its scope, whose record is written at the end.
@@ -89,41 +89,44 @@ class _Follower:
         self._receive = receive
         self._send = send
         self._status = 0
-        #: Whether the server could not send: the client is gone, whatever the application makes of that.
+        #: Whether a send of the server failed: the client has disconnected, whatever the application does then.
         self._is_lost = False
-        #: Whether the server has said that the client is gone.
-        self._has_left = False
+        #: Whether the server has reported that the client disconnected.
+        self._has_disconnected = False
 
     async def receive(self) -> Message:
-        """Pass on what the server says."""
+        """Pass on a message of the server."""
         message = await self._receive()
         with contextlib.suppress(Exception):
             self.note_received(message)
         return message
 
     async def send(self, message: Message) -> None:
-        """Pass on what the application says."""
+        """Pass on a message of the application."""
         if isinstance(message, dict) and isinstance(message.get("headers"), Iterator):
-            message = {**message, "headers": list(message["headers"])}  # the server reads them after us
-        with contextlib.suppress(Exception):  # a message that is odd is the server's to refuse
+            message = {
+                **message,
+                "headers": list(message["headers"]),
+            }  # an iterator can be read once, and the server needs it
+        with contextlib.suppress(Exception):  # refusing an invalid message is up to the server
             message = self.note_sent(message)
         try:
             await self._send(message)
-        except OSError:  # how a server says so: ASGI's specification of HTTP and websockets, 2.4
+        except OSError:  # the client disconnected: ASGI's specification of HTTP and websockets, 2.4
             self._is_lost = True
             raise
         with contextlib.suppress(Exception):
-            self.note_gone(message)
+            self.note_delivered(message)
 
     def note_received(self, message: Message) -> None:
         """Note a message of the server."""
 
     def note_sent(self, message: Message) -> Message:
-        """Note a message of the application before it goes; return what goes in its place."""
+        """Note a message of the application before it is sent; return the message to send instead."""
         return message
 
-    def note_gone(self, message: Message) -> None:
-        """Note a message of the application that has gone."""
+    def note_delivered(self, message: Message) -> None:
+        """Note a message of the application that was sent."""
 
     def end(self, error: BaseException | None) -> None:
         """Write the record when the application has returned, or has raised this error."""
@@ -146,13 +149,13 @@ class _Follower:
         encoded = {_encoded(name): value.encode("latin-1") for name, value in added.items()}
         return {**message, "headers": with_headers(headers, encoded)}
 
-    def _is_given_up(self, error: BaseException | None) -> bool:
-        """Whether the client is gone, as the server says, or has the server ended the application's task."""
+    def _is_cancelled(self, error: BaseException | None) -> bool:
+        """Whether the client disconnected, as the server reports, or the server ended the application's task."""
         if self._is_lost:
             return True
         if error is None:
-            return self._has_left
-        return was_cancelled(error) or (self._has_left and _is_disconnect(error))
+            return self._has_disconnected
+        return was_cancelled(error) or (self._has_disconnected and _is_disconnect(error))
 
 
 class _Http(_Follower):
@@ -164,18 +167,18 @@ class _Http(_Follower):
         self._length: int | None = None
 
     def note_received(self, message: Message) -> None:
-        """Note that the client is gone."""
-        self._has_left = self._has_left or message["type"] == "http.disconnect"
+        """Note that the client disconnected."""
+        self._has_disconnected = self._has_disconnected or message["type"] == "http.disconnect"
 
     def note_sent(self, message: Message) -> Message:
-        """Note the status, and put the request id beside it."""
+        """Note the status; return the message with the request id."""
         if message["type"] != "http.response.start":
             return message
         self._status = message["status"]
         self._length = length_of(joined_values(message.get("headers") or (), b"content-length"))
         return self._with_id(message)
 
-    def note_gone(self, message: Message) -> None:
+    def note_delivered(self, message: Message) -> None:
         """Count the body; write the record once it is whole, which may be with the headers."""
         kind = message["type"]
         if kind == "http.response.body":
@@ -190,7 +193,7 @@ class _Http(_Follower):
     def write_record(self, error: BaseException | None) -> None:
         """Write the record of a request whose response was not sent to its end, and of what was raised."""
         size = self._size if self._status else None
-        if self._is_given_up(error):
+        if self._is_cancelled(error):
             self._end_early(size)
         elif error is not None:
             self._request.fail(error, size=size)
@@ -201,13 +204,13 @@ class _Http(_Follower):
     def _finish(self, size: int | None) -> None:
         # A framework that answers for what was raised does so while it handles it, and may log nothing.
         error = sys.exception() if self._status >= _FAILED else None
-        if self._is_given_up(error):
+        if self._is_cancelled(error):
             self._end_early(size)
         else:
             self._request.finish(self._status, size=size, error=error)
 
     def _end_early(self, size: int | None) -> None:
-        """End a request whose client is gone, and had perhaps all that there was to have."""
+        """End a request whose client disconnected, perhaps after it had the whole response."""
         if self._length is not None and self._size >= self._length:
             self._request.finish(self._status, size=size)
         else:
@@ -215,21 +218,21 @@ class _Http(_Follower):
 
 
 class _Websocket(_Follower):
-    """A websocket: its record tells how it was closed."""
+    """A websocket: its record says how it was closed."""
 
     def __init__(self, request: RequestScope, scope: Message, receive: Receive, send: Send) -> None:
         super().__init__(request, scope, receive, send)
         self._code: int | None = None
 
     def note_received(self, message: Message) -> None:
-        """Note that the client or the connection is gone."""
+        """Note that the client disconnected or the connection was lost."""
         if message["type"] == "websocket.disconnect":
-            self._has_left = True
+            self._has_disconnected = True
             if self._code is None:
                 self._code = message.get("code") or _NO_CODE
 
     def note_sent(self, message: Message) -> Message:
-        """Note how the application answers; put the request id where there is a place for it."""
+        """Note how the application answers; return the message with the request id, where it has headers."""
         kind = message["type"]
         if kind == "websocket.accept":
             self._status = _SWITCHING
@@ -244,7 +247,7 @@ class _Websocket(_Follower):
 
     def write_record(self, error: BaseException | None) -> None:
         """Write the record."""
-        if error is not None and self._is_given_up(error):
+        if error is not None and self._is_cancelled(error):
             error = None
         code = self._code
         if error is not None:
@@ -254,21 +257,21 @@ class _Websocket(_Follower):
         self._request.finish(
             _FAILED if error is not None else self._status or _FORBIDDEN,
             event_name="websocket.closed",
-            level=_level(code, has_left=self._has_left),
+            level=_level(code, has_disconnected=self._has_disconnected),
             error=error,
             close_code=code,
         )
 
 
-def _level(code: int | None, *, has_left: bool) -> int:
-    """Return the least level of a websocket's record: no code of an orderly end is a trouble."""
+def _level(code: int | None, *, has_disconnected: bool) -> int:
+    """Return the least level of a websocket's record: an orderly end has none."""
     if code is None or code in _ORDERLY or code >= _APPLICATIONS:
         return logging.NOTSET
-    return logging.ERROR if code == _INTERNAL_ERROR and not has_left else logging.WARNING
+    return logging.ERROR if code == _INTERNAL_ERROR and not has_disconnected else logging.WARNING
 
 
 def _is_disconnect(error: BaseException) -> bool:
-    """Whether an exception says that the client is gone; by name, since no framework is imported here."""
+    """Whether an exception means that the client disconnected; by name, since no framework is imported here."""
     return any(base.__name__ in _DISCONNECTS for base in type(error).__mro__)
 
 

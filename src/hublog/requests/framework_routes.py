@@ -20,12 +20,12 @@ from typing import Any, Final
 from hublog.requests.request_fields import caller_fields
 from hublog.requests.request_scope import SCOPE_KEY, RequestScope, current_scope
 
-_TOLD: Final = frozenset({"route", "endpoint", "route_handler", "path_template", "user"})
+_NOTED: Final = frozenset({"route", "endpoint", "route_handler", "path_template", "user"})
 _NAME_MAX: Final = 256
 
 
 class FollowedScope(dict[str, Any]):
-    """A scope of ASGI whose request is told what is put into it; a copy of it is a plain one.
+    """A scope of ASGI that passes on to its request what a framework puts into it; a copy of it is a plain dict.
 
     Args:
         scope: as the server made it.
@@ -46,8 +46,8 @@ class FollowedScope(dict[str, Any]):
     def __setitem__(self, name: str, value: Any) -> None:  # noqa: ANN401  # whatever a framework puts there
         """Note one entry."""
         super().__setitem__(name, value)
-        if name in _TOLD:
-            with contextlib.suppress(Exception):  # what is odd is the application's own
+        if name in _NOTED:
+            with contextlib.suppress(Exception):  # the application may put anything there
                 self._note({name: value})
 
     def update(self, *given: Any, **named: Any) -> None:  # noqa: ANN401  # as of any mapping
@@ -59,7 +59,7 @@ class FollowedScope(dict[str, Any]):
             moved = str(entries.get("root_path", root))
             if len(moved) > len(root) and moved.startswith(root):
                 self._enter_mount(moved[len(root) :])
-            elif not _TOLD.isdisjoint(entries):
+            elif not _NOTED.isdisjoint(entries):
                 self._note(entries)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -75,7 +75,7 @@ class FollowedScope(dict[str, Any]):
         self._request.add(http_route=f"{self.prefix}/{{path}}"[:_ROUTE_MAX])
 
     def _template(self, path: str) -> str:
-        """Return a path with the parameters that were found in it put back in their places."""
+        """Return a path with the names of its parameters in place of their values."""
         names = {str(value): name for name, value in (self.get("path_params") or {}).items()}
         parts = path.split("/")
         return "/".join(f"{{{names[part]}}}" if part and part in names else part for part in parts)
@@ -101,9 +101,9 @@ class FollowedScope(dict[str, Any]):
         """Return the path of a route, with the prefixes of the routers that it was included by."""
         inner = self.get("fastapi")
         if isinstance(inner, dict):
-            for found in inner.values():
-                if getattr(found, "original_route", None) is route and isinstance(found.path, str):
-                    return str(found.path)
+            for included in inner.values():
+                if getattr(included, "original_route", None) is route and isinstance(included.path, str):
+                    return str(included.path)
         path = getattr(route, "path", "")
         return path if isinstance(path, str) else ""
 
@@ -119,7 +119,7 @@ def name_of(endpoint: Any) -> str:  # noqa: ANN401  # a function, a class, or so
 
 
 _ROUTE_MAX: Final = 2_048
-#: Modules by their names, until they were seen.
+#: Names of the modules that are hooked into once they are imported.
 _QUART: Final = "quart"
 _CONSUMERS: Final = "channels.consumer"
 _ROUTERS: Final = "channels.routing"
@@ -127,12 +127,12 @@ _waiting: Final = {_QUART, _CONSUMERS, _ROUTERS}
 
 
 def watch() -> None:
-    """Have the frameworks that the application uses say what they find out; to be called for each request."""
+    """Hook into Quart and Channels once the application has imported them; to be called for each request."""
     for name in tuple(_waiting):
         if name in sys.modules:
             with contextlib.suppress(
                 Exception
-            ):  # one that is being imported, or another package of this name
+            ):  # a module that is being imported, or another package of this name
                 _WATCHES[name]()
                 _waiting.discard(name)
 
@@ -174,7 +174,7 @@ def _wrap(kind: Any, note: Callable[[Any, Any, RequestScope], None]) -> None:  #
 
     @functools.wraps(original)
     async def call(self: Any, scope: Any, receive: Any, send: Any) -> Any:  # noqa: ANN401  # Channels' own
-        with contextlib.suppress(Exception):  # what is odd is the application's own
+        with contextlib.suppress(Exception):  # the application may put anything there
             request = scope.get(SCOPE_KEY)
             if isinstance(request, RequestScope):
                 note(self, scope, request)
@@ -189,7 +189,7 @@ def _note_consumer(consumer: Any, scope: Any, request: RequestScope) -> None:  #
 
 
 def _note_routes(router: Any, scope: Any, request: RequestScope) -> None:  # noqa: ANN401  # Channels' own
-    """Note which of its routes a router is about to take; one inside another adds to that one's."""
+    """Note the route that a router is about to take; that of an inner router is appended to the outer one's."""
     is_inner = "path_remaining" in scope
     path = scope["path_remaining"] if is_inner else scope["path"].removeprefix(scope.get("root_path", ""))
     prefix = str(request.fields.get("http_route") or "") if is_inner else ""
@@ -202,9 +202,9 @@ def _note_routes(router: Any, scope: Any, request: RequestScope) -> None:  # noq
 _WATCHES: Final = {_QUART: _watch_quart, _CONSUMERS: _watch_consumers, _ROUTERS: _watch_routers}
 
 
-#: What no route of ``path`` has: Django's own check warns of the first three.
+#: What only routes of ``re_path`` contain: Django's own check warns of the first three in ``path``.
 _REGEX: Final = re.compile(r"\(\?|^\^|\$$|\\|\(.*\)", re.DOTALL)
-#: Of a group: one that is named, and those that are no part of what is read.
+#: Groups: those that have a name, and those that match no characters of the path.
 _NAMED: Final = re.compile(r"\?P<(\w+)>")
 _SILENT: Final = ("?=", "?!", "?<=", "?<!", "?#", "?P=")
 _QUANTIFIER: Final = re.compile(r"(?:[?*+]|\{[0-9,]+\})[?+]?")

@@ -50,14 +50,14 @@ _ID_HEADERS: Final = (
     "Request-Id",
     "x-ms-client-request-id",
 )
-#: What Azure's edge (Front Door, App Service) calls a request: kept beside an id of another kind.
+#: What Azure's edge (Front Door, App Service) calls a request: recorded in addition to a request id of another kind.
 _EDGE_HEADERS: Final = (("X-Azure-Ref", "azure_ref"), ("X-ARR-LOG-ID", "arr_log_id"))
 _PRINCIPAL_ID: Final = "X-MS-CLIENT-PRINCIPAL-ID"
 _PRINCIPAL_HEADERS: Final = (
     ("X-MS-CLIENT-PRINCIPAL-NAME", "user_name"),
     ("X-MS-CLIENT-PRINCIPAL-IDP", "identity_provider"),
 )
-#: All that is asked for, beside the header of the request id that is set; ``Host`` is asked for by adapters.
+#: All headers that are read, apart from the configured header of the request id; adapters read ``Host``.
 _READ: Final = frozenset(
     {
         *_ID_HEADERS,
@@ -71,8 +71,8 @@ _HOP_MAX: Final = 128
 _HASH_BYTES: Final = 16
 #: Where an object of an unknown kind may have its key, the surest first.
 _KEYS: Final = ("pk", "identity", "user_id", "id", "auth_id", "sub", "username", "display_name")
-#: Of these a framework says that they are made of what is loaded: Django's model, Starlette's users.
-_MADE: Final = frozenset({"pk", "identity", "display_name"})
+#: Properties that frameworks document as computed from what is loaded: Django's model, Starlette's users.
+_COMPUTED: Final = frozenset({"pk", "identity", "display_name"})
 #: An attribute in a slot is read as one in a dictionary is.
 _STORED: Final = (MemberDescriptorType, GetSetDescriptorType)
 
@@ -99,8 +99,8 @@ def request_fields(
         query: the query as it came, or empty.
     """
     fields = trace_fields(headers("traceparent"), lambda: headers("tracestate"))
-    found = request_id(_candidates(settings, headers))
-    fields["request_id"] = found
+    id_ = request_id(_candidates(settings, headers))
+    fields["request_id"] = id_
     fields["http_method"] = method[:_METHOD_MAX]
     fields["http_path"] = path[:PATH_MAX]
     if host:
@@ -115,11 +115,11 @@ def request_fields(
         fields["client_ip"] = client
     fields.update(size_field("http_request_size", headers("Content-Length")))
     correlation = valid_id(headers("X-Correlation-ID"))
-    if correlation and correlation not in (found, fields["trace_id"]):
+    if correlation and correlation not in (id_, fields["trace_id"]):
         fields["correlation_id"] = correlation
     for header, name in _EDGE_HEADERS:
         edge = valid_id(headers(header))
-        if edge and edge != found:
+        if edge and edge != id_:
             fields[name] = edge
     if settings.easy_auth:
         fields.update(_signed_in(headers))
@@ -130,8 +130,8 @@ def client_address(forwarded: str | None, remote_address: str, *, trusted_proxie
     """Return the client's address behind a known number of proxies.
 
     Each trusted proxy appends the address that it saw, so the client is that many places from the
-    right; whatever stands further left was written by the client itself. A port, brackets and a zone,
-    which only the proxy's own machine knows, are taken off.
+    right; what stands further left may have been written by the client. A port, brackets and a zone,
+    which has a meaning on the proxy alone, are removed.
 
     Args:
         forwarded: X-Forwarded-For, several joined by commas, or None.
@@ -142,7 +142,7 @@ def client_address(forwarded: str | None, remote_address: str, *, trusted_proxie
         return remote_address
     parts = forwarded[-_FORWARDED_MAX:].split(",")
     if len(forwarded) > _FORWARDED_MAX:
-        del parts[0]  # the cut has left half of it
+        del parts[0]  # the cut may have halved it
     hops = [hop for hop in map(str.strip, parts) if hop]
     if len(hops) < trusted_proxies:
         return remote_address
@@ -150,13 +150,13 @@ def client_address(forwarded: str | None, remote_address: str, *, trusted_proxie
 
 
 def size_field(name: str, value: object) -> dict[str, object]:
-    """Return a size as a column, nothing if it is none."""
+    """Return a size as a column; empty if it is not a size."""
     length = length_of(value)
     return {} if length is None else {name: length}
 
 
 def length_of(value: object) -> int | None:
-    """Return a length in bytes as a header says it; None if it is no whole number of up to 18 digits."""
+    """Return a length in bytes as a header says it; None if it is not a whole number of up to 18 digits."""
     text = str(value)[:_NUMBER_MAX].strip() if value is not None else ""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _INT64_DIGITS else None
 
@@ -222,15 +222,17 @@ def utf8_text(value: str, limit: int) -> str:
         value: what was read so.
         limit: characters that are kept.
     """
+    if value.isascii():
+        return value[:limit]
     cut = value[: _UTF8_BYTES * limit]
-    return (cut if cut.isascii() else cut.encode("latin-1", "replace").decode("utf-8", "replace"))[:limit]
+    return cut.encode("latin-1", "replace").decode("utf-8", "replace")[:limit]
 
 
 def header_text(value: str, limit: int) -> str:
     """Return the text of a header: UTF-8 where its bytes are that, else Latin-1, which HTTP once had.
 
     Args:
-        value: its bytes, read as Latin-1; a text that is no such thing stays as it is.
+        value: its bytes, read as Latin-1; a string that has other characters stays as it is.
         limit: characters that are kept.
     """
     cut = value[: _UTF8_BYTES * limit]
@@ -249,20 +251,20 @@ class AsgiHeaders:
         id_header: the header of the request id that is set.
     """
 
-    __slots__ = ("_found", "_is_cut")
+    __slots__ = ("_is_cut", "_values")
 
     def __init__(self, pairs: Iterable[tuple[bytes, bytes]], id_header: str) -> None:
-        self._found: dict[bytes, list[bytes]] = {}
+        self._values: dict[bytes, list[bytes]] = {}
         self._is_cut = False
         with contextlib.suppress(Exception):
             self._read(iter(pairs), _names(id_header))
 
     def _read(self, pairs: Iterator[tuple[bytes, bytes]], names: frozenset[bytes]) -> None:
-        found = self._found
+        values = self._values
         for name, value in islice(pairs, FIELDS_MAX):
             key = name.lower()
             if key in names and isinstance(value, bytes):
-                found.setdefault(key, []).append(value)
+                values.setdefault(key, []).append(value)
         self._is_cut = next(pairs, None) is not None
 
     def __call__(self, name: str) -> str | None:
@@ -273,7 +275,7 @@ class AsgiHeaders:
         """
         if self._is_cut and name == _FORWARDED:
             return None
-        values = self._found.get(name.lower().encode("latin-1"))
+        values = self._values.get(name.lower().encode("latin-1"))
         return b",".join(values).decode("latin-1") if values else None
 
 
@@ -296,8 +298,10 @@ def _client(settings: RequestSettings, headers: Headers, remote_address: str) ->
 
 
 def _address(hop: str) -> str:
-    """Return the address of a hop, or an empty text where it has none."""
-    return _address_of(hop) if len(hop) <= _HOP_MAX else ""  # a longer one is none, and is not kept
+    """Return the address of a hop; empty if it has none."""
+    return (
+        _address_of(hop) if len(hop) <= _HOP_MAX else ""
+    )  # a longer string is not an address, and must not fill the cache
 
 
 @lru_cache(maxsize=1_024)
@@ -318,16 +322,16 @@ def _address_of(hop: str) -> str:
 
 
 def _signed_in(headers: Headers) -> dict[str, object]:
-    """Return whom App Service has signed in; it takes these headers off whatever a client sends."""
+    """Return the user whom App Service has signed in; it removes these headers from what a client sends."""
     user = _name(headers(_PRINCIPAL_ID))
     if not user:
         return {}
-    found: dict[str, object] = {"user_id": user, "user_authenticated": True}
+    fields: dict[str, object] = {"user_id": user, "user_authenticated": True}
     for header, name in _PRINCIPAL_HEADERS:
         value = _name(headers(header))
         if value:
-            found[name] = value
-    return found
+            fields[name] = value
+    return fields
 
 
 def _name(value: str | None) -> str:
@@ -373,8 +377,8 @@ def user_fields(user: object, key: Callable[[], object]) -> dict[str, object]:
     if expired is not None:
         return {"user_authenticated": True, "user_id": expired[:_NAME_MAX]}
     is_authenticated = bool(getattr(user, "is_authenticated", False))
-    found = key() if is_authenticated else None
-    return {"user_authenticated": is_authenticated, "user_id": "" if found is None else str(found)}
+    user_id = key() if is_authenticated else None
+    return {"user_authenticated": is_authenticated, "user_id": "" if user_id is None else str(user_id)}
 
 
 def _expired_key(user: Any) -> str | None:  # noqa: ANN401  # of any kind
@@ -389,7 +393,7 @@ def _expired_key(user: Any) -> str | None:  # noqa: ANN401  # of any kind
 def caller_fields(user: Any) -> dict[str, object]:  # noqa: ANN401  # of any framework, or the application's own
     """Return the columns of whatever a framework has put in the place of the user; nothing is loaded for it.
 
-    One who does not say whether he is signed in is, since he is there.
+    A user without ``is_authenticated`` counts as signed in.
     """
     if user is not None and any(base.__name__ == "LazyObject" for base in type(user).__mro__):
         user = vars(user).get("_wrapped")
@@ -408,20 +412,20 @@ def _key_of(user: Any) -> str:  # noqa: ANN401  # of any framework, or the appli
     for name in _KEYS:
         value = known.get(name)
         if value is None and not isinstance(user, Mapping):
-            value = _made(user, name)
+            value = _computed(user, name)
         if isinstance(value, str | int | UUID) and value != "":
             return str(value)[:_NAME_MAX]
     return ""
 
 
-def _made(user: object, name: str) -> object:
+def _computed(user: object, name: str) -> object:
     """Return an attribute that is not in the dictionary of an object, where reading it loads nothing."""
     kind = type(user)
     attribute = getattr(kind, name, None)
     if isinstance(attribute, str | int | UUID):
         return attribute
     is_safe = isinstance(attribute, _STORED) or (
-        name in _MADE and isinstance(attribute, property) and not hasattr(kind, "_sa_class_manager")
+        name in _COMPUTED and isinstance(attribute, property) and not hasattr(kind, "_sa_class_manager")
     )
     try:
         return getattr(user, name) if is_safe else None

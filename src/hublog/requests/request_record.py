@@ -1,4 +1,4 @@
-"""How a request ended: the one record of it, and what tells a failure from a cancellation."""
+"""How a request ended: its record, and whether an exception is a failure or a cancellation."""
 
 import contextlib
 import fnmatch
@@ -20,11 +20,11 @@ LOGGER_NAME: Final = "hublog.request"
 CANCELLED: Final = 499
 SERVER_ERROR: Final = 500
 _CLIENT_ERROR: Final = 400
-#: By their names, since none of these packages is imported here. What trio, a greenlet's killer or the owner
-#: of a coroutine throws comes from outside: an application that cancels a part of itself catches it.
+#: Names of exceptions, since none of these packages is imported here. What trio or the killer of a greenlet
+#: throws comes from outside: an application that cancels a part of itself catches it.
 _FROM_OUTSIDE: Final = frozenset({"Cancelled", "GreenletExit"})
 _ASYNCIO: Final = "CancelledError"
-#: Exceptions of one request that are known to stand in its records; beyond it they are shown once more.
+#: Exceptions of one request that are remembered as shown in its records; further ones may be shown twice.
 _SHOWN_MAX: Final = 100
 
 
@@ -80,7 +80,7 @@ class RequestRecord:
             level: the least level.
             error: what the application raised.
         """
-        with contextlib.suppress(Exception):  # a filter or handler of the application's own may raise
+        with contextlib.suppress(Exception):  # a filter or handler of the application may raise
             if self._is_wanted(status):
                 self._write(status, seconds, fields, level, error)
             elif error is not None:
@@ -151,10 +151,10 @@ class RequestRecord:
 
 
 def was_cancelled(error: BaseException) -> bool:
-    """Whether an exception that ends a request is the server's doing; call it in the task that it has ended.
+    """Whether the server ended a request by raising this exception; call it in the task that it ended.
 
-    The cancellation of asyncio is, where its own task was told to end. One that an application has raised, or
-    that came out of something that it had cancelled, is a failure: the client waits, and gets a 500.
+    A ``CancelledError`` of asyncio is a cancellation if this task was cancelled. One that an application has
+    raised, or that comes from something it has cancelled, is a failure: the client waits, and gets a 500.
     """
     if isinstance(error, Exception):
         return False
@@ -162,18 +162,18 @@ def was_cancelled(error: BaseException) -> bool:
         return all(map(was_cancelled, error.exceptions))
     names = {base.__name__ for base in type(error).__mro__}
     if _ASYNCIO in names:
-        return _is_task_ended()
+        return _is_task_cancelled()
     if isinstance(error, GeneratorExit):
         return True
     return not _FROM_OUTSIDE.isdisjoint(names)
 
 
-def _is_task_ended() -> bool:
+def _is_task_cancelled() -> bool:
     asyncio: Any = sys.modules.get("asyncio")
     try:
         task = asyncio.current_task()
         return task is not None and task.cancelling() > 0
-    except Exception:  # noqa: BLE001  # no loop runs here, or one whose tasks do not count
+    except Exception:  # noqa: BLE001  # no loop runs here, or its tasks do not count cancellations
         return False
 
 
@@ -184,7 +184,7 @@ def _level(status: int) -> int:
 
 
 def _key(error: BaseException) -> int:
-    """Return what tells one exception from another; no reference to it, nor to its frames, is kept."""
+    """Return a key of an exception that holds no reference to it or its frames."""
     return hash((type(error), text_of(error)))
 
 

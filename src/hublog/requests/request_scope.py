@@ -43,7 +43,7 @@ class RequestObserver(Protocol):
     """Follows requests from their start to their end; see ``observers``.
 
     Both methods are called in the thread or task that serves the request, with the request's fields bound.
-    They must not wait. What they raise hurts nobody.
+    They must not wait. Exceptions that they raise are ignored.
     """
 
     def begin(self, scope: "RequestScope") -> None:
@@ -53,26 +53,26 @@ class RequestObserver(Protocol):
     def end(self, scope: "RequestScope", *, status: int, seconds: float, has_failed: bool) -> None:
         """Note that a request has ended, its request record written.
 
-        It is called once, unless nobody ever ends the request: a streamed body that is thrown away unread.
+        It is called once, or never for a streamed body that is discarded unread.
 
         Args:
             scope: the one that ``begin`` was given.
-            status: of the response; 499 where the client went away.
+            status: of the response; 499 if the client disconnected.
             seconds: from the start to the end; for a streamed body the end is when it was sent.
             has_failed: whether the status is 500 or above, or an exception left the application.
         """
         ...
 
 
-#: Who follows requests, in the order in which they are called.
+#: Called for each request, in this order.
 observers: Final[list[RequestObserver]] = []
 
 
 class RequestScope:
     """The logging side of one request.
 
-    ``enter`` binds its fields; ``finish`` writes the request record; ``leave`` takes the fields away.
-    All three belong to the task or thread that serves the request. None of them raises.
+    ``enter`` binds its fields; ``finish`` writes the request record; ``leave`` unbinds the fields.
+    Call all three in the task or thread that serves the request. None of them raises.
 
     Args:
         settings: what to take from the request.
@@ -105,16 +105,16 @@ class RequestScope:
         self._started = now()
         self._method = method
         self._path = path[:PATH_MAX]
-        self._is_begun = False
+        self._has_begun = False
         self._is_long_lived = is_long_lived
         self._is_finished = False
         self._tokens: _Tokens | None = None
-        self._kept: context.Context | None = None
+        self._suspended: context.Context | None = None
         self._counter = QueryCounter() if settings.count_queries else None
         self.record = RequestRecord(
             settings, self._counter, method=method, path=self._path, is_long_lived=is_long_lived
         )
-        #: What was added or bound anywhere in the request since its start: its record has it.
+        #: Fields that were added or bound anywhere in the request since its start, for its record.
         self.noted: dict[str, object] = {}
         self._user: UserLook | None = None
         self._sent_id = ""
@@ -129,7 +129,7 @@ class RequestScope:
                 remote_address=remote_address,
                 query=query,
             )
-        except Exception:  # noqa: BLE001  # a request is served whatever its headers are
+        except Exception:  # noqa: BLE001  # a request is served whatever is in its headers
             self.fields = {"request_id": request_id(()), "http_method": method, "http_path": self._path}
         self.request_id = str(self.fields["request_id"])
 
@@ -165,14 +165,14 @@ class RequestScope:
         )
 
     def __deepcopy__(self, _: object) -> "RequestScope":
-        """Be the same in a copy of what an application has of its request, such as a scope of ASGI."""
+        """Return this scope: a copy of an application's scope of ASGI belongs to the same request."""
         return self
 
     def enter(self) -> None:
-        """Bind the fields, and what was bound when they were taken away; each record now carries them."""
+        """Bind the fields, and after ``suspend`` what else was bound; each record now carries them."""
         self._tokens = self._bind()
-        if not self._is_begun:
-            self._is_begun = True
+        if not self._has_begun:
+            self._has_begun = True
             if self._counter is not None:
                 listen_if_imported()
             for observer in self._observers():
@@ -187,15 +187,15 @@ class RequestScope:
             context.bind(**known)
 
     def serves(self, fields: Mapping[str, object]) -> bool:
-        """Whether fields are those of this request, and not of a task that runs inside it, or of nothing."""
+        """Whether fields are those of this request, not those of a task that runs inside it."""
         mine = self.fields.get("request_id"), self.fields.get("task_id")
         return (fields.get("request_id"), fields.get("task_id")) == mine
 
-    def adopt_span(self) -> None:
-        """Take on the ids of the active span of OpenTelemetry, if there is one.
+    def use_active_span(self) -> None:
+        """Use the ids of the active span of OpenTelemetry, if there is one.
 
-        Instrumentation may open it inside the adapter. It is the request's own where nothing else can be
-        open yet or any more: before and after the view.
+        Instrumentation may open it inside the adapter. Call this before and after the view only, where the
+        active span is that of the request.
         """
         active = spans.active_fields()
         if active and active["span_id"] != self.fields.get("span_id"):
@@ -203,7 +203,7 @@ class RequestScope:
             context.enter(spans.merged(context.bound(), active))
 
     def add_user(self, fields: Mapping[str, object]) -> None:
-        """Bind the application's user; one who is not signed in there does not hide Easy Auth's."""
+        """Bind the application's user; an anonymous one does not replace the user of Easy Auth."""
         known = self._note_user(fields) if fields else None
         if known:
             context.bind(**known)
@@ -221,7 +221,7 @@ class RequestScope:
         """Have each record look for the user until the application has loaded one who is signed in.
 
         Args:
-            look: for this request alone; None ends the looking.
+            look: for this request alone; None ends it.
         """
         self._user = look
         if look is not None:
@@ -231,7 +231,7 @@ class RequestScope:
             now.look, now.encoded = look, now.partial if look is None else None
 
     def _note_user(self, fields: Mapping[str, object]) -> Mapping[str, object] | None:
-        """Note a user; return the fields to bind, None where they would hide one who is signed in."""
+        """Note a user; return the fields to bind, None if they would replace a signed-in user by an anonymous one."""
         if not fields.get("user_authenticated") and self.fields.get("user_authenticated"):
             return None
         known = _known(fields)
@@ -255,7 +255,7 @@ class RequestScope:
         """Write the request record, once.
 
         Args:
-            status: of the response; ``CANCELLED`` where its client went away.
+            status: of the response; ``CANCELLED`` if the client disconnected.
             size: length of the response's body in bytes, where that is known.
             event_name: what happened.
             level: the least level of the record.
@@ -279,14 +279,14 @@ class RequestScope:
         self._run(self._end, status, seconds, known, level, error)
 
     def cancel(self, *, size: object = None) -> None:
-        """Write the request record of a request whose client went away, unless it has ended."""
+        """Write the request record of a request whose client disconnected, unless it has ended."""
         self.finish(CANCELLED, size=size, event_name="request.cancelled")
 
     def fail(self, error: BaseException, status: int = SERVER_ERROR, *, size: object = None) -> None:
         """Write the record of a request that has raised: 499 where its server ended it, else the exception.
 
         Args:
-            error: what was raised.
+            error: the exception.
             status: of the response, where it has one.
             size: length of what was sent of it, in bytes.
         """
@@ -296,19 +296,19 @@ class RequestScope:
             self.finish(status, size=size, error=error)
 
     def is_bodiless(self, status: int) -> bool:
-        """Whether the response ends with its headers, and nothing of a body is sent."""
+        """Whether the response has no body, by its method or status."""
         if self._is_long_lived:
             return False
         return self._method == "HEAD" or status < _FIRST_FINAL or status in _BODILESS
 
     def leave(self) -> None:
-        """Take the fields away again."""
+        """Unbind the fields."""
         tokens, self._tokens = self._tokens, None
         if tokens is not None:
             self._unbind(tokens)
 
     def suspend(self) -> None:
-        """Take the fields away until they are bound again, with what else is bound now."""
+        """Unbind the fields and what else is bound now, until ``resumed`` binds them again."""
         self._keep()
         self.leave()
 
@@ -330,13 +330,13 @@ class RequestScope:
 
     @property
     def echoed(self) -> tuple[str, str]:
-        """The headers of a response that ``response_headers`` has to know."""
+        """Names of the response headers whose values ``response_headers`` needs."""
         return self._settings.id_header, EXPOSE
 
     def response_headers(self, existing: Mapping[str, str]) -> dict[str, str]:
         """Return the headers to set on the response, whatever its status.
 
-        An id that the application itself has set stays, and the request record notes it.
+        An id that the application has set stays, and the request record contains it.
 
         Args:
             existing: those of ``echoed`` that the response has, each as one text; its list of exposed headers
@@ -358,7 +358,7 @@ class RequestScope:
         return with_headers(headers, self.response_headers(existing))
 
     def _bind(self) -> "_Tokens":
-        kept, self._kept = self._kept, None
+        kept, self._suspended = self._suspended, None
         if kept is None:
             kept = context.Context(self.fields, self._counter)
             kept.look = self._user
@@ -366,7 +366,7 @@ class RequestScope:
 
     def _keep(self) -> None:
         """Keep what is bound now for the time when the request is resumed."""
-        self._kept = kept = context.stored()
+        self._suspended = kept = context.stored()
         if self._is_finished:
             kept.look = None  # it refers to this scope
 
@@ -444,17 +444,17 @@ class _Resumed:
 
 def current_scope() -> RequestScope | None:
     """Return the request that is served here, in this thread or task or one that copied its context."""
-    found: RequestScope | None = _current.get()
-    return found
+    scope: RequestScope | None = _current.get()
+    return scope
 
 
 def _whole(status: object) -> int:
     """Return a status as a plain number: it may be an enum, or whatever an application has said."""
     try:
-        found = int(status)  # type: ignore[call-overload]  # it says itself whether it can
+        number = int(status)  # type: ignore[call-overload]  # raises for what is not a number
     except (TypeError, ValueError):
         return SERVER_ERROR
-    return found if found > 0 else SERVER_ERROR
+    return number if number > 0 else SERVER_ERROR
 
 
 def _known(fields: Mapping[str, object]) -> dict[str, object]:

@@ -1,6 +1,6 @@
-"""Streamed bodies: their request ends with them, and each part is made with its fields bound.
+"""Streamed bodies: the request ends with its body, and each part is made with the fields bound.
 
-Between two parts nothing is bound, so a body that is thrown away unread leaves nothing behind.
+Between two parts nothing is bound, so a body that is discarded unread leaves nothing behind.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,7 +13,7 @@ _FAILED: Final = 500
 
 
 class _Body:
-    """What both kinds share.
+    """Counts a body and ends its request.
 
     Args:
         scope: of the request, suspended.
@@ -37,16 +37,16 @@ class _Body:
         self._length = length
         self._before_end = before_end
         self._size = 0
-        self._is_begun = False
+        self._has_begun = False
 
     def end(self) -> None:
         """End the request where the body is not read any further; once.
 
-        A body that was begun and not read to its end has lost its reader, unless none of it is ever sent.
+        If reading has begun but not reached the end, the client disconnected, unless the response has no body.
         """
         is_whole = self._length is not None and self._size >= self._length
         with self._scope.resumed():
-            if self._is_begun and not is_whole and not self._scope.is_bodiless(self.status):
+            if self._has_begun and not is_whole and not self._scope.is_bodiless(self.status):
                 self._before_end()
                 self._scope.cancel(size=self._size)
             else:
@@ -64,13 +64,13 @@ class _Body:
                     close()
             except BaseException as error:
                 self._before_end()
-                self._scope.fail(error, self.status, size=self._size if self._is_begun else self._length)
+                self._scope.fail(error, self.status, size=self._size if self._has_begun else self._length)
                 raise
             self.end()
 
     def _finish(self) -> None:
         self._before_end()
-        self._scope.finish(self.status, size=self._size if self._is_begun else self._length)
+        self._scope.finish(self.status, size=self._size if self._has_begun else self._length)
 
     def _stop(self, error: BaseException, whole: type[Exception]) -> None:
         """End the request after what ended the parts; ``whole`` is how their maker says that all are made."""
@@ -79,7 +79,7 @@ class _Body:
             return
         self._before_end()
         if self._scope.is_bodiless(self.status) and was_cancelled(error):
-            self._scope.finish(self.status, size=0)  # its client had all that there was to have
+            self._scope.finish(self.status, size=0)  # there was nothing to send but the headers
         else:
             self._scope.fail(error, _FAILED, size=self._size)
 
@@ -100,7 +100,7 @@ class Body(_Body):
         return self
 
     def __next__(self) -> bytes:
-        self._is_begun = True
+        self._has_begun = True
         with self._scope.resumed():
             try:
                 part = next(self._parts)
@@ -123,7 +123,7 @@ class AsyncBody(_Body):
         return self
 
     async def __anext__(self) -> bytes:
-        self._is_begun = True
+        self._has_begun = True
         with self._scope.resumed():
             try:
                 part = await anext(self._parts)

@@ -1,4 +1,7 @@
-"""What Celery's and Django's tasks share: fields at a task's start, one record at its end, what travels."""
+"""The logging side of one run of a task, for every queue: fields at its start, one record at its end.
+
+``outgoing`` and ``accepted`` carry fields from the code that sends a task to the worker that runs it.
+"""
 
 import logging
 import time
@@ -21,7 +24,7 @@ KEY: Final = "hublog"
 _TRACE: Final = ("trace_id", "parent_span_id", "trace_sampled")
 _IDS: Final = ("request_id", "correlation_id")
 _NAMES: Final = ("tenant_id", "user_id")
-_TEXTS: Final = ("trace_id", "parent_span_id", *_IDS, *_NAMES)
+_STRINGS: Final = ("trace_id", "parent_span_id", *_IDS, *_NAMES)
 _FLAGS: Final = ("user_authenticated", "trace_sampled")
 _NAME_MAX: Final = 128
 _TEXT_MAX: Final = 256
@@ -47,20 +50,20 @@ _LEVELS: Final = {
     TaskOutcome.EXPIRED: logging.WARNING,
     TaskOutcome.TERMINATED: logging.WARNING,
 }
-#: Task records that no run has come before, or none that is known here.
+#: Outcomes of tasks that did not run, or whose run is not known here.
 _WITHOUT_RUN: Final = frozenset({TaskOutcome.REVOKED, TaskOutcome.EXPIRED, TaskOutcome.TERMINATED})
 
 
 def outgoing() -> dict[str, object]:
-    """Return the fields that travel with a task that is sent now: plain texts and booleans, under 1 KiB.
+    """Return the fields that travel with a task that is sent now: strings and booleans, under 1 KiB.
 
     These are request, correlation, tenant and user, and the trace, of OpenTelemetry's active span if there is
     one; empty where none of them is known.
     """
-    found = {**context.bound(), **active_fields()}
-    named = {name: _text(found.get(name)) for name in ("trace_id", *_IDS, *_NAMES)}
-    flags = {name: found.get(name) for name in _FLAGS}
-    return accepted({**named, **flags, "parent_span_id": _text(found.get("span_id"))})
+    bound = {**context.bound(), **active_fields()}
+    named = {name: _text(bound.get(name)) for name in ("trace_id", *_IDS, *_NAMES)}
+    flags = {name: bound.get(name) for name in _FLAGS}
+    return accepted({**named, **flags, "parent_span_id": _text(bound.get("span_id"))})
 
 
 def accepted(value: object) -> dict[str, object]:
@@ -71,11 +74,11 @@ def accepted(value: object) -> dict[str, object]:
     """
     if not isinstance(value, dict):
         return {}
-    texts = {name: text for name in _TEXTS if type(text := value.get(name)) is str}
+    strings = {name: text for name in _STRINGS if type(text := value.get(name)) is str}
     flags = {name: flag for name in _FLAGS if type(flag := value.get(name)) is bool}
-    fields: dict[str, object] = {name: valid for name in _IDS if (valid := valid_id(texts.get(name)))}
-    fields |= {name: texts[name] for name in _NAMES if _is_name(texts.get(name, ""))}
-    trace = read_traceparent(f"00-{texts.get('trace_id')}-{texts.get('parent_span_id')}-01")
+    fields: dict[str, object] = {name: valid for name in _IDS if (valid := valid_id(strings.get(name)))}
+    fields |= {name: strings[name] for name in _NAMES if _is_name(strings.get(name, ""))}
+    trace = read_traceparent(f"00-{strings.get('trace_id')}-{strings.get('parent_span_id')}-01")
     if trace is not None:
         fields |= {"trace_id": trace.trace_id, "parent_span_id": trace.parent_span_id}
     else:
@@ -84,7 +87,7 @@ def accepted(value: object) -> dict[str, object]:
 
 
 def traceparent(carried: Mapping[str, object]) -> str:
-    """Return the W3C header for what ``accepted`` returned, or an empty text.
+    """Return the W3C header for what ``accepted`` returned, empty without a trace.
 
     Its flag says that the span is recorded, as it is in the log: a tracer that follows its parent would
     record none of the tasks otherwise. It is off where the caller of the request said that the trace is not.
@@ -99,7 +102,7 @@ class TaskScope:
     """The logging side of one run of a task.
 
     ``enter`` binds its fields in place of whatever is bound; ``finish`` writes the task record; ``leave``
-    brings back what was bound before. All three belong to the thread, greenlet or coroutine that runs it.
+    binds what was bound before. Call all three in the thread, greenlet or coroutine that runs it.
 
     Args:
         name: dotted name of the task.
@@ -153,7 +156,7 @@ class TaskScope:
         Args:
             outcome: how the run ended.
             level: of the record, in place of the outcome's own.
-            error: what left the task, if nobody else logs it.
+            error: what the task raised, if nothing else logs it.
         """
         if self._is_finished:
             return
@@ -169,7 +172,7 @@ class TaskScope:
         logger.log(number, "%s %s %.1f ms", self._name, outcome.value, duration, exc_info=error, extra=extra)
 
     def leave(self) -> None:
-        """Bring back what was bound before; what was bound meanwhile goes, also by runs that never ended."""
+        """Bind what was bound before; everything bound since is unbound, also by runs that never ended."""
         token, self._token = self._token, None
         if token is None:
             return
@@ -180,10 +183,10 @@ class TaskScope:
 
 def running(task_id: str) -> TaskScope | None:
     """Return the innermost scope of a task that was entered here and not left."""
-    found = _current.get()
-    while found is not None and found.task_id != task_id:
-        found = found._outer  # noqa: SLF001  # one of its own kind
-    return found
+    scope = _current.get()
+    while scope is not None and scope.task_id != task_id:
+        scope = scope._outer  # noqa: SLF001  # of the same class
+    return scope
 
 
 def running_now() -> TaskScope | None:
@@ -192,7 +195,7 @@ def running_now() -> TaskScope | None:
 
 
 def forget() -> None:
-    """Take all fields away: a new process has nothing of the one that it was forked from."""
+    """Unbind everything: a forked process must not log with the fields of its parent."""
     context.clear()
     _current.set(None)
 

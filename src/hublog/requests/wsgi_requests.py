@@ -70,7 +70,7 @@ class WsgiResponse:
 
     def start(self, *args: Any, **kwargs: Any) -> Callable[[bytes], object]:  # noqa: ANN401  # the server's own
         """Stand in for ``start_response``: note the status, echo the request id; all else is the server's."""
-        with contextlib.suppress(Exception):  # a response that is odd is the server's to refuse
+        with contextlib.suppress(Exception):  # refusing an invalid response is up to the server
             status, headers, *rest = args
             self._status = int(status[:3])
             if type(headers) is list:
