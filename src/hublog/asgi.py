@@ -45,10 +45,10 @@ SHUTDOWN: Final = "lifespan.shutdown"
 def lifespan(app: Callable[[S, R, E], Awaitable[None]]) -> Callable[[S, R, E], Awaitable[None]]:
     """Wrap an ASGI 3 application; everything passes through.
 
-    When the server ends the application's life, the application does what it does then. After that each
-    record goes to disk before its log call returns, where the mode has a disk, and what waits is delivered
-    within ``EVENTHUB_LOG_EXIT_TIMEOUT``; only then may the server go on. An application
-    that knows nothing of lifespans, as Django's, is answered for.
+    When the server shuts the application down, the application runs its own shutdown first. After that each
+    record goes to disk before its log call returns, where the mode has a disk, and what is queued is
+    delivered within ``EVENTHUB_LOG_EXIT_TIMEOUT``; only then may the server go on. For an application
+    without lifespan support, such as Django's, the server is answered here.
     """
     return _wrap(app, Ending())
 
@@ -57,7 +57,7 @@ def request_context(app: Callable[[S, R, E], Awaitable[None]]) -> Callable[[S, R
     """Wrap an ASGI 3 application: what it logs in a request or a websocket has its fields.
 
     Each request and each websocket ends in one record; the request id is echoed. Route, view and user are
-    those that FastAPI, Starlette, Litestar, Quart and Channels find out; Django's middleware inside adds its
+    those of FastAPI, Starlette, Litestar, Quart and Channels; Django's middleware inside adds its
     own, and writes no record. Settings are those of Django, where its settings are loaded when the first
     request comes, else of the environment.
     """
@@ -84,34 +84,34 @@ def _wrap(app: Callable[[S, R, E], Awaitable[None]], ending: Ending) -> Callable
         if cast("_Message", scope)["type"] != "lifespan":
             await app(scope, receive, send)
             return
-        life = _Life(cast("_Receive", receive), cast("_Send", send), ending)
-        await life.run(cast("_Application", app), cast("_Message", scope))
+        lifespan_ = _Lifespan(cast("_Receive", receive), cast("_Send", send), ending)
+        await lifespan_.run(cast("_Application", app), cast("_Message", scope))
 
     return update_wrapper(wrapped, app, updated=())
 
 
 class _Phase(Enum):
-    """How far the conversation with the server has come."""
+    """How far the lifespan protocol has come."""
 
-    #: The application has not asked for the first message, so it may know nothing of lifespans.
+    #: The application has not received the first message, so it may not support lifespans.
     NEW = auto()
-    #: It has the message of the start, and has not answered.
+    #: It has received the startup message, and has not answered.
     STARTING = auto()
     #: It has answered.
     STARTED = auto()
-    #: It has the message of the end, and has not answered.
+    #: It has received the shutdown message, and has not answered.
     ENDING = auto()
-    #: Nothing more is said, in either direction.
+    #: No more messages come, in either direction.
     OVER = auto()
 
 
-class _Life:
+class _Lifespan:
     """One lifespan of an application, between its server and itself.
 
     Args:
         receive: the server's.
         send: the server's.
-        ending: what can be done at the end.
+        ending: what is done at the end.
     """
 
     def __init__(self, receive: _Receive, send: _Send, ending: Ending) -> None:
@@ -121,7 +121,7 @@ class _Life:
         self._phase = _Phase.NEW
 
     async def run(self, app: _Application, scope: _Message) -> None:
-        """Let the application speak for itself as far as it does, then speak for it."""
+        """Run the application, and answer the server for it where it does not."""
         try:
             try:
                 await app(scope, self.receive, self.send)
@@ -137,7 +137,7 @@ class _Life:
                 self._put_safe()
 
     async def receive(self) -> _Message:
-        """Pass on what the server says."""
+        """Pass on a message of the server."""
         message = await self._receive()
         if message["type"] == STARTUP:
             self._phase = _Phase.STARTING
@@ -147,7 +147,7 @@ class _Life:
         return message
 
     async def send(self, message: _Message) -> None:
-        """Pass on what the application says; its last word waits for the delivery."""
+        """Pass on a message of the application; the last one after the delivery."""
         kind = message["type"]
         if kind == f"{STARTUP}.complete":
             self._phase = _Phase.STARTED
@@ -158,7 +158,7 @@ class _Life:
         await self._send(message)
 
     async def _finish(self) -> None:
-        """Say what the application has left unsaid when it returned, or knew nothing of lifespans."""
+        """Send the answers that the application has not sent when it returned."""
         if self._phase is _Phase.NEW:
             await self.receive()
         if self._phase is _Phase.STARTING:
@@ -172,8 +172,8 @@ class _Life:
         self._phase = _Phase.OVER
 
         def work() -> None:
-            with contextlib.suppress(Exception):  # the application's end is not ours to disturb
-                # Before what waits is written, so that nothing falls in between.
+            with contextlib.suppress(Exception):  # must not disturb the shutdown of the application
+                # Before what is queued is written, so that no record falls in between.
                 self._ending.write_always()
                 self._ending.deliver()
 
@@ -186,7 +186,7 @@ class _Life:
 
 
 async def _in_thread(work: Callable[[], object]) -> None:
-    """Do something that waits, so that the event loop need not.
+    """Do blocking work without blocking the event loop.
 
     The thread is its own: the loop's pool may be full of calls that hang. Without a thread, or under another
     loop than that of asyncio, it is done here: the server waits for nothing else at this moment.

@@ -192,7 +192,7 @@ class _ServedRequest:
             _Closing(response, self._scope).install()
 
     def _echo(self, response: HttpResponseBase) -> None:
-        """Set the request's id, also on a response that is sent again and has the id of an earlier request."""
+        """Set the request's id, also in place of an earlier request's on a response that is sent again."""
         existing = {name: str(response[name]) for name in self._scope.echoed if name in response}
         name, attributes = self._scope.echoed[0], vars(response)
         if name in existing and existing[name] == attributes.get(_SENT):

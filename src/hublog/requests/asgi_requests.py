@@ -89,7 +89,7 @@ class _Follower:
         self._receive = receive
         self._send = send
         self._status = 0
-        #: Whether a send of the server failed: the client has disconnected, whatever the application does then.
+        #: Whether a send failed: the client has disconnected, whatever the application does then.
         self._is_lost = False
         #: Whether the server has reported that the client disconnected.
         self._has_disconnected = False
@@ -104,10 +104,8 @@ class _Follower:
     async def send(self, message: Message) -> None:
         """Pass on a message of the application."""
         if isinstance(message, dict) and isinstance(message.get("headers"), Iterator):
-            message = {
-                **message,
-                "headers": list(message["headers"]),
-            }  # an iterator can be read once, and the server needs it
+            # An iterator can be read once, and the server needs it.
+            message = {**message, "headers": list(message["headers"])}
         with contextlib.suppress(Exception):  # refusing an invalid message is up to the server
             message = self.note_sent(message)
         try:
@@ -150,7 +148,7 @@ class _Follower:
         return {**message, "headers": with_headers(headers, encoded)}
 
     def _is_cancelled(self, error: BaseException | None) -> bool:
-        """Whether the client disconnected, as the server reports, or the server ended the application's task."""
+        """Whether the client disconnected, by the server's report, or the server ended the task."""
         if self._is_lost:
             return True
         if error is None:
@@ -271,7 +269,7 @@ def _level(code: int | None, *, has_disconnected: bool) -> int:
 
 
 def _is_disconnect(error: BaseException) -> bool:
-    """Whether an exception means that the client disconnected; by name, since no framework is imported here."""
+    """Whether an exception means that the client disconnected; by name: no framework is imported here."""
     return any(base.__name__ in _DISCONNECTS for base in type(error).__mro__)
 
 

@@ -25,7 +25,7 @@ _NAME_MAX: Final = 256
 
 
 class FollowedScope(dict[str, Any]):
-    """A scope of ASGI that passes on to its request what a framework puts into it; a copy of it is a plain dict.
+    """A scope of ASGI that passes on to its request what a framework puts into it; its copy is a dict.
 
     Args:
         scope: as the server made it.
@@ -189,7 +189,7 @@ def _note_consumer(consumer: Any, scope: Any, request: RequestScope) -> None:  #
 
 
 def _note_routes(router: Any, scope: Any, request: RequestScope) -> None:  # noqa: ANN401  # Channels' own
-    """Note the route that a router is about to take; that of an inner router is appended to the outer one's."""
+    """Note the route that a router is about to take, appended to that of the router around it."""
     is_inner = "path_remaining" in scope
     path = scope["path_remaining"] if is_inner else scope["path"].removeprefix(scope.get("root_path", ""))
     prefix = str(request.fields.get("http_route") or "") if is_inner else ""

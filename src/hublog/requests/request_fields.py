@@ -50,7 +50,7 @@ _ID_HEADERS: Final = (
     "Request-Id",
     "x-ms-client-request-id",
 )
-#: What Azure's edge (Front Door, App Service) calls a request: recorded in addition to a request id of another kind.
+#: Ids of Azure's edge (Front Door, App Service), recorded in addition to another request id.
 _EDGE_HEADERS: Final = (("X-Azure-Ref", "azure_ref"), ("X-ARR-LOG-ID", "arr_log_id"))
 _PRINCIPAL_ID: Final = "X-MS-CLIENT-PRINCIPAL-ID"
 _PRINCIPAL_HEADERS: Final = (
@@ -299,9 +299,8 @@ def _client(settings: RequestSettings, headers: Headers, remote_address: str) ->
 
 def _address(hop: str) -> str:
     """Return the address of a hop; empty if it has none."""
-    return (
-        _address_of(hop) if len(hop) <= _HOP_MAX else ""
-    )  # a longer string is not an address, and must not fill the cache
+    # A longer string is not an address, and must not fill the cache.
+    return _address_of(hop) if len(hop) <= _HOP_MAX else ""
 
 
 @lru_cache(maxsize=1_024)

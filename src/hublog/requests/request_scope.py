@@ -231,7 +231,7 @@ class RequestScope:
             now.look, now.encoded = look, now.partial if look is None else None
 
     def _note_user(self, fields: Mapping[str, object]) -> Mapping[str, object] | None:
-        """Note a user; return the fields to bind, None if they would replace a signed-in user by an anonymous one."""
+        """Note a user; return the fields to bind, None for an anonymous user in place of a signed-in one."""
         if not fields.get("user_authenticated") and self.fields.get("user_authenticated"):
             return None
         known = _known(fields)

@@ -42,7 +42,7 @@ class _Body:
     def end(self) -> None:
         """End the request where the body is not read any further; once.
 
-        If reading has begun but not reached the end, the client disconnected, unless the response has no body.
+        If reading has begun and not reached the end, the client disconnected, unless there is no body.
         """
         is_whole = self._length is not None and self._size >= self._length
         with self._scope.resumed():
