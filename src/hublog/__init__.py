@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hublog.capture.binding import bind, bound, unbind
     from hublog.capture.console import ConsoleFormatter, ConsoleHandler
     from hublog.capture.json_formatter import JsonFormatter
-    from hublog.capture.thread_context import carry, detached
+    from hublog.capture.thread_context import detached_context, preserve_context
     from hublog.configure import (
         EventHubLoggingConfig,
         FileLoggingConfig,
@@ -45,10 +45,10 @@ __all__ = [
     "__version__",
     "bind",
     "bound",
-    "carry",
-    "detached",
+    "detached_context",
     "flush",
     "prepare_eventhub_logging_config",
+    "preserve_context",
     "setup_logging",
     "setup_multi_worker_logging",
     "stats",
@@ -72,8 +72,8 @@ _MODULES: Final = {
     "Stats": "hublog.delivery.accounting",
     "bind": "hublog.capture.binding",
     "bound": "hublog.capture.binding",
-    "carry": "hublog.capture.thread_context",
-    "detached": "hublog.capture.thread_context",
+    "detached_context": "hublog.capture.thread_context",
+    "preserve_context": "hublog.capture.thread_context",
     "flush": "hublog.runtime.registry",
     "prepare_eventhub_logging_config": "hublog.configure",
     "setup_logging": "hublog.configure",

@@ -117,7 +117,7 @@ def test_a_request_inside_binds_for_itself(scope):
 
 
 def test_what_is_detached_binds_for_itself(scope):
-    with hublog.detached():
+    with hublog.detached_context():
         hublog.bind(worker=1)
     assert "worker" not in recorded(scope)
 

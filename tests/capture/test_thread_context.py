@@ -319,7 +319,7 @@ def test_our_own_threads_have_no_fields(installed):
 
 def test_a_detached_thread_has_no_fields(installed):
     context.enter(FIELDS)
-    with hublog.detached():
+    with hublog.detached_context():
         assert bound() == {}
         assert in_thread(bound) == {}
     assert bound() == FIELDS
@@ -328,7 +328,7 @@ def test_a_detached_thread_has_no_fields(installed):
 
 def test_detached_ends_with_an_exception_too():
     context.enter(FIELDS)
-    with pytest.raises(LookupError), hublog.detached():
+    with pytest.raises(LookupError), hublog.detached_context():
         raise LookupError
     assert bound() == FIELDS
 
@@ -656,7 +656,7 @@ assert threading.Thread.start is before
 
 def test_a_carried_function_has_the_fields_of_where_it_was_made():
     token = context.enter(FIELDS)
-    carried = hublog.carry(bound)
+    carried = hublog.preserve_context(bound)
     context.leave(token)
     assert carried.__name__ == "bound"
     assert bound() == {}
@@ -669,7 +669,7 @@ def test_a_carried_function_has_the_fields_of_where_it_was_made():
 
 
 def test_a_carried_function_passes_arguments_result_and_exception_on():
-    carried = hublog.carry(divmod)
+    carried = hublog.preserve_context(divmod)
     assert carried(7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
         carried(7, 0)
@@ -687,7 +687,7 @@ def test_calls_of_a_carried_function_may_overlap():
         return bound()
 
     token = context.enter(FIELDS)
-    carried = hublog.carry(work)
+    carried = hublog.preserve_context(work)
     context.leave(token)
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(carried, range(4)))
@@ -703,7 +703,7 @@ def test_a_carried_coroutine_function_has_the_fields_to_its_end():
         return bound()
 
     token = context.enter(FIELDS)
-    carried = hublog.carry(work)
+    carried = hublog.preserve_context(work)
     context.leave(token)
 
     async def main():
@@ -732,7 +732,7 @@ def test_a_carried_coroutine_that_is_thrown_away_takes_nothing_from_another_requ
         await Never()
 
     token = context.enter(FIELDS)
-    carried = hublog.carry(work)
+    carried = hublog.preserve_context(work)
     context.leave(token)
     coroutine = carried()
     contextvars.copy_context().run(coroutine.send, None)

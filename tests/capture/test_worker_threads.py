@@ -207,7 +207,7 @@ def test_a_request_that_goes_on_after_a_part_of_its_stream_goes_on_for_its_threa
 def test_a_carried_function_keeps_them_however_long(records, monkeypatch):
     import hublog
 
-    carried = request(A, hublog.carry, lambda: log.info("carried"))
+    carried = request(A, hublog.preserve_context, lambda: log.info("carried"))
     monkeypatch.setattr(context, "is_over", lambda found: found.life is not None and found.life.ended_mono)
     threading.Thread(target=carried).run()
     assert fields(records, "carried") == A

@@ -33,7 +33,7 @@ def work(alias="stored", **known):
     """Run what is stored, as a worker would, in a thread; returns what is bound there afterwards."""
     backend, found = task_backends[alias], []
     thread = threading.Thread(target=lambda: found.append((backend.work(**known), dict(context.bound()))))
-    with hublog.detached():
+    with hublog.detached_context():
         thread.start()
     thread.join(10)
     return found[0][1]

@@ -140,7 +140,7 @@ def log_bound():
             log.info("bound twice, and a stack", stack_info=True)
         log.info("bound once again")
         pump = threading.Thread(target=log.info, args=("a thread has its own",), name="pump-é😀")
-        with hublog.detached():
+        with hublog.detached_context():
             pump.start()
         pump.join()
     log.info("nothing is bound")

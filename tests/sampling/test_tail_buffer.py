@@ -16,7 +16,7 @@ from tests.kits.sampling import Kit, error_of, make_record, make_scope
 from hublog.capture import context
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.record_ids import RecordIds, UnnumberedIds
-from hublog.capture.thread_context import carry, detached
+from hublog.capture.thread_context import detached_context, preserve_context
 from hublog.sampling import tail_buffer
 from hublog.settings import ServiceSettings
 
@@ -172,9 +172,9 @@ def in_thread(work):
 def test_what_a_thread_with_the_requests_fields_logs_belongs_to_the_request():
     kit = make_kit()
     scope = begin(kit)
-    in_thread(carry(lambda: kit.log("a")))
+    in_thread(preserve_context(lambda: kit.log("a")))
     in_thread(lambda: kit.log("outside"))
-    late = carry(lambda: kit.log("late"))
+    late = preserve_context(lambda: kit.log("late"))
     assert kit.messages == ["outside"]
     end(kit, scope, has_failed=True)
     in_thread(late)
@@ -185,7 +185,7 @@ def test_an_error_of_a_thread_that_has_the_requests_fields_releases_it_and_no_ot
     kit = make_kit()
     scopes = [begin(kit)]
     kit.log("a")
-    fail = carry(lambda: kit.log("broken", level=logging.ERROR))
+    fail = preserve_context(lambda: kit.log("broken", level=logging.ERROR))
     scopes.append(begin(kit))
     kit.log("of another")
     in_thread(fail)
@@ -198,11 +198,11 @@ def test_requests_that_a_client_gives_one_id_are_kept_apart_and_an_error_in_a_th
     kit = make_kit()
     scopes = [begin(kit, request_id="same") for _ in range(3)]
     kit.log("of the third")
-    in_thread(carry(lambda: kit.log("of whichever")))
+    in_thread(preserve_context(lambda: kit.log("of whichever")))
     end(kit, scopes.pop())
     kit.log("of the second")
     assert (kit.messages, left_out(kit)) == (["of whichever"], 1)
-    in_thread(carry(lambda: kit.log("broken", level=logging.ERROR)))
+    in_thread(preserve_context(lambda: kit.log("broken", level=logging.ERROR)))
     assert kit.messages == ["of whichever", "of the second", "broken"]
     while scopes:
         end(kit, scopes.pop())
@@ -222,7 +222,7 @@ def test_a_request_id_that_the_application_binds_itself_is_borne(bound):
 def test_what_is_logged_without_the_requests_fields_does_not_belong_to_it():
     kit = make_kit()
     scope = begin(kit)
-    with detached():
+    with detached_context():
         kit.log("detached")
     end(kit, scope)
     assert kit.messages == ["detached"]

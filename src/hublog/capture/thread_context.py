@@ -63,7 +63,7 @@ _SERVING: Final = (
 )
 
 
-def carry(function: Callable[P, R]) -> Callable[P, R]:
+def preserve_context(function: Callable[P, R]) -> Callable[P, R]:
     """Return a function that logs with the fields bound now, wherever and whenever it is called.
 
     For what has no context of its own: a pool that hublog does not know, a callback, a job for later. Calls
@@ -107,7 +107,7 @@ def _carry_coroutine(function: _Function, found: Context) -> _Function:
 
 
 @contextmanager
-def detached() -> Iterator[None]:
+def detached_context() -> Iterator[None]:
     """Log without fields inside, and start threads there that have none: they outlive the request."""
     token = lend(EMPTY)
     try:
