@@ -100,7 +100,7 @@ def failing_at(moment):
 DELIVERED = [STARTED, "always", "delivered", ENDED]
 
 
-def test_the_server_is_told_the_end_after_the_delivery():
+def test_the_server_gets_the_end_after_the_delivery():
     assert Server(supporting).run() == DELIVERED
 
 
@@ -116,7 +116,7 @@ def test_the_delivery_comes_after_the_applications_own_end():
     assert server.run() == [STARTED, "cleaned up", "always", "delivered", ENDED]
 
 
-def test_an_end_that_failed_is_told_after_the_delivery_too():
+def test_an_end_that_failed_is_sent_after_the_delivery_too():
     async def app(scope, receive, send):
         await receive()
         await send(STARTED)
@@ -361,7 +361,7 @@ def test_uvicorn_with_a_hub_that_hangs_leaves_everything_on_disk(tmp_path):
     assert seconds < 1.5 + SLACK_S
 
 
-def test_uvicorn_with_memory_alone_is_told_what_a_hanging_hub_did_not_take(tmp_path):
+def test_uvicorn_with_memory_alone_reports_what_a_hanging_hub_did_not_take(tmp_path):
     program, _, _ = serve(tmp_path, "uvicorn", "--port", "0", HUB_MODE="memory", **HANGS)
     assert "3 records could not be delivered" in program.text()
 

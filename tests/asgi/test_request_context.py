@@ -80,7 +80,7 @@ def run(app, kind="http", *, says=(), **known):
     return asyncio.run(main())
 
 
-def told(seen):
+def request_outcome(seen):
     fields = seen.one("hublog.request")
     return fields["http_status_code"], fields["levelname"], fields["event_name"]
 
@@ -110,7 +110,7 @@ def test_a_request_has_its_fields_its_id_and_one_record(seen, status, level):
         "192.0.2.1",
         "tester",
     ]
-    assert told(seen) == (status, level, "request.finished")
+    assert request_outcome(seen) == (status, level, "request.finished")
     end = seen.one("hublog.request")
     assert (end["http_response_size"], end["tenant_id"]) == (3, "acme")
     assert client.headers() == [
@@ -146,13 +146,13 @@ def test_headers_that_came_several_times_are_joined(seen, monkeypatch):
     assert (fields["client_ip"], fields["http_query"]) == ("203.0.113.7", "a=1")
 
 
-def test_an_application_that_raises_is_told_and_goes_on(seen):
+def test_an_application_that_raises_is_logged_once_and_goes_on(seen):
     async def app(scope, receive, send):
         raise LookupError("broken")
 
     with pytest.raises(LookupError):
         run(app)
-    assert told(seen) == (500, "ERROR", "request.finished")
+    assert request_outcome(seen) == (500, "ERROR", "request.finished")
 
 
 def test_an_application_that_says_nothing_is_an_error(seen):
@@ -160,17 +160,17 @@ def test_an_application_that_says_nothing_is_an_error(seen):
         pass
 
     run(app)
-    assert told(seen) == (500, "ERROR", "request.finished")
+    assert request_outcome(seen) == (500, "ERROR", "request.finished")
 
 
-def test_a_client_that_left_before_the_end_is_told_once(seen):
+def test_a_client_that_disconnected_before_the_end_is_logged_once(seen):
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"abc", "more_body": True})
         assert (await receive())["type"] == "http.disconnect"
 
     run(app, says=[{"kind": "http.disconnect"}])
-    assert told(seen) == (499, "WARNING", "request.cancelled")
+    assert request_outcome(seen) == (499, "WARNING", "request.cancelled")
     assert seen.one("hublog.request")["http_response_size"] == 3
 
 
@@ -209,14 +209,14 @@ def test_a_client_that_the_server_cannot_reach_is_no_error(seen, kind, says, exp
     else:
         with pytest.raises((ConnectionResetError, LookupError)):
             asyncio.run(main())
-    assert told(seen) == expected
+    assert request_outcome(seen) == expected
 
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [("http", (499, "WARNING", "request.cancelled")), ("websocket", (101, "WARNING", "websocket.closed"))],
 )
-def test_what_the_server_cancels_is_told_once(seen, kind, expected):
+def test_what_the_server_cancels_is_logged_once(seen, kind, expected):
     async def main():
         begun = asyncio.Event()
 
@@ -233,7 +233,7 @@ def test_what_the_server_cancels_is_told_once(seen, kind, expected):
             await task
 
     asyncio.run(main())
-    assert told(seen) == expected
+    assert request_outcome(seen) == expected
 
 
 def test_work_after_the_response_has_the_fields_and_no_second_record(seen):
@@ -261,11 +261,11 @@ def test_a_file_that_the_server_sends_by_itself_ends_the_request(seen):
         await send({"type": "http.response.pathsend", "path": "/x"})
 
     run(app)
-    assert told(seen) == (200, "INFO", "request.finished")
+    assert request_outcome(seen) == (200, "INFO", "request.finished")
 
 
 @pytest.mark.parametrize("message", [{"type": "http.response.start"}, {"type": "odd"}, {}])
-def test_an_odd_message_reaches_the_server_as_it_is(seen, message):
+def test_an_invalid_message_reaches_the_server_as_it_is(seen, message):
     async def app(scope, receive, send):
         await send(message)
 
@@ -299,7 +299,7 @@ def test_what_the_making_of_headers_raises_is_the_applications(seen):
         run(app)
 
 
-def test_a_scope_that_is_odd_is_the_applications_to_refuse(seen):
+def test_a_invalid_scope_is_the_applications_to_refuse(seen):
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 400, "headers": []})
 
@@ -311,7 +311,7 @@ def test_a_scope_that_is_odd_is_the_applications_to_refuse(seen):
 @pytest.mark.parametrize("scope", [{"client": None}, {"headers": None, "path": ""}, {"query_string": None}])
 def test_a_scope_with_little_in_it_is_served(seen, scope):
     run(answering(), **scope)
-    assert told(seen)[0] == 200
+    assert request_outcome(seen)[0] == 200
 
 
 @pytest.mark.parametrize("copied", [dict, copy.copy, copy.deepcopy, lambda scope: scope | {"user": None}])
@@ -322,7 +322,7 @@ def test_an_application_may_copy_its_scope(seen, copied):
         await answering()(found, receive, send)
 
     run(app)
-    assert told(seen)[0] == 200
+    assert request_outcome(seen)[0] == 200
 
 
 def test_other_kinds_of_scope_pass_untouched(seen):
@@ -338,7 +338,7 @@ def test_other_kinds_of_scope_pass_untouched(seen):
     assert seen.records == []
 
 
-def test_a_client_that_hangs_up_on_a_real_server_is_told_once(seen):
+def test_a_client_that_hangs_up_on_a_real_server_is_logged_once(seen):
     async def app(scope, receive, send):
         await receive()
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -370,12 +370,12 @@ def test_a_client_that_hangs_up_on_a_real_server_is_told_once(seen):
         thread.join()
         logging.getLogger("hublog.request").removeHandler(notice)
         listening.close()
-    assert told(seen) == (499, "WARNING", "request.cancelled")
+    assert request_outcome(seen) == (499, "WARNING", "request.cancelled")
 
 
 def test_it_goes_inside_of_lifespan_and_twice_is_once(seen):
     run(lifespan(request_context(request_context(answering()))))
-    assert told(seen) == (200, "INFO", "request.finished")
+    assert request_outcome(seen) == (200, "INFO", "request.finished")
 
 
 # Websockets
@@ -409,7 +409,7 @@ def test_a_websocket_has_its_fields_for_its_whole_life_and_one_record_at_its_end
         ("said", "abc"),
         ("heard", "abc"),
     ]
-    assert told(seen) == (101, "INFO", "websocket.closed")
+    assert request_outcome(seen) == (101, "INFO", "websocket.closed")
     fields = seen.one("hublog.request")
     assert (fields["close_code"], fields["record_type"], fields["http_path"]) == (
         shown,
@@ -448,7 +448,7 @@ def test_a_websocket_that_fails_is_an_error(seen):
 
     with pytest.raises(LookupError):
         run(app, "websocket")
-    assert told(seen) == (500, "ERROR", "websocket.closed")
+    assert request_outcome(seen) == (500, "ERROR", "websocket.closed")
     assert seen.one("hublog.request")["close_code"] == 1011
 
 

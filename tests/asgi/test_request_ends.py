@@ -174,7 +174,7 @@ def test_a_client_that_leaves_with_its_headers_had_all_there_is_of_a_response_wi
 
 
 @pytest.mark.parametrize(("length", "status"), [(None, 499), (4, 499), (3, 200)])
-def test_a_client_that_leaves_when_it_has_read_what_was_announced_is_none_that_left(rows, length, status):
+def test_a_client_that_has_read_all_that_was_announced_has_not_disconnected(rows, length, status):
     async def app(scope, receive, send):
         headers = [(b"Content-Length", str(length).encode())] if length else []
         await send({**START, "headers": headers})
@@ -185,7 +185,7 @@ def test_a_client_that_leaves_when_it_has_read_what_was_announced_is_none_that_l
     assert (ending(rows)[0], rows[0]["http_response_size"]) == (status, 3)
 
 
-def test_what_is_sent_to_a_client_that_is_gone_has_not_arrived(rows):
+def test_what_is_sent_to_a_disconnected_client_has_not_arrived(rows):
     async def app(scope, receive, send):
         await receive()
         await send(START)
@@ -208,7 +208,7 @@ def test_an_exception_that_says_so_is_no_failure(rows, answers):
 
 
 @pytest.mark.parametrize("error", [LookupError("for the test"), asyncio.CancelledError()])
-def test_a_failure_after_the_client_has_left_is_a_failure(rows, error):
+def test_a_failure_after_the_client_has_disconnected_is_a_failure(rows, error):
     async def app(scope, receive, send):
         await receive()
         raise error

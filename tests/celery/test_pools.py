@@ -68,7 +68,7 @@ def test_without_it_they_lose_what_waits_in_memory(tmp_path):
     assert len(arrived) + len(on_disk) < len(DONE)
 
 
-def test_a_missing_celery_is_told_with_the_name_of_the_extra():
+def test_a_missing_celery_is_reported_with_the_name_of_the_extra():
     code = "import sys; sys.modules['celery'] = None; import hublog.celery"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False

@@ -91,7 +91,7 @@ def test_a_message_of_protocol_1_is_as_ever(app, published):
 
 
 @pytest.mark.parametrize("theirs", [f"00-{'1' * 32}-{'2' * 16}-00", "anything", 7])
-def test_a_traceparent_that_somebody_set_stays(app, published, theirs):
+def test_a_traceparent_that_the_caller_set_stays(app, published, theirs):
     context.enter(FIELDS)
     send(app, headers={"traceparent": theirs})
     assert published[0]["traceparent"] == theirs
@@ -377,14 +377,14 @@ def begin_worker():
     _leave_logging(loglevel=logging.INFO, logfile=None, format="%(message)s", colorize=False)
 
 
-def test_a_worker_whose_console_nobody_writes_says_so_at_its_start(root, caplog):
+def test_a_worker_without_a_console_handler_says_so_at_its_start(root, caplog):
     root.addHandler(hublog.EventHubHandler())
     root.setLevel(logging.WARNING)
     begin_worker()
-    [(name, level, told)] = caplog.record_tuples
+    [(name, level, message)] = caplog.record_tuples
     assert (name, level) == ("hublog.internal", logging.WARNING)
-    assert told.startswith("Celery leaves the root logger to hublog's handlers: --logfile has no effect")
-    assert "the worker shows nothing there" in told
+    assert message.startswith("Celery leaves the root logger to hublog's handlers: --logfile has no effect")
+    assert "the worker shows nothing there" in message
     assert root.level == logging.WARNING
     assert logging.getLogger("celery").level == logging.INFO
 
@@ -396,7 +396,7 @@ def test_a_worker_with_a_console_of_hublogs_writes_its_lines_once(root, capsys):
     root.setLevel(logging.INFO)
     begin_worker()
     logging.getLogger("celery.worker").info("ready")
-    told = capsys.readouterr()
-    assert (told.out + told.err).count("ready") == 1
-    assert "--logfile has no effect" in told.out
-    assert "shows nothing" not in told.out
+    output = capsys.readouterr()
+    assert (output.out + output.err).count("ready") == 1
+    assert "--logfile has no effect" in output.out
+    assert "shows nothing" not in output.out

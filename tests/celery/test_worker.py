@@ -87,7 +87,7 @@ def test_a_task_that_runs_another_one_at_once_has_its_own_fields_again(rows):
         ("shop.rejected", "rejected", "INFO"),
     ],
 )
-def test_one_record_tells_how_a_task_ended(rows, name, outcome, level):
+def test_one_record_says_how_a_task_ended(rows, name, outcome, level):
     [row] = rows.ends(name)
     assert (row["record_type"], row["event_name"], row["level"]) == ("task", f"task.{outcome}", level)
     assert re.fullmatch(rf"{name} {outcome} \d+\.\d ms", row["message"])

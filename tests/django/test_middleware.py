@@ -119,7 +119,7 @@ def test_a_streamed_body_has_the_fields_and_ends_the_request(seen):
     assert context.bound() == {}
 
 
-def test_a_stream_that_the_client_leaves_leaves_no_fields_behind(seen):
+def test_a_stream_whose_client_disconnects_leaves_no_fields_behind(seen):
     response = Client().get("/stream/")
     next(iter(response.streaming_content))
     response.close()
@@ -138,7 +138,7 @@ def test_an_async_stream_has_the_fields(seen):
     assert len(seen.of("hublog.request")) == 1
 
 
-def test_a_cancelled_request_is_told_and_leaves_no_fields_behind(seen):
+def test_a_cancelled_request_is_logged_and_leaves_no_fields_behind(seen):
     async def main():
         waiting = asyncio.Event()
         urls.WAITING.append(waiting)
@@ -169,7 +169,7 @@ def test_the_next_request_of_a_thread_has_nothing_of_the_last(seen):
     assert second["request_id"] != "first"
 
 
-def test_a_user_that_nobody_asked_for_costs_no_query_and_no_vary(seen, database):
+def test_a_user_that_is_not_used_costs_no_query_and_no_vary(seen, database):
     with database.assertNumQueries(0):
         response = Client().get("/orders/7/")
     assert "Vary" not in response.headers

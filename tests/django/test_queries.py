@@ -22,7 +22,7 @@ def counted(seen):
     return [fields["db_query_count"] for _, fields in seen.of("hublog.request")]
 
 
-def test_a_request_tells_how_many_queries_it_made_and_how_long_they_took(seen, database):
+def test_a_request_record_says_how_many_queries_it_made_and_how_long_they_took(seen, database):
     Client().get("/queries/3/")
     Client().get("/plain/")
     Client().get("/queries/1/")

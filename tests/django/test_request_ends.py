@@ -286,7 +286,7 @@ def test_a_response_that_a_view_returns_again_and_again_stays_as_it_is(rows):
     assert "close" not in vars(SAME)
 
 
-def test_a_response_can_be_pickled_by_a_cache_outside_and_closed_by_whoever_takes_it(finished):
+def test_a_response_can_be_pickled_by_a_cache_outside_and_closed_by_its_reader(finished):
     response = RequestContextMiddleware(plain)(RequestFactory().get("/"))
     taken = pickle.loads(pickle.dumps(response))  # noqa: S301  # its own
     taken = pickle.loads(pickle.dumps(taken))  # noqa: S301  # its own

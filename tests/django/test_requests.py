@@ -125,7 +125,7 @@ def test_a_middleware_without_coroutines_on_either_side_changes_nothing(seen, pl
     assert sorted(ends) == [(f"{number}", "acme") for number in range(10)]
 
 
-def test_an_exception_that_leaves_django_is_told_and_goes_on(seen):
+def test_an_exception_that_leaves_django_is_logged_once_and_goes_on(seen):
     with override_settings(DEBUG_PROPAGATE_EXCEPTIONS=True), pytest.raises(LookupError):
         Client().get("/raising/broken/")
     assert told(seen) == (500, "ERROR", "request.finished")
@@ -147,7 +147,7 @@ def test_a_namespace_is_part_of_the_view_and_its_prefix_of_the_route(seen):
 
 
 @pytest.mark.parametrize("scope", ["odd", None, {"hublog.request": None}])
-def test_an_attribute_of_the_application_that_is_called_scope_hurts_nobody(seen, rf_scope, scope):
+def test_an_attribute_of_the_application_that_is_called_scope_does_no_harm(seen, rf_scope, scope):
     assert rf_scope(scope).status_code == 200
     seen.one("hublog.request")
 
@@ -177,7 +177,7 @@ def test_under_asgi_no_thread_is_needed_to_note_the_route():
 @override_settings(LOG_SESSION_ID=True, LOG_REQUEST_QUERY=True, LOG_EASY_AUTH=True)
 @pytest.mark.parametrize("ask", [get, aget])
 @pytest.mark.parametrize("path", ["/plain/", "/raising/broken/", "/status/400/", "/nowhere/"])
-def test_what_nobody_asked_for_costs_no_query_no_vary_and_no_cookie(seen, database, ask, path):
+def test_what_is_not_used_costs_no_query_no_vary_and_no_cookie(seen, database, ask, path):
     with database.assertNumQueries(0):
         response = ask(path)
     assert "Vary" not in response.headers
@@ -201,7 +201,7 @@ def test_a_session_that_the_view_used_is_shown_by_its_hash(seen, database):
 
 
 @override_settings(LOG_SESSION_ID=True)
-def test_a_session_cookie_that_nobody_looked_at_is_not_shown(seen, database):
+def test_a_session_cookie_that_was_not_read_is_not_shown(seen, database):
     client = Client()
     client.get("/visits/")
     with database.assertNumQueries(0):
@@ -317,7 +317,7 @@ def test_a_stream_that_fails_is_an_error(seen):
     assert seen.one("hublog.request")["http_response_size"] == 3
 
 
-def test_a_stream_that_the_client_leaves_is_told_once(seen):
+def test_a_stream_whose_client_disconnects_is_logged_once(seen):
     response = get("/bound-stream/")
     next(iter(response.streaming_content))
     response.close()
@@ -326,7 +326,7 @@ def test_a_stream_that_the_client_leaves_is_told_once(seen):
     assert seen.one("hublog.request")["http_response_size"] == 2
 
 
-def test_a_stream_that_is_thrown_away_unread_leaves_nothing_bound(seen):
+def test_a_stream_that_is_discarded_unread_leaves_nothing_bound(seen):
     response = get("/bound-stream/")
     next(iter(response.streaming_content))
     assert context.bound() == {}
@@ -345,7 +345,7 @@ class Closed(StreamingHttpResponse):
         super().__setattr__(name, value)
 
 
-def test_a_streamed_response_that_takes_nothing_from_us_is_sent_and_told(seen):
+def test_a_streamed_response_that_takes_nothing_from_us_is_sent_and_logged(seen):
     request = RequestFactory().get("/plain/")
     response = RequestContextMiddleware(lambda request: Closed([b"a", b"b"]))(request)
     assert list(response.streaming_content) == [b"a", b"b"]
@@ -359,7 +359,7 @@ def environ_of(path):
     return {**environ, "HTTP_HOST": "testserver"}
 
 
-def test_a_file_is_left_to_the_server_and_its_request_ends_when_that_closes_it(seen):
+def test_a_file_is_passed_on_to_the_server_and_its_request_ends_when_that_closes_it(seen):
     body = WSGIHandler()({**environ_of("/file/"), "wsgi.file_wrapper": FileWrapper}, lambda *known: None)
     assert isinstance(body, FileWrapper)
     assert sum(map(len, body)) == 10_000
@@ -408,7 +408,7 @@ class Connection:
 
 
 @pytest.mark.parametrize(("path", "event"), [("/endless/", "sent"), ("/forever/", "begun")])
-def test_a_client_that_hangs_up_under_asgi_is_told_once(seen, path, event):
+def test_a_client_that_hangs_up_under_asgi_is_logged_once(seen, path, event):
     async def main():
         request_urls.EVENTS[event] = happened = asyncio.Event()
         connection = Connection(path)
@@ -422,7 +422,7 @@ def test_a_client_that_hangs_up_under_asgi_is_told_once(seen, path, event):
     assert seen.one("hublog.request")["request_id"] == "abc"
 
 
-def test_requests_that_the_server_cancels_are_told_once(seen):
+def test_requests_that_the_server_cancels_are_logged_once(seen):
     async def main():
         request_urls.EVENTS["begun"] = begun = asyncio.Event()
         task = asyncio.ensure_future(AsyncClient().get("/forever/"))

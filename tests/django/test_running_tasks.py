@@ -192,7 +192,7 @@ def test_it_is_connected_once_however_often_the_app_is_ready():
     assert (len(task_started.receivers), len(task_finished.receivers)) == before
 
 
-def test_the_end_of_a_task_that_nobody_saw_begin_is_ignored(seen):
+def test_the_end_of_a_task_whose_start_was_not_seen_is_ignored(seen):
     context.enter(FIELDS)
     result = task_backends["plain"].enqueue(stored_tasks.plain, [], {})
     task_finished.send(object, task_result=result)

@@ -314,26 +314,26 @@ ODD = {
     "a list": lambda environ, start: start("200 OK", []) and [b"a", b"b"],
     "a body with a length and an end": lambda environ, start: start("200 OK", []) and Odd([b"a", b"b"]),
     "a status without a reason": lambda environ, start: start("200", []) and [b""],
-    "a status that is none": lambda environ, start: start("odd", []) and [b""],
+    "a status that is not one": lambda environ, start: start("odd", []) and [b""],
     "a status that is a number": lambda environ, start: start(200, []) and [b""],
     "headers that are a tuple": lambda environ, start: start("200 OK", (("X-Own", "1"),)) and [b""],
-    "a header that is no text": lambda environ, start: start("200 OK", [("X-Own", 1)]) and [b""],
-    "a header that is no pair": lambda environ, start: start("200 OK", [("X-Own",)]) and [b""],
+    "a header that is not a string": lambda environ, start: start("200 OK", [("X-Own", 1)]) and [b""],
+    "a header that is not a pair": lambda environ, start: start("200 OK", [("X-Own",)]) and [b""],
     "a header with a line break": lambda environ, start: start("200 OK", [("X-Own", "a\r\nb")]) and [b""],
     "a header in Latin-1": lambda environ, start: start("200 OK", [("X-Own", "\xe9")]) and [b""],
     "no headers": lambda environ, start: start("200 OK", None) and [b""],
     "nothing": lambda environ, start: None,
-    "a text": lambda environ, start: start("200 OK", []) and "ab",
+    "a string": lambda environ, start: start("200 OK", []) and "ab",
     "bytes": lambda environ, start: start("200 OK", []) and b"ab",
     "no start": lambda environ, start: [b"ab"],
-    "parts that are texts": lambda environ, start: start("200 OK", []) and ["ab"],
+    "parts that are strings": lambda environ, start: start("200 OK", []) and ["ab"],
     "by hand": by_hand,
     "in error": in_error,
 }
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_an_odd_answer_passes_as_it_is(name):
+def test_an_invalid_response_passes_as_it_is(name):
     with_us, without = (
         answer(below(wrap, ODD[name]), EnvironBuilder("/", headers=ID).get_environ())
         for wrap in (True, False)

@@ -111,7 +111,7 @@ def app(make):
     return app
 
 
-def told(seen):
+def request_outcome(seen):
     fields = seen.one("hublog.request")
     return fields["http_status_code"], fields["levelname"], fields["event_name"]
 
@@ -134,17 +134,17 @@ def test_every_response_carries_the_id_and_has_one_record(app, seen, debug, path
     app.debug = debug
     response = app.test_client().get(path, headers=ID)
     assert (response.status_code, response.headers["X-Request-ID"]) == (expected[0], "abc")
-    assert told(seen) == (*expected, "request.finished")
+    assert request_outcome(seen) == (*expected, "request.finished")
     assert context.bound() == {}
 
 
 def test_a_method_that_is_not_allowed_carries_the_id(app, seen):
     response = app.test_client().post("/orders/7", headers=ID)
     assert (response.status_code, response.headers["X-Request-ID"]) == (405, "abc")
-    assert told(seen)[0] == 405
+    assert request_outcome(seen)[0] == 405
 
 
-def test_a_head_request_is_no_client_that_left(app, seen):
+def test_a_head_request_does_not_look_like_a_disconnected_client(app, seen):
     for path in ("/stream", "/file", "/orders/7"):
         response = app.test_client().head(path)
         response.close()
@@ -154,16 +154,16 @@ def test_a_head_request_is_no_client_that_left(app, seen):
 def test_an_unhandled_exception_is_a_500_with_the_id(app, seen):
     response = app.test_client().get("/broken", headers=ID)
     assert (response.status_code, response.headers["X-Request-ID"]) == (500, "abc")
-    assert told(seen) == (500, "ERROR", "request.finished")
+    assert request_outcome(seen) == (500, "ERROR", "request.finished")
     assert seen.one("shop")["http_route"] == "/broken"
 
 
 @pytest.mark.parametrize("key", ["TESTING", "PROPAGATE_EXCEPTIONS"])
-def test_an_exception_that_leaves_the_app_is_told_once_and_goes_on(app, seen, key):
+def test_an_exception_that_leaves_the_app_is_logged_once_and_goes_on(app, seen, key):
     app.config[key] = True
     with pytest.raises(LookupError):
         app.test_client().get("/broken", headers=ID)
-    assert told(seen) == (500, "ERROR", "request.finished")
+    assert request_outcome(seen) == (500, "ERROR", "request.finished")
     assert context.bound() == {}
 
 
@@ -203,7 +203,7 @@ def test_a_stream_keeps_what_the_view_bound_and_its_bytes_are_counted(app, seen)
     assert response.data == b"0\n1\n2\n"
     response.close()
     assert [fields["tenant_id"] for _, fields in seen.of("shop.views")] == ["acme"] * 4
-    assert told(seen) == (200, "INFO", "request.finished")
+    assert request_outcome(seen) == (200, "INFO", "request.finished")
     assert seen.one("hublog.request")["http_response_size"] == 6
 
 
@@ -212,31 +212,31 @@ def test_a_stream_that_fails_is_an_error(app, seen):
     with pytest.raises(LookupError):
         list(response.iter_encoded())
     response.close()
-    assert told(seen) == (500, "ERROR", "request.finished")
+    assert request_outcome(seen) == (500, "ERROR", "request.finished")
     assert seen.one("hublog.request")["http_response_size"] == 3
 
 
-def test_a_stream_that_the_client_leaves_is_told_once_and_closed_with_the_fields(app, seen):
+def test_a_stream_whose_client_disconnects_is_logged_once_and_closed_with_the_fields(app, seen):
     body, _, _ = run_wsgi_app(app, EnvironBuilder("/stream", headers=ID).get_environ())
     next(iter(body))
     assert context.bound() == {}
     body.close()
     body.close()
-    assert told(seen) == (499, "WARNING", "request.cancelled")
+    assert request_outcome(seen) == (499, "WARNING", "request.cancelled")
     [(_, fields)] = [row for row in seen.of("shop.views") if row[0] == "closed"]
     assert (fields["request_id"], fields["tenant_id"]) == ("abc", "acme")
 
 
-def test_a_file_is_left_to_the_server(app, seen):
+def test_a_file_is_passed_on_to_the_server(app, seen):
     environ = {**EnvironBuilder("/file").get_environ(), "wsgi.file_wrapper": FileWrapper}
     body = app(environ, lambda *known: None)
     assert isinstance(body, FileWrapper)
-    assert told(seen) == (200, "INFO", "request.finished")
+    assert request_outcome(seen) == (200, "INFO", "request.finished")
     assert seen.one("hublog.request")["http_response_size"] == 10_000
     body.close()
 
 
-def test_a_client_that_hangs_up_on_a_real_server_is_told_once(app, seen):
+def test_a_client_that_hangs_up_on_a_real_server_is_logged_once(app, seen):
     begun, ended = threading.Event(), threading.Event()
 
     @app.get("/endless")
@@ -265,7 +265,7 @@ def test_a_client_that_hangs_up_on_a_real_server_is_told_once(app, seen):
         server.shutdown()
         thread.join()
         server.server_close()
-    assert told(seen) == (499, "WARNING", "request.cancelled")
+    assert request_outcome(seen) == (499, "WARNING", "request.cancelled")
 
 
 # Several apps
@@ -375,7 +375,7 @@ def test_the_environment_of_a_request_that_was_served_keeps_nothing_of_ours(app,
 
 
 @pytest.mark.parametrize("status", ["", "odd", "200"])
-def test_an_odd_answer_of_a_wsgi_app_below_passes_as_it_is(make, seen, status):
+def test_an_invalid_response_of_a_wsgi_app_below_passes_as_it_is(make, seen, status):
     app = make()
     sent = []
 

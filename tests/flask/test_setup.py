@@ -157,7 +157,7 @@ def test_a_streamed_body_has_the_fields_and_ends_the_request(app, seen):
     assert context.bound() == {}
 
 
-def test_a_stream_that_the_client_leaves_leaves_no_fields_behind(app, seen):
+def test_a_stream_whose_client_disconnects_leaves_no_fields_behind(app, seen):
     response = app.test_client().get("/stream", buffered=False)
     next(response.iter_encoded())
     response.close()

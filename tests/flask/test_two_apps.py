@@ -40,20 +40,20 @@ def make(name, **config):
     return app
 
 
-def told(seen):
+def reported(seen):
     return [text for text, _ in seen.of("hublog.internal") if "Flask apps" in text]
 
 
 def test_two_apps_with_the_same_settings_are_fine(seen):
     apps = [make("shop", LOG_LEVEL="ERROR"), make("admin", LOG_LEVEL="ERROR")]
-    assert told(seen) == []
+    assert reported(seen) == []
     assert len(apps) == 2
 
 
 def test_settings_that_hold_for_the_process_and_differ_are_one_error_that_names_them_and_both_apps(seen):
     first = make("shop", LOG_SERVICE_NAME="shop", LOG_LEVEL="ERROR", LOG_REDACTION_HASH_KEY="k3y-of-the-shop")
     second = make("admin", LOG_SERVICE_NAME="admin", LOG_LEVEL="INFO")
-    [text] = told(seen)
+    [text] = reported(seen)
     assert "'shop' and 'admin'" in text
     assert "LOG_LEVEL, LOG_SERVICE_NAME, LOG_REDACTION_HASH_KEY" in text
     assert "k3y" not in text
@@ -63,7 +63,7 @@ def test_settings_that_hold_for_the_process_and_differ_are_one_error_that_names_
 def test_what_each_app_has_for_itself_may_differ(seen):
     shop = make("shop", LOG_REQUEST_ID_HEADER="X-Shop-ID")
     admin = make("admin", LOG_REQUEST_ID_HEADER="X-Admin-ID", LOG_ACCESS_RECORDS=False)
-    assert told(seen) == []
+    assert reported(seen) == []
     client = Client(DispatcherMiddleware(shop, {"/admin": admin}))
     assert "X-Shop-ID" in client.get("/").headers
     assert "X-Admin-ID" in client.get("/admin/").headers
@@ -71,13 +71,13 @@ def test_what_each_app_has_for_itself_may_differ(seen):
 
 def test_apps_for_tests_may_differ_one_after_the_other(seen):
     apps = [make(f"shop{number}", TESTING=True, LOG_LEVEL=10 * number) for number in range(1, 5)]
-    assert told(seen) == []
+    assert reported(seen) == []
     assert apps[-1].extensions["hublog"].settings.level == 40
     assert logging.getLogger().level == 40
 
 
-def test_an_app_that_is_gone_is_in_nobodys_way(seen):
+def test_an_app_that_is_gone_is_not_in_the_way(seen):
     make("shop", LOG_LEVEL="ERROR")
     gc.collect()
     make("admin", LOG_LEVEL="INFO")
-    assert told(seen) == []
+    assert reported(seen) == []

@@ -99,7 +99,7 @@ def app(make, loads):
     return app
 
 
-def test_a_user_whom_nobody_asked_for_is_not_loaded(app, seen, loads):
+def test_a_user_that_is_not_used_is_not_loaded(app, seen, loads):
     client = app.test_client()
     client.get("/login")
     client.get("/plain")
@@ -116,7 +116,7 @@ def test_a_user_whom_the_view_loaded_is_noted(app, seen, loads):
     assert found == [("42", True)] * 2
 
 
-def test_nobody_is_noted_as_such_where_the_view_asked(app, seen):
+def test_no_user_is_noted_where_the_view_asked(app, seen):
     app.test_client().get("/me")
     fields = seen.one("hublog.request")
     assert fields["user_authenticated"] is False
@@ -224,7 +224,7 @@ def test_one_who_signs_in_during_the_request_is_named_from_then_on(app, seen):
     assert found == [(False, None), (True, "7")]
 
 
-def test_looking_for_the_user_loads_nobody(app, seen, loads):
+def test_looking_for_the_user_loads_no_user(app, seen, loads):
     client = app.test_client()
     client.get("/login")
     client.get("/plain")

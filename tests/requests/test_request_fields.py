@@ -91,7 +91,7 @@ def test_who_is_signed_in_at_the_edge_is_taken_only_where_that_is_set():
     }
 
 
-def test_an_edge_that_has_signed_nobody_in_says_nothing():
+def test_an_edge_that_has_signed_no_user_in_says_nothing():
     headers = {"X-MS-CLIENT-PRINCIPAL-IDP": "aad", "X-MS-CLIENT-PRINCIPAL-NAME": "ann"}
     assert not {"user_id", "user_name", "user_authenticated"} & set(
         read(headers, settings=RequestSettings(easy_auth=True))

@@ -95,7 +95,7 @@ def test_what_was_bound_before_the_request_is_bound_after_it():
 @pytest.mark.parametrize(
     ("status", "level"), [(200, "INFO"), (302, "INFO"), (404, "WARNING"), (500, "ERROR"), (503, "ERROR")]
 )
-def test_one_record_tells_how_the_request_ended(caplog, status, level):
+def test_one_record_says_how_the_request_ended(caplog, status, level):
     clock = FakeClock()
     scope = make(now=clock)
     scope.enter()
@@ -129,7 +129,7 @@ def test_a_hostile_id_is_replaced(value):
 
 
 class Follower:
-    """Notes what it is told, and what was bound then."""
+    """Notes its calls, and what was bound then."""
 
     def __init__(self):
         self.calls = []
@@ -156,7 +156,7 @@ def follower(monkeypatch):
     return found
 
 
-def test_an_observer_is_told_the_start_and_the_end_once_with_the_fields_bound(follower):
+def test_an_observer_sees_the_start_and_the_end_once_with_the_fields_bound(follower):
     clock = FakeClock()
     scope = make(now=clock)
     scope.enter()
@@ -172,14 +172,14 @@ def test_an_observer_is_told_the_start_and_the_end_once_with_the_fields_bound(fo
     ]
 
 
-def test_an_observer_is_told_after_the_request_record_was_written(follower, caplog):
+def test_an_observer_is_called_after_the_request_record_was_written(follower, caplog):
     follower.end = lambda scope, **known: follower.calls.append(len(caplog.records))
     with caplog.at_level(logging.INFO, LOGGER_NAME):
         make().finish(200)
     assert follower.calls == [1]
 
 
-def test_an_observer_is_told_of_a_request_without_a_record_and_of_its_failure(follower):
+def test_an_observer_sees_a_request_without_a_record_and_of_its_failure(follower):
     make(settings=RequestSettings(access_records=False)).finish(503)
     [(_, _, _, status, _, has_failed)] = follower.calls
     assert (status, has_failed) == (503, True)
@@ -231,7 +231,7 @@ def test_the_record_has_the_fields_wherever_the_request_is_ended(caplog):
     assert [(fields["http_path"], fields["tenant_id"]) for fields in seen] == [("/mine", "acme")]
 
 
-def test_a_client_that_went_away_is_a_warning_with_its_own_name(caplog):
+def test_a_client_that_disconnected_is_a_warning_with_its_own_name(caplog):
     with caplog.at_level(logging.INFO, LOGGER_NAME):
         scope = make()
         scope.cancel()
@@ -406,12 +406,12 @@ def test_a_websocket_is_never_slow_and_no_observer_follows_it(follower, caplog):
         (LookupError(), False),
     ],
 )
-def test_a_cancellation_is_told_from_a_failure(error, expected):
+def test_a_cancellation_is_not_a_failure(error, expected):
     assert was_cancelled(error) is expected
 
 
 @pytest.mark.parametrize(("way", "expected"), [("own", False), ("of a part", False), ("from outside", True)])
-def test_a_cancellation_of_asyncio_is_one_where_the_task_itself_was_told_to_end(way, expected):
+def test_a_cancellation_of_asyncio_is_one_where_the_task_itself_was_cancelled(way, expected):
     async def serve():
         try:
             if way == "own":

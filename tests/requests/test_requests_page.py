@@ -28,7 +28,7 @@ def test_the_settings_it_names_exist():
     assert named <= {setting.name for setting in SETTINGS}
 
 
-def test_all_settings_of_requests_are_told():
+def test_all_settings_of_requests_are_documented():
     left_to_another_page = {"LOG_CONTEXT_IN_THREADS"}
     names = {setting.name for setting in SETTINGS if setting.section == "request"} - left_to_another_page
     assert [name for name in sorted(names) if name not in PAGE] == []

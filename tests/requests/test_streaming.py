@@ -32,7 +32,7 @@ def records(caplog):
     return lambda: caplog.records  # pytest has a list for each phase of a test
 
 
-def told(records):
+def request_outcome(records):
     [record] = records()
     return record.http_status_code, record.event_name, record.http_response_size
 
@@ -53,31 +53,31 @@ def test_each_part_is_made_with_the_fields_and_between_two_nothing_is_bound(scop
     for _ in Body(scope, 200).over(parts(seen)):
         between.append(dict(context.bound()))
     assert (seen, between) == (["acme", "acme", "closed"], [{}, {}])
-    assert told(records) == (200, "request.finished", 3)
+    assert request_outcome(records) == (200, "request.finished", 3)
 
 
 def test_a_body_that_fails_is_an_error(scope, records):
     with pytest.raises(LookupError):
         list(Body(scope, 200).over(parts([], failing=True)))
-    assert told(records) == (500, "request.finished", 3)
+    assert request_outcome(records) == (500, "request.finished", 3)
     assert records()[0].exc_info[0] is LookupError
 
 
-def test_a_body_whose_reader_left_is_cancelled_once_and_closed_with_the_fields(scope, records):
+def test_a_body_whose_client_disconnected_is_cancelled_once_and_closed_with_the_fields(scope, records):
     made = parts(seen := [])
     body = Body(scope, 200)
     next(body.over(made))
     seen.clear()
     body.end_after(made.close)
     body.end_after(made.close)
-    assert told(records) == (499, "request.cancelled", 2)
+    assert request_outcome(records) == (499, "request.cancelled", 2)
     assert seen == ["closed"]
 
 
 @pytest.mark.parametrize(
     ("status", "length", "size"), [(200, None, None), (200, 3, 3), (304, None, None), (304, 3, 0)]
 )
-def test_a_body_that_nobody_began_to_read_has_its_own_status(scope, records, status, length, size):
+def test_a_body_that_is_never_read_has_its_own_status(scope, records, status, length, size):
     Body(scope, status, length).end_after(None)
     [record] = records()
     assert (record.http_status_code, getattr(record, "http_response_size", None)) == (status, size)
@@ -87,7 +87,7 @@ def test_a_server_that_stops_at_the_announced_length_has_read_all(scope, records
     body = Body(scope, 200, 2)
     next(body.over(parts([])))
     body.end_after(None)
-    assert told(records) == (200, "request.finished", 2)
+    assert request_outcome(records) == (200, "request.finished", 2)
 
 
 def test_a_close_that_raises_ends_the_request_and_goes_on(scope, records):
@@ -117,14 +117,14 @@ def test_a_close_that_raises_after_the_last_part_has_a_record_of_its_own(scope, 
     )
 
 
-def test_a_body_of_a_head_request_that_is_not_read_to_its_end_has_lost_nobody(records):
+def test_a_body_of_a_head_request_that_is_not_read_to_its_end_has_not_lost_its_client(records):
     scope = RequestScope(RequestSettings(), {}.get, method="HEAD", path="/stream")
     scope.enter()
     scope.suspend()
     body = Body(scope, 200, 3)
     next(body.over(parts([])))
     body.end_after(None)
-    assert told(records) == (200, "request.finished", 0)
+    assert request_outcome(records) == (200, "request.finished", 0)
 
 
 def test_what_is_noted_before_the_end_is_in_the_record(scope, records):
@@ -133,7 +133,7 @@ def test_what_is_noted_before_the_end_is_in_the_record(scope, records):
     assert len(records()) == 1
 
 
-def test_a_body_that_is_thrown_away_leaves_nothing_bound(scope, records):
+def test_a_body_that_is_discarded_leaves_nothing_bound(scope, records):
     body = Body(scope, 200).over(parts([]))
     next(body)
     del body
@@ -155,7 +155,7 @@ def test_an_async_body_is_followed_in_the_same_way(scope, records):
 
     asyncio.run(main())
     assert (seen, between) == (["acme", "acme", "closed"], [{}, {}])
-    assert told(records) == (200, "request.finished", 3)
+    assert request_outcome(records) == (200, "request.finished", 3)
 
 
 def test_an_async_body_that_fails_is_an_error(scope, records):
@@ -164,7 +164,7 @@ def test_an_async_body_that_fails_is_an_error(scope, records):
 
     with pytest.raises(LookupError):
         asyncio.run(main())
-    assert told(records) == (500, "request.finished", 3)
+    assert request_outcome(records) == (500, "request.finished", 3)
 
 
 def test_a_cancellation_that_an_async_body_raises_itself_is_a_failure(scope, records):
@@ -177,11 +177,11 @@ def test_a_cancellation_that_an_async_body_raises_itself_is_a_failure(scope, rec
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(main())
-    assert told(records) == (500, "request.finished", 2)
+    assert request_outcome(records) == (500, "request.finished", 2)
     assert records()[0].exc_info[0] is asyncio.CancelledError
 
 
-def test_an_async_body_that_is_cancelled_is_told_once(scope, records):
+def test_an_async_body_that_is_cancelled_is_logged_once(scope, records):
     async def main():
         waiting = asyncio.Event()
 
@@ -204,4 +204,4 @@ def test_an_async_body_that_is_cancelled_is_told_once(scope, records):
         body.end_after(None)
 
     asyncio.run(main())
-    assert told(records) == (499, "request.cancelled", 2)
+    assert request_outcome(records) == (499, "request.cancelled", 2)

@@ -161,7 +161,7 @@ def test_a_run_continues_the_trace_with_a_span_of_its_own():
     assert {name: fields[name] for name in CARRIED} == CARRIED
 
 
-def test_it_is_not_said_of_a_trace_whether_it_is_recorded_where_nobody_knows():
+def test_it_is_not_said_of_a_trace_whether_it_is_recorded_where_it_is_unknown():
     assert "trace_sampled" not in make(carried=CARRIED).fields
 
 
@@ -251,7 +251,7 @@ def test_nothing_is_left_after_forgetting():
         (TaskOutcome.IGNORED, "INFO"),
     ],
 )
-def test_one_record_tells_how_it_ended(caplog, outcome, level):
+def test_one_record_says_how_it_ended(caplog, outcome, level):
     clock = FakeClock()
     scope = make(now=clock)
     clock.advance(0.0123)

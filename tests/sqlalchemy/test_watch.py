@@ -131,9 +131,9 @@ def test_a_query_that_fails_is_counted_once(engine, counter):
 
 def test_an_engine_that_cannot_connect_raises_its_own_error(counter, tmp_path):
     watch()
-    away = create_engine(f"sqlite:///{tmp_path}/none/none.db")
+    unavailable = create_engine(f"sqlite:///{tmp_path}/none/none.db")
     with pytest.raises(OperationalError):
-        away.connect()
+        unavailable.connect()
     assert count(counter) == 0
 
 
