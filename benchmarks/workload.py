@@ -140,7 +140,7 @@ class Shop:
         if draw.random() < 0.1:
             headers["X-Correlation-ID"] = f"crm-{draw.number(1, 10**7)}"
         scope = RequestScope(
-            RequestSettings(trusted_proxies=1),
+            RequestSettings(trusted_proxy_count=1),
             headers.get,
             method=route.method,
             path=route.path(draw),

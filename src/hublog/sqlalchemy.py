@@ -8,7 +8,7 @@
     watch(engine)  # this one only, an ``AsyncEngine`` too
 
 Flask, Django and ``hublog.asgi.request_context`` watch all engines by themselves once the application has
-imported SQLAlchemy, unless ``LOG_COUNT_QUERIES`` is off; a program of another kind calls ``watch``.
+imported SQLAlchemy, unless ``LOG_COUNT_DB_QUERIES`` is off; a program of another kind calls ``watch``.
 """
 
 from typing import TYPE_CHECKING

@@ -139,7 +139,7 @@ def test_an_id_that_the_application_has_set_stays_and_is_noted(seen):
 
 
 def test_headers_that_came_several_times_are_joined(seen, monkeypatch):
-    monkeypatch.setenv("LOG_TRUSTED_PROXIES", "2")
+    monkeypatch.setenv("LOG_TRUSTED_PROXY_COUNT", "2")
     monkeypatch.setenv("LOG_REQUEST_QUERY", "true")
     run(answering(), headers=[(b"x-forwarded-for", b"203.0.113.7"), (b"x-forwarded-for", b"10.0.0.1:80")])
     fields = seen.one("hublog.request")

@@ -108,5 +108,5 @@ def test_a_record_with_very_long_names_is_not_known_again():
 
 
 def test_a_hop_that_is_too_long_for_an_address_is_none():
-    assert client_address("1" * LONG, "10.0.0.1", trusted_proxies=1) == "10.0.0.1"
-    assert client_address("[2001:db8::1%eth0]:443", "10.0.0.1", trusted_proxies=1) == "2001:db8::1"
+    assert client_address("1" * LONG, "10.0.0.1", trusted_proxy_count=1) == "10.0.0.1"
+    assert client_address("[2001:db8::1%eth0]:443", "10.0.0.1", trusted_proxy_count=1) == "2001:db8::1"

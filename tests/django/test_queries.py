@@ -119,7 +119,7 @@ def test_threads_that_keep_their_connections_count_apart(seen):
     assert sorted(found) == sorted((f"/queries/{times}/", times) for times in (1, 2, 3) for _ in range(5))
 
 
-@override_settings(LOG_COUNT_QUERIES=False)
+@override_settings(LOG_COUNT_DB_QUERIES=False)
 def test_counting_can_be_switched_off(seen, database):
     Client().get("/queries/3/")
     assert "db_query_count" not in seen.one("hublog.request")

@@ -287,7 +287,7 @@ def test_the_query_is_taken_as_it_came(seen):
     assert seen.one("hublog.request")["http_query"] == "a=%C3%A9&b=1"
 
 
-@override_settings(LOG_EXCLUDED_PATHS=["/plain/", "/raising/*"], LOG_TRUSTED_PROXIES=1)
+@override_settings(LOG_EXCLUDED_PATHS=["/plain/", "/raising/*"], LOG_TRUSTED_PROXY_COUNT=1)
 def test_excluded_paths_and_proxies_of_the_project_apply(seen):
     get("/plain/", headers={"X-Forwarded-For": "6.6.6.6, 203.0.113.7:4711"})
     assert seen.of("hublog.request") == []

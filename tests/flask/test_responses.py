@@ -273,7 +273,7 @@ def test_a_client_that_hangs_up_on_a_real_server_is_logged_once(app, seen):
 
 def test_apps_of_one_process_have_each_their_own_settings(make, seen):
     first = make("first", LOG_REQUEST_ID_HEADER="X-First", LOG_ACCESS_RECORDS=False)
-    second = make("second", LOG_REQUEST_ID_HEADER="X-Second", LOG_TRUSTED_PROXIES=1)
+    second = make("second", LOG_REQUEST_ID_HEADER="X-Second", LOG_TRUSTED_PROXY_COUNT=1)
     for app in (first, second):
         app.add_url_rule("/", view_func=lambda: "ok")
     headers = {"X-Forwarded-For": "203.0.113.7"}
@@ -325,7 +325,7 @@ def test_a_blueprint_gives_its_name_and_its_prefix_where_they_are_nested_too(mak
 
 def test_prefixed_variables_of_flask_are_settings(monkeypatch, seen, tmp_path):
     values = {
-        "LOG_TRUSTED_PROXIES": "1",
+        "LOG_TRUSTED_PROXY_COUNT": "1",
         "LOG_EXCLUDED_PATHS": '["/healthz", "/static/*"]',
         "LOG_SLOW_REQUEST_SECONDS": "0.5",
         "LOG_REQUEST_QUERY": "true",
@@ -343,7 +343,7 @@ def test_prefixed_variables_of_flask_are_settings(monkeypatch, seen, tmp_path):
     settings = app.extensions["hublog"].settings
     found = settings.request
     assert (
-        found.trusted_proxies,
+        found.trusted_proxy_count,
         found.excluded_paths,
         found.slow_seconds,
         found.query,

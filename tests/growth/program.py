@@ -71,7 +71,7 @@ def main(names, sizes):
 
                 def work(log=log, record=record, logged=logged):
                     if logged.headers:
-                        _request(logged.scope(), RequestSettings(trusted_proxies=1))
+                        _request(logged.scope(), RequestSettings(trusted_proxy_count=1))
                     context.bind(**logged.bound)
                     log(record)
 

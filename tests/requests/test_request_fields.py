@@ -146,12 +146,12 @@ def test_the_query_is_taken_only_where_that_is_set_and_cut():
     ],
 )
 def test_the_client_is_as_many_places_from_the_right_as_there_are_proxies(forwarded, proxies, expected):
-    assert client_address(forwarded, "10.0.0.9", trusted_proxies=proxies) == expected
+    assert client_address(forwarded, "10.0.0.9", trusted_proxy_count=proxies) == expected
 
 
 @given(st.text(max_size=60), st.integers(0, 4))
 def test_whatever_was_forwarded_the_client_is_an_address(forwarded, proxies):
-    found = client_address(forwarded, "10.0.0.9", trusted_proxies=proxies)
+    found = client_address(forwarded, "10.0.0.9", trusted_proxy_count=proxies)
     assert set(found) <= set("0123456789abcdef.:")
 
 
@@ -272,7 +272,7 @@ def test_a_client_cannot_push_what_the_proxy_has_seen_out_of_sight():
         *[(b"a", b"b")] * FIELDS_MAX,
         (b"x-forwarded-for", b"1.1.1.1"),
     ]
-    settings = RequestSettings(trusted_proxies=1)
+    settings = RequestSettings(trusted_proxy_count=1)
     headers = AsgiHeaders(fields, "X-Request-ID")
     found = request_fields(settings, headers, method="GET", path="/", remote_address="10.0.0.9")
     assert found["client_ip"] == "10.0.0.9"
@@ -281,13 +281,13 @@ def test_a_client_cannot_push_what_the_proxy_has_seen_out_of_sight():
 @pytest.mark.parametrize("filler", ["6.6.6.6, ", ",", " , "])
 def test_the_proxys_address_is_found_behind_a_long_header_of_the_client(filler):
     forwarded = filler * 50_000 + "1.1.1.1, 10.0.0.1"
-    assert client_address(forwarded, "10.0.0.9", trusted_proxies=2) == "1.1.1.1"
+    assert client_address(forwarded, "10.0.0.9", trusted_proxy_count=2) == "1.1.1.1"
 
 
 def test_an_address_that_the_cut_has_halved_is_none():
     seen = ", 2.2.2.2".rjust(8_192 - len("1.1.1.1"))
-    assert client_address(f"221.1.1.1{seen}", "10.0.0.9", trusted_proxies=2) == "10.0.0.9"
-    assert client_address(f"221.1.1.1{seen[2:]}", "10.0.0.9", trusted_proxies=2) == "221.1.1.1"
+    assert client_address(f"221.1.1.1{seen}", "10.0.0.9", trusted_proxy_count=2) == "10.0.0.9"
+    assert client_address(f"221.1.1.1{seen[2:]}", "10.0.0.9", trusted_proxy_count=2) == "221.1.1.1"
 
 
 NAMES = ["host", "User-Agent", "X-REQUEST-ID", "x-forwarded-for", "tracestate", "cookie", "x-trace-key"]
@@ -311,7 +311,7 @@ def test_a_field_that_is_none_does_not_end_the_request(odd):
 
 
 ALL = [*ORDER, *SIGNED_IN, "traceparent", "tracestate", "X-Forwarded-For", "User-Agent", "Content-Length"]
-EVERYTHING = RequestSettings(id_header="X-Trace-Key", trusted_proxies=1, query=True, easy_auth=True)
+EVERYTHING = RequestSettings(id_header="X-Trace-Key", trusted_proxy_count=1, query=True, easy_auth=True)
 
 
 @given(st.dictionaries(st.sampled_from(ALL), st.text(max_size=300)), st.text(), st.text(), st.text())

@@ -349,7 +349,7 @@ def test_a_request_without_queries_says_so_only_where_they_would_be_counted(
     monkeypatch.setattr(query_counting, "watched", watched)
     with caplog.at_level(logging.INFO, LOGGER_NAME):
         make().finish(200)
-        make(settings=RequestSettings(count_queries=False)).finish(200)
+        make(settings=RequestSettings(count_db_queries=False)).finish(200)
     first, second = caplog.records
     assert hasattr(first, "db_query_count") is expected
     assert not hasattr(second, "db_query_count")

@@ -243,7 +243,7 @@ def test_threads_count_apart(make, seen):
 
 
 def test_counting_can_be_switched_off(make, seen):
-    make(LOG_COUNT_QUERIES=False).test_client().get("/queries/3")
+    make(LOG_COUNT_DB_QUERIES=False).test_client().get("/queries/3")
     assert "db_query_count" not in seen.one("hublog.request")
     assert query_counting.watched == set()
 

@@ -79,14 +79,14 @@ class RequestConfig(TypedDict, total=False):
 
     id_header: str
     trust_request_id: bool
-    trusted_proxies: int
+    trusted_proxy_count: int
     access_records: bool
     excluded_paths: str | list[str]
     slow_seconds: float
     query: bool
     session: bool
     easy_auth: bool
-    count_queries: bool
+    count_db_queries: bool
     context_in_threads: bool
 
 

@@ -50,7 +50,7 @@ class RequestContextMiddleware:
         self.get_response: Any = get_response
         self.is_async = iscoroutinefunction(get_response)
         self.settings: RequestSettings = read_project().settings.request
-        if self.settings.count_queries:
+        if self.settings.count_db_queries:
             count_queries()
         self.process_view: Any = _note_route
         if self.is_async:

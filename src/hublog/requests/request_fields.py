@@ -126,7 +126,7 @@ def request_fields(
     return fields
 
 
-def client_address(forwarded: str | None, remote_address: str, *, trusted_proxies: int) -> str:
+def client_address(forwarded: str | None, remote_address: str, *, trusted_proxy_count: int) -> str:
     """Return the client's address behind a known number of proxies.
 
     Each trusted proxy appends the address that it saw, so the client is that many places from the
@@ -136,17 +136,17 @@ def client_address(forwarded: str | None, remote_address: str, *, trusted_proxie
     Args:
         forwarded: X-Forwarded-For, several joined by commas, or None.
         remote_address: the socket's other end.
-        trusted_proxies: number of own proxies in front; 0 believes no header.
+        trusted_proxy_count: number of own proxies in front; 0 believes no header.
     """
-    if trusted_proxies <= 0 or not forwarded:
+    if trusted_proxy_count <= 0 or not forwarded:
         return remote_address
     parts = forwarded[-_FORWARDED_MAX:].split(",")
     if len(forwarded) > _FORWARDED_MAX:
         del parts[0]  # the cut may have halved it
     hops = [hop for hop in map(str.strip, parts) if hop]
-    if len(hops) < trusted_proxies:
+    if len(hops) < trusted_proxy_count:
         return remote_address
-    return _address(hops[-trusted_proxies]) or remote_address
+    return _address(hops[-trusted_proxy_count]) or remote_address
 
 
 def size_field(name: str, value: object) -> dict[str, object]:
@@ -292,9 +292,9 @@ def _candidates(settings: RequestSettings, headers: Headers) -> Iterator[str | N
 
 
 def _client(settings: RequestSettings, headers: Headers, remote_address: str) -> str:
-    proxies = settings.trusted_proxies
+    proxies = settings.trusted_proxy_count
     forwarded = headers(_FORWARDED) if proxies else None
-    return client_address(forwarded, remote_address, trusted_proxies=proxies)
+    return client_address(forwarded, remote_address, trusted_proxy_count=proxies)
 
 
 def _address(hop: str) -> str:

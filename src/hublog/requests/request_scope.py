@@ -110,7 +110,7 @@ class RequestScope:
         self._is_finished = False
         self._tokens: _Tokens | None = None
         self._suspended: context.Context | None = None
-        self._counter = QueryCounter() if settings.count_queries else None
+        self._counter = QueryCounter() if settings.count_db_queries else None
         self.record = RequestRecord(
             settings, self._counter, method=method, path=self._path, is_long_lived=is_long_lived
         )

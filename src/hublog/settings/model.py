@@ -157,7 +157,7 @@ class RequestSettings:
     """What the adapters record of a request.
 
     Attributes:
-        trusted_proxies: number of own reverse proxies; each adds one address to X-Forwarded-For.
+        trusted_proxy_count: number of own reverse proxies; each adds one address to X-Forwarded-For.
         excluded_paths: paths without a request record, ``*`` matches anything; a failed request has one.
         slow_seconds: a request that takes longer is a warning; 0 means none is.
         easy_auth: whether the caller's name comes from the headers of App Service's sign-in.
@@ -165,14 +165,14 @@ class RequestSettings:
 
     id_header: str = "X-Request-ID"
     trust_request_id: bool = True
-    trusted_proxies: int = 0
+    trusted_proxy_count: int = 0
     access_records: bool = True
     excluded_paths: tuple[str, ...] = ()
     slow_seconds: float = 0.0
     query: bool = False
     session: bool = False
     easy_auth: bool = False
-    count_queries: bool = True
+    count_db_queries: bool = True
     context_in_threads: bool = True
 
 

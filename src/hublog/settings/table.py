@@ -347,8 +347,8 @@ SETTINGS: Final = (
         ),
         ("trust_request_id", "LOG_TRUST_REQUEST_ID", BOOLEAN, "Accept a valid request id from the caller."),
         (
-            "trusted_proxies",
-            "LOG_TRUSTED_PROXIES",
+            "trusted_proxy_count",
+            "LOG_TRUSTED_PROXY_COUNT",
             integer(0, 100),
             "Number of your own proxies in front of the application.",
         ),
@@ -374,7 +374,12 @@ SETTINGS: Final = (
             "Take the user from the headers that App Service's sign-in sets; else `WEBSITE_AUTH_ENABLED`.",
             ("WEBSITE_AUTH_ENABLED",),
         ),
-        ("count_queries", "LOG_COUNT_QUERIES", BOOLEAN, "Count a request's database queries and their time."),
+        (
+            "count_db_queries",
+            "LOG_COUNT_DB_QUERIES",
+            BOOLEAN,
+            "Count a request's database queries and their time.",
+        ),
         (
             "context_in_threads",
             "LOG_CONTEXT_IN_THREADS",
