@@ -296,6 +296,56 @@ def statements() -> Iterator[tuple[str, str]]:
         yield f"ALTER ROLE kim WITH PASSWORD '{literal}'", secret
 
 
+ESCAPED_SHAPES: Final = (
+    r'{{"url": "/login?password\u003d{}\u0026user\u003dkim"}}',
+    r'"{{\u0022password\u0022:\u0022{}\u0022}}"',
+    r"\u003cpassword\u003e{}\u003c/password\u003e",
+    "password&#61;{}&amp;user=kim",
+    "<pre>{{&quot;password&quot;: &quot;{}&quot;, &quot;n&quot;: 1}}</pre>",
+    "{{&#x27;api_key&#x27;: &#x27;{}&#x27;}}",
+    "{{&#34;token&#34;:&#34;{}&#34;}}",
+    "&lt;clientSecret&gt;{}&lt;/clientSecret&gt;",
+)
+
+
+@family
+def escaped_for_json_or_html() -> Iterator[tuple[str, str]]:
+    for shape, secret in product(ESCAPED_SHAPES, ("hunter2", "x7!Qrs9", "qwe-rtz_uio9")):
+        yield shape.format(secret), secret
+
+
+@family
+def value_before_its_name() -> Iterator[tuple[str, str]]:
+    for name, secret in product(("password", "DB_TOKEN", "x-api-key"), (*WORDS, "korrekt Pferd9 klammer")):
+        item = {"value": secret, "name": name}
+        yield json.dumps({"env": [{"value": "eu", "name": "REGION"}, item]}, ensure_ascii=False), secret
+        yield repr(item), secret
+        yield json.dumps({"body": json.dumps(item, ensure_ascii=False)}, ensure_ascii=False), secret
+        yield f'<input type="text" value="{escape(secret)}" name="{name}">', secret
+        yield f"[{{'Value': '{secret}', 'Key': '{name}'}}]", secret
+
+
+@family
+def a_pair_alone() -> Iterator[tuple[str, str]]:
+    for name, secret in product(("password", "api_key", "token"), WORDS):
+        yield f"KeyError: {(name, secret)!r}", secret
+        yield f"{(name, secret)!r}", secret
+
+
+@family
+def netrc() -> Iterator[tuple[str, str]]:
+    for secret in WORDS:
+        yield f"machine db.example.com login kim password {secret}", secret
+        yield f"machine db\n  login kim\n  password {secret}\nmachine b login al password x7y7z", secret
+        yield f"default login anonymous account 7 password {secret}", secret
+
+
+@family
+def names_without_a_common_stem() -> Iterator[tuple[str, str]]:
+    for name, secret in product(("Kennwort", "mnemonic", "psw", "recovery_phrase"), WORDS[:3]):
+        yield f"{name}={secret}", secret
+
+
 _ALPHABETS: Final = {
     "a": "abcdefghijklmnopqrstuvwxyz0123456789",
     "h": "0123456789abcdef",

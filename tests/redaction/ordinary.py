@@ -201,6 +201,16 @@ _CODE: Final = (
     "token_endpoint: https://login.example.com/oauth2/v2.0/token",
     "openid scope=openid profile email response_type=code client_id=shop-web",
     "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----",
+    "<p>Das &quot;Passwort&quot; ist falsch &amp; die Sitzung abgelaufen.</p>",
+    '{"html": "\\u003cb\\u003etoken\\u003c/b\\u003e", "path": "/a?b\\u003dc\\u0026d"}',
+    "&lt;input name=&#39;password&#39; type=&#39;password&#39;&gt;",
+    "{'value': 'blue', 'name': 'colour'} {'value': 3, 'key': 'token_count'}",
+    '<input value="kim" name="user"><input value="" name="password">',
+    "KeyError: ('token', 'name') in ('password', 'email')",
+    "the machine learned to login; the default password policy holds",
+    '<string name="app_title">Shop</string>',
+    'variable "region" { default = "eu-west-1" }',
+    "count: !!int 7",
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl kim@laptop",
 )
 

@@ -1,7 +1,7 @@
 """Secrets in a text that stand behind their name: ``password=...``, ``"token": "..."``, ``Cookie: ...``."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple, TypeAlias
 
 from hublog.redaction.secret_names import Names, Secrecy, split, words
@@ -12,6 +12,8 @@ _NAMED: Final = re.compile(
     r"""(?<![\w.$-])([\w.$-]++)(?:[\\"'\])]|\[(?=\])|%2[27]|%5[Dd]|%5[Bb](?=%5[Dd])){0,6}+"""
     r"""(?:[ \t]{0,8}+(=>|:=|==|=|:|%3[DdAa]|>|,(?=[ ]?[bBuU]?\\{0,7}["']))|(?=[ \t]))[ \t]{0,8}+"""
 )
+#: The type of a value in YAML.
+_TAG: Final = re.compile(r"!!(?:str|binary|int|float)[ ]{1,8}+")
 #: What may follow in quotes; one that is not closed goes to the end of the line.
 _QUOTED: Final = re.compile(
     r"""[bBuUrRfF]{0,2}+(?:"((?:[^"\\]++|\\.)*+)"|'((?:[^'\\]++|\\.)*+)'|["'`]([^\n]*+))""", re.DOTALL
@@ -96,6 +98,8 @@ _HEX: Final = re.compile(r"[0-9A-Fa-f]{2}")
 _BEFORE: Final = re.compile(r"(\w+)[ -]\Z")
 #: Before a name and its value in turn in a list of such: ``[("password", "...")``.
 _PAIR: Final = re.compile(r"""[\[(,][ ]?[\[(][bBuU]?\\{0,7}["']\Z""")
+#: The same alone, whose second item is no name as well: it has other signs than letters.
+_PAIR_ALONE: Final = re.compile(r"""(["']),[ ]([bB]?)(["'])(?![A-Za-z_.]*+\3)[^\s"'\\]{1,256}+\3\)""")
 _PAIR_LONGEST: Final = 12
 _TAG_LONGEST: Final = 48
 #: Names of two words with a blank between them end in one of these.
@@ -104,6 +108,22 @@ _SECOND: Final = words("key keys string id code codes phrase")
 _ITEM: Final = re.compile(
     r"""(?<![a-zA-Z])(?:name|key|Name|Key)\\{0,7}+["']?[ ]?[=:][ ]?\\{0,7}+["']([\w.-]{2,96}+)\\{0,7}+["']"""
     r"""[ ]?,?\s{0,8}+\\{0,7}+["']?[vV]alue\\{0,7}+["']?[ ]?[=:][ ]?"""
+)
+#: The same in the other order: what closes the value, and the name behind it.
+_ITEM_REVERSED: Final = re.compile(
+    r"""(\\{0,7}+["'])[ ]?,?\s{0,8}+\\{0,7}+["']?(?:name|key|Name|Key)\\{0,7}+["']?[ ]?[=:][ ]?\\{0,7}+["']"""
+    r"""([\w.-]{2,96}+)\\{0,7}+["']"""
+)
+_VALUE_OPENS: Final = re.compile(r"""alue\\{0,7}+["']?[ ]?[=:][ ]?(\\{0,7}+["'])""")
+#: How far before the name the value of such an item begins at most.
+_REVERSED_LONGEST: Final = 1_024
+#: In Terraform a variable's default, in ``.netrc`` what stands behind the user.
+_DEFAULT: Final = re.compile(
+    r"""\bvariable[ ]"([\w.-]{2,96}+)"\s{0,8}+\{[^{}]{0,400}?\bdefault[ ]{0,8}+=[ ]?"""
+)
+_NETRC: Final = re.compile(
+    r"\b(?:machine\s{1,8}+\S{1,256}+|default)(?:\s{1,8}+(?:login|account)\s{1,8}+\S{1,256}+){1,2}+"
+    r"\s{1,8}+(password)\s{1,8}+"
 )
 _PART: Final = re.compile(
     rf"""(?<![a-zA-Z])name=\\{{0,7}}+"([\w.\[\]-]{{2,96}}+)\\{{0,7}}+"(?:;[^\r\n\\]{{0,200}}+)?"""
@@ -115,6 +135,9 @@ _GIVEN: Final = re.compile(r"""["']input\\{0,7}+["']:[ ]?(?![\[{])""")
 _GIVEN_BEHIND: Final = 1_000
 _AROUND: Final = " \"'\\"
 #: An element of XML that has attributes.
+_NAMED_ELEMENT: Final = re.compile(
+    r"""<[\w.:-]{1,96}+[ ](?:[^<>]{0,400}?[ ])?name=["']([\w.-]{2,96}+)["'][^<>]{0,400}+(?<!/)>"""
+)
 _ELEMENT: Final = re.compile(r"<(?:[\w.-]{1,40}+:)?([\w.-]{2,96}+)[ ][^<>]{0,400}+(?<!/)>")
 _BEFORE_LONGEST: Final = 24
 #: What stands where a secret would, and is none.
@@ -172,14 +195,24 @@ def find_keyed(text: str, names: Names, *, is_code: bool = False) -> Iterator[Sp
                     yield Span(start, end, f"value of {name[-32:]}")
     if not is_code:
         yield from _find_items(text, names)
+        if "alue" in text:
+            yield from _find_reversed(text, names)
         if "loc" in text and "input" in text:
             yield from _find_given(text, names)
 
 
 def _find_items(text: str, names: Names) -> Iterator[Span]:
     """Find the values of secret names that stand in an item or an element of their own."""
-    is_list = "alue" in text or "form-data" in text
-    for expression in ((_ITEM, _PART) if is_list else ()) + ((_ELEMENT,) if "</" in text else ()):
+    expressions: list[re.Pattern[str]] = []
+    if "alue" in text or "form-data" in text:
+        expressions += _ITEM, _PART
+    if "</" in text:
+        expressions += _ELEMENT, _NAMED_ELEMENT
+    if "variable" in text:
+        expressions.append(_DEFAULT)
+    if " password " in text:
+        expressions.append(_NETRC)
+    for expression in expressions:
         done = 0  # a value may go on to the end of the text, and is read once
         for found in expression.finditer(text):
             name = found[1]
@@ -187,11 +220,24 @@ def _find_items(text: str, names: Names) -> Iterator[Span]:
             if not secrecy or found.start() < done:
                 continue
             value = _Value(text, name, secrecy, is_code=False, is_prose=False)
-            read = {_PART: value.form_field, _ELEMENT: value.content}.get(expression, value.read)
-            place = read(found.end())
+            read = _READ.get(expression, _Value.read)
+            place = read(value, found.end())
             done = place[1] if place is not None else done
             if place is not None and place[2]:
                 yield Span(place[0], place[1], f"value of {name[-32:]}")
+
+
+def _find_reversed(text: str, names: Names) -> Iterator[Span]:
+    """Find the values of items whose name stands behind their value."""
+    for item in _ITEM_REVERSED.finditer(text):
+        if not names.secrecy(item[2]):
+            continue
+        value_at = text.rfind("alue", max(item.start() - _REVERSED_LONGEST, 0), item.start())
+        opening = _VALUE_OPENS.match(text, value_at) if value_at >= 0 else None
+        if opening and opening[1] == item[1] and item[1] not in text[opening.end() : item.start()]:
+            value = text[opening.end() : item.start()]
+            if not is_no_value(value):
+                yield Span(opening.end(), item.start(), f"value of {item[2][-32:]}")
 
 
 def _find_given(text: str, names: Names) -> Iterator[Span]:
@@ -249,7 +295,12 @@ def _is_separated(text: str, start: int, name: str, separator: str | None) -> bo
         case "," if _is_option(name):
             return text[start - 1 : start] in _QUOTES
         case ",":
-            return _PAIR.search(text, max(start - _PAIR_LONGEST, 0), start) is not None
+            before = max(start - _PAIR_LONGEST, 0)
+            if _PAIR.search(text, before, start):
+                return True
+            return _PAIR_ALONE.match(text, start + len(name)) is not None and text[before:start][
+                :-1
+            ].endswith("(")
     return True
 
 
@@ -305,6 +356,8 @@ class _Value(NamedTuple):
 
     def read(self, at: int) -> _Place | None:
         """Return where the value is that begins at ``at``; None where there is none."""
+        tag = _TAG.match(self.text, at)
+        at = tag.end() if tag else at
         marked = _MARKED.match(self.text, at)
         if marked:
             return at, marked.end(), False
@@ -444,6 +497,14 @@ class _Value(NamedTuple):
         if self.secrecy is Secrecy.TEXT:
             return len(value) <= _SMALL_DIGITS and value.isdigit()
         return self.name in ("PWD", "OLDPWD") and value.startswith("/")
+
+
+#: How the value behind an expression is read, other than by ``read``.
+_READ: Final[dict[re.Pattern[str], Callable[[_Value, int], _Place | None]]] = {
+    _PART: _Value.form_field,
+    _ELEMENT: _Value.content,
+    _NAMED_ELEMENT: _Value.content,
+}
 
 
 def _escaped_end(text: str, start: int, backslashes: int, quote: str) -> int:

@@ -26,11 +26,12 @@ from hublog.redaction.text_ranges import (
     MARK,
     Span,
     ends,
-    find_ignoring_colors,
     head,
     is_mark,
     merged,
     replaced,
+    without_colors,
+    without_escapes,
 )
 from hublog.redaction.token_patterns import (
     find_sign_ins,
@@ -230,7 +231,16 @@ class Redactor:
 
     def find(self, text: str, *, is_code: bool = False) -> Iterator[Span]:
         """Find all secrets in a text; the spans may overlap and have no order."""
-        yield from find_ignoring_colors(text, lambda plain: self._find(plain, is_code=is_code))
+        plain = without_colors(text)
+        for span in self._find_displayed(plain.text if plain else text, is_code=is_code):
+            yield plain.in_original(span) if plain else span
+
+    def _find_displayed(self, text: str, *, is_code: bool) -> Iterator[Span]:
+        yield from self._find(text, is_code=is_code)
+        decoded = without_escapes(text)
+        if decoded:
+            for span in self._find(decoded.text, is_code=is_code):
+                yield decoded.in_original(span)
 
     def _find(self, text: str, *, is_code: bool) -> Iterator[Span]:
         if self._names.may_be_in(text):

@@ -134,6 +134,9 @@ class Names:
             or ">" in text
             or ("[" in text and ("[(" in text or "[[" in text))
             or "%3" in text
+            or "&" in text
+            or "\\u00" in text
+            or " password " in text
         ):
             return False  # nothing stands in it between a name and its value
         low = text.lower()

@@ -1,20 +1,27 @@
 """Where in a text a secret stands, and what is shown instead.
 
-A text with the colors of a terminal is searched without them, since they stand between a name and its value.
-One that is too long is searched where something of it stays: no secret is cut in two.
+A text is searched as it is displayed: without the colors of a terminal, which stand between a name and its
+value, and once more with the escapes of JSON and HTML decoded. One that is too long is searched where
+something of it stays: no secret is cut in two.
 """
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from html import unescape
 from typing import Final, NamedTuple, TypeAlias
 
 #: The mark of a secret; with a key the hash stands in it: ``[redacted:0123456789abcdef]``.
 MARK: Final = "[redacted]"
 MARKED: Final = re.compile(r"\[redacted(?::[0-9a-f]{16})?\]")
 
-#: As a terminal takes them, and as a repr or JSON writes them.
+#: Colors as a terminal takes them, and as a repr or JSON writes them.
 _COLOR: Final = re.compile(r"(?:\x1b|\\{1,4}(?:x1b|u001b|033|e))\[[0-9;:]{0,32}m", re.IGNORECASE)
+#: Quotes and signs that separate a name and its value, as JSON and HTML escape them.
+_ESCAPED: Final = re.compile(
+    r"\\{1,7}u00(?:2[267]|3[ac-eAC-E])"
+    r"|&(?:quot|apos|amp|lt|gt|equals|colon|#0{0,3}(?:3[489]|58|6[0-2])|#[xX]0{0,3}(?:2[267]|3[ac-eAC-E]));"
+)
 _PERCENT: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 #: What a private key ends with.
 KEY_END: Final = re.compile(r"-----END[A-Z0-9 ]{1,40}PRIVATE KEY(?: BLOCK)?-----")
@@ -76,34 +83,68 @@ def replaced(text: str, spans: Iterable[Span], mark: Callable[[str], str]) -> st
     return "".join(parts)
 
 
-def find_ignoring_colors(text: str, find: Callable[[str], Iterable[Span]]) -> Iterator[Span]:
-    """Find secrets in a text as if it had no colors.
+class View(NamedTuple):
+    """A text as it is displayed.
 
-    Args:
-        text: any text.
-        find: finds them in one without colors.
+    Attributes:
+        text: with some parts of the original left out or replaced.
+        begins: where each of its pieces begins.
+        origins: from where to where the piece stands in the original.
     """
+
+    text: str
+    begins: list[int]
+    origins: list[tuple[int, int]]
+
+    def in_original(self, span: Span) -> Span:
+        """Return where a secret stands in the original; part of a replacement is all that it replaces."""
+        first, last = bisect_right(self.begins, span.start) - 1, bisect_right(self.begins, span.end - 1) - 1
+        start, end = self.origins[first][0], self.origins[last][1]
+        if end - self.origins[last][0] == self._length(last):
+            end = self.origins[last][0] + span.end - self.begins[last]
+        if self.origins[first][1] - start == self._length(first):
+            start += span.start - self.begins[first]
+        return Span(start, end, span.kind)
+
+    def _length(self, piece: int) -> int:
+        following = self.begins[piece + 1] if piece + 1 < len(self.begins) else len(self.text)
+        return following - self.begins[piece]
+
+
+def without_colors(text: str) -> View | None:
+    """Return a text without its colors; None if it has none."""
     if "[" not in text or not ("\x1b" in text or "x1b[" in text or "u001b[" in text or "033[" in text):
-        yield from find(text)
-        return
-    plain: list[str] = []
-    begins: list[int] = []  # of each part, in the text without colors
-    shifts: list[int] = []
+        return None
+    return _view(text, _COLOR, lambda _: "")
+
+
+def without_escapes(text: str) -> View | None:
+    """Return a text with the escapes of quotes and separators decoded; None if it has none."""
+    if "\\u00" not in text and not ("&" in text and ";" in text):
+        return None
+    return _view(
+        text, _ESCAPED, lambda escape: chr(int(escape[-2:], 16)) if escape[0] == "\\" else unescape(escape)
+    )
+
+
+def _view(text: str, parts: re.Pattern[str], displayed: Callable[[str], str]) -> View | None:
+    pieces: list[str] = []
+    begins: list[int] = []
+    origins: list[tuple[int, int]] = []
     done = length = 0
-    for color in (*_COLOR.finditer(text), None):
-        start = color.start() if color else len(text)
-        if start > done:
-            plain.append(text[done:start])
-            begins.append(length)
-            shifts.append(done - length)
-            length += start - done
-        done = color.end() if color else done
-    if not begins:
-        return
-    for span in find("".join(plain)):
-        last = bisect_right(begins, span.end - 1) - 1
-        first = bisect_right(begins, span.start) - 1
-        yield Span(span.start + shifts[first], span.end + shifts[last], span.kind)
+    for part in (*parts.finditer(text), None):
+        start, end = part.span() if part else (len(text), len(text))
+        for piece, origin in (
+            (text[done:start], (done, start)),
+            (displayed(part[0]) if part else "", (start, end)),
+        ):
+            if piece:
+                pieces.append(piece)
+                begins.append(length)
+                origins.append(origin)
+                length += len(piece)
+        done = end
+    return View("".join(pieces), begins, origins) if origins != [(0, len(text))] else None
 
 
 def head(text: str, limit: int, find: Find, mark: Mark) -> str:
