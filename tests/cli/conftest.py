@@ -21,7 +21,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def run(root, capsys):
-    """Run one of the commands on the root; returns exit status, output and what was told."""
+    """Run one of the commands on the root; returns exit status, output and messages."""
 
     def run_command(tool, *arguments, directory=root):
         status = main(["spool", tool, "--dir", str(directory), *map(str, arguments)])

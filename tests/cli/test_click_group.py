@@ -49,7 +49,7 @@ def test_the_group_lists_the_commands_of_the_table(tmp_path):
             assert command.summary in found.stdout
 
 
-def test_each_command_has_help_of_its_own(tmp_path):
+def test_each_command_has_its_own_help(tmp_path):
     app = make_app(tmp_path)
     for command in commands():
         found = invoke(app, command.name, "--help")
@@ -74,7 +74,7 @@ def test_the_doctor_reads_the_apps_config_and_sends_as_flask(tmp_path):
     assert row["framework"] == "flask"
 
 
-def test_a_misspelt_name_in_the_config_is_told(tmp_path):
+def test_a_misspelt_name_in_the_config_is_reported(tmp_path):
     found = invoke(make_app(tmp_path, EVENTHUB_LOG_BACH_SIZE=5, LOG_LEVELS={"shop": "INFO"}), "doctor")
     assert found.exit_code == 0
     assert "warn  settings      EVENTHUB_LOG_BACH_SIZE in the configuration has no effect\n" in found.stdout
@@ -92,7 +92,7 @@ def test_a_failure_is_the_exit_status_and_shows_no_secret(tmp_path):
     assert KEY not in found.output
 
 
-def test_what_the_operator_is_told_goes_to_the_error_stream(tmp_path):
+def test_messages_to_the_operator_go_to_the_error_stream(tmp_path):
     found = invoke(make_app(tmp_path), "spool", "list", "--dir", tmp_path / "none")
     assert (found.exit_code, found.stdout) == (1, "")
     assert found.stderr.startswith("hublog: ")

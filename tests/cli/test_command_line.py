@@ -161,9 +161,9 @@ def test_a_query_can_come_from_the_input(data):
 
 def test_a_query_that_cannot_be_answered_is_one_line_and_status_1(data, capsys):
     assert main(["query", "PipelineLogs | sample 1", "--data", str(data)]) == 1
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert re.fullmatch(r"hublog: .*'sample'; use take.*\n", told.err)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert re.fullmatch(r"hublog: .*'sample'; use take.*\n", printed.err)
 
 
 def test_the_default_directory_is_below_the_current_one(data, capsys, monkeypatch):
@@ -211,7 +211,7 @@ def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path):
         assert (found.returncode, found.stderr) == (0, "")
 
 
-def test_settings_shows_every_setting_with_the_value_in_force(environ, capsys):
+def test_settings_shows_every_setting_with_its_effective_value(environ, capsys):
     environ.setenv("EVENTHUB_LOG_BATCH_SIZE", "77")
     environ.setenv("LOG_LEVEL", "warning")
     assert main(["settings"]) == 0
@@ -227,9 +227,9 @@ def test_settings_never_shows_a_secret(environ, capsys):
     secret = "Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=n;SharedAccessKey=c2VjcmV0"
     environ.setenv("EVENTHUB_NAMESPACE_CONNECTION_STRING", secret)
     assert main(["settings"]) == 0
-    told = capsys.readouterr()
-    assert "c2VjcmV0" not in told.out + told.err
-    assert re.search(r"EVENTHUB_NAMESPACE_CONNECTION_STRING +\(set, hidden\)", told.out)
+    printed = capsys.readouterr()
+    assert "c2VjcmV0" not in printed.out + printed.err
+    assert re.search(r"EVENTHUB_NAMESPACE_CONNECTION_STRING +\(set, hidden\)", printed.out)
 
 
 @pytest.mark.parametrize("command", ["settings", "doctor", "status"])
@@ -246,14 +246,14 @@ def test_settings_reads_a_yaml_file(environ, capsys, tmp_path):
     assert re.search(r"EVENTHUB_LOG_BATCH_SIZE +5 ", capsys.readouterr().out)
 
 
-def test_settings_fails_on_what_is_invalid_and_tells_all_of_it(environ, capsys):
+def test_settings_fails_on_invalid_values_and_reports_all_of_them(environ, capsys):
     environ.setenv("EVENTHUB_LOG_BATCH_SIZE", "0")
     environ.setenv("LOG_LEVEL", "LOUD")
     assert main(["settings"]) == 1
-    told = capsys.readouterr()
-    assert "EVENTHUB_LOG_BATCH_SIZE is 0" in told.err
-    assert "LOG_LEVEL is LOUD" in told.err
-    assert len(told.out.splitlines()) == len(SETTINGS)
+    printed = capsys.readouterr()
+    assert "EVENTHUB_LOG_BATCH_SIZE is 0" in printed.err
+    assert "LOG_LEVEL is LOUD" in printed.err
+    assert len(printed.out.splitlines()) == len(SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -458,7 +458,7 @@ def test_tests_can_ask_the_hub_for_faults(start_hub, tmp_path):
     assert hub.stop()[0] == 0
 
 
-def test_an_event_that_is_refused_is_told(start_hub):
+def test_an_event_that_is_refused_is_reported(start_hub):
     hub = start_hub("--quiet")
     hub.send([b"{}"] * 5, {"Table": "Other"})
     code, _, err = hub.stop()
@@ -470,7 +470,7 @@ def test_an_event_that_is_refused_is_told(start_hub):
 # doctor and status.
 
 
-def test_doctor_fails_where_the_hub_is_away_and_is_fine_where_it_is_there(environ, capsys, tmp_path):
+def test_doctor_fails_while_the_hub_is_unavailable_and_passes_when_it_is_back(environ, capsys, tmp_path):
     from hublog_local import LocalHub
 
     environ.setenv("LOG_DIR", str(tmp_path))
@@ -480,9 +480,9 @@ def test_doctor_fails_where_the_hub_is_away_and_is_fine_where_it_is_there(enviro
         assert len(hub.events()) == 1
     assert "the event hub accepted one record" in capsys.readouterr().out
     assert main(["doctor"]) == 1
-    told = capsys.readouterr()
-    assert re.search(r"^fail  tcp .*\n +> Start the emulator", told.out, re.MULTILINE)
-    assert told.err == ""
+    printed = capsys.readouterr()
+    assert re.search(r"^fail  tcp .*\n +> Start the emulator", printed.out, re.MULTILINE)
+    assert printed.err == ""
     assert main(["doctor", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["ok"] is False
 

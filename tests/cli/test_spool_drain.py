@@ -66,11 +66,11 @@ class Delivery:
     def __init__(self, *looks):
         self.looks = list(looks)
         self.clock = FakeClock()
-        self.told = []
+        self.reported = []
         self.watch = DrainMonitor(
             lambda: self.looks[0][0],
             lambda: Stats(spooled=self.looks[0][1], sent_total=self.looks[0][2]),
-            report=self.told.append,
+            report=self.reported.append,
             now=self.clock,
             pause=self.pause,
         )
@@ -81,30 +81,30 @@ class Delivery:
             del self.looks[0]
 
 
-def test_the_wait_is_over_once_nothing_is_left_and_nothing_is_held():
+def test_the_wait_ends_once_no_record_is_left_and_none_is_held():
     delivery = Delivery((7, 0, 0), (0, 7, 0), (0, 2, 5), (0, 0, 7), (0, 9, 7))
     assert delivery.watch.wait(60).stats.sent_total == 7
-    assert delivery.told == []
+    assert delivery.reported == []
 
 
-def test_the_wait_is_over_when_the_time_is():
+def test_the_wait_ends_at_the_timeout():
     delivery = Delivery((0, 5, 0))
     begin = delivery.clock()
     assert delivery.watch.wait(2.5).left == 5
     assert delivery.clock() - begin == pytest.approx(2.5)
 
 
-def test_progress_is_told_once_a_second_where_there_is_some():
+def test_progress_is_reported_once_a_second_where_there_is_some():
     looks = [(0, 5_000 - step, step) for step in range(21)] + [(0, 4_980, 20)]
     delivery = Delivery(*looks)
     delivery.watch.wait(10)
-    assert delivery.told == [
+    assert delivery.reported == [
         "10 records sent, 4,990 waiting",
         "20 records sent, 4,980 waiting",
     ]
 
 
-def test_a_failure_that_does_not_heal_ends_the_wait_and_one_that_may_does_not():
+def test_a_permanent_failure_ends_the_wait_and_a_transient_one_does_not():
     delivery = Delivery((0, 5, 0))
     delivery.watch.failed("hublog", error=TransientSendError("away"))
     assert delivery.watch.wait(1).left == 5
@@ -116,7 +116,7 @@ def test_a_failure_that_does_not_heal_ends_the_wait_and_one_that_may_does_not():
     assert delivery.watch.error is None
 
 
-def test_what_is_taken_over_during_a_look_is_counted_once():
+def test_records_recovered_during_a_count_are_counted_once():
     after = Stats(recovered_total=5, spooled=5)
     watch = DrainMonitor(
         iter([5, 0]).__next__, iter([Stats(), after, after]).__next__, report=print, now=FakeClock()
@@ -124,7 +124,7 @@ def test_what_is_taken_over_during_a_look_is_counted_once():
     assert watch.wait(0).left == 5
 
 
-def test_what_is_left_is_what_no_living_process_owns(root):
+def test_only_records_that_no_running_process_owns_are_orphaned(root):
     leave_orphan(root, A, make_segment(make_records(3)))
     leave_orphan(root, B, make_segment(make_records(4)), cursor=(1, len(make_segment(make_records(1)))))
     leave_orphan(root, C, make_segment([], head=b"hublog\x00\x07"))
@@ -151,18 +151,18 @@ def test_what_is_left_is_what_no_living_process_owns(root):
         pytest.param({"EVENTHUB_LOG_BATCH_SIZE": "0"}, "EVENTHUB_LOG_BATCH_SIZE is 0", id="invalid"),
     ],
 )
-def test_without_a_hub_it_is_refused_and_all_stays(root, environ, capsys, variables, said):
+def test_without_a_hub_it_fails_and_all_records_stay(root, environ, capsys, variables, said):
     leave_orphan(root, A, make_segment(make_records(1)))
     for name, value in variables.items():
         environ.setenv(name, value)
     assert main(["spool", "drain", "--dir", str(root)]) == 1
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.startswith(f"hublog: {said}")
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"hublog: {said}")
     assert names_of(root) == [A]
 
 
-def test_a_spool_of_somebody_else_is_refused(root, environ, capsys):
+def test_a_spool_of_another_user_is_refused(root, environ, capsys):
     environ.setenv("EVENTHUB_FULLY_QUALIFIED_NAMESPACE", NAMESPACE)
     leave_orphan(root, A, make_segment(make_records(1)))
     uid = os.geteuid()
@@ -181,17 +181,17 @@ def test_a_timeout_is_a_number_of_seconds(root, capsys, timeout):
 
 
 def drain(root, sender, *, timeout_s=30.0, **hub):
-    out, told = io.StringIO(), []
+    out, printed = io.StringIO(), []
     wanted = EventHubSettings(fully_qualified_namespace=NAMESPACE, batch_timeout_seconds=0.05)
     status = drain_spool(
         root,
         Settings(eventhub=replace(wanted, **hub)),
         timeout_s=timeout_s,
         out=out,
-        report=told.append,
+        report=printed.append,
         make_sender=lambda _: sender,
     )
-    return status, out.getvalue(), told
+    return status, out.getvalue(), printed
 
 
 def messages_of(bodies):
@@ -199,14 +199,14 @@ def messages_of(bodies):
 
 
 @pytest.mark.parametrize("mode", SpoolMode)
-def test_what_the_dead_left_is_sent_in_every_mode_and_the_spool_is_empty_then(root, mode):
+def test_orphaned_records_are_sent_in_every_mode_and_the_spool_is_empty_then(root, mode):
     leave_orphan(root, A, make_segment(make_records(3)), make_segment(make_records(3, start=3)))
     leave_orphan(
         root, B, make_segment(make_records(2, start=4)), cursor=(1, len(make_segment(make_records(1))))
     )
     sender = MemorySender()
-    status, out, told = drain(root, sender, spool=mode)
-    assert (status, told) == (0, [])
+    status, out, printed = drain(root, sender, spool=mode)
+    assert (status, printed) == (0, [])
     assert out == f"7 records sent.\nNo orphaned records left in {root}.\n"
     assert sorted(messages_of(sender.bodies)) == ["m0", "m1", "m2", "m3", "m4", "m5", "m5"]
     assert names_of(root) == []
@@ -218,14 +218,14 @@ def leave_for(root, name, eventhub, records, **options):
     leave_orphan(root, name, make_segment(records, envelope=made), envelope=made)
 
 
-def test_only_what_is_for_the_destination_is_sent_and_the_rest_is_named(root):
+def test_only_records_for_the_destination_are_sent_and_the_others_are_listed(root):
     leave_for(root, A, HUB, make_records(3))
     leave_for(root, B, "audit", make_records(2, start=3))
     leave_for(root, C, "audit", make_records(1, start=5))
     sender = MemorySender()
-    status, out, told = drain(root, sender)
+    status, out, printed = drain(root, sender)
     assert (status, out) == (1, "3 records sent.\n")
-    assert told == [
+    assert printed == [
         (
             f"3 orphaned records for event hub audit of {NAMESPACE} not sent, since these settings send to"
             f" event hub {HUB} of {NAMESPACE}; run hublog spool drain with the settings of that destination"
@@ -239,12 +239,12 @@ def test_only_what_is_for_the_destination_is_sent_and_the_rest_is_named(root):
     assert names_of(root) == []
 
 
-def test_what_is_for_another_namespace_stays(root):
+def test_records_for_another_namespace_stay(root):
     leave_for(root, A, HUB, make_records(2), namespace="y.servicebus.windows.net")
     sender = MemorySender(PermanentSendError("wrong key"))
-    status, out, told = drain(root, sender)
+    status, out, printed = drain(root, sender)
     assert (status, out, sender.sends_total, names_of(root)) == (1, "0 records sent.\n", 0, [A])
-    assert "of y.servicebus.windows.net not sent" in told[0]
+    assert "of y.servicebus.windows.net not sent" in printed[0]
 
 
 def test_each_record_is_sent_as_was_set_when_it_was_accepted(root):
@@ -265,21 +265,21 @@ def test_each_record_is_sent_as_was_set_when_it_was_accepted(root):
     ]
 
 
-def test_where_nothing_waits_nobody_is_asked(root):
+def test_without_waiting_records_no_connection_is_opened(root):
     sender = MemorySender(PermanentSendError("wrong key"))
     status, out, _ = drain(root, sender)
     assert (status, sender.sends_total) == (0, 0)
     assert out == f"0 records sent.\nNo orphaned records left in {root}.\n"
 
 
-def test_more_than_the_bound_is_sent_too(root):
+def test_more_than_the_size_limit_is_sent(root):
     for number in range(4):
         leave_orphan(root, f"{number:016x}-00000001", make_segment(make_records(1_000)))
     status, out, _ = drain(root, MemorySender(), spool_max_bytes=1_024)
     assert (status, out.splitlines()[0]) == (0, "4,000 records sent.")
 
 
-def test_what_a_living_process_owns_is_left_to_it(root):
+def test_records_of_a_running_process_stay_with_it(root):
     leave_orphan(root, A, make_segment(make_records(2)))
     leave_orphan(root, B, make_segment(make_records(3)))
     adopted = SpoolDirectory.adopt(root / A)
@@ -298,7 +298,7 @@ class PickySender(MemorySender):
         return super().send(bodies, properties)
 
 
-def test_what_the_hub_refuses_is_set_aside_and_told(root):
+def test_rejected_records_are_kept_and_reported(root):
     leave_orphan(root, A, make_segment([*make_records(3), b'{"message":"bad"}', *make_records(3, start=3)]))
     sender = PickySender()
     status, out, _ = drain(root, sender)
@@ -309,17 +309,17 @@ def test_what_the_hub_refuses_is_set_aside_and_told(root):
     assert b'"message":"bad"' in file.read_bytes()
 
 
-def test_what_nobody_can_take_over_is_told_and_is_status_1(root):
+def test_records_that_no_process_can_recover_are_reported_and_are_status_1(root):
     leave_orphan(root, A, make_segment(make_records(2)))
     leave_orphan(root, B, make_segment(make_records(3)))
     (root / A / "lock").unlink()
-    status, out, told = drain(root, MemorySender())
+    status, out, printed = drain(root, MemorySender())
     assert (status, out) == (1, "3 records sent.\n")
-    assert told == ["2 records cannot be recovered by any process; see hublog spool verify"]
+    assert printed == ["2 records cannot be recovered by any process; see hublog spool verify"]
     assert names_of(root) == [A]
 
 
-def test_what_others_took_over_meanwhile_is_told():
+def test_records_recovered_by_other_processes_are_reported():
     out = io.StringIO()
     spool_drain._write_totals(
         9, DrainResult(left=1, stats=Stats(sent_total=5, dropped={Drop.CORRUPTED: 1})), out
@@ -399,7 +399,7 @@ def end(process):
     return process.returncode, out, err
 
 
-def test_what_killed_processes_left_reaches_the_hub_once(root, hub, start):
+def test_records_of_killed_processes_reach_the_hub_once(root, hub, start):
     leave_by_kill(root, 1_000)
     leave_by_kill(root, 500)
     status, out, err = end(start(hub.connection_string(), EVENTHUB_LOG_SPOOL="memory"))
@@ -418,7 +418,7 @@ AWAY = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k;UseDev
     [("3", "sending failed: connection refused by 127.0.0.1:1; "), ("0", "timed out after 0 s")],
     ids=["away", "no time"],
 )
-def test_what_cannot_be_sent_stays_and_is_told_at_the_end(root, start, timeout, said):
+def test_records_that_cannot_be_sent_stay_and_are_reported_at_the_end(root, start, timeout, said):
     name = leave_by_kill(root, 20)
     status, out, err = end(start(AWAY, "--timeout", timeout))
     assert (status, out) == (1, "0 records sent.\n")
@@ -428,7 +428,7 @@ def test_what_cannot_be_sent_stays_and_is_told_at_the_end(root, start, timeout, 
     assert not is_locked(root / name)
 
 
-def test_a_hub_that_refuses_for_good_ends_it_at_once(root, hub, start):
+def test_a_permanent_refusal_of_the_hub_ends_it_at_once(root, hub, start):
     leave_by_kill(root, 20)
     process = start(hub.connection_string(), EVENTHUB_LOGS_NAME="no-such-hub")
     status, _, err = end(process)
@@ -441,8 +441,8 @@ def test_ctrl_c_ends_it_and_keeps_what_is_not_sent(root, hub, start):
     hub.faults.add("silent", times=None)
     name = leave_by_kill(root, 20)
     process = start(hub.connection_string())
-    told = next(line for line in process.stderr if line.startswith("hublog: "))
-    assert told == "hublog: 0 records sent, 20 waiting\n"
+    printed = next(line for line in process.stderr if line.startswith("hublog: "))
+    assert printed == "hublog: 0 records sent, 20 waiting\n"
     process.send_signal(signal.SIGINT)
     status, _, err = end(process)
     assert status == 130

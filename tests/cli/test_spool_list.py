@@ -31,7 +31,7 @@ from hublog.settings import SETTINGS
 from hublog.spool.directory import SpoolDirectory
 
 
-def test_each_process_life_has_a_row_and_the_last_one_is_the_sum(root, run):
+def test_each_process_has_a_row_and_the_last_row_is_the_sum(root, run):
     segment = make_segment(make_lines(3))
     leave(root, A, segment, segment, cursor=(1, 8))
     leave(root, NAME, segment)
@@ -45,7 +45,7 @@ def test_each_process_life_has_a_row_and_the_last_one_is_the_sum(root, run):
     ]
 
 
-def test_json_has_the_same_and_names_what_is_left_alone(root, as_json):
+def test_json_has_the_same_and_names_ignored_entries(root, as_json):
     segment = make_segment(make_lines(3))
     leave(root, NAME, segment)
     (root / ".hublog").mkdir()
@@ -94,7 +94,7 @@ def test_an_owner_is_alive_until_it_is_killed(as_json, live):
 
 
 @pytest.mark.parametrize("tool", ["list", "verify"])
-def test_a_look_takes_nothing_from_a_living_owner_and_keeps_nothing_from_an_adopter(root, run, live, tool):
+def test_an_inspection_neither_disturbs_an_owner_nor_a_recovery(root, run, live, tool):
     process, path = live(1)
     left = leave(root, A, make_segment(make_lines(2)))
     assert run(tool)[0] == 0
@@ -108,14 +108,14 @@ def test_a_look_takes_nothing_from_a_living_owner_and_keeps_nothing_from_an_adop
     adopted.close()
 
 
-def test_two_looks_at_once_do_not_take_each_other_for_an_owner(root, as_json):
+def test_two_inspections_at_once_do_not_take_each_other_for_an_owner(root, as_json):
     left = leave(root, A, make_segment(make_lines(2)))
     with (left / "lock").open("rb") as other:
         fcntl.flock(other, fcntl.LOCK_SH)
         assert as_json("list")["owners"][0]["owner"] == "dead"
 
 
-def test_a_directory_without_a_lock_is_unclear_and_told(root, run):
+def test_a_directory_without_a_lock_is_unclear_and_reported(root, run):
     leave(root, A, make_segment(make_lines(2)))
     (root / A / "lock").unlink()
     status, out, _ = run("list")
@@ -123,7 +123,7 @@ def test_a_directory_without_a_lock_is_unclear_and_told(root, run):
     assert f"ignored: {A} (has no lock file)" in out
 
 
-def test_a_lock_that_cannot_be_asked_for_is_unclear_and_told(root, run, monkeypatch):
+def test_a_lock_that_cannot_be_tested_is_unclear_and_reported(root, run, monkeypatch):
     leave(root, A, make_segment(make_lines(2)))
 
     def refuse(fd, how):
@@ -135,7 +135,7 @@ def test_a_lock_that_cannot_be_asked_for_is_unclear_and_told(root, run, monkeypa
     assert f"ignored: {A} (its lock cannot be tested: No locks available)" in out
 
 
-def test_what_the_hub_refused_is_counted(root, run, as_json):
+def test_what_the_hub_rejected_is_counted(root, run, as_json):
     reject(root, b'{"rejected_at":"x"}\n{"rejected_at":"y"}\n{"rej', name="1.jsonl")
     reject(root, b'{"rejected_at":"z"}\n', name="2.jsonl")
     reject(root, b"", name="notes.txt")
@@ -159,7 +159,7 @@ def test_no_record_is_ever_shown(root, run, tool, arguments):
 
 
 @pytest.mark.parametrize("tool", ["list", "verify"])
-def test_names_that_a_terminal_would_obey_are_written_out(root, run, tool):
+def test_control_characters_in_names_are_escaped(root, run, tool):
     leave(root, A, make_segment(make_lines(1)))
     (root / A / "\x1b[2Jgone").touch(0o600)
     (root / "two\nlines").touch()
@@ -177,17 +177,17 @@ def test_a_directory_that_is_being_made_is_mentioned(root, run):
     assert "unfinished: 1 directory\n" in run("list")[1]
 
 
-def test_what_cannot_be_read_is_told_and_the_rest_is_listed(ordinary, run):
+def test_what_cannot_be_read_is_reported_and_the_rest_is_listed(ordinary, run):
     root = ordinary / "spool"
     unreadable = make_unreadable(root)
     status, out, _ = run("list", "--json", directory=root)
     found = json.loads(out)
     assert (status, found["sum"]["records"]) == (0, 5)
-    told = {item["path"]: item["reason"] for item in found["ignored"]}
-    assert {path: told[path] for path in unreadable} == unreadable
+    printed = {item["path"]: item["reason"] for item in found["ignored"]}
+    assert {path: printed[path] for path in unreadable} == unreadable
     (root / "rejected").chmod(0)
-    told = json.loads(run("list", "--json", directory=root)[1])["ignored"]
-    assert {"path": "rejected/.", "reason": "cannot be read: Permission denied"} in told
+    printed = json.loads(run("list", "--json", directory=root)[1])["ignored"]
+    assert {"path": "rejected/.", "reason": "cannot be read: Permission denied"} in printed
 
 
 def test_a_root_that_cannot_be_read_is_one_line_and_status_1(ordinary, run):
@@ -206,7 +206,7 @@ def test_a_directory_that_vanishes_while_it_is_read_is_left_out(root, as_json, d
     assert [row["name"] for row in as_json("list")["owners"]] == [B]
 
 
-def test_a_directory_that_is_adopted_while_it_is_read_is_alive(root, as_json, during):
+def test_a_directory_that_is_recovered_while_it_is_read_is_alive(root, as_json, during):
     path, adopted = leave(root, A, make_segment(make_lines(3)), cursor=(1, 9)), []
     during(lambda: adopted.append(SpoolDirectory.adopt(path)))
     assert as_json("list")["owners"][0]["owner"] == "alive"
@@ -214,7 +214,7 @@ def test_a_directory_that_is_adopted_while_it_is_read_is_alive(root, as_json, du
     adopted[0].close()
 
 
-def test_segments_that_come_and_go_while_they_are_read_are_no_strangers(root, as_json, during):
+def test_segments_that_come_and_go_while_they_are_read_are_not_ignored_entries(root, as_json, during):
     shop = envelope("audit")
     segment = make_segment(make_lines(3), envelope=shop)
     path = leave(root, A, segment, segment, envelope=shop)
@@ -223,7 +223,7 @@ def test_segments_that_come_and_go_while_they_are_read_are_no_strangers(root, as
     assert (found["sum"]["segments"], found["ignored"]) == (1, [])
 
 
-def test_of_many_strangers_some_are_named(root, run):
+def test_of_many_ignored_entries_some_are_named(root, run):
     for number in range(30):
         (root / f"{number}.txt").touch()
     out = run("list")[1]
@@ -251,7 +251,7 @@ def test_neither_links_are_followed_nor_pipes_waited_for(root, tmp_path, as_json
         assert (B, "strange") in kinds(found)
 
 
-def test_what_is_too_large_to_be_ours_is_not_read(root, as_json):
+def test_files_too_large_to_be_segments_are_not_read(root, as_json):
     left = leave(root, A, make_segment(make_lines(1)))
     for path in (left / "00000002.seg", reject(root, b"")):
         with path.open("wb") as file:
@@ -265,7 +265,7 @@ def test_what_is_too_large_to_be_ours_is_not_read(root, as_json):
 
 
 @pytest.mark.parametrize("tool", ["list", "verify", "purge", "drain"])
-def test_what_is_no_directory_is_refused_and_nothing_is_made(tool, run, tmp_path, monkeypatch):
+def test_a_root_that_is_not_a_directory_fails_and_nothing_is_created(tool, run, tmp_path, monkeypatch):
     monkeypatch.setenv("EVENTHUB_FULLY_QUALIFIED_NAMESPACE", "x.servicebus.windows.net")
     (tmp_path / "file").touch()
     before = snapshot(tmp_path)
@@ -299,7 +299,7 @@ def test_the_default_directory_is_that_of_the_settings(root, monkeypatch, capsys
     first=st.integers(1, 3),
 )
 @settings(deadline=None)
-def test_records_and_damage_are_those_that_an_adopter_finds(contents, cursor, first):
+def test_records_and_damage_are_those_that_a_recovery_finds(contents, cursor, first):
     root = Path(tempfile.mkdtemp())
     try:
         path = leave(root, A, *contents, cursor=cursor, first=first)
@@ -329,7 +329,7 @@ def test_each_row_says_where_its_records_go(root, run, as_json):
     assert all(owner["records"] for owner in (first, second, third))
 
 
-def test_what_another_user_may_have_written_is_unclear_and_says_why(root, run):
+def test_a_directory_that_another_user_may_have_written_is_unclear_with_the_reason(root, run):
     leave(root, A, make_segment(make_lines(2)))
     (root / A).chmod(0o777)
     out = run("list")[1]
@@ -337,7 +337,7 @@ def test_what_another_user_may_have_written_is_unclear_and_says_why(root, run):
     assert f"ignored: {A} ({A} has mode 0777: everybody may write)" in out
 
 
-def test_what_goes_nobody_can_read_where_is_unclear(root, run):
+def test_a_directory_with_an_unreadable_destination_is_unclear(root, run):
     whole = make_segment(make_lines(2), envelope=envelope("audit"))
     leave(root, A, whole[:8] + bytes(20) + whole[28:])
     out = run("list")[1]
@@ -346,7 +346,7 @@ def test_what_goes_nobody_can_read_where_is_unclear(root, run):
 
 
 @pytest.mark.parametrize("change", ["link", "mode"])
-def test_a_segment_that_is_not_taken_over_is_not_counted(root, tmp_path, run, change):
+def test_a_segment_that_is_not_recovered_is_not_counted(root, tmp_path, run, change):
     path = leave(root, A, make_segment(make_lines(2)), make_segment(make_lines(3)))
     segment = path / "00000002.seg"
     if change == "link":

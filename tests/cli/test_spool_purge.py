@@ -13,7 +13,7 @@ from hublog.cli.spool_purge import PurgeOptions, purge_spool
 from hublog.spool.directory import SpoolDirectory
 
 
-def test_without_yes_it_is_told_what_would_go_and_all_stays(root, run):
+def test_without_yes_it_shows_what_would_be_removed_and_removes_nothing(root, run):
     leave(root, A, make_segment(make_lines(3)))
     leave(root, B, make_segment(make_lines(4)), cursor=(1, len(make_segment(make_lines(1)))))
     before = snapshot(root)
@@ -25,7 +25,7 @@ def test_without_yes_it_is_told_what_would_go_and_all_stays(root, run):
     assert out.splitlines()[-1].endswith("confirm with --yes.")
 
 
-def test_with_yes_the_dead_go_and_the_living_stay(root, run, live):
+def test_with_yes_orphaned_records_are_removed_and_those_of_running_processes_stay(root, run, live):
     leave(root, A, make_segment(make_lines(3)), make_segment(make_lines(2)))
     process, path = live(5)
     assert run("purge", "--yes") == (0, "5 records removed.\n", "")
@@ -45,7 +45,7 @@ def purge(root, *, wall, **options):
     return purge_spool(root, wanted, out, wall=lambda: wall), out.getvalue()
 
 
-def test_only_what_was_written_last_before_the_age_goes(root):
+def test_only_what_was_last_written_before_the_age_is_removed(root):
     paths = [leave(root, name, make_segment(make_lines(1)), make_segment([])) for name in (A, B)]
     old, young = reject(root, b"{}\n", "old.jsonl"), reject(root, b"{}\n", "young.jsonl")
     for path, moment in ((old, 1_000), (young, 1_001), *((path / "00000001.seg", 1_000) for path in paths)):
@@ -66,7 +66,7 @@ def test_only_what_was_written_last_before_the_age_goes(root):
         pytest.param(["--dead", "--rejected"], [], id="both"),
     ],
 )
-def test_refused_records_and_what_the_dead_left_go_where_they_are_named(root, run, arguments, left):
+def test_rejected_and_orphaned_records_are_removed_where_they_are_named(root, run, arguments, left):
     leave(root, A, make_segment(make_lines(1)))
     reject(root, b'{"a":1}\n')
     assert run("purge", *arguments)[0] == 1
@@ -109,7 +109,7 @@ class Interrupted(io.StringIO):
 
 
 def purge_interrupted(root, happens, **options):
-    """Purge, while something happens after the look and before the removal; A is what is told first."""
+    """Purge, while something happens after the look and before the removal; A is what is printed first."""
     (leave(root, A, make_segment(make_lines(1))) / "core").touch()
     out = Interrupted(happens)
     wanted = PurgeOptions(**{"dead": True, "rejected": False, "is_confirmed": True} | options)
@@ -117,7 +117,7 @@ def purge_interrupted(root, happens, **options):
     return status, out.getvalue().splitlines()[1:]
 
 
-def test_a_directory_that_is_taken_over_meanwhile_stays(root):
+def test_a_directory_that_is_recovered_meanwhile_stays(root):
     path, adopted = leave(root, B, make_segment(make_lines(2))), []
     assert purge_interrupted(root, lambda: adopted.append(SpoolDirectory.adopt(path))) == (
         0,
@@ -142,7 +142,7 @@ def test_what_is_sent_or_written_meanwhile_is_not_counted(root):
     assert names_of(root / "rejected") == ["2.jsonl"]
 
 
-def test_what_cannot_be_removed_is_told_and_is_status_1(ordinary, run):
+def test_what_cannot_be_removed_is_reported_and_is_status_1(ordinary, run):
     root = ordinary / "spool"
     root.mkdir()
     for name in (A, B):
@@ -165,7 +165,7 @@ def test_what_cannot_be_removed_is_told_and_is_status_1(ordinary, run):
     )
 
 
-def test_a_spool_of_somebody_else_is_not_purged(root, run, monkeypatch):
+def test_a_spool_of_another_user_is_not_purged(root, run, monkeypatch):
     leave(root, A, make_segment(make_lines(2)))
     uid = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: uid + 1)
@@ -176,7 +176,7 @@ def test_a_spool_of_somebody_else_is_not_purged(root, run, monkeypatch):
 
 
 @pytest.mark.parametrize("age", ["7", "d", "-1d", "1.5h", "7 days", "²d", "9999999d"])
-def test_an_age_has_a_number_and_a_unit(run, age):
+def test_a_duration_has_a_number_and_a_unit(run, age):
     status, _, err = run("purge", f"--older-than={age}")
     assert status == 2
     assert "like 90s, 30m, 12h or 7d" in err

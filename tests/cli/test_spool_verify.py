@@ -27,7 +27,7 @@ def test_a_sound_spool_has_no_fault(root, run, live):
     )
 
 
-def test_damage_is_told_with_its_bytes(root, run, as_json):
+def test_damage_is_reported_with_its_bytes(root, run, as_json):
     lines = make_lines(3, size=20)
     data = bytearray(make_segment(lines))
     begin = 8 + FRAME + len(lines[0])
@@ -62,13 +62,13 @@ def test_a_header_that_is_gone_is_damage(root, as_json):
 @pytest.mark.parametrize(
     ("size", "begin"), [(-3, 8), (4, 0), (12, 8)], ids=["in a line", "in the header", "in a frame"]
 )
-def test_an_end_that_its_writer_did_not_live_to_write_is_torn(root, as_json, size, begin):
+def test_an_unfinished_end_of_a_killed_writer_is_torn(root, as_json, size, begin):
     leave(root, A, make_segment(make_lines(1))[:size])
     [found] = as_json("verify", status=1)["findings"]
     assert (found["kind"], found["begin"]) == ("torn", begin)
 
 
-def test_an_end_that_a_living_owner_is_just_writing_is_not(as_json, live):
+def test_an_end_that_a_living_owner_is_writing_is_not_torn(as_json, live):
     process, path = live(2)
     with (path / "00000001.seg").open("ab") as file:
         file.write(make_segment(make_lines(1))[8:-3])
@@ -96,7 +96,7 @@ def test_the_end_of_a_segment_that_has_a_next_one_is_torn_although_the_owner_liv
         pytest.param(bytes(17), id="more than a cursor"),
     ],
 )
-def test_a_cursor_that_makes_no_sense_is_told(root, as_json, lock):
+def test_an_invalid_cursor_is_reported(root, as_json, lock):
     path = leave(root, A, make_segment(make_lines(2)))
     (path / "lock").write_bytes(lock)
     assert kinds(as_json("verify", status=1)) == [(f"{A}/lock", "cursor")]
@@ -108,7 +108,7 @@ def test_the_cursor_may_stand_behind_damage(root, as_json):
     assert kinds(as_json("verify", status=1)) == [(f"{A}/00000001.seg", "damaged")]
 
 
-def test_what_others_may_read_or_write_is_told(root, as_json):
+def test_what_others_may_read_or_write_is_reported(root, as_json):
     path = leave(root, A, make_segment(make_lines(1)))
     rejected = reject(root, b"{}\n")
     root.chmod(0o770)
@@ -135,7 +135,7 @@ def test_a_root_that_others_may_read_is_allowed(root, run):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only the administrator gives files away")
-def test_what_belongs_to_somebody_else_is_told(root, as_json):
+def test_files_of_another_user_are_reported(root, as_json):
     path = leave(root, A, make_segment(make_lines(1)))
     os.chown(path / "00000001.seg", 65_534, 65_534)
     [found] = as_json("verify", status=1)["findings"]
@@ -143,7 +143,7 @@ def test_what_belongs_to_somebody_else_is_told(root, as_json):
     assert found["text"] == "belongs to uid 65534; the spool belongs to uid 0"
 
 
-def test_a_spool_of_somebody_else_is_told(root, as_json, monkeypatch):
+def test_a_spool_of_another_user_is_reported(root, as_json, monkeypatch):
     uid = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: uid + 1)
     assert kinds(as_json("verify", status=1)) == [("", "uid")]
@@ -177,21 +177,21 @@ def test_foreign_files_are_faults_where_they_keep_a_directory_and_none_in_the_ro
     ]
 
 
-def test_lines_of_refused_records_that_are_no_json_are_told_by_number(root, as_json):
+def test_lines_of_rejected_records_that_are_not_json_are_reported_by_number(root, as_json):
     deep = b"[" * 100_000
     reject(root, b'{"a":1}\n{"b":\n[]\n\xff\n' + deep + b"\n{}\n")
     verdict = as_json("verify", status=1)
     assert [finding["text"].split()[1] for finding in verdict["findings"]] == ["2", "3", "4", "5"]
 
 
-def test_of_many_bad_lines_the_first_are_told(root, as_json):
+def test_of_many_bad_lines_the_first_are_reported(root, as_json):
     reject(root, b"\n" * 1_000)
     assert as_json("verify", status=1)["faults"] == 10
 
 
 @given(contents=st.lists(segments(), min_size=1, max_size=3))
 @settings(deadline=None)
-def test_each_byte_is_of_a_good_record_or_told_as_damaged_and_none_is_changed(contents):
+def test_each_byte_is_of_a_good_record_or_reported_as_damaged_and_none_is_changed(contents):
     root = Path(tempfile.mkdtemp())
     try:
         path = leave(root, A, *contents)

@@ -38,15 +38,15 @@ def status(environ, capsys, tmp_path):
 
     def look(*arguments):
         code = main(["status", *arguments])
-        told = capsys.readouterr()
-        assert KEY not in told.out + told.err
-        assert told.err == ""
-        return code, json.loads(told.out) if "--json" in arguments else told.out
+        printed = capsys.readouterr()
+        assert KEY not in printed.out + printed.err
+        assert printed.err == ""
+        return code, json.loads(printed.out) if "--json" in arguments else printed.out
 
     return look
 
 
-def test_status_of_a_machine_on_which_nothing_happened_is_fine(status, tmp_path):
+def test_status_of_an_unused_machine_has_no_problem(status, tmp_path):
     code, text = status()
     assert code == 0
     assert "event hub     event hub 'application-logs' at 127.0.0.1, port 1" in text
@@ -74,7 +74,7 @@ def leave_records(tmp_path, name=NAME, records=2):
     leave(tmp_path / "spool", name, make_segment(make_lines(records)))
 
 
-def test_records_that_nobody_will_send_are_wrong(status, tmp_path):
+def test_orphaned_records_are_a_problem(status, tmp_path):
     leave_records(tmp_path)
     code, text = status()
     assert code == 1
@@ -85,7 +85,7 @@ def test_records_that_nobody_will_send_are_wrong(status, tmp_path):
     )  # fmt: skip
 
 
-def test_records_for_another_destination_are_wrong_and_named(status, tmp_path):
+def test_records_for_another_destination_are_a_problem_and_listed(status, tmp_path):
     leave_records(tmp_path)
     audit = envelope("audit")
     leave(tmp_path / "spool", A, make_segment(make_lines(3), envelope=audit), envelope=audit)
@@ -106,7 +106,7 @@ def test_records_for_another_destination_are_wrong_and_named(status, tmp_path):
     ]
 
 
-def test_records_of_dead_processes_are_fine_while_somebody_lives_who_takes_them_over(status, tmp_path):
+def test_orphaned_records_are_no_problem_while_a_running_process_recovers_them(status, tmp_path):
     leave_records(tmp_path)
     command = [sys.executable, "-c", LIVING, str(tmp_path / "spool"), "1048576", "3"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -123,7 +123,7 @@ def test_records_of_dead_processes_are_fine_while_somebody_lives_who_takes_them_
         kill(process)
 
 
-def test_what_is_taken_over_while_status_looks_is_not_wrong(environ, status, tmp_path):
+def test_records_recovered_while_status_waits_are_no_problem(environ, status, tmp_path):
     leave_records(tmp_path)
     waited = []
 
@@ -136,7 +136,7 @@ def test_what_is_taken_over_while_status_looks_is_not_wrong(environ, status, tmp
     assert waited == [RECHECK_S]
 
 
-def test_records_that_the_hub_refused_are_wrong(status, tmp_path):
+def test_rejected_records_are_a_problem(status, tmp_path):
     (tmp_path / "spool").mkdir()
     reject(tmp_path / "spool", b"{}\n")
     code, text = status()
@@ -145,14 +145,14 @@ def test_records_that_the_hub_refused_are_wrong(status, tmp_path):
     assert "The event hub rejected 1 record" in text
 
 
-def test_a_spool_that_is_no_directory_is_wrong(status, tmp_path):
+def test_a_spool_that_is_not_a_directory_is_a_problem(status, tmp_path):
     (tmp_path / "spool").write_text("")
     code, text = status()
     assert code == 1
     assert "is not a directory" in text
 
 
-def test_status_tells_that_no_connection_is_configured(environ, status):
+def test_status_reports_that_no_connection_is_configured(environ, status):
     environ.delenv("EVENTHUB_NAMESPACE_CONNECTION_STRING")
     code, text = status()
     assert code == 1
@@ -163,7 +163,7 @@ def test_status_tells_that_no_connection_is_configured(environ, status):
     assert "event hub  " not in text
 
 
-def test_status_tells_of_invalid_settings(environ, status):
+def test_status_reports_invalid_settings(environ, status):
     environ.setenv("LOG_LEVEL", "LOUD")
     code, text = status()
     assert code == 1

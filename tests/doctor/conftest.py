@@ -1,4 +1,4 @@
-"""Examinations of made-up set-ups, against a local hub that does what it is asked."""
+"""Runs of the doctor against a local hub with the faults that a test asks for."""
 
 import gc
 import io
@@ -47,7 +47,7 @@ def hub():
 
 @pytest.fixture
 def doctor(tmp_path, capfd):
-    """Examine settings; whatever is told of them, no secret is in it."""
+    """Run the doctor on settings; no secret is in its output."""
 
     def look(
         connection="", *, sends_record=False, options=None, budget=None, secret=KEY, parts=None, **settings
@@ -66,9 +66,9 @@ def doctor(tmp_path, capfd):
             **{"check_spool_content": check_spool_content, **(parts or {})},
         )
         found = Examination(list(diagnose(inputs)))
-        told = capfd.readouterr()
-        assert secret not in found.lines + found.json + told.out + told.err
-        assert (told.out, told.err) == ("", "")
+        printed = capfd.readouterr()
+        assert secret not in found.lines + found.json + printed.out + printed.err
+        assert (printed.out, printed.err) == ("", "")
         return found
 
     yield look

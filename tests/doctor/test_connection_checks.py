@@ -105,7 +105,7 @@ def test_another_endpoint_is_named_beside_the_namespace(hub, doctor, trust):
     ],
     ids=["login", "forbidden", "gateway", "rubbish", "closed", "silent"],
 )
-def test_a_proxy_that_opens_no_tunnel_ends_the_way(doctor, serve, said):
+def test_a_proxy_that_opens_no_tunnel_skips_the_steps_after_it(doctor, serve, said):
     begun = time.monotonic()
     with Peer(serve) as proxy:
         names = {"EVENTHUB_LOG_PROXY": f"http://{LOGIN}@127.0.0.1:{proxy.port}"}
@@ -127,7 +127,7 @@ def test_a_proxy_where_nobody_listens_and_one_without_a_name(doctor):
     assert found.one("dns").detail.startswith("host name not found: no-such-proxy.invalid (")
 
 
-def test_a_proxy_of_the_environment_that_cannot_be_used_ends_the_way(doctor, own_network):
+def test_a_proxy_of_the_environment_that_cannot_be_used_skips_the_steps_after_it(doctor, own_network):
     own_network.setenv("HTTPS_PROXY", f"socks5://{LOGIN}@127.0.0.1:1")
     found = doctor(REAL.format("127.0.0.1"), EVENTHUB_LOG_TRANSPORT="websocket")
     assert found.failed == ["connection"]
@@ -136,7 +136,7 @@ def test_a_proxy_of_the_environment_that_cannot_be_used_ends_the_way(doctor, own
 
 
 @pytest.mark.parametrize("way", ["amqp", "websocket", "proxy"])
-def test_an_authority_that_is_not_known_is_told_with_the_setting(hub, doctor, way, own_network):
+def test_an_authority_that_is_not_known_is_reported_with_the_setting(hub, doctor, way, own_network):
     own_network.setenv("SSL_CERT_FILE", "/no/such.pem")
     with Peer(peers.tunnelling()) as proxy:
         names = {"EVENTHUB_LOG_TRANSPORT": way}
@@ -170,7 +170,7 @@ def test_a_host_that_takes_no_websocket_is_named(doctor, trust, context, text, s
     assert found.one("websocket").detail == said.format(server.port)
 
 
-def test_a_host_that_does_not_answer_to_the_upgrade_is_waited_for_with_a_limit(doctor, trust, context):
+def test_a_host_that_does_not_answer_to_the_upgrade_times_out(doctor, trust, context):
     with Peer(peers.silent, context=context) as server:
         names = {"EVENTHUB_LOG_TRANSPORT": "websocket", **trust}
         found = doctor(REAL.format(f"127.0.0.1:{server.port}"), budget={"step_s": 0.5}, **names)

@@ -35,7 +35,7 @@ def signature(hub, expires_at):
 # All is well.
 
 
-def test_a_good_way_is_fine_from_end_to_end_and_nothing_is_sent(hub, doctor):
+def test_all_steps_of_a_good_connection_pass_and_nothing_is_sent(hub, doctor):
     found = doctor(hub.connection_string())
     assert found.steps == [(what, "ok") for what in (*WAY, "spool", "log file")]
     assert found.lines.endswith("All 9 steps passed.\n")
@@ -53,7 +53,7 @@ def test_one_record_is_sent_where_that_is_wanted_in_the_packing_of_the_settings(
     assert event.properties == {"Table": "PipelineLogs"}
 
 
-def test_over_tls_the_certificate_is_looked_at(certificate, doctor):
+def test_over_tls_the_certificate_is_checked(certificate, doctor):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
     with LocalHub({"logs": 1}, keys={"sender": KEY}, ssl_context=context) as hub:
@@ -68,7 +68,7 @@ def test_over_tls_the_certificate_is_looked_at(certificate, doctor):
         assert len(hub.events()) == 1
 
 
-def test_a_certificate_that_is_not_trusted_is_told_before_the_client_tries(certificate, doctor):
+def test_a_certificate_that_is_not_trusted_is_reported_before_the_client_tries(certificate, doctor):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
     with LocalHub({"logs": 1}, ssl_context=context) as hub:
@@ -79,7 +79,7 @@ def test_a_certificate_that_is_not_trusted_is_told_before_the_client_tries(certi
     assert "proxy" in found.one("tls").hint
 
 
-def test_a_hub_that_is_switched_off_is_not_looked_for(doctor):
+def test_a_disabled_hub_is_not_checked(doctor):
     found = doctor(EVENTHUB_LOGGING_ENABLED="false")
     assert found.steps == [(what, "ok") for what in ("versions", "settings", "destinations", "log file")]
 
@@ -93,18 +93,18 @@ def test_no_connection_is_a_failure_since_nothing_arrives(doctor):
     assert "EVENTHUB_NAMESPACE_CONNECTION_STRING" in found.one("connection").hint
 
 
-def test_every_invalid_setting_is_told_and_the_rest_is_tried(hub, doctor):
+def test_every_invalid_setting_is_reported_and_the_rest_is_tried(hub, doctor):
     found = doctor(hub.connection_string(), EVENTHUB_LOG_BATCH_SIZE="0", LOG_LEVEL="LOUD")
     assert found.failed == ["settings", "settings"]
     assert "EVENTHUB_LOG_BATCH_SIZE is 0" in found.lines
     assert found.one("event hub").status == "ok"
 
 
-def test_a_misspelt_name_in_the_environment_is_told(hub, doctor, monkeypatch):
+def test_a_misspelt_name_in_the_environment_is_reported(hub, doctor, monkeypatch):
     monkeypatch.setenv("EVENTHUB_LOGS_NAMES", "logs")
     found = doctor(hub.connection_string())
-    told = [result for result in found.results if result.status == "warn"]
-    assert [(result.what, result.hint) for result in told] == [
+    printed = [result for result in found.results if result.status == "warn"]
+    assert [(result.what, result.hint) for result in printed] == [
         ("settings", "Did you mean EVENTHUB_LOGS_NAME?")
     ]
 
@@ -114,19 +114,19 @@ def test_hashes_without_a_key_are_a_failure(hub, doctor):
     assert doctor(hub.connection_string(), LOG_REDACTION_MODE="hash", LOG_REDACTION_HASH_KEY="k").failed == []
 
 
-def test_a_malformed_connection_string_is_told_without_its_key(doctor):
+def test_a_malformed_connection_string_is_reported_without_its_key(doctor):
     found = doctor(f"Endpoint=nonsense;SharedAccessKeyName=n;SharedAccessKey={KEY}")
     assert found.failed == ["settings", "connection"]
 
 
-def test_a_name_that_does_not_resolve_ends_the_way(doctor):
+def test_a_name_that_does_not_resolve_skips_the_steps_after_it(doctor):
     found = doctor(REAL.format("no-such-namespace.invalid"))
     assert found.failed == ["dns"]
     assert found.one("dns").detail.startswith("host name not found: no-such-namespace.invalid (")
     assert [what for what, _ in found.steps] == [*WAY[:5], "spool", "log file"]
 
 
-def test_a_name_server_that_says_nothing_is_waited_for_with_a_limit(doctor, monkeypatch):
+def test_a_name_server_that_says_nothing_times_out(doctor, monkeypatch):
     answer = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer.wait(60))
     begun = time.monotonic()
@@ -137,7 +137,7 @@ def test_a_name_server_that_says_nothing_is_waited_for_with_a_limit(doctor, monk
     assert "not resolved within" in found.one("dns").detail
 
 
-def test_a_port_where_nobody_listens_is_told_with_the_port(hub, doctor):
+def test_a_port_where_nobody_listens_is_reported_with_the_port(hub, doctor):
     hub.stop_listening()
     found = doctor(hub.connection_string())
     assert found.failed == ["tcp"]
@@ -153,7 +153,7 @@ def test_of_a_real_namespace_the_firewall_is_suspected(doctor):
     assert "firewall" in found.one("tcp").hint
 
 
-def test_a_peer_that_says_nothing_to_tls_is_waited_for_with_a_limit(doctor):
+def test_a_peer_that_says_nothing_to_tls_times_out(doctor):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         found = doctor(REAL.format(f"127.0.0.1:{silent.getsockname()[1]}"), budget={"step_s": 0.3})
     assert found.failed[0] == "tls"  # what comes later may take longer than this budget on a busy machine
@@ -171,7 +171,7 @@ def test_a_peer_that_says_nothing_to_tls_is_waited_for_with_a_limit(doctor):
     ],
     ids=["refused", "closed", "token refused", "unauthorized", "disabled"],
 )
-def test_what_the_hub_refuses_is_told_with_what_to_check(hub, doctor, fault, said):
+def test_what_the_hub_rejects_is_reported_with_what_to_check(hub, doctor, fault, said):
     fired = hub.faults.add(**fault, times=None)
     found = doctor(hub.connection_string())
     assert fired.fired_total
@@ -181,7 +181,7 @@ def test_what_the_hub_refuses_is_told_with_what_to_check(hub, doctor, fault, sai
 
 
 @pytest.mark.parametrize("kind", ["silent", "silent-open", "withhold-token", "silent-attach"])
-def test_a_hub_that_falls_silent_is_waited_for_with_a_limit(hub, doctor, kind):
+def test_a_hub_that_falls_silent_times_out(hub, doctor, kind):
     hub.faults.add(kind, times=None)
     begun = time.monotonic()
     found = doctor(hub.connection_string(), budget={"open_s": 0.7})
@@ -190,20 +190,20 @@ def test_a_hub_that_falls_silent_is_waited_for_with_a_limit(hub, doctor, kind):
     assert "could not be opened for sending within" in found.one("event hub").detail
 
 
-def test_a_record_that_is_not_confirmed_is_waited_for_with_a_limit(hub, doctor):
+def test_a_record_that_is_not_confirmed_times_out(hub, doctor):
     hub.faults.add("withhold", times=None)
     found = doctor(hub.connection_string(), sends_record=True, budget={"step_s": 0.5})
     assert found.failed == ["send"]
 
 
-def test_a_busy_hub_is_told_as_such(hub, doctor):
+def test_a_busy_hub_is_reported_as_such(hub, doctor):
     hub.faults.add("reject", times=None)
     found = doctor(hub.connection_string(), sends_record=True)
     assert found.failed == ["send"]
     assert "throttles" in found.one("send").hint
 
 
-def test_a_wrong_key_is_told_as_such(hub, doctor):
+def test_a_wrong_key_is_reported_as_such(hub, doctor):
     wrong = "d3Jvbmcta2V5LW9mLXRoZS1odWI"
     found = doctor(hub.connection_string().replace(KEY, wrong), secret=wrong)
     assert found.failed == ["event hub"]
@@ -213,20 +213,20 @@ def test_a_wrong_key_is_told_as_such(hub, doctor):
     )
 
 
-def test_a_hub_that_does_not_exist_is_told_as_such(hub, doctor):
+def test_a_hub_that_does_not_exist_is_reported_as_such(hub, doctor):
     found = doctor(hub.connection_string(), EVENTHUB_LOGS_NAME="other")
     assert found.failed == ["event hub"]
     assert "'other' could not be opened for sending" in found.one("event hub").detail
     assert "EVENTHUB_LOGS_NAME" in found.one("event hub").hint
 
 
-def test_an_expired_signature_is_told_and_tried_all_the_same(hub, doctor):
+def test_an_expired_signature_is_reported_and_tried_all_the_same(hub, doctor):
     found = doctor(signature(hub, 1_000))
     assert found.failed == ["connection", "event hub"]
     assert "until 1970-01-01 00:16:40 UTC" in found.one("connection").detail
 
 
-def test_of_a_good_signature_the_end_is_told(hub, doctor):
+def test_the_expiry_of_a_good_signature_is_reported(hub, doctor):
     end = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
     found = doctor(signature(hub, end.timestamp()))
     assert f"until {end:%Y-%m-%d %H:%M:%S} UTC" in found.one("connection").detail
@@ -254,7 +254,7 @@ def test_a_budget_that_is_used_up_lets_no_step_wait(hub, doctor):
 # The disk.
 
 
-def test_what_waits_in_the_spool_is_told(hub, doctor, tmp_path):
+def test_records_waiting_in_the_spool_are_reported(hub, doctor, tmp_path):
     root = tmp_path / "spool"
     root.mkdir(0o700)
     leave(root, "000001a208b4db00-0000000a", _segment())
@@ -268,7 +268,7 @@ def test_what_waits_in_the_spool_is_told(hub, doctor, tmp_path):
     assert found.failed == []
 
 
-def test_what_waits_for_another_event_hub_is_told(hub, doctor, tmp_path):
+def test_records_waiting_for_another_event_hub_are_reported(hub, doctor, tmp_path):
     root = tmp_path / "spool"
     root.mkdir(0o700)
     audit = envelope("audit")
@@ -287,7 +287,7 @@ def test_a_spool_that_everybody_may_write_fails(hub, doctor, tmp_path):
     assert "its mode is 0777, so every user may rename what is in it" in found.one("spool").detail
 
 
-def test_nothing_is_left_behind_by_the_tries(hub, doctor, tmp_path):
+def test_the_checks_leave_no_file_behind(hub, doctor, tmp_path):
     doctor(hub.connection_string())
     assert list(tmp_path.iterdir()) == []
 
@@ -310,27 +310,27 @@ def test_a_spool_of_another_user_fails(hub, doctor, tmp_path, monkeypatch):
     assert f"belongs to uid {uid}, and this process runs as uid {uid + 1}" in found.one("spool").detail
 
 
-def test_a_disk_that_does_not_answer_is_waited_for_with_a_limit(hub, doctor, tmp_path):
+def test_a_disk_that_does_not_answer_times_out(hub, doctor, tmp_path):
     release = threading.Event()
     found = doctor(
         hub.connection_string(),
         EVENTHUB_LOG_SPOOL_DIR=str(tmp_path),
         parts={"check_spool_content": lambda *_: release.wait(60)},
-        budget={"all_s": 3.0},
+        budget={"open_s": 0.2},  # the link to the hub may need longer on a busy machine: it is not asked for
     )
     release.set()
     assert found.one("spool").status == "warn"
     assert "could not be read in time" in found.one("spool").detail
 
 
-def test_in_the_mode_memory_the_spool_is_not_looked_at(hub, doctor):
+def test_in_the_mode_memory_the_spool_is_not_checked(hub, doctor):
     assert "spool" not in dict(doctor(hub.connection_string(), EVENTHUB_LOG_SPOOL="memory").steps)
 
 
 # What surrounds it.
 
 
-def test_what_the_server_costs_is_told(hub, doctor, monkeypatch):
+def test_losses_by_the_server_are_reported(hub, doctor, monkeypatch):
     monkeypatch.setitem(sys.modules, "uwsgi", SimpleNamespace(has_threads=1, opt={"skip-atexit": True}))
     found = doctor(hub.connection_string())
     assert found.one("server").status == "warn"
@@ -367,16 +367,16 @@ def test_a_step_that_breaks_is_a_failure_of_its_own(hub, doctor, find, said):
     ]
 
 
-def test_checks_that_do_not_end_are_waited_for_with_a_limit(hub, doctor):
+def test_checks_that_do_not_end_time_out(doctor):
     release = threading.Event()
     parts = {"find_results": lambda: release.wait(60), "framework": "django"}
-    found = doctor(hub.connection_string(), parts=parts, budget={"all_s": 3.0})
+    found = doctor(EVENTHUB_LOGGING_ENABLED="false", parts=parts, budget={"open_s": 0.2})
     release.set()
     assert found.failed == ["django"]
 
 
 @pytest.mark.parametrize("missing", ["azure.eventhub", "azure.identity"])
-def test_a_client_that_is_missing_is_told(hub, doctor, monkeypatch, missing):
+def test_a_client_that_is_missing_is_reported(hub, doctor, monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
     if missing == "azure.eventhub":
         found = doctor(hub.connection_string())
