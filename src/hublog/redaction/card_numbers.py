@@ -11,7 +11,7 @@ from hublog.redaction.text_ranges import Span, is_in_word
 _RUN: Final = re.compile(r"[0-9](?:[ -]?[0-9]){12,}+")
 _NO_DIGITS: Final = bytes(set(range(256)) - set(b"0123456789"))
 CARD_SHORTEST: Final = 13
-#: What people and forms write between the groups beside one blank or dash.
+#: What people and forms write between the groups other than one blank or dash.
 _OTHER_GAPS: Final = r"[._/\u00a0\u00b7\u2009\u202f\u2010-\u2014]|[ ]{2,4}"
 #: Groups with such a gap, the same throughout.
 _SPREAD: Final = re.compile(
@@ -23,7 +23,14 @@ _START: Final = re.compile(
     rf"[0-9]{{4}}(?:[ -]|{_OTHER_GAPS})?[0-9]{{4}}(?:[ -]|{_OTHER_GAPS})?[0-9]{{1,4}}"
     rf"(?:[ -]|{_OTHER_GAPS})?[0-9]"
 )
-#: What stands before a number in one piece that says that it is another one.
+#: A text with ``0`` for each digit, a blank for each byte of a gap and ``x`` for all others has one of
+#: ``_BEGINS`` in it if a card number may begin: the search for these takes a tenth of the expression's time.
+_GAP_BYTES: Final = " -._/\u00a0\u00b7\u2009\u202f\u2010\u2011\u2012\u2013\u2014".encode()
+_OUTLINE: Final = bytes(
+    ord("0") if code in b"0123456789" else ord(" ") if code in _GAP_BYTES else ord("x") for code in range(256)
+)
+_BEGINS: Final = (b"0" * 8, *(b"0000%b0000" % (b" " * gap) for gap in range(1, 5)))
+#: What stands before a number in one piece and says that it is not the number of a card.
 _OTHER: Final = r"""(?:[_-]id|[a-z]Id|\bid
     |(?i:order|invoice|ticket|tracking|parcel|shipment|reference|ref|trace|span|request|message|batch|job|task|build
     |timestamp|epoch|sequence|offset|time|ts|phone|tel|fax|isbn|ean|gtin|imei)(?:[ _-]?(?i:id|nr|no|number))?)
@@ -63,7 +70,10 @@ def may_hold_card(text: str, data: bytes) -> bool:
         text: any text.
         data: the same in UTF-8.
     """
-    return len(data.translate(None, _NO_DIGITS)) >= CARD_SHORTEST and _START.search(text) is not None
+    if len(data.translate(None, _NO_DIGITS)) < CARD_SHORTEST:
+        return False
+    outline = data.translate(_OUTLINE)
+    return any(outline.find(begin) >= 0 for begin in _BEGINS) and _START.search(text) is not None
 
 
 def find_cards(text: str) -> Iterator[Span]:

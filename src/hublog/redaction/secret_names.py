@@ -133,9 +133,9 @@ class Names:
             or '"' in text
             or ">" in text
             or ("[" in text and ("[(" in text or "[[" in text))
-            or "%3" in text
             or "&" in text
-            or "\\u00" in text
+            or ("%" in text and "%3" in text)
+            or ("\\" in text and "\\u00" in text)
             or " password " in text
         ):
             return False  # nothing stands in it between a name and its value
