@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.node import node_with_packages
+from tests.kits.node import node_with_packages
 
 from hublog.adx import FUNCTIONS, VIEW_NAME, VIEW_QUERY, KqlNames
 from hublog.capture.columns import COLUMNS

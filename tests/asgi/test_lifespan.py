@@ -3,7 +3,7 @@ import signal
 import threading
 
 import pytest
-from tests.file_hub import Program
+from tests.kits.file_hub import Program
 
 from hublog.asgi import _wrap, lifespan
 from hublog.runtime import server_advice

@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 import pytest
-from tests.asgi.test_request_context import ACCEPT, CONNECT, Client, run
+from tests.kits.asgi_client import ACCEPT, CONNECT, Client, run
 
 from hublog.asgi import request_context
 from hublog.testing import capture_records

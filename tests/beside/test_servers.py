@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.beside.documents import block
-from tests.file_hub import HERE, Program
+from tests.kits.file_hub import HERE, Program
 
 PROGRAMS = Path(__file__).parent / "programs"
 ENVIRON = {

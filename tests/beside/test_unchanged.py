@@ -11,7 +11,7 @@ import threading
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.capture.test_types import LEAVES, VALUES
+from tests.kits.any_values import LEAVES, VALUES
 
 from hublog import ConsoleFormatter, JsonFormatter
 from hublog.capture.formatter import LineFormatter

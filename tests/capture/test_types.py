@@ -5,6 +5,7 @@ import uuid
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.kits.any_values import VALUES
 from tests.kits.lines import fits, strict
 
 from hublog.capture import context
@@ -14,24 +15,6 @@ from hublog.capture.record_ids import RecordIds
 from hublog.capture.typed_columns import Misfits
 from hublog.settings import ServiceSettings
 
-LEAVES = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.sampled_from([2**31, -(2**31) - 1, 2**63, 2**64 - 1, -(2**63) - 1, 10**400])
-    | st.floats()
-    | st.text(st.characters(), max_size=30)
-    | st.text('\ud800\u2028\u2029\x85\r\n\x00\x1e\\"é', max_size=20)
-    | st.binary(max_size=20)
-    | st.datetimes()
-    | st.decimals()
-    | st.uuids()
-    | st.sampled_from([object(), ValueError("x"), logging, type, ..., range(3), {1, 2}, 1j])
-)
-VALUES = st.recursive(
-    LEAVES,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
-)
 #: The names of what a LogRecord has of its own.
 ATTRIBUTES = sorted({*vars(logging.LogRecord("", 0, "", 0, None, None, None)), "taskName"})
 

@@ -7,7 +7,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from tests.file_hub import Program
+from tests.kits.file_hub import Program
 
 from hublog.capture import context, thread_context, uncaught
 from hublog.testing import capture_records

@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 import pytest
-from tests.file_hub import Program
+from tests.kits.file_hub import Program
 
 pytest.importorskip("celery")
 

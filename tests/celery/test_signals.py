@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 
 import pytest
-from tests.seen import watching
+from tests.kits.seen import watching
 
 pytest.importorskip("celery")
 

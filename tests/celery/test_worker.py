@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tests.file_hub import Program
+from tests.kits.file_hub import Program
 
 pytest.importorskip("celery")
 

@@ -7,7 +7,7 @@ import warnings
 import django
 import pytest
 from django.conf import settings
-from tests.seen import watching
+from tests.kits.seen import watching
 
 #: Tasks came with Django 6.0; what holds without them stands in ``test_tasks``.
 collect_ignore = [] if django.VERSION >= (6,) else ["test_running_tasks.py"]

@@ -1,7 +1,7 @@
 """Django's own test runner with several processes: real ones, forked and spawned."""
 
 import pytest
-from tests.file_hub import LIMIT_S, Program
+from tests.kits.file_hub import LIMIT_S, Program
 
 SETTINGS = """
 import file_hub

@@ -4,8 +4,7 @@ import logging
 import pytest
 from django.test import AsyncClient, Client, override_settings
 from django.urls import path
-from tests.runtime.test_pipeline import Front
-from tests.sampling.test_pipelines import Shop, of_views
+from tests.kits.pipelines import Front, Shop, of_views
 
 from hublog.capture import context
 from hublog.delivery.accounting import Drop

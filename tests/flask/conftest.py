@@ -4,7 +4,7 @@ import logging
 
 import pytest
 from flask import Flask
-from tests.seen import watching
+from tests.kits.seen import watching
 
 from hublog.capture import context
 from hublog.flask import HubLog

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 from flask import Blueprint, Flask, Response, abort, current_app, g
-from tests.seen import watching
+from tests.kits.seen import watching
 
 from hublog.capture import context
 from hublog.errors import SettingsError

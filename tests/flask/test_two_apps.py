@@ -3,7 +3,7 @@ import logging
 
 import pytest
 from flask import Flask
-from tests.seen import watching
+from tests.kits.seen import watching
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 

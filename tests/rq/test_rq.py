@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.file_hub import Program
+from tests.kits.file_hub import Program
 
 from hublog.capture import context
 

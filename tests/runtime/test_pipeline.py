@@ -5,8 +5,9 @@ import threading
 import time
 
 import pytest
+from tests.kits.pipelines import CONNECTED, Front
 
-from hublog.capture.reentry_guard import MAX_DEPTH, MAX_INSIDE, CaptureHandler
+from hublog.capture.reentry_guard import MAX_DEPTH, MAX_INSIDE
 from hublog.delivery.accounting import Circuit, Drop
 from hublog.errors import TransientSendError
 from hublog.runtime import registry
@@ -15,26 +16,10 @@ from hublog.runtime.pipeline import Pipeline
 from hublog.settings import EventHubSettings, ServiceSettings, Settings, SpoolMode
 from hublog.testing import MemorySender
 
-CONNECTED = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true"
-
 
 def make_settings(**hub):
     hub = {"connection_string": CONNECTED, "batch_timeout_seconds": 0.05, "spool": SpoolMode.MEMORY, **hub}
     return Settings(eventhub=EventHubSettings(**hub), service=ServiceSettings(name="shop"))
-
-
-class Front(CaptureHandler):
-    """A handler on one pipeline of the test's own."""
-
-    def __init__(self, pipeline):
-        super().__init__()
-        self.pipeline = pipeline
-
-    def capture(self, record, *, is_deep=False):
-        self.pipeline.accept(record, is_deep=is_deep)
-
-    def refuse(self, record):
-        self.pipeline.refuse_nested(record)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tests.file_hub import LIMIT_S, Program
+from tests.kits.file_hub import LIMIT_S, Program
 
 from hublog.runtime import server_advice, sigterm
 from hublog.runtime.server_advice import Way

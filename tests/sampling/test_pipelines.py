@@ -17,63 +17,19 @@ from pathlib import Path
 import pytest
 from flask import Flask, Response
 from tests.adx.kusto import KustoParser
-from tests.runtime.test_pipeline import CONNECTED, Front
+from tests.kits.pipelines import CONNECTED, REPORT, Front, Shop, begin, end, make_settings, of_views
 from werkzeug.test import create_environ
 
 from hublog.delivery.accounting import Drop
 from hublog.flask import HubLog
-from hublog.requests.request_scope import RequestScope
 from hublog.runtime import registry
 from hublog.runtime.pipeline import Pipeline, _requests
 from hublog.sampling import dedup, rate_limit, tail_buffer
-from hublog.settings import EventHubSettings, RequestSettings, ServiceSettings, Settings, SpoolMode
+from hublog.settings import EventHubSettings, Settings, SpoolMode
 from hublog.testing import MemorySender
 from hublog_local.kql import run_kql
 
-REPORT = "hublog.records_dropped"
 PAGE = (Path(__file__).parents[2] / "docs" / "volume.md").read_text()
-
-
-def make_settings(*, slow_seconds=0.0, **hub):
-    hub = {"connection_string": CONNECTED, "batch_timeout_seconds": 0.05, "spool": SpoolMode.MEMORY, **hub}
-    return Settings(
-        eventhub=EventHubSettings(**hub),
-        service=ServiceSettings(name="shop"),
-        request=RequestSettings(slow_seconds=slow_seconds),
-    )
-
-
-class Shop:
-    """A logger on a pipeline of its own."""
-
-    def __init__(self, number, **known):
-        self.sender = MemorySender()
-        self.pipeline = Pipeline(make_settings(**known), make_sender=lambda settings: self.sender)
-        self.logger = logging.Logger(f"shop.{number}")
-        self.logger.addHandler(Front(self.pipeline))
-
-    @property
-    def rows(self):
-        assert self.pipeline.flush(10)
-        found = [json.loads(line) for body in self.sender.bodies for line in body.splitlines()]
-        return [row for row in found if row.get("event_name") != REPORT]
-
-    @property
-    def messages(self):
-        return [row["message"] for row in self.rows]
-
-    @property
-    def stats(self):
-        stats = self.pipeline.stats()
-        assert stats.accepted_total == stats.sent_total + stats.dropped_total + stats.held
-        return stats
-
-    def close(self):
-        process = self.pipeline.process
-        if process is not None:
-            process.shipper.drop_held(Drop.EXIT)
-            self.pipeline.retire()
-            assert process.worker.wait_until_ended(5.0)
 
 
 @pytest.fixture
@@ -87,20 +43,6 @@ def make_shop():
     yield make
     for shop in made:
         shop.close()
-
-
-def begin():
-    scope = RequestScope(RequestSettings(access_records=False), lambda name: None, method="GET", path="/")
-    scope.enter()
-    return scope
-
-
-def end(scope, status=200):
-    scope.finish(status)
-    scope.leave()
-
-
-# Off
 
 
 def test_with_all_off_there_is_nothing_in_the_way_of_a_record(make_shop):
@@ -451,7 +393,7 @@ def test_a_forked_child_ships_nothing_of_what_its_parent_keeps_or_counts(make_sh
 
 PROGRAM = """
 import logging, sys
-from tests.sampling.test_pipelines import make_settings, begin
+from tests.kits.pipelines import make_settings, begin
 from hublog.runtime import registry
 from hublog.handler import EventHubHandler
 from hublog.testing import MemorySender
@@ -501,7 +443,7 @@ def test_the_exit_of_a_process_ships_what_is_kept_and_counted(tmp_path):
 KILLED = """
 import logging, os, signal, sys
 from pathlib import Path
-from tests.sampling.test_pipelines import begin, make_settings
+from tests.kits.pipelines import begin, make_settings
 from hublog.runtime import registry
 from hublog.handler import EventHubHandler
 from hublog.settings import SpoolMode
@@ -542,7 +484,7 @@ GREENLETS = """
 from gevent import monkey
 monkey.patch_all()
 import gevent, json, logging
-from tests.sampling.test_pipelines import Shop, begin, end
+from tests.kits.pipelines import Shop, begin, end
 
 shop = Shop(0, tail_sampling=True, dedup_seconds=0.2)
 
@@ -626,10 +568,6 @@ def flask_shop(tmp_path, make_shop):
 
     yield app, shop
     root.removeHandler(handler)
-
-
-def of_views(shop):
-    return [row["message"] for row in shop.rows if row["logger_name"] == "shop.views"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from azure.eventhub import EventData
-from tests.node import node_with_packages
+from tests.kits.node import node_with_packages
 
 FOLDER = Path(__file__).parents[1] / "node_client"
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hublog.capture.columns import BY_NAME, Group
 from hublog.settings import EventHubSettings, Packing
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 LINES = read_lines()
 ROWS = [json.loads(line) for line in LINES]
 PRICES = {"unit_hour": 0.03, "million_events": 0.028}
