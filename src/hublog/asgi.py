@@ -14,12 +14,13 @@ no framework is imported, and nothing is patched but two classes of Channels, se
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 from functools import update_wrapper
-from typing import Final, TypeAlias, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 from hublog.requests import asgi_requests, framework_routes
+from hublog.requests.asgi_requests import Application, Message, Receive, Send
 from hublog.requests.request_scope import SCOPE_KEY
 from hublog.runtime.framework import surroundings
 from hublog.runtime.server_advice import Way, taken
@@ -27,11 +28,6 @@ from hublog.runtime.sigterm import Ending
 from hublog.settings import RequestSettings, read_settings
 
 __all__ = ["lifespan", "request_context"]
-
-_Message: TypeAlias = Mapping[str, object]
-_Receive: TypeAlias = Callable[[], Awaitable[_Message]]
-_Send: TypeAlias = Callable[[_Message], Awaitable[None]]
-_Application: TypeAlias = Callable[[_Message, _Receive, _Send], Awaitable[None]]
 
 # The types of scope, receive and send are the application's own.
 S = TypeVar("S")
@@ -64,15 +60,15 @@ def request_context(app: Callable[[S, R, E], Awaitable[None]]) -> Callable[[S, R
     known: list[RequestSettings] = []
 
     async def wrapped(scope: S, receive: R, send: E) -> None:
-        opened = cast("_Message", scope)
+        opened = cast("Message", scope)
         if opened["type"] not in (asgi_requests.HTTP, asgi_requests.WEBSOCKET) or SCOPE_KEY in opened:
             await app(scope, receive, send)
             return
         if not known:
             known.append(read_settings(framework=surroundings.lookup).settings.request)
         framework_routes.watch()
-        conversation = cast("_Receive", receive), cast("_Send", send)
-        await asgi_requests.serve(cast("_Application", app), opened, *conversation, known[0])
+        conversation = cast("Receive", receive), cast("Send", send)
+        await asgi_requests.serve(cast("Application", app), opened, *conversation, known[0])
 
     return update_wrapper(wrapped, app, updated=())
 
@@ -81,11 +77,11 @@ def _wrap(app: Callable[[S, R, E], Awaitable[None]], ending: Ending) -> Callable
     taken.add(Way.WRAPPER)
 
     async def wrapped(scope: S, receive: R, send: E) -> None:
-        if cast("_Message", scope)["type"] != "lifespan":
+        if cast("Message", scope)["type"] != "lifespan":
             await app(scope, receive, send)
             return
-        lifespan_ = _Lifespan(cast("_Receive", receive), cast("_Send", send), ending)
-        await lifespan_.run(cast("_Application", app), cast("_Message", scope))
+        lifespan_ = _Lifespan(cast("Receive", receive), cast("Send", send), ending)
+        await lifespan_.run(cast("Application", app), cast("Message", scope))
 
     return update_wrapper(wrapped, app, updated=())
 
@@ -114,13 +110,13 @@ class _Lifespan:
         ending: what is done at the end.
     """
 
-    def __init__(self, receive: _Receive, send: _Send, ending: Ending) -> None:
+    def __init__(self, receive: Receive, send: Send, ending: Ending) -> None:
         self._receive = receive
         self._send = send
         self._ending = ending
         self._phase = _Phase.NEW
 
-    async def run(self, app: _Application, scope: _Message) -> None:
+    async def run(self, app: Application, scope: Message) -> None:
         """Run the application, and answer the server for it where it does not."""
         try:
             try:
@@ -136,7 +132,7 @@ class _Lifespan:
                 # No shutdown message will come: the server has given up, or was sent an error.
                 self._put_safe()
 
-    async def receive(self) -> _Message:
+    async def receive(self) -> Message:
         """Pass on a message of the server."""
         message = await self._receive()
         if message["type"] == STARTUP:
@@ -146,7 +142,7 @@ class _Lifespan:
             self._phase = _Phase.ENDING
         return message
 
-    async def send(self, message: _Message) -> None:
+    async def send(self, message: Message) -> None:
         """Pass on a message of the application; the last one after the delivery."""
         kind = message["type"]
         if kind == f"{STARTUP}.complete":

@@ -1,21 +1,16 @@
-import asyncio
-import concurrent.futures
 import hashlib
 import logging
+import sys
 import threading
-import time
-import timeit
 from contextvars import copy_context
 from http import HTTPStatus
 
-import greenlet
 import pytest
-import trio
 
 from hublog.capture import context
 from hublog.requests import query_counting, request_scope
 from hublog.requests.request_fields import session_hash
-from hublog.requests.request_record import LOGGER_NAME, was_cancelled
+from hublog.requests.request_record import LOGGER_NAME
 from hublog.requests.request_scope import RequestScope
 from hublog.settings import RequestSettings
 from hublog.testing import FakeClock
@@ -266,11 +261,11 @@ def test_an_excluded_path_has_a_record_only_if_it_fails(caplog, path, status, ha
     assert bool(caplog.records) is has_record
 
 
-def test_a_pattern_with_many_stars_takes_no_time_on_a_hostile_path():
-    started = time.perf_counter()
+def test_a_pattern_with_many_stars_does_not_backtrack_on_a_hostile_path(caplog):
     settings = RequestSettings(excluded_paths=("*a" * 20 + "b",))
-    make(path="/" + "a" * 2_000, settings=settings).finish(200)
-    assert time.perf_counter() - started < 1.0
+    with caplog.at_level(logging.INFO, LOGGER_NAME):
+        make(path="/" + "a" * 2_000, settings=settings).finish(200)  # a backtracking search would not end
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize(
@@ -361,11 +356,10 @@ def test_a_session_is_shown_by_a_hash_that_does_not_contain_it():
     assert (session_hash(None), session_hash("")) == ("", "")
 
 
-def test_what_a_request_costs():
-    """A bound that a busy machine keeps; the figure is in the documents."""
+def test_a_request_costs_a_bounded_number_of_calls():
     headers = {"x-request-id": "abc", "user-agent": "tester", "content-length": "12"}
-    settings = RequestSettings()
-    logging.getLogger(LOGGER_NAME).setLevel(logging.CRITICAL)
+    settings = RequestSettings(access_records=False)
+    calls = []
 
     def serve():
         scope = RequestScope(settings, lambda name: headers.get(name.lower()), method="GET", path="/orders/7")
@@ -374,11 +368,15 @@ def test_what_a_request_costs():
         scope.finish(200)
         scope.leave()
 
+    serve()  # fills caches
+    sys.setprofile(
+        lambda frame, event, arg: calls.append(frame.f_code.co_qualname) if event == "call" else None
+    )
     try:
-        fastest = min(timeit.repeat(serve, number=500, repeat=5)) / 500
+        serve()
     finally:
-        logging.getLogger(LOGGER_NAME).setLevel(logging.NOTSET)
-    assert fastest < 300e-6
+        sys.setprofile(None)
+    assert 20 < len(calls) <= 85, calls
 
 
 def test_a_websocket_is_never_slow_and_no_observer_follows_it(follower, caplog):
@@ -390,63 +388,6 @@ def test_a_websocket_is_never_slow_and_no_observer_follows_it(follower, caplog):
         scope.finish(101, event_name="websocket.closed")
     scope.leave()
     assert (caplog.records[0].levelname, follower.calls) == ("INFO", [])
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (asyncio.CancelledError(), False),  # the application's own: no task ends here
-        (concurrent.futures.CancelledError(), False),  # of a future that the application waited for
-        (BaseExceptionGroup("", [greenlet.GreenletExit(), GeneratorExit()]), True),
-        (BaseExceptionGroup("", [greenlet.GreenletExit(), LookupError()]), False),
-        (greenlet.GreenletExit(), True),
-        (GeneratorExit(), True),
-        (SystemExit(1), False),
-        (KeyboardInterrupt(), False),
-        (LookupError(), False),
-    ],
-)
-def test_a_cancellation_is_not_a_failure(error, expected):
-    assert was_cancelled(error) is expected
-
-
-@pytest.mark.parametrize(("way", "expected"), [("own", False), ("of a part", False), ("from outside", True)])
-def test_a_cancellation_of_asyncio_is_one_where_the_task_itself_was_cancelled(way, expected):
-    async def serve():
-        try:
-            if way == "own":
-                raise asyncio.CancelledError
-            part = asyncio.ensure_future(asyncio.Event().wait())
-            if way == "of a part":
-                asyncio.get_running_loop().call_soon(part.cancel)
-            await part
-        except BaseException as error:
-            return was_cancelled(error)
-
-    async def main():
-        task = asyncio.ensure_future(serve())
-        await asyncio.sleep(0)
-        if way == "from outside":
-            task.cancel()
-        return await asyncio.wait_for(asyncio.shield(task), 10)
-
-    assert asyncio.run(main()) is expected
-
-
-def test_a_cancellation_of_trio_is_one():
-    found = []
-
-    async def main():
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            try:
-                await trio.lowlevel.checkpoint()
-            except BaseException as error:
-                found.append(was_cancelled(error))
-                raise
-
-    trio.run(main)
-    assert found == [True]
 
 
 @pytest.mark.parametrize(
