@@ -5,7 +5,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from hublog.delivery.accounting import Circuit, State
 from hublog.delivery.circuit_breaker import CircuitBreaker
-from hublog.delivery.delivery_state import ALLOWED, StateMachine, state_of
+from hublog.delivery.delivery_state import ALLOWED, TRANSITIONS, SendEvent, Sending, StateMachine, state_of
 from hublog.testing import FakeClock
 
 QUIET = {"circuit": Circuit.CLOSED, "failures": 0, "waiting": 0, "is_stuck": False}
@@ -76,6 +76,14 @@ def test_a_probe_is_preceded_by_the_open_circuit_that_was_not_looked_at():
 def test_every_state_has_its_followers_and_none_follows_itself():
     assert set(ALLOWED) == set(State)
     assert all(followers and state not in followers for state, followers in ALLOWED.items())
+
+
+def test_each_state_of_sending_is_left_and_reached():
+    assert set(TRANSITIONS) == set(Sending)
+    reached = {state for follows in TRANSITIONS.values() for state in follows.values()}
+    assert reached == set(Sending)
+    assert all(state not in follows.values() for state, follows in TRANSITIONS.items())
+    assert {event for follows in TRANSITIONS.values() for event in follows} == set(SendEvent)
 
 
 class AnyFacts(RuleBasedStateMachine):

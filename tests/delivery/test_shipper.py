@@ -548,3 +548,12 @@ def test_whatever_the_hub_does_in_memory_nothing_is_lost_uncounted(steps):
     assert bench.stats.held == 0
     assert len(bench.arrived) == len(set(bench.arrived))
     assert len(bench.arrived) + bench.stats.dropped_total == len(bench.accepted)
+
+
+def test_a_step_that_neither_waits_nor_makes_progress_is_an_error(make):
+    bench = make()
+    bench.log(1)
+    bench.queue.take = lambda **_: None  # something waits and cannot be taken
+    bench.shipper.flush()
+    with pytest.raises(AssertionError, match="ready: no wait, no progress"):
+        bench.run(1.0)

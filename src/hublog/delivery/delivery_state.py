@@ -1,14 +1,86 @@
-"""How delivery goes, as one word: made of what the breaker, the courier and the stores say.
+"""The two state machines of delivery, with their transitions as data.
 
-Once sends are held back, in ``OPEN`` or ``DISK_ONLY``, the hub counts as back only when a send has found
-that out: the way to ``HEALTHY`` and ``DRAINING`` leads through ``PROBING``, and nothing else leads there.
+``Sending`` is what the shipper may do now. ``State`` is what operators and signal receivers see, made of the
+circuit, the failures and what waits. Once sending is paused, in ``OPEN`` or ``DISK_ONLY``, only a send can
+find out that the hub is available: the way to ``HEALTHY`` and ``DRAINING`` leads through ``PROBING``.
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
 from hublog.delivery.accounting import Circuit, State
+
+
+class Sending(StrEnum):
+    """What the shipper may do now.
+
+    Attributes:
+        READY: a send may begin.
+        ACTIVE: a send is under way.
+        SLOW: it takes long, so that new lines go to disk, where there is one.
+        STUCK: it hangs, as do too many others, so that none may begin; lines in flight are written to disk.
+        PAUSED: the hub failed or is busy; until the next retry or probe lines are put aside.
+        NO_THREAD: no thread for the send could be started; until the next try lines are put aside.
+    """
+
+    READY = "ready"
+    ACTIVE = "active"
+    SLOW = "slow"
+    STUCK = "stuck"
+    PAUSED = "paused"
+    NO_THREAD = "no_thread"
+
+
+class SendEvent(StrEnum):
+    """What changes that.
+
+    Attributes:
+        BEGUN: a send was handed over.
+        TOOK_LONG: it has been under way for a second.
+        HUNG: it is past its limit and cannot be given up.
+        ANSWERED: the hub took events, or refused some for themselves.
+        FAILED: nothing was taken, and the send may be repeated later.
+        TOO_EARLY: the circuit does not allow a send yet.
+        NOT_STARTED: no thread can be had.
+        DUE: the pause is over, or a flush does not wait for that.
+    """
+
+    BEGUN = "begun"
+    TOOK_LONG = "took_long"
+    HUNG = "hung"
+    ANSWERED = "answered"
+    FAILED = "failed"
+    TOO_EARLY = "too_early"
+    NOT_STARTED = "not_started"
+    DUE = "due"
+
+
+#: The state that follows from a state with an event; no other event can happen in it.
+TRANSITIONS: Final[Mapping[Sending, Mapping[SendEvent, Sending]]] = MappingProxyType(
+    {
+        Sending.READY: {
+            SendEvent.BEGUN: Sending.ACTIVE,
+            SendEvent.TOO_EARLY: Sending.PAUSED,
+            SendEvent.NOT_STARTED: Sending.NO_THREAD,
+        },
+        Sending.ACTIVE: {
+            SendEvent.TOOK_LONG: Sending.SLOW,
+            SendEvent.HUNG: Sending.STUCK,
+            SendEvent.ANSWERED: Sending.READY,
+            SendEvent.FAILED: Sending.PAUSED,
+        },
+        Sending.SLOW: {
+            SendEvent.HUNG: Sending.STUCK,
+            SendEvent.ANSWERED: Sending.READY,
+            SendEvent.FAILED: Sending.PAUSED,
+        },
+        Sending.STUCK: {SendEvent.ANSWERED: Sending.READY, SendEvent.FAILED: Sending.PAUSED},
+        Sending.PAUSED: {SendEvent.DUE: Sending.READY},
+        Sending.NO_THREAD: {SendEvent.DUE: Sending.READY},
+    }
+)
 
 #: From each state, the ones that may follow it.
 ALLOWED: Final[Mapping[State, frozenset[State]]] = MappingProxyType(

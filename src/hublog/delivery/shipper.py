@@ -14,6 +14,7 @@ from typing import Final
 from hublog.delivery.accounting import Circuit, Drop, Stats
 from hublog.delivery.batcher import Batch, Batcher, Source
 from hublog.delivery.circuit_breaker import CircuitBreaker, ReplayPace
+from hublog.delivery.delivery_state import TRANSITIONS, SendEvent, Sending
 from hublog.delivery.events import EventDispatcher, Observer
 from hublog.delivery.in_flight import InFlight, RejectionSearch
 from hublog.delivery.inline_send import InlineSend
@@ -45,6 +46,8 @@ BEHIND_S: Final = 2.0
 _MOVED_EVENTS: Final = 64
 #: From this part of its bound on the queue is emptied to disk.
 _HIGH: Final = 0.75
+#: Steps in a row that did nothing and asked for another at once: two looks at a clock may differ, not more.
+_IDLE_STEPS_MAX: Final = 10
 
 
 class Shipper:
@@ -89,6 +92,9 @@ class Shipper:
         self._transit = InFlight(stores, packer=packer, wall=wall)
         self._refusals = RejectionSearch(self._transit, shorten=shorten, now=now)
         self._pace = ReplayPace(now=now)
+        self._sending = Sending.READY
+        self._has_progressed = False
+        self._idle_steps = 0
         self._force = False
         self._was_replay = self._has_replayed = False
         self._begun_mono = -math.inf
@@ -103,16 +109,19 @@ class Shipper:
         """
         with self._lock:
             try:
-                if self._stores.spooler is not None:
-                    self._stores.spooler.maintain()
+                self._has_progressed = False
+                self._maintain()
                 self._hear()
-                self._refusals.retry()
+                self._look_at_clock()
                 self._offer()
                 self._hear()  # what was sent in this very thread
                 self._put_aside()
-                has_sent, is_stuck = self._transit.sent_total > 0, self._courier.is_stuck
+                has_sent, is_stuck = self._transit.sent_total > 0, self._sending is Sending.STUCK
                 self.teller.note(self._stores, self._breaker, is_stuck=is_stuck, has_sent=has_sent)
                 wait = self._wait_s()
+                self._idle_steps = 0 if wait > 0 or self._has_progressed else self._idle_steps + 1
+                if self._idle_steps >= _IDLE_STEPS_MAX:
+                    raise AssertionError(f"{self._sending}: no wait, no progress")
             finally:
                 sayings = self.teller.take()
         for say in sayings:
@@ -133,14 +142,14 @@ class Shipper:
         """Return the lengths of the sources at which a put should end the worker's sleep."""
         queue = self._stores.queue
         high = NEVER if self._stores.spooler is None or self._is_high else self._high_lines
-        is_waiting = self._breaker.wait_s() > 0
-        found: list[tuple[Source, int]] = []
+        borders: list[tuple[Source, int]] = []
         for source, batcher in self._batchers:
-            if self._courier.is_busy:
-                found.append((source, high if source is queue else NEVER))
+            if self._sending in (Sending.ACTIVE, Sending.SLOW, Sending.STUCK):
+                borders.append((source, high if source is queue else NEVER))
             else:
-                found.append((source, NEVER if is_waiting and source is not queue else batcher.wake_at()))
-        return found
+                is_waiting = self._sending is Sending.PAUSED and source is not queue
+                borders.append((source, NEVER if is_waiting else batcher.wake_at()))
+        return borders
 
     def mark(self) -> Mark:
         """Return what must be behind us for all to be sent that has come in until now."""
@@ -206,6 +215,7 @@ class Shipper:
         """Send by this courier from now on."""
         with self._lock:
             self._courier = courier
+            self._sending = Sending.ACTIVE if courier.is_busy else Sending.READY
 
     def drop_held(self, reason: Drop) -> int:
         """Give up everything that is held in memory, and count it; returns how many records that were."""
@@ -238,6 +248,30 @@ class Shipper:
                 failures_total=totals.failures,
             )
 
+    def _on(self, event: SendEvent) -> None:
+        self._sending = TRANSITIONS[self._sending][event]
+        self._has_progressed = True
+
+    def _maintain(self) -> None:
+        spooler = self._stores.spooler
+        if spooler is not None:
+            self._has_progressed = spooler.wait_s() <= 0
+            spooler.maintain()
+
+    def _look_at_clock(self) -> None:
+        """Do what only time brings about."""
+        now = self._now()
+        if self._sending is Sending.ACTIVE and now - self._begun_mono >= SLOW_SEND_S:
+            self._on(SendEvent.TOOK_LONG)
+        is_paused = self._sending is Sending.PAUSED
+        if (is_paused and (self._force or self._breaker.wait_s() <= 0)) or (
+            self._sending is Sending.NO_THREAD and now >= self._retry_mono
+        ):
+            self._on(SendEvent.DUE)
+        if self._refusals.wait_s() <= 0:
+            self._has_progressed = True
+            self._refusals.retry()
+
     # What the courier brings back.
 
     def _hear(self) -> None:
@@ -250,15 +284,18 @@ class Shipper:
                     TransientSendError(f"no answer for {seconds:.0f} s; the connection was given up"), seconds
                 )
             elif self._courier.is_stuck:
+                if self._sending is not Sending.STUCK:
+                    self._on(SendEvent.HUNG)
                 self._transit.insure()
         elif outcome.error is None:
+            self._on(SendEvent.ANSWERED)
             self._arrived(outcome)
         elif isinstance(outcome.error, EventTooLargeError):
+            self._on(SendEvent.ANSWERED)
             self._limit_events(outcome.error.limit_bytes)
             self._refusals.too_large(outcome.error)
-        elif isinstance(outcome.error, RejectedSendError):
-            if not self._refusals.refused(outcome.error):
-                self._failed(outcome.error, outcome.seconds)
+        elif isinstance(outcome.error, RejectedSendError) and self._refusals.refused(outcome.error):
+            self._on(SendEvent.ANSWERED)
         else:
             self._failed(outcome.error, outcome.seconds)
 
@@ -288,6 +325,7 @@ class Shipper:
             self._pace.rest()
 
     def _failed(self, error: SendError, seconds: float) -> None:
+        self._on(SendEvent.FAILED)
         self.teller.failed(error, records=self._transit.offered_lines, seconds=seconds)
         if isinstance(error, TransientSendError) and error.retry_after_s > 0:
             self._breaker.throttled(wait_s=error.retry_after_s)
@@ -306,11 +344,10 @@ class Shipper:
     # What the courier takes along.
 
     def _offer(self) -> None:
-        if self._courier.is_busy or self._courier.is_stuck or self._now() < self._retry_mono:
-            return
-        if not len(self._transit) and not self._has_due():
+        if self._sending is not Sending.READY or not (len(self._transit) or self._has_due()):
             return
         if not self._breaker.begin(force=self._force):
+            self._on(SendEvent.TOO_EARLY)
             return
         if not len(self._transit):
             self._fill()
@@ -319,8 +356,11 @@ class Shipper:
         if not bodies:
             return
         self._begun_mono = self._now()
-        if not self._courier.offer(bodies, self._transit.properties):
-            self._retry_mono = self._now() + LOOK_S  # no thread can be had now
+        if self._courier.offer(bodies, self._transit.properties):
+            self._on(SendEvent.BEGUN)
+        else:
+            self._on(SendEvent.NOT_STARTED)
+            self._retry_mono = self._now() + LOOK_S
             self._transit.give_back()
 
     def _has_due(self) -> bool:
@@ -383,12 +423,10 @@ class Shipper:
     @property
     def _is_blocked(self) -> bool:
         """Whether lines that are due now would wait long in memory."""
-        if self._courier.is_stuck or self._now() < self._retry_mono:
-            return True
-        if self._courier.is_busy:
-            is_slow = self._now() - self._begun_mono >= SLOW_SEND_S
-            return self._stores.spooler is not None and (is_slow or self._is_high)
-        return self._breaker.wait_s() > 0
+        if self._sending in (Sending.ACTIVE, Sending.SLOW):
+            is_long = self._sending is Sending.SLOW or self._is_high
+            return is_long and self._stores.spooler is not None
+        return self._sending is not Sending.READY
 
     def _put_aside(self) -> None:
         if self._is_blocked:
@@ -398,6 +436,7 @@ class Shipper:
         batcher = self._batchers[0][1]
         if batcher.wait_s() > 0:
             return
+        self._has_progressed = True
         for batch in batcher.take(_MOVED_EVENTS):
             self._stores.keep(batch.lines, number=batch.number)
 
@@ -429,7 +468,7 @@ class Shipper:
             waits.append(self._stores.spooler.wait_s())
         if self._courier.abandoned:
             waits.append(LOOK_S)
-        if self._courier.is_busy or self._courier.is_stuck or self._now() < self._retry_mono:
+        if self._sending not in (Sending.READY, Sending.PAUSED):
             return min(*waits, LOOK_S)
         allowed = self._breaker.wait_s()
         if len(self._transit):
