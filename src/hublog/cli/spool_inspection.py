@@ -24,6 +24,10 @@ from hublog.spool.format import HEADER, FrameReader, is_foreign, is_header, read
 from hublog.spool.locking import LOCK_NAME, Claim, NotOursError, SpoolUnavailableError, check_file
 from hublog.spool.segments import READ_MAX_BYTES, list_segments, read_file
 
+_REJECTED_SUFFIX: Final = ".jsonl"
+_TOO_LARGE: Final = f"larger than the maximum of {READ_MAX_BYTES} bytes"
+_OTHER_VERSION: Final = "not a segment of this version"
+_MISPLACED: Final = "a segment for another destination than its directory"
 _KINDS: Final = (
     (stat.S_ISLNK, "a symbolic link"),
     (stat.S_ISDIR, "a directory"),
@@ -63,11 +67,6 @@ def list_entries(directory: Path) -> list[tuple[str, int]]:
 def kind_of(mode: int) -> str:
     """Return the kind of file that a mode says."""
     return next((kind for is_kind, kind in _KINDS if is_kind(mode)), "a special file")
-
-
-_TOO_LARGE: Final = f"larger than {READ_MAX_BYTES} bytes, the maximum of a segment"
-_STRANGE: Final = "not a segment of this version"
-_MISPLACED: Final = "a segment for another destination than its directory"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +136,7 @@ def inspect_segments(
     """
     names = list_entries(directory)  # first: what is added later is a new segment
     files = list(list_segments(directory))
-    ignored = list(_strangers(directory, names, {path.name for _, path, _ in files}))
+    ignored = list(_ignored_entries(directory, names, {path.name for _, path, _ in files}))
     owner = directory.parent.stat().st_uid
     sizes = {number: size for number, _, size in files}
     number, offset = cursor
@@ -171,7 +170,7 @@ def inspect_segments(
     )
 
 
-def _strangers(
+def _ignored_entries(
     directory: Path, names: Iterable[tuple[str, int]], segments: set[str]
 ) -> Iterable[IgnoredEntry]:
     for name, mode in names:
@@ -181,9 +180,7 @@ def _strangers(
             (directory / name).lstat()
         except FileNotFoundError:
             continue  # a segment that was sent meanwhile
-        kind = kind_of(mode)
-        reason = "not a segment file" if stat.S_ISREG(mode) else kind
-        yield IgnoredEntry(name=name, reason=reason)
+        yield IgnoredEntry(name=name, reason="not a segment file" if stat.S_ISREG(mode) else kind_of(mode))
 
 
 def _read(path: Path, size: int, envelope: Envelope | None) -> tuple[bytes | None, str]:
@@ -197,7 +194,7 @@ def _read(path: Path, size: int, envelope: Envelope | None) -> tuple[bytes | Non
     except OSError as error:
         return None, f"cannot be read: {error.strerror}"
     if is_foreign(data):
-        return None, _STRANGE
+        return None, _OTHER_VERSION
     return (data, "") if read_header(data).envelope in (None, envelope) else (None, _MISPLACED)
 
 
@@ -245,10 +242,6 @@ def _segment_state(
         torn_at=None if is_open else torn_at,
         is_open=is_open,
     )
-
-
-_SUFFIX: Final = ".jsonl"
-_TOO_LARGE_FILE: Final = f"larger than {READ_MAX_BYTES} bytes, the maximum that is read"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,12 +327,12 @@ def bad_lines(path: Path) -> Iterator[int]:
 
 def _rejected_file(path: Path, mode: int) -> RejectedFile | str:
     """Return the state of a file; or why it is ignored, empty when it is gone."""
-    if not (stat.S_ISREG(mode) and path.name.endswith(_SUFFIX)):
+    if not (stat.S_ISREG(mode) and path.name.endswith(_REJECTED_SUFFIX)):
         return kind_of(mode)
     try:
         state = path.lstat()
         if state.st_size > READ_MAX_BYTES:
-            return _TOO_LARGE_FILE
+            return _TOO_LARGE
         records = read_file(path).count(b"\n")
     except FileNotFoundError:
         return ""  # removed by the size limit
@@ -568,13 +561,9 @@ def inspect_lock(path: Path) -> LockState:
             return LockState(owner=Owner.UNCLEAR, problem=f"its lock is {kind_of(state.st_mode)}")
         cursor = claim.read_cursor()
         _, expected = claim.read_envelope()
-        owner, problem = _ask(path, fd)
+        owner, problem = _owner_of(path, fd)
         return LockState(
-            owner=owner,
-            cursor=cursor,
-            size=state.st_size,
-            expected_size=expected,
-            problem=problem,
+            owner=owner, cursor=cursor, size=state.st_size, expected_size=expected, problem=problem
         )
     except OSError as error:
         return LockState(owner=Owner.UNCLEAR, problem=f"its lock cannot be tested: {error.strerror}")
@@ -582,7 +571,7 @@ def inspect_lock(path: Path) -> LockState:
         claim.release()
 
 
-def _ask(path: Path, fd: int) -> tuple[Owner, str]:
+def _owner_of(path: Path, fd: int) -> tuple[Owner, str]:
     """Return whether a process holds a lock; and why no process may recover the directory, if so."""
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
