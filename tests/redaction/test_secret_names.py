@@ -1,7 +1,7 @@
 import pytest
 
 from hublog.redaction import secret_names
-from hublog.redaction.secret_names import Names
+from hublog.redaction.secret_names import SecretNames
 
 #: Every name that is secret by itself, or together with the word before it.
 NAMES = [
@@ -20,12 +20,12 @@ NAMES = [
 
 @pytest.mark.parametrize("name", sorted(set(NAMES)))
 def test_a_text_with_a_secret_name_is_searched(name):
-    names = Names()
+    names = SecretNames()
     assert names.secrecy(name)
-    assert names.may_be_in(f"{name}=hunter2")
+    assert names.may_occur_in(f"{name}=hunter2")
 
 
 @pytest.mark.parametrize("text", ["note: x", "my note = x", '"NOTE": 1', "[('note', 1)]", "--note x"])
 def test_a_text_with_a_name_of_the_user_is_searched(text):
-    assert Names(["note"]).may_be_in(text)
-    assert not Names().may_be_in(text)
+    assert SecretNames(["note"]).may_occur_in(text)
+    assert not SecretNames().may_occur_in(text)

@@ -98,7 +98,7 @@ class ConsoleFormatter(logging.Formatter):
 
     def _scrub(self, text: str) -> str:
         redactor = self._redactor
-        if not redactor.is_on or (len(text) > MAX_WHOLE and redactor.is_quiet(text)):
+        if not redactor.is_on or (len(text) > MAX_WHOLE and redactor.cannot_hold_secret(text)):
             return text
         return redactor.bounded(text, MAX_WHOLE, MAX_SHOWN)
 

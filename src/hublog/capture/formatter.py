@@ -210,7 +210,7 @@ class LineFormatter:
     def _site(self, record: logging.LogRecord) -> tuple[bytes, str, bytes, int]:
         """Return the encoded place, and the template that stood there first with its encoded form.
 
-        And the length up to which a message made of it needs no look, see ``Redactor.slack``.
+        And the length up to which a message made of it needs no look, see ``Redactor.safe_length``.
         """
         key = (record.pathname, record.lineno, record.levelno, record.name, record.funcName, record.levelname)
         found = self._sites.get(key)
@@ -218,7 +218,7 @@ class LineFormatter:
             template = record.msg if type(record.msg) is str and len(record.msg) <= _TEMPLATE_MAX else ""
             shown = _dumps(self._texts.scrubbed(template))
             site = encoded_call_site(record)
-            found = (site, template, shown, self._redactor.slack(template))
+            found = (site, template, shown, self._redactor.safe_length(template))
             # The site is made of the key's own texts, of which it holds at most so much.
             size = _SITE_BYTES + len(site) + len(template) + len(shown) + _text_size(key)
             self._sites.keep(key, found, size)
@@ -318,7 +318,7 @@ class _Plan:
         """Return the free names and the columns as plain data, and the columns whose value did not fit."""
         extra: dict[str, object] = {}
         room = self._texts.max_length
-        is_looked_at = self._redactor.looks_at_all
+        is_looked_at = self._redactor.checks_short_texts
         for name in self._names:
             value = attributes[name]
             kind = type(value)

@@ -12,7 +12,7 @@ from hublog.capture.columns import BY_NAME, OPEN_COLUMNS, Kind
 from hublog.capture.context import Context, looked
 from hublog.capture.json_safe import INT64, MAX_ITEMS, MAX_NAME, Distinct, Plain, key_of, mark
 from hublog.internal_log import Tally
-from hublog.redaction.redactor import PERSONAL, SHORTEST, Redactor
+from hublog.redaction.redactor import PERSONAL_COLUMNS, SHORTEST, Redactor
 
 MAX_COLUMN_TEXT: Final = 2_048
 #: The first second that a Kusto datetime cannot hold: the year 10000.
@@ -75,7 +75,7 @@ def _encoded(context: Context, redactor: Redactor) -> EncodedContext:
         is_plain = type(value) is str and len(value) <= MAX_COLUMN_TEXT and value.isascii()
         shown = value if is_plain else walk.value(value)
         if name not in OPEN_COLUMNS:
-            if name not in PERSONAL:
+            if name not in PERSONAL_COLUMNS:
                 key = key_of(name, MAX_NAME)
                 key = redactor.text(key) if len(key) >= SHORTEST else key
                 extra[distinct.name(key, extra)] = redactor.value(shown, name)

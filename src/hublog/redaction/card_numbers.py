@@ -13,7 +13,7 @@ _NO_DIGITS: Final = bytes(set(range(256)) - set(b"0123456789"))
 CARD_SHORTEST: Final = 13
 #: What people and forms write between the groups other than one blank or dash.
 _OTHER_GAPS: Final = r"[._/\u00a0\u00b7\u2009\u202f\u2010-\u2014]|[ ]{2,4}"
-#: Groups with such a gap, the same throughout.
+#: Groups with one of these gaps, the same throughout.
 _SPREAD: Final = re.compile(
     rf"(?<![\w.])(?:[2-6][0-9]{{3}}({_OTHER_GAPS})[0-9]{{4}}\1[0-9]{{4}}\1[0-9]{{4}}"
     rf"|3[47][0-9]{{2}}({_OTHER_GAPS})[0-9]{{6}}\2[0-9]{{5}})(?!\w|[./-][0-9])"
@@ -43,7 +43,7 @@ _GROUPED: Final = {
     6: ((6, 13),),
 }
 _FIRST: Final = frozenset("234568")
-#: First digits from, to, and the lengths that such numbers have. Source: ISO/IEC 7812 as issuers use it.
+#: First digits from, to, and the lengths of their numbers. Source: ISO/IEC 7812 as issuers use it.
 _ISSUERS: Final = (
     ("4", "4", (13, 16, 19)),
     ("51", "55", (16,)),

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from hublog.redaction.key_values import is_no_value
+from hublog.redaction.key_values import is_placeholder
 from hublog.redaction.text_ranges import Span
 
 
@@ -92,12 +92,12 @@ def may_hold_command(text: str) -> bool:
 
 def find_in_commands(text: str) -> Iterator[Span]:
     """Find secrets behind options of one letter, each behind the program it belongs to."""
-    found = list(_PROGRAM.finditer(text))
+    programs = list(_PROGRAM.finditer(text))
     done = 0
-    for number, program in enumerate(found):
+    for number, program in enumerate(programs):
         if program.start() < done:  # in the value of an option
             continue
-        following = found[number + 1].start() if number + 1 < len(found) else len(text)
+        following = programs[number + 1].start() if number + 1 < len(programs) else len(text)
         stop = _END.search(text, program.end(), following)
         options = _PROGRAMS[program[1] or program[2]]
         for span in _find_options(text, program.end(), stop.start() if stop else following, options):
@@ -106,7 +106,7 @@ def find_in_commands(text: str) -> Iterator[Span]:
     done = 0
     for other in _OTHER.finditer(text):
         value = _match_value(text, other.end()) if other.start() >= done else None
-        if value and not is_no_value(value[0]):
+        if value and not is_placeholder(value[0]):
             span = _span(text, other.end(), value)
             done = span.end
             yield span
@@ -118,7 +118,7 @@ def find_in_arguments(arguments: list[str]) -> dict[int, int]:
     Returns:
         Where in an argument the secret begins, which goes on to its end, by the argument's place.
     """
-    found: dict[int, int] = {}
+    starts: dict[int, int] = {}
     options = _Options()
     for place, argument in enumerate(arguments):
         program = _PROGRAM.fullmatch(argument.rpartition("/")[2])
@@ -126,14 +126,14 @@ def find_in_arguments(arguments: list[str]) -> dict[int, int]:
             options = _PROGRAMS[program[1] or program[2]]
         name = argument[1:] if argument.startswith("-") else ""
         if len(name) > 1 and name[0] in options.attached + options.apart:
-            found[place] = 2
+            starts[place] = 2
         elif name in (*options.apart, *options.sign_ins) and place + 1 < len(arguments):
             following = arguments[place + 1]
             user = _SIGN_IN.match(following) if name in options.sign_ins else None
             start = user.end() if user else (len(following) if name in options.sign_ins else 0)
             if start < len(following) and not following.startswith("-"):
-                found[place + 1] = start
-    return {place: start for place, start in found.items() if not is_no_value(arguments[place][start:])}
+                starts[place + 1] = start
+    return {place: start for place, start in starts.items() if not is_placeholder(arguments[place][start:])}
 
 
 def _find_options(text: str, start: int, end: int, options: _Options) -> Iterator[Span]:
@@ -156,20 +156,20 @@ def _find_options(text: str, start: int, end: int, options: _Options) -> Iterato
 
 
 def _value(text: str, at: int, *, is_apart: bool) -> Span | None:
-    found = _match_value(text, at)
-    if not found or (is_apart and found[0].startswith("-")):
+    value = _match_value(text, at)
+    if not value or (is_apart and value[0].startswith("-")):
         return None
-    start, end = found.span(found.lastindex or 0)
-    return None if is_no_value(text[start:end]) else _span(text, start, found)
+    start, end = value.span(value.lastindex or 0)
+    return None if is_placeholder(text[start:end]) else _span(text, start, value)
 
 
 def _sign_in(text: str, at: int) -> Span | None:
-    found = _match_value(text, at)
-    start, end = found.span(found.lastindex or 0) if found else (at, at)
+    value = _match_value(text, at)
+    start, end = value.span(value.lastindex or 0) if value else (at, at)
     user = _SIGN_IN.match(text, start, end)
-    if not found or not user or user.end() == end or is_no_value(text[user.end() : end]):
+    if not value or not user or user.end() == end or is_placeholder(text[user.end() : end]):
         return None
-    return _span(text, user.end(), found)
+    return _span(text, user.end(), value)
 
 
 def _match_value(text: str, at: int) -> re.Match[str] | None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple, TypeAlias
 
-from hublog.redaction.secret_names import Names, Secrecy, split, words
+from hublog.redaction.secret_names import Secrecy, SecretNames, split, words
 from hublog.redaction.text_ranges import MARKED, Span, is_mark
 
 #: A name, what closes it, and what stands between it and its value.
@@ -96,15 +96,15 @@ _CLASS: Final = re.compile(r"(?:[A-Z][a-z0-9]+){2,8}")
 _ODD: Final = frozenset("%+|>\\\r\n")
 _HEX: Final = re.compile(r"[0-9A-Fa-f]{2}")
 _BEFORE: Final = re.compile(r"(\w+)[ -]\Z")
-#: Before a name and its value in turn in a list of such: ``[("password", "...")``.
+#: Before a name and its value in a list of pairs: ``[("password", "...")``.
 _PAIR: Final = re.compile(r"""[\[(,][ ]?[\[(][bBuU]?\\{0,7}["']\Z""")
 #: The same alone, whose second item is no name as well: it has other signs than letters.
 _PAIR_ALONE: Final = re.compile(r"""(["']),[ ]([bB]?)(["'])(?![A-Za-z_.]*+\3)[^\s"'\\]{1,256}+\3\)""")
 _PAIR_LONGEST: Final = 12
 _TAG_LONGEST: Final = 48
-#: Names of two words with a blank between them end in one of these.
+#: SecretNames of two words with a blank between them end in one of these.
 _SECOND: Final = words("key keys string id code codes phrase")
-#: A name and its value as two items: in a list of such, an element of HTML or a part of a form.
+#: A name and its value as two items: in a list of items, an element of HTML or a part of a form.
 _ITEM: Final = re.compile(
     r"""(?<![a-zA-Z])(?:name|key|Name|Key)\\{0,7}+["']?[ ]?[=:][ ]?\\{0,7}+["']([\w.-]{2,96}+)\\{0,7}+["']"""
     r"""[ ]?,?\s{0,8}+\\{0,7}+["']?[vV]alue\\{0,7}+["']?[ ]?[=:][ ]?"""
@@ -115,7 +115,7 @@ _ITEM_REVERSED: Final = re.compile(
     r"""([\w.-]{2,96}+)\\{0,7}+["']"""
 )
 _VALUE_OPENS: Final = re.compile(r"""alue\\{0,7}+["']?[ ]?[=:][ ]?(\\{0,7}+["'])""")
-#: How far before the name the value of such an item begins at most.
+#: How far before the name the value of this kind of item begins at most.
 _REVERSED_LONGEST: Final = 1_024
 #: In Terraform a variable's default, in ``.netrc`` what stands behind the user.
 _DEFAULT: Final = re.compile(
@@ -172,7 +172,7 @@ _QUERY_SHORTEST: Final = 16
 _Place: TypeAlias = tuple[int, int, bool]
 
 
-def find_keyed(text: str, names: Names, *, is_code: bool = False) -> Iterator[Span]:
+def find_key_values(text: str, names: SecretNames, *, is_code: bool = False) -> Iterator[Span]:
     """Find the values of secret names in a text.
 
     Args:
@@ -201,7 +201,7 @@ def find_keyed(text: str, names: Names, *, is_code: bool = False) -> Iterator[Sp
             yield from _find_given(text, names)
 
 
-def _find_items(text: str, names: Names) -> Iterator[Span]:
+def _find_items(text: str, names: SecretNames) -> Iterator[Span]:
     """Find the values of secret names that stand in an item or an element of their own."""
     expressions: list[re.Pattern[str]] = []
     if "alue" in text or "form-data" in text:
@@ -214,20 +214,20 @@ def _find_items(text: str, names: Names) -> Iterator[Span]:
         expressions.append(_NETRC)
     for expression in expressions:
         done = 0  # a value may go on to the end of the text, and is read once
-        for found in expression.finditer(text):
-            name = found[1]
+        for item in expression.finditer(text):
+            name = item[1]
             secrecy = names.secrecy(name)
-            if not secrecy or found.start() < done:
+            if not secrecy or item.start() < done:
                 continue
             value = _Value(text, name, secrecy, is_code=False, is_prose=False)
             read = _READ.get(expression, _Value.read)
-            place = read(value, found.end())
+            place = read(value, item.end())
             done = place[1] if place is not None else done
             if place is not None and place[2]:
                 yield Span(place[0], place[1], f"value of {name[-32:]}")
 
 
-def _find_reversed(text: str, names: Names) -> Iterator[Span]:
+def _find_reversed(text: str, names: SecretNames) -> Iterator[Span]:
     """Find the values of items whose name stands behind their value."""
     for item in _ITEM_REVERSED.finditer(text):
         if not names.secrecy(item[2]):
@@ -236,11 +236,11 @@ def _find_reversed(text: str, names: Names) -> Iterator[Span]:
         opening = _VALUE_OPENS.match(text, value_at) if value_at >= 0 else None
         if opening and opening[1] == item[1] and item[1] not in text[opening.end() : item.start()]:
             value = text[opening.end() : item.start()]
-            if not is_no_value(value):
+            if not is_placeholder(value):
                 yield Span(opening.end(), item.start(), f"value of {item[2][-32:]}")
 
 
-def _find_given(text: str, names: Names) -> Iterator[Span]:
+def _find_given(text: str, names: SecretNames) -> Iterator[Span]:
     """Find what pydantic's list of errors quotes of a secret field."""
     paths = list(_PATH.finditer(text))
     done = 0
@@ -258,23 +258,23 @@ def _find_given(text: str, names: Names) -> Iterator[Span]:
                 yield Span(place[0], place[1], "value of a field")
 
 
-def secrecy_of_path(names: Names, path: Iterable[object]) -> Secrecy:
+def secrecy_of_path(names: SecretNames, path: Iterable[object]) -> Secrecy:
     """Return how secret the value of a field is, by the names on the path to it."""
     return next(
-        (found for part in path if type(part) is str and (found := names.secrecy(part))), Secrecy.NONE
+        (secrecy for part in path if type(part) is str and (secrecy := names.secrecy(part))), Secrecy.NONE
     )
 
 
-def _secrecy(text: str, start: int, name: str, separator: str | None, names: Names) -> Secrecy:
+def _secrecy(text: str, start: int, name: str, separator: str | None, names: SecretNames) -> Secrecy:
     if not _is_separated(text, start, name, separator):
         return Secrecy.NONE
-    found = names.secrecy(name) or names.secrecy(name[_escaped(text, start, name) :])
-    if found:
-        # A parser tells of the token that it did not expect.
+    secrecy = names.secrecy(name) or names.secrecy(name[_escaped(text, start, name) :])
+    if secrecy:
+        # A parser reports the token that it did not expect.
         is_parsed = separator == ":" and text.endswith("xpected ", max(start - 8, 0), start)
         # Azure's libraries say which class of theirs failed, and why.
         is_class = separator == ":" and name.endswith("Credential") and _CLASS.fullmatch(name) is not None
-        return Secrecy.NONE if is_parsed or is_class else found
+        return Secrecy.NONE if is_parsed or is_class else secrecy
     if name in _QUERY_NAMES and text[start - 1 : start] in ("?", "&"):
         return Secrecy.TEXT if len(_bare(text, start + len(name) + 1)) >= _QUERY_SHORTEST else Secrecy.NONE
     if name.lower() in _SECOND:
@@ -318,15 +318,15 @@ def _escaped(text: str, start: int, name: str) -> int:
 
 
 def _bare(text: str, start: int) -> str:
-    found = _BARE.match(text, start)
-    return found[0] if found else ""
+    bare = _BARE.match(text, start)
+    return bare[0] if bare else ""
 
 
 class _Value(NamedTuple):
     """Reads the value behind a secret name.
 
     Attributes:
-        is_code: a line of Python, see ``find_keyed``.
+        is_code: a line of Python, see ``find_key_values``.
         is_prose: what follows may be a sentence.
     """
 
@@ -364,10 +364,10 @@ class _Value(NamedTuple):
         escaped = _ESCAPED.match(self.text, at)
         if escaped:
             end = _escaped_end(self.text, escaped.end(), len(escaped[1]), escaped[2])
-            return escaped.end(), end, not is_no_value(self.text[escaped.end() : end])
-        found = self._quoted(at) or (self._odd(at) if self.text[at : at + 1] in _ODD else None)
-        if found:
-            return found
+            return escaped.end(), end, not is_placeholder(self.text[escaped.end() : end])
+        place = self._quoted(at) or (self._odd(at) if self.text[at : at + 1] in _ODD else None)
+        if place:
+            return place
         if self.text[at : at + 1] in _OPENS:
             return self._bracketed(at, at)
         return self._bare(at)
@@ -384,14 +384,19 @@ class _Value(NamedTuple):
         if scheme and _MARKED.match(self.text, scheme.end()):
             return at, scheme.end(), False
         first = _FIRST.match(self.text, at)
-        if not first or self._is_said(first[0]) or self._is_sentence(at) or _PLACEHOLDER.match(self.text, at):
+        if (
+            not first
+            or self._is_prose_word(first[0])
+            or self._is_sentence(at)
+            or _PLACEHOLDER.match(self.text, at)
+        ):
             return at, first.end() if first else at, False
         if is_cookie and "=" not in first[0]:
             return (at, at, False) if first[0].endswith(":") else self._bare(at)
         end = self._line_end(name_at, at, _FIELDS if is_field and not is_cookie else _LINE)
         value = self.text[at:end].rstrip()
         start = scheme.end() if scheme and scheme.end() < at + len(value) else at
-        return start, at + len(value), not self._is_none(value)
+        return start, at + len(value), not self._is_placeholder(value)
 
     def _line_end(self, name_at: int, at: int, lines: re.Pattern[str]) -> int:
         opened = _OPENED.search(self.text, max(name_at - _PAIR_LONGEST, 0), name_at)
@@ -408,7 +413,7 @@ class _Value(NamedTuple):
         content = _CONTENT.match(self.text, at)
         if content:
             start, end = content.span(content.lastindex or 0)
-            return start, end, not self._is_none(self.text[start:end].strip())
+            return start, end, not self._is_placeholder(self.text[start:end].strip())
         return self.read(at) if self.text[at - 1 : at] == ">" else None
 
     def _quoted(self, at: int) -> _Place | None:
@@ -418,7 +423,7 @@ class _Value(NamedTuple):
         start, end = quoted.span(quoted.lastindex or 0)
         while more := _CONTINUED.match(self.text, end) or self._inner(start, end):
             end = more.end() - 1
-        return start, end, not is_no_value(self.text[start:end])
+        return start, end, not is_placeholder(self.text[start:end])
 
     def _inner(self, start: int, end: int) -> re.Match[str] | None:
         """Return what goes on behind a quote that closes nothing, since it belongs to the value itself."""
@@ -432,20 +437,20 @@ class _Value(NamedTuple):
 
     def form_field(self, at: int) -> _Place | None:
         """Return the value of a part of a form, which ends before the next boundary."""
-        found = _FORM_VALUE.match(self.text, at)
-        return (*found.span(), not is_no_value(found[0])) if found else None
+        field = _FORM_VALUE.match(self.text, at)
+        return (*field.span(), not is_placeholder(field[0])) if field else None
 
     def _odd(self, at: int) -> _Place | None:
         """Return a value whose quotes are escaped for a query, or one on the lines that follow."""
         # Right behind an equals sign they are part of the value itself, which a query ends.
         percent = None if self.text.startswith("=", at - 1) else _PERCENT.match(self.text, at)
         if percent:
-            return *percent.span(1), not is_no_value(percent[1])
+            return *percent.span(1), not is_placeholder(percent[1])
         if not self.is_prose or self.is_code:
             return None
         block = _BLOCK.match(self.text, at)
         if block:
-            return *block.span(2), not is_no_value(block[2])
+            return *block.span(2), not is_placeholder(block[2])
         line = _NEXT_LINE.match(self.text, at)
         return self.read(line.end()) if line else None
 
@@ -459,7 +464,7 @@ class _Value(NamedTuple):
             end = more.end()
         if self.is_code:
             return start, end, '"' in inside or "'" in inside
-        is_secret = not is_no_value(self.text[bracket:end])
+        is_secret = not is_placeholder(self.text[bracket:end])
         return start, end, is_secret
 
     def _bare(self, at: int) -> _Place | None:
@@ -469,28 +474,28 @@ class _Value(NamedTuple):
             return at, placeholder.end(), False
         scheme = (_SCHEME if self.name.lower().endswith("auth") else _BEARER).match(text, at)
         at = scheme.end() if scheme else at
-        found = MARKED.match(text, at) or _BARE.match(text, at)
-        if not found or is_mark(found[0]):
-            return (at, found.end(), False) if found else None
-        value, end = found[0], found.end()
+        bare = MARKED.match(text, at) or _BARE.match(text, at)
+        if not bare or is_mark(bare[0]):
+            return (at, bare.end(), False) if bare else None
+        value, end = bare[0], bare.end()
         if value.endswith("("):  # SecretStr("..."); of a method that is called the brackets are looked at
             is_method = "." in value and value[:-1].replace(".", "").isidentifier()
             return (at, end, False) if is_method else self._bracketed(at, end - 1)
         if self.is_code:
             annotated = _ANNOTATED.match(text, end)
             return self.read(annotated.end()) if annotated else (at, end, value.strip(",)").isdigit())
-        is_said = scheme is None and (self._is_said(value) or self._is_sentence(at))
-        return at, end, not (is_said or self._is_none(value))
+        is_prose = scheme is None and (self._is_prose_word(value) or self._is_sentence(at))
+        return at, end, not (is_prose or self._is_placeholder(value))
 
-    def _is_said(self, value: str) -> bool:
+    def _is_prose_word(self, value: str) -> bool:
         return self.is_prose and value.lower().rstrip(".:,") in _PROSE
 
     def _is_sentence(self, at: int) -> bool:
         """Return whether words follow that say something of a key or token; of a password they may be it."""
         return self.is_prose and self.secrecy is Secrecy.TEXT and _SENTENCE.match(self.text, at) is not None
 
-    def _is_none(self, value: str) -> bool:
-        if is_no_value(value) or _is_itself(value, self.name):
+    def _is_placeholder(self, value: str) -> bool:
+        if is_placeholder(value) or _repeats_name(value, self.name):
             return True
         if self.name.startswith("-") and value.isupper() and value.rstrip("]>").isalpha():
             return True  # how a usage names it
@@ -508,18 +513,18 @@ _READ: Final[dict[re.Pattern[str], Callable[[_Value, int], _Place | None]]] = {
 
 
 def _escaped_end(text: str, start: int, backslashes: int, quote: str) -> int:
-    """Return where the text ends that begins at ``start`` behind a quote with so many backslashes.
+    """Return where the text ends that begins at ``start`` behind a quote with this number of backslashes.
 
     Each level of JSON doubles the backslashes and adds one: 1, 3, 7. Those of the text itself stand
     before the closing quote's own in multiples of what the next level would have.
     """
-    for found in _QUOTE.finditer(text, start):
-        if found[2] == quote and len(found[1]) % (2 * (backslashes + 1)) == backslashes:
-            return found.end(1) - backslashes
+    for closing in _QUOTE.finditer(text, start):
+        if closing[2] == quote and len(closing[1]) % (2 * (backslashes + 1)) == backslashes:
+            return closing.end(1) - backslashes
     return len(text)
 
 
-def is_no_value(text: str) -> bool:
+def is_placeholder(text: str) -> bool:
     """Return whether a text says that there is no secret, or stands for one."""
     return (
         not text
@@ -530,7 +535,7 @@ def is_no_value(text: str) -> bool:
     )
 
 
-def _is_itself(value: str, name: str) -> bool:
+def _repeats_name(value: str, name: str) -> bool:
     """Return whether code is quoted that passes a secret on: ``password=self.password``, ``:password_1``."""
     own = name.rpartition(".")[2]
     if value.startswith(":"):
@@ -541,8 +546,8 @@ def _is_itself(value: str, name: str) -> bool:
 def _closing(text: str, start: int) -> int:
     """Return where the bracket that opens at ``start`` is closed; the end of the text if nowhere."""
     depth = 0
-    for found in _BRACKETS.finditer(text, start):
-        depth += 1 if found[0] in _OPENS else -1
+    for bracket in _BRACKETS.finditer(text, start):
+        depth += 1 if bracket[0] in _OPENS else -1
         if depth <= 0:
-            return found.end()
+            return bracket.end()
     return len(text)

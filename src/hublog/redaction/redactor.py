@@ -1,8 +1,8 @@
 """Replaces secrets in keys, messages, arguments, tracebacks and URLs, before anything is sent or cut.
 
-Most texts hold no secret, and ``is_quiet`` shows that at a fraction of the cost of a search. Only in the
-others do the searches of this package look for secrets. Nothing is changed in place: what the application
-logged stays as it is for other handlers. If a search fails, the mark replaces the whole text.
+Most texts hold no secret, and ``cannot_hold_secret`` shows that at a fraction of the cost of a search. Only
+the others are searched. Nothing is changed in place: what the application logged stays as it is for other
+handlers. If a search fails, the mark replaces the whole text.
 """
 
 import logging
@@ -19,8 +19,8 @@ from typing import Final
 from hublog.internal_log import report
 from hublog.redaction.card_numbers import CARD_SHORTEST, find_cards, is_card, may_hold_card
 from hublog.redaction.command_lines import find_in_arguments, find_in_commands, may_hold_command
-from hublog.redaction.key_values import find_keyed, is_no_value, secrecy_of_path
-from hublog.redaction.secret_names import Names, Secrecy
+from hublog.redaction.key_values import find_key_values, is_placeholder, secrecy_of_path
+from hublog.redaction.secret_names import Secrecy, SecretNames
 from hublog.redaction.statements import find_in_statements
 from hublog.redaction.text_ranges import (
     MARK,
@@ -73,7 +73,7 @@ _DIGIT: Final = re.compile(r"[0-9]")
 _NAMED: Final = ("name", "key", "Name", "Key")
 _VALUES: Final = frozenset({"value", "Value"})
 #: The columns that identify a person, and the name that the sign-in of App Service gives.
-PERSONAL: Final = frozenset({"client_ip", "user_id", "user_name", "http_query", "session_id"})
+PERSONAL_COLUMNS: Final = frozenset({"client_ip", "user_id", "user_name", "http_query", "session_id"})
 #: The column whose text is a query, which begins with no ``?``.
 _QUERY: Final = "http_query"
 _HASH_KEY: Final = "hash_key"
@@ -93,9 +93,9 @@ class Redactor:
 
     def __init__(self, redaction: RedactionSettings) -> None:
         self.is_on = redaction.enabled
-        self._names = Names(redaction.keys)
+        self._names = SecretNames(redaction.keys)
         #: Whether texts of any length are looked at.
-        self.looks_at_all = self.is_on and bool(redaction.patterns)
+        self.checks_short_texts = self.is_on and bool(redaction.patterns)
         self._patterns = tuple(find for one in redaction.patterns if (find := finder_of(one)))
         self._key = _key(redaction.hash_key)
         self._is_hashing = redaction.mode is Mask.HASH and bool(redaction.hash_key)
@@ -111,7 +111,7 @@ class Redactor:
             is_short = type(text) is str and len(text) <= _KNOWN_LONGEST
             if is_short and text in self._known:
                 return text
-            if self.is_quiet(text):
+            if self.cannot_hold_secret(text):
                 if is_short:
                     self._remember(text)
                 return text
@@ -121,22 +121,22 @@ class Redactor:
             return MARK
 
     def _remember(self, text: str) -> None:
-        """Remember that a text is quiet: names, states and paths come again and again."""
+        """Remember that a text holds no secret: names, states and paths are logged again and again."""
         if len(self._known) >= _KNOWN_MAX:
             self._known = set()
         self._known.add(text)
 
-    def is_quiet(self, text: str) -> bool:
-        """Return whether a text has no part that each secret has one of; a tenth of the cost of a search."""
+    def cannot_hold_secret(self, text: str) -> bool:
+        """Return whether a text lacks the parts of which each secret has one; a tenth of a search's cost."""
         if (
             len(text) == _UUID_LENGTH
             and text[8] == "-"
-            and not self.looks_at_all
+            and not self.checks_short_texts
             and not text.strip(_OF_UUID)
         ):
             return True
         return not (
-            self._names.may_be_in(text)
+            self._names.may_occur_in(text)
             or (("@" in text or "%" in text) and may_hold_sign_in(text))
             or ("-" in text and may_hold_command(text))
             or may_hold_token(text, data := text.encode("utf-8", "surrogatepass"))
@@ -177,12 +177,12 @@ class Redactor:
 
         Of columns only those are secret by name that the user named: ``session_id`` is a hash already.
         """
-        if name in PERSONAL and self._personal is not PersonalData.KEEP and value not in (None, ""):
+        if name in PERSONAL_COLUMNS and self._personal is not PersonalData.KEEP and value not in (None, ""):
             return None if self._personal is PersonalData.DROP else self._hash(str(value))
         if not self.is_on:
             return value
-        if self._names.secrecy(name) is Secrecy.STATED:
-            return self.hidden(value, Secrecy.STATED)
+        if self._names.secrecy(name) is Secrecy.CONFIGURED:
+            return self.hidden(value, Secrecy.CONFIGURED)
         if name == _QUERY and type(value) is str:
             return self.text(f"?{value}")[1:]
         return self.value(value)
@@ -209,7 +209,7 @@ class Redactor:
         except Exception:  # noqa: BLE001  # never the secret
             return MARK
 
-    def slack(self, template: str) -> int:
+    def safe_length(self, template: str) -> int:
         """Return up to which length a rendered message without ``=`` and ``:`` cannot hold a secret.
 
         What a template adds to its arguments is known. If it holds nothing that a secret begins with, it
@@ -225,7 +225,7 @@ class Redactor:
             self._patterns
             or any(one in own for one in ("=", ":", ">", "@", "--", "%", "://"))
             or holds_lead(own)
-            or self._names.may_be_in(f"{own}='")
+            or self._names.may_occur_in(f"{own}='")
         )
         return len(own) + CARD_SHORTEST - 1 - len(_DIGIT.findall(own)) if is_quiet else 0
 
@@ -243,8 +243,8 @@ class Redactor:
                 yield decoded.in_original(span)
 
     def _find(self, text: str, *, is_code: bool) -> Iterator[Span]:
-        if self._names.may_be_in(text):
-            yield from find_keyed(text, self._names, is_code=is_code)
+        if self._names.may_occur_in(text):
+            yield from find_key_values(text, self._names, is_code=is_code)
             if not is_code:
                 yield from find_in_statements(text, self._names)
         yield from _find_by_form(text)
@@ -284,10 +284,10 @@ class Redactor:
 
     def _is_long(self, text: str) -> bool:
         """Return whether a text may be long enough to hold a secret."""
-        return len(text) >= SHORTEST or "=" in text or ":" in text or self.looks_at_all
+        return len(text) >= SHORTEST or "=" in text or ":" in text or self.checks_short_texts
 
     def _mapping(self, value: dict[str, object]) -> dict[str, object]:
-        found: dict[str, object] = {}
+        redacted: dict[str, object] = {}
         pair = self._pair_of(value)
         number = 1
         for key, item in value.items():
@@ -296,11 +296,11 @@ class Redactor:
                 secrecy = secrecy or self._of_path(value.get("loc"))
             shown = self.text(key) if self._is_long(key) else key
             unique = shown
-            while unique in found:  # two keys that were secrets are two marks
+            while unique in redacted:  # two keys that were secrets are two marks
                 number += 1
                 unique = f"{shown}_{number}"
-            found[unique] = self._hide(item, secrecy) if secrecy else self._tree(item, key)
-        return found
+            redacted[unique] = self._hide(item, secrecy) if secrecy else self._tree(item, key)
+        return redacted
 
     def _pair_of(self, value: dict[str, object]) -> Secrecy:
         """Return how secret the value of an item is that says its name itself, as environments have them."""
@@ -314,23 +314,23 @@ class Redactor:
         return secrecy_of_path(self._names, path) if type(path) is list else Secrecy.NONE
 
     def _list(self, value: list[object]) -> list[object]:
-        found = [self._pair(item) if type(item) is list else self._tree(item, "") for item in value]
-        return self._arguments(found) if any(map(_is_option, value)) else found
+        redacted = [self._pair(item) if type(item) is list else self._tree(item, "") for item in value]
+        return self._arguments(redacted) if any(map(_is_option, value)) else redacted
 
     def _arguments(self, value: list[object]) -> list[object]:
         """Redact the arguments of a program, in which the value of an option is an item of its own."""
-        found = list(value)
+        redacted = list(value)
         secrecy = Secrecy.NONE
         for place, item in enumerate(value):
             text = item if type(item) is str else ""
             if secrecy and not text.startswith("-"):
-                found[place] = self._hide(item, secrecy)
+                redacted[place] = self._hide(item, secrecy)
             secrecy = self._names.secrecy(text) if _is_option(item) and "=" not in text else Secrecy.NONE
-        hidden = find_in_arguments([item if type(item) is str else "" for item in found])
+        hidden = find_in_arguments([item if type(item) is str else "" for item in redacted])
         for place, start in hidden.items():
-            text = str(found[place])
-            found[place] = text[:start] + self._mark(text[start:])
-        return found
+            text = str(redacted[place])
+            redacted[place] = text[:start] + self._mark(text[start:])
+        return redacted
 
     def _pair(self, value: list[object]) -> list[object]:
         """Redact a list in a list; one of a name and its value, as headers are, is an item of a mapping."""
@@ -345,7 +345,7 @@ class Redactor:
         return self._mark(str(value))
 
     def _hide(self, value: object, secrecy: Secrecy) -> object:
-        if value is None or (type(value) is bool and secrecy is not Secrecy.STATED):
+        if value is None or (type(value) is bool and secrecy is not Secrecy.CONFIGURED):
             return value
         if type(value) is dict:
             return {key: self._hide(item, secrecy) for key, item in value.items()}
@@ -355,7 +355,7 @@ class Redactor:
         if secrecy is Secrecy.TEXT and is_small:
             return value
         text = str(value)
-        if secrecy is not Secrecy.STATED and is_no_value(text):
+        if secrecy is not Secrecy.CONFIGURED and is_placeholder(text):
             return value
         return text if is_mark(text) else self._mark(text)
 
@@ -370,7 +370,7 @@ class Redactor:
 
 @lru_cache(maxsize=64)
 def redactor_for(redaction: RedactionSettings) -> Redactor:
-    """Return the redactor for these settings, one for all formatters; tells once what is wrong with them."""
+    """Return the redactor for these settings, shared by all formatters; reports their problems once."""
     problems = [
         f"The pattern {pattern!r} of LOG_REDACTION_PATTERNS {problem}; it is left out."
         for pattern in redaction.patterns

@@ -24,8 +24,8 @@ class Secrecy(IntEnum):
     TEXT = 1
     #: Everything but True, False and None is secret.
     ALL = 2
-    #: The user said so: everything but None is secret.
-    STATED = 3
+    #: The user configured the name: everything but None is secret.
+    CONFIGURED = 3
 
 
 def words(text: str) -> frozenset[str]:
@@ -110,20 +110,20 @@ _STEMS: Final = (
 )  # fmt: skip
 
 
-class Names:
-    """Judges names; any thread may ask, and what was found is kept.
+class SecretNames:
+    """Judges how secret the values of names are; any thread may ask, and answers are cached.
 
     Args:
-        stated: further names whose values are secret, in any style.
+        configured: further names whose values are secret, in any style.
     """
 
-    def __init__(self, stated: Iterable[str] = ()) -> None:
-        self._stated = tuple(found for name in stated if (found := split(name)))
-        self._stems = _STEMS + tuple(one[0] for one in self._stated)
-        self._joined = frozenset("".join(one) for one in self._stated)
+    def __init__(self, configured: Iterable[str] = ()) -> None:
+        self._configured = tuple(parts for name in configured if (parts := split(name)))
+        self._stems = _STEMS + tuple(one[0] for one in self._configured)
+        self._joined = frozenset("".join(one) for one in self._configured)
         self._known: dict[str, Secrecy] = {}
 
-    def may_be_in(self, text: str) -> bool:
+    def may_occur_in(self, text: str) -> bool:
         """Return whether a secret name with a value may stand in a text; at a fraction of a search's cost."""
         if not (
             "=" in text
@@ -147,31 +147,31 @@ class Names:
 
     def secrecy(self, name: str) -> Secrecy:
         """Return how secret the value of this name is."""
-        found = self._known.get(name)
-        if found is None:
-            found = self._judge(split(name))
+        secrecy = self._known.get(name)
+        if secrecy is None:
+            secrecy = self._judge(split(name))
             if len(self._known) >= _CACHE_MAX:
                 self._known = {}
             if len(name) <= _LONGEST:
-                self._known[name] = found
-        return found
+                self._known[name] = secrecy
+        return secrecy
 
     def _judge(self, parts: list[str]) -> Secrecy:
         if not parts:
             return Secrecy.NONE
         if "".join(parts) in self._joined:
-            return Secrecy.STATED
+            return Secrecy.CONFIGURED
         for end in range(len(parts), 0, -1):
-            found = self._unit(parts, end)
-            if found:
-                return Secrecy.NONE if not _ABOUT.isdisjoint(parts[end:]) else found
+            secrecy = self._unit(parts, end)
+            if secrecy:
+                return Secrecy.NONE if not _ABOUT.isdisjoint(parts[end:]) else secrecy
         return Secrecy.NONE
 
     def _unit(self, parts: list[str], end: int) -> Secrecy:
         """Return what the word before ``end`` says, together with the ones before it."""
-        for stated in self._stated:
-            if end >= len(stated) and parts[end - len(stated) : end] == stated:
-                return Secrecy.STATED
+        for configured in self._configured:
+            if end >= len(configured) and parts[end - len(configured) : end] == configured:
+                return Secrecy.CONFIGURED
         word = parts[end - 1]
         before = parts[end - 2] if end > 1 else ""
         if word in _PASSWORDS or word.endswith(_ENDS_ALL):

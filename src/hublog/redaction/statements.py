@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
-from hublog.redaction.key_values import is_no_value
-from hublog.redaction.secret_names import Names, words
+from hublog.redaction.key_values import is_placeholder
+from hublog.redaction.secret_names import SecretNames, words
 from hublog.redaction.text_ranges import Span
 
 _KIND: Final = "value in a statement"
-#: A statement is looked at from its verb on, up to so many characters.
+#: Characters from the verb of a statement on that are searched.
 _LONGEST: Final = 16_384
 #: A literal behind the words that say what it is.
 _STATED: Final = re.compile(
@@ -64,7 +64,7 @@ _ABOVE: Final = 600
 _BREAK: Final = re.compile(r"\r?\n|\\{1,7}n")
 
 
-def find_in_statements(text: str, names: Names) -> Iterator[Span]:
+def find_in_statements(text: str, names: SecretNames) -> Iterator[Span]:
     """Find what statements and validators say of secret columns and fields."""
     if "'" in text or '"' in text:
         yield from _find_stated(text)
@@ -72,7 +72,7 @@ def find_in_statements(text: str, names: Names) -> Iterator[Span]:
         yield from _find_parameters(text, names)
     if "Cookie" in text:
         for cookie in _COOKIE.finditer(text):
-            if not is_no_value(cookie[1]):
+            if not is_placeholder(cookie[1]):
                 yield Span(*cookie.span(1), "value of a cookie")
     if "input_value=" in text:
         yield from _find_input(text, names)
@@ -122,18 +122,18 @@ def _find_stated(text: str) -> Iterator[Span]:
             start, end = quoted.span(quoted.lastindex or 0)
             rest = _LINE.match(text, end) if end >= limit else None
             done = rest.end() if rest else end
-            if not is_no_value(text[start:done]):
+            if not is_placeholder(text[start:done]):
                 yield Span(start, done, _KIND)
 
 
-def _find_inserted(text: str, names: Names) -> Iterator[Span]:
+def _find_inserted(text: str, names: SecretNames) -> Iterator[Span]:
     """Find literals in ``VALUES`` by the place of their column."""
     done, tokens = 0, _Tokens(text, len(text))
     for insert in _INSERT.finditer(text):
         secret = [bool(names.secrecy(column.strip(_QUOTING))) for column in insert[1].split(",")]
         if any(secret) and insert.start() >= done:
-            found, done = _items(tokens, insert.end(), secret, depth=1)
-            yield from found
+            values, done = _items(tokens, insert.end(), secret, depth=1)
+            yield from values
 
 
 def _items(tokens: _Tokens, at: int, secret: list[bool], *, depth: int) -> tuple[list[Span], int]:
@@ -148,7 +148,7 @@ def _items(tokens: _Tokens, at: int, secret: list[bool], *, depth: int) -> tuple
     Returns:
         The places, and to where the text was read: nothing before it has to be read once more.
     """
-    found: list[Span] = []
+    values: list[Span] = []
     opened, place = 0, 0
     for token in tokens.read(at):
         at = token.end()
@@ -162,14 +162,14 @@ def _items(tokens: _Tokens, at: int, secret: list[bool], *, depth: int) -> tuple
             place += 1
         elif opened >= depth and token["text"] and secret[place % len(secret)]:
             start = token.start("text") + (1 if token["text"][0] in "'\"" else 2)
-            if not is_no_value(tokens.text[start : at - 1]):
-                found.append(Span(start, at - 1, _KIND))
+            if not is_placeholder(tokens.text[start : at - 1]):
+                values.append(Span(start, at - 1, _KIND))
         if opened < 0 or (opened == 0 and not sign):
             break
-    return found, at
+    return values, at
 
 
-def _find_parameters(text: str, names: Names) -> Iterator[Span]:
+def _find_parameters(text: str, names: SecretNames) -> Iterator[Span]:
     """Find the parameters of placeholders for secret columns."""
     done, tokens = 0, _Tokens(text, len(text))
     for marker in _PARAMETERS.finditer(text):
@@ -185,11 +185,11 @@ def _find_parameters(text: str, names: Names) -> Iterator[Span]:
             slots = _slots(text, verb.start(), marker.start(), names, is_filled=True)
         if any(slots):
             is_list = text.startswith(("[(", "[["), marker.end())
-            found, done = _items(tokens, marker.end(), slots, depth=2 if is_list else 1)
-            yield from found
+            values, done = _items(tokens, marker.end(), slots, depth=2 if is_list else 1)
+            yield from values
 
 
-def _slots(text: str, start: int, end: int, names: Names, *, is_filled: bool = False) -> list[bool]:
+def _slots(text: str, start: int, end: int, names: SecretNames, *, is_filled: bool = False) -> list[bool]:
     """Return for each placeholder of a statement whether its column is secret.
 
     Args:
@@ -199,7 +199,7 @@ def _slots(text: str, start: int, end: int, names: Names, *, is_filled: bool = F
         names: says which names are secret.
         is_filled: literals stand in place of the placeholders.
     """
-    found: list[bool] = []
+    slots: list[bool] = []
     column = ""
     insert = _INSERT.search(text, start, end)
     columns = [name.strip(_QUOTING) for name in insert[1].split(",")] if insert else []
@@ -209,18 +209,18 @@ def _slots(text: str, start: int, end: int, names: Names, *, is_filled: bool = F
         is_literal = is_filled and (literal.startswith("'") or _NUMBER.fullmatch(word) is not None)
         if token["slot"] or is_literal:
             if token.start() >= values_at:
-                column = columns[len(found) % len(columns)]
-            found.append(bool(column) and bool(names.secrecy(column)))
+                column = columns[len(slots) % len(columns)]
+            slots.append(bool(column) and bool(names.secrecy(column)))
         elif literal.startswith('"'):
             column = literal.strip('"')
         elif word.lower() in _NONE:
             column = ""
         elif word and word.lower() not in _WORDS and not text.startswith("(", token.end()):
             column = word.rpartition(".")[2].strip("`=<>!")
-    return found
+    return slots
 
 
-def _find_input(text: str, names: Names) -> Iterator[Span]:
+def _find_input(text: str, names: SecretNames) -> Iterator[Span]:
     """Find the value that pydantic quotes of a secret field, and the rest of one it has cut."""
     for given in _INPUT.finditer(text):
         above = _BREAK.split(text[max(given.start() - _ABOVE, 0) : given.start()])
@@ -232,5 +232,5 @@ def _find_input(text: str, names: Names) -> Iterator[Span]:
         else:
             cut = text.find("...", given.end(), stop) if text[given.end() : given.end() + 1] in "{[" else -1
             start = cut + 3 if cut >= 0 else stop
-        if start < stop and not is_no_value(text[start:stop]) and not text.startswith(("{", "["), start):
+        if start < stop and not is_placeholder(text[start:stop]) and not text.startswith(("{", "["), start):
             yield Span(start, stop, "value of a field")

@@ -62,14 +62,14 @@ def is_in_word(text: str, start: int) -> bool:
 
 def merged(spans: Iterable[Span]) -> list[Span]:
     """Return the spans in order, those that overlap as one."""
-    found: list[Span] = []
+    ranges: list[Span] = []
     for span in sorted(spans):
-        if found and span.start < found[-1].end:
-            last = found[-1]
-            found[-1] = Span(last.start, max(last.end, span.end), last.kind)
+        if ranges and span.start < ranges[-1].end:
+            last = ranges[-1]
+            ranges[-1] = Span(last.start, max(last.end, span.end), last.kind)
         else:
-            found.append(span)
-    return found
+            ranges.append(span)
+    return ranges
 
 
 def replaced(text: str, spans: Iterable[Span], mark: Callable[[str], str]) -> str:
@@ -198,5 +198,5 @@ def cut_middle(text: str, limit: int) -> str:
 
 
 def left_out(characters: int) -> str:
-    """Return what stands in place of so many characters."""
+    """Return what replaces this number of characters."""
     return f"\n... {characters} characters left out ...\n"

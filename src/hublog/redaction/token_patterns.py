@@ -176,7 +176,7 @@ _ENCRYPTED_PARTS: Final = 5
 _SIGNED_PARTS: Final = 3
 #: SHA-1 in base64, as itsdangerous signs.
 _SIGNATURE_SHORTEST: Final = 27
-#: Letters alone that follow "Bearer" are a word of a sentence, unless there are so many.
+#: Letters alone that follow "Bearer" are a word of a sentence, unless there are more than this.
 _WORD_LONGEST: Final = 24
 _BEARER_SHORTEST: Final = 8
 _ISSUED: Final = tuple(

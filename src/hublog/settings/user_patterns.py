@@ -115,14 +115,14 @@ class Parser:
 
     def alternatives(self) -> list[list[Item]]:
         """Return the alternatives up to the end of the group or of the expression."""
-        found: list[list[Item]] = [[]]
+        alternatives: list[list[Item]] = [[]]
         while self._at < len(self._text) and self._text[self._at] != ")":
             if self._text[self._at] == "|":
                 self._at += 1
-                found.append([])
+                alternatives.append([])
             else:
-                found[-1] += self._items()
-        return found
+                alternatives[-1] += self._items()
+        return alternatives
 
     def _items(self) -> list[Item]:
         """Return what stands next with its repeat; a group that is repeated a few times is written out."""
@@ -396,8 +396,8 @@ class _Re2:
             expression = self._expression = self._compiled()
         # One character for one, since the places are counted: UTF-8 has no lone surrogates.
         readable = text.encode("utf-8", "replace").decode("utf-8")
-        for found in expression.finditer(readable):
-            start, end = found.span()
+        for match in expression.finditer(readable):
+            start, end = match.span()
             if end > start:
                 yield start, end
 
@@ -407,8 +407,8 @@ _inherited: Final[list[object]] = []
 
 
 def _after_fork() -> None:
-    for found in list(_in_use):
-        found.forget()
+    for searcher in list(_in_use):
+        searcher.forget()
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -416,18 +416,18 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def _translated(pattern: str) -> str:
     """Return an expression in RE2's syntax, with the classes that Python means."""
-    found: list[str] = []
+    translated: list[str] = []
     is_class = False
     for part in _PARTS.findall(pattern):
         one = part[1:]
         if part[0] == "\\" and one in _CLASSES:
-            found.append(_CLASSES[one] if is_class else f"[{_CLASSES[one]}]")
+            translated.append(_CLASSES[one] if is_class else f"[{_CLASSES[one]}]")
         elif part == "\\Z":
-            found.append("\\z")
+            translated.append("\\z")
         else:
             is_class = part[0] == "[" or (is_class and part != "]")
-            found.append(part)
-    return "".join(found)
+            translated.append(part)
+    return "".join(translated)
 
 
 def _by_re2(pattern: str) -> str | Find:
