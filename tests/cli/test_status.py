@@ -1,4 +1,4 @@
-"""``hublog status``: what is true on this machine now."""
+"""``hublog status``: the effective configuration and the state of this machine."""
 
 import argparse
 import json
@@ -11,8 +11,8 @@ import pytest
 from tests.kits.spools import LIVING, kill, leave, reject
 from tests.spool.independent import A, envelope, make_lines, make_segment
 
-from hublog.cli import Caller, main
-from hublog.cli.status import RECHECK_S, run_status
+from hublog.cli import Caller
+from hublog.cli.status import RECHECK_S, add_status, run_status
 from hublog.settings import SETTINGS
 
 KEY = "c2VjcmV0LWtleQ"
@@ -36,14 +36,16 @@ def status(environ, capsys, tmp_path):
     environ.setenv("EVENTHUB_LOG_SPOOL_DIR", str(tmp_path / "spool"))
     environ.setenv("EVENTHUB_NAMESPACE_CONNECTION_STRING", CONNECTED)
 
-    def look(*arguments):
-        code = main(["status", *arguments])
+    def run(*arguments):
+        parser = argparse.ArgumentParser()
+        add_status(parser)
+        code = run_status(parser.parse_args(arguments), Caller(), pause=lambda _: None)
         printed = capsys.readouterr()
         assert KEY not in printed.out + printed.err
         assert printed.err == ""
         return code, json.loads(printed.out) if "--json" in arguments else printed.out
 
-    return look
+    return run
 
 
 def test_status_of_an_unused_machine_has_no_problem(status, tmp_path):
