@@ -17,9 +17,9 @@ from benchmarks.prices import Load, billed
 from hublog.delivery.accounting import DropCounters, DropReport, State, Stats
 from hublog.delivery.batcher import Batcher
 from hublog.delivery.circuit_breaker import CircuitBreaker
-from hublog.delivery.inline_send import InlineSend
 from hublog.delivery.memory_queue import NEVER, MemoryQueue
 from hublog.delivery.packer import EVENT_BYTES, LINE_OVERHEAD_BYTES, Packer
+from hublog.delivery.sender import InlineSend
 from hublog.delivery.shipper import Shipper
 from hublog.delivery.storage import Storage
 from hublog.errors import SendError

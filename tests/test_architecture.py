@@ -4,7 +4,7 @@ import html
 import re
 from pathlib import Path
 
-from hublog.delivery.delivery_state import ALLOWED
+from hublog.delivery.events import ALLOWED, TRANSITIONS
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
@@ -33,6 +33,15 @@ def test_the_states_are_those_of_the_code():
     rows = [re.findall(r"`(\w+)`", line) for line in block.splitlines() if line.startswith("| `")]
     assert {first: set(others) for first, *others in rows} == {
         state.value: {other.value for other in others} for state, others in ALLOWED.items()
+    }
+
+
+def test_the_transitions_of_sending_are_those_of_the_code():
+    block = PAGE.split("<!-- begin: sending -->")[1].split("<!-- end -->")[0]
+    rows = [re.findall(r"`(\w+)`", line) for line in block.splitlines() if line.startswith("| `")]
+    assert {first: dict(zip(others[::2], others[1::2], strict=True)) for first, *others in rows} == {
+        state.value: {event.value: after.value for event, after in follows.items()}
+        for state, follows in TRANSITIONS.items()
     }
 
 

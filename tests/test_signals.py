@@ -11,7 +11,7 @@ import pytest
 
 from hublog import signals
 from hublog.delivery.accounting import State, Stats
-from hublog.delivery.delivery_state import ALLOWED
+from hublog.delivery.events import ALLOWED
 from hublog.errors import TransientSendError
 from hublog.runtime.delivery_log import Observer
 from hublog.settings import EventHubSettings

@@ -10,9 +10,9 @@ from hublog.delivery.accounting import DropCounters
 from hublog.delivery.batcher import Batcher
 from hublog.delivery.circuit_breaker import CircuitBreaker
 from hublog.delivery.disk_store import DiskStore
-from hublog.delivery.inline_send import InlineSend
 from hublog.delivery.memory_queue import MemoryQueue
 from hublog.delivery.packer import Packer
+from hublog.delivery.sender import InlineSend
 from hublog.delivery.shipper import Shipper
 from hublog.delivery.storage import Storage
 from hublog.errors import EventTooLargeError, PermanentSendError, RejectedSendError, TransientSendError

@@ -5,7 +5,7 @@ import threading
 import pytest
 from tests.delivery.bench import Bench, Hub
 
-from hublog.delivery import live_log
+from hublog.delivery import disk_store
 
 LIMIT_S = 20.0
 
@@ -13,7 +13,7 @@ LIMIT_S = 20.0
 @pytest.fixture
 def slow_disk(monkeypatch, tmp_path):
     """A queue of 100 lines, full, and a thread that is making the first directory until it is let go."""
-    monkeypatch.setattr(live_log, "_MAKING_WAIT_S", 0.001)
+    monkeypatch.setattr(disk_store, "_MAKING_WAIT_S", 0.001)
     found = Bench(Hub(), tmp_path / "spool", max_lines=100, max_bytes=100_000)
     found.log(90)  # the last tenth is for errors
     begun, let_go = threading.Event(), threading.Event()

@@ -8,14 +8,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from hublog.delivery.send_thread import (
-    ABANDONED_MAX,
-    DEFAULT_SEND_BYTES,
-    LOOK_MAX_S,
-    THREAD_NAME,
-    SendThread,
-    send_outcome,
-)
+from hublog.delivery.send_thread import ABANDONED_MAX, LOOK_MAX_S, THREAD_NAME, SendThread
+from hublog.delivery.sender import DEFAULT_SEND_BYTES, send_outcome
 from hublog.errors import PermanentSendError, TransientSendError
 from hublog.testing import FakeClock, MemorySender
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hublog import signals
 from hublog.capture.typed_columns import Misfits
 from hublog.delivery.accounting import State, Stats
-from hublog.delivery.delivery_state import ALLOWED
+from hublog.delivery.events import ALLOWED
 from hublog.errors import PermanentSendError, TransientSendError
 from hublog.runtime.delivery_log import BURST, REPEAT_S, Observer
 from hublog.settings import EventHubSettings, SpoolMode

@@ -15,7 +15,7 @@ from hublog.cli.spool_inspection import (
 )
 from hublog.cli.text import count_of
 from hublog.delivery.accounting import Drop, Stats
-from hublog.delivery.send_thread import Sender
+from hublog.delivery.sender import Sender
 from hublog.errors import PermanentSendError, SendError, SettingsError
 from hublog.runtime.pipeline import Pipeline
 from hublog.senders.event_hub import EventHubSender

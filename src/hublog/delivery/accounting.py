@@ -237,14 +237,14 @@ _ADVICE: Final[Mapping[Drop, str]] = {
         " what memory cannot hold (EVENTHUB_LOG_SPOOL=overflow)."
     ),
     Drop.SPOOL_FULL: (
-        "The disk had no room, or somebody removed files: raise EVENTHUB_LOG_SPOOL_BYTES, or look where"
-        " EVENTHUB_LOG_SPOOL_DIR is."
+        "The disk had no room, or files were removed from outside: raise EVENTHUB_LOG_SPOOL_BYTES, or look"
+        " where EVENTHUB_LOG_SPOOL_DIR is."
     ),
     Drop.CORRUPTED: "Files were damaged: check the disk where EVENTHUB_LOG_SPOOL_DIR is.",
     Drop.TOO_LARGE: "The hub takes no events of that size: lower EVENTHUB_LOG_RECORD_BYTES.",
     Drop.REJECTED: (
-        "The hub refused them while it took others; in a mode with a disk they are set aside where"
-        " EVENTHUB_LOG_SPOOL_DIR is."
+        "The hub refused them while it took others; in a mode with a disk they are in the folder"
+        " rejected of EVENTHUB_LOG_SPOOL_DIR."
     ),
     Drop.NESTED: (
         "They were logged in the middle of log calls that were in the middle of others: look for a __str__"

@@ -14,13 +14,12 @@ from typing import Final
 from hublog.delivery.accounting import Circuit, Drop, Stats
 from hublog.delivery.batcher import Batch, Batcher, Source
 from hublog.delivery.circuit_breaker import CircuitBreaker, ReplayPace
-from hublog.delivery.delivery_state import TRANSITIONS, SendEvent, Sending
-from hublog.delivery.events import EventDispatcher, Observer
+from hublog.delivery.events import TRANSITIONS, DeliveryObserver, EventDispatcher, SendEvent, Sending
 from hublog.delivery.in_flight import InFlight, RejectionSearch
-from hublog.delivery.inline_send import InlineSend
 from hublog.delivery.memory_queue import NEVER
 from hublog.delivery.packer import LINE_OVERHEAD_BYTES, OVERHEAD_BYTES, Packer
-from hublog.delivery.send_thread import Outcome, SendThread
+from hublog.delivery.send_thread import SendThread
+from hublog.delivery.sender import InlineSend, Outcome
 from hublog.delivery.storage import Mark, Storage
 from hublog.errors import (
     EventTooLargeError,
@@ -76,7 +75,7 @@ class Shipper:
         packer: Packer,
         batchers: Sequence[tuple[Source, Batcher]],
         breaker: CircuitBreaker,
-        observer: Observer,
+        observer: DeliveryObserver,
         now: Callable[[], float],
         shorten: Callable[[bytes, int], bytes | None] = lambda line, max_bytes: None,  # noqa: ARG005  # its names
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),

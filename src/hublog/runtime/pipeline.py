@@ -22,7 +22,7 @@ from hublog.capture.record_ids import RecordIds
 from hublog.capture.reentry_guard import enter_own_thread, is_own_thread
 from hublog.capture.typed_columns import Misfits
 from hublog.delivery.accounting import Drop, DropReport, Stats
-from hublog.delivery.send_thread import Sender
+from hublog.delivery.sender import Sender
 from hublog.internal_log import LOGGER_NAME, Tally, cause_of, is_exhausted, report
 from hublog.requests.request_scope import RequestScope, observers
 from hublog.runtime.exit_hooks import exits

@@ -19,10 +19,10 @@ from hublog.delivery.accounting import Drop, DropCounters
 from hublog.delivery.batcher import Batcher, Source
 from hublog.delivery.circuit_breaker import CircuitBreaker
 from hublog.delivery.disk_store import DiskStore
-from hublog.delivery.inline_send import InlineSend, TooLateError, time_limit
 from hublog.delivery.memory_queue import MemoryQueue
 from hublog.delivery.packer import Packer
-from hublog.delivery.send_thread import Sender, SendThread
+from hublog.delivery.send_thread import SendThread
+from hublog.delivery.sender import InlineSend, Sender, TooLateError, time_limit
 from hublog.delivery.shipper import Shipper
 from hublog.delivery.spawning import Spawner, is_patched
 from hublog.delivery.storage import Storage

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from hublog.capture import thread_context, uncaught
 from hublog.delivery.accounting import ProcessStats
-from hublog.delivery.send_thread import Sender
+from hublog.delivery.sender import Sender
 from hublog.delivery.worker import Request
 from hublog.runtime.exit_hooks import exits
 from hublog.runtime.framework import Lookup, followers, surroundings

@@ -15,7 +15,7 @@ from hublog.spool import locking
 from hublog.spool.envelope import Envelope
 from hublog.spool.format import encode_header
 from hublog.spool.locking import Address, Claim
-from hublog.spool.reader import SegmentReader
+from hublog.spool.segment_reader import SegmentReader
 from hublog.spool.segments import Position, Segment, SegmentRules, unlink
 from hublog.spool.writer import SegmentWriter
 

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Final
 
 from hublog.delivery.accounting import Drop
-from hublog.delivery.send_thread import Sender
+from hublog.delivery.sender import Sender
 from hublog.errors import EventTooLargeError, SendError, TransientSendError
 from hublog.runtime.pipeline import Pipeline
 from hublog.runtime.process_state import Process

@@ -1,12 +1,79 @@
-"""Sends in the thread that steps: for the end of the interpreter, when no thread can be made any more."""
+"""What a sender is, what becomes of a send, and sends in the calling thread where no other can be started."""
 
 import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import FrameType
+from typing import Final, Protocol
 
-from hublog.delivery.send_thread import DEFAULT_SEND_BYTES, Outcome, Sender, failed_outcome, send_outcome
+from hublog.errors import SendError, TransientSendError
+
+#: What Event Hubs takes in one send unless the link says otherwise (the Basic tier says 256 KiB).
+DEFAULT_SEND_BYTES: Final = 1 << 20
+
+
+class Sender(Protocol):
+    """What leaves the process; used by one thread, but for ``cut``."""
+
+    @property
+    def max_send_bytes(self) -> int:
+        """What it takes in one send, as far as it is known yet."""
+
+    def open(self) -> None:
+        """Connect ahead of the first send; what fails is told by that send."""
+
+    def send(self, bodies: Sequence[bytes], properties: Mapping[str, str]) -> int:
+        """Send as many of the leading bodies as fit; returns how many were accepted, 1 or more.
+
+        Raises:
+            SendError: nothing was accepted, or nobody knows.
+        """
+
+    def close(self) -> None:
+        """Let go of the connection; may block."""
+
+    def cut(self) -> None:
+        """End what is under way as far as possible; from any thread, never blocks, never raises."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a send.
+
+    Attributes:
+        accepted: how many of the leading bodies the hub took; 0 with an error.
+        seconds: how long it took.
+        error: why it took nothing.
+    """
+
+    accepted: int
+    seconds: float
+    error: SendError | None
+
+
+def send_outcome(
+    sender: Sender, bodies: Sequence[bytes], properties: Mapping[str, str], *, now: Callable[[], float]
+) -> Outcome:
+    """Send, and return what became of it, whatever ``Exception`` the sender raises."""
+    begun = now()
+    try:
+        accepted = sender.send(bodies, properties)
+    except Exception as error:  # noqa: BLE001  # it is returned
+        return failed_outcome(error, now() - begun)
+    return Outcome(accepted=accepted, seconds=now() - begun, error=None)
+
+
+def failed_outcome(error: BaseException, seconds: float) -> Outcome:
+    """Return the outcome of an error.
+
+    An error that is not ours gives its type only: its text may hold a secret, which only the sender's module
+    knows to remove.
+    """
+    if not isinstance(error, SendError):
+        error = TransientSendError(f"The sender failed with {type(error).__name__}.")
+    return Outcome(accepted=0, seconds=seconds, error=error)
 
 
 class InlineSend:

@@ -5,7 +5,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from hublog.delivery.accounting import Circuit, State
 from hublog.delivery.circuit_breaker import CircuitBreaker
-from hublog.delivery.delivery_state import ALLOWED, TRANSITIONS, SendEvent, Sending, StateMachine, state_of
+from hublog.delivery.events import ALLOWED, TRANSITIONS, SendEvent, Sending, StateMachine, state_of
 from hublog.testing import FakeClock
 
 QUIET = {"circuit": Circuit.CLOSED, "failures": 0, "waiting": 0, "is_stuck": False}

@@ -5,8 +5,7 @@ import threading
 
 import pytest
 
-from hublog.delivery.inline_send import InlineSend, TooLateError, time_limit
-from hublog.delivery.send_thread import DEFAULT_SEND_BYTES
+from hublog.delivery.sender import DEFAULT_SEND_BYTES, InlineSend, TooLateError, time_limit
 from hublog.errors import PermanentSendError
 from hublog.testing import FakeClock, MemorySender
 
@@ -162,7 +161,7 @@ if failed:
 LOOK = """
 import sys
 sys.path[:] = {path}
-from hublog.delivery.inline_send import time_limit
+from hublog.delivery.sender import time_limit
 with time_limit(0.01) as is_limited:
     print("limited" if is_limited else "not limited", flush=True)
 """
