@@ -76,8 +76,8 @@ def destinations_text(settings: Settings, attached: Sequence[AttachedHandler] | 
         has_hub = hub.enabled and bool(hubs)
         level = min((each.level or hub.level for each in hubs), default=hub.level)
         where = "" if any(not each.logger for each in hubs) else _on(hubs)
-    way = f"Event Hub {level_text(level)}{where} (packing {hub.packing}, spool {hub.spool})"
-    return ", ".join([*parts, way if has_hub else "Event Hub off"])
+    hub_text = f"Event Hub {level_text(level)}{where} (packing {hub.packing}, spool {hub.spool})"
+    return ", ".join([*parts, hub_text if has_hub else "Event Hub off"])
 
 
 def _parts_of(attached: Sequence[AttachedHandler], kind: str) -> Iterator[str]:
