@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TextIO
 
+from hublog.cli.command import count_of
 from hublog.cli.spool_inspection import (
     DirectoryState,
     Owner,
@@ -13,7 +14,6 @@ from hublog.cli.spool_inspection import (
     inspect_directory,
     inspect_spool,
 )
-from hublog.cli.text import count_of
 from hublog.delivery.accounting import Drop, Stats
 from hublog.delivery.sender import Sender
 from hublog.errors import PermanentSendError, SendError, SettingsError

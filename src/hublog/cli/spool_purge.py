@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
+from hublog.cli.command import count_of, destination_text, shown, table
 from hublog.cli.spool_inspection import (
     DirectoryContent,
     DirectoryState,
@@ -20,7 +21,6 @@ from hublog.cli.spool_inspection import (
     inspect_segments,
     inspect_spool,
 )
-from hublog.cli.text import count_of, destination_text, shown, table
 from hublog.spool import locking
 from hublog.spool.locking import Claim, SpoolUnavailableError
 from hublog.spool.segments import unlink

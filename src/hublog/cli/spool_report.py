@@ -11,6 +11,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, TextIO
 
+from hublog.cli.command import (
+    count_of,
+    destination_json,
+    destination_text,
+    shown,
+    table,
+    time_text,
+)
 from hublog.cli.spool_inspection import (
     DirectoryState,
     IgnoredEntry,
@@ -21,14 +29,6 @@ from hublog.cli.spool_inspection import (
     bad_lines,
     inspect_rejected,
     inspect_spool,
-)
-from hublog.cli.text import (
-    count_of,
-    destination_json,
-    destination_text,
-    shown,
-    table,
-    time_text,
 )
 from hublog.spool.dead_letters import DIRECTORY as REJECTED_NAME
 from hublog.spool.locking import DIRECTORY_MODE, FILE_MODE, LOCK_NAME

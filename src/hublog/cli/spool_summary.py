@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from hublog.cli.command import count_of, time_text
 from hublog.cli.spool_inspection import DirectoryState, Owner, check_root, inspect_rejected, inspect_spool
-from hublog.cli.text import count_of, time_text
 from hublog.settings import EventHubSettings
 from hublog.spool.envelope import Destination, envelope_of
 from hublog.spool.locking import LOCK_NAME

@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from hublog.capture.removal import findings
-from hublog.cli.command import FAILURE, OK, Caller, add_config, add_json
-from hublog.cli.text import (
+from hublog.cli.command import (
+    FAILURE,
+    OK,
+    Caller,
+    add_config,
+    add_json,
     count_of,
     destination_json,
     destination_text,
