@@ -181,7 +181,7 @@ def test_a_mark_follows_lines_that_are_written_anew(disk):
     assert not disk.spooler.is_past(mark)
     disk.spooler.settle(disk.spooler.live.take(**ANY))
     assert disk.spooler.is_past(mark)
-    assert disk.spooler.books().appended == 3
+    assert disk.spooler.books().accepted == 3
 
 
 def test_an_urgent_line_wakes_and_others_at_the_border(disk):
@@ -302,7 +302,7 @@ def test_lines_of_dead_owners_that_the_bound_takes_are_adopted_and_dropped(make,
     disk.spooler.append_or_drop(lines(400, size=500))
     disk.look()
     books = disk.spooler.books()
-    assert books.appended + books.adopted == books.spooled + sum(disk.drops.totals().values())
+    assert books.accepted + books.adopted == books.spooled + sum(disk.drops.totals().values())
     assert books.adopted == 400
 
 

@@ -60,7 +60,7 @@ def test_overflow_writes_nothing_while_all_is_well(make, tmp_path):
     for _ in range(20):
         bench.log(30)
         bench.run(1.0)
-    assert bench.spooler.books().appended == 0
+    assert bench.spooler.live.written_bytes == 0
 
 
 def test_always_writes_each_record_before_the_log_call_returns(make, tmp_path):

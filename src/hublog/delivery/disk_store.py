@@ -177,12 +177,12 @@ class DiskCounts(NamedTuple):
     """What came to disk, and what is there.
 
     Attributes:
-        appended: lines that this process wrote.
+        accepted: lines that log calls wrote.
         adopted: lines that dead processes left.
         spooled: lines that are there, or were lost and are not in the book of drops yet.
     """
 
-    appended: int
+    accepted: int
     adopted: int
     spooled: int
 
@@ -236,6 +236,7 @@ class DiskStore:
     Attributes:
         live: where this process writes.
         rewrites_total: how often lines were written anew, in another place.
+        moved_total: lines that were written and not new: from memory, or from another directory.
         adopts: whether to take over what dead processes left; not any more when this one is at its end.
         is_ended: whether nothing is written any more: another spooler takes the place of this one.
     """
@@ -254,7 +255,7 @@ class DiskStore:
         envelope: Envelope | None = None,
     ) -> None:
         self.live = LiveLog(self._new_directory, urgent_level=urgent_level)
-        self.rewrites_total = 0
+        self.rewrites_total = self.moved_total = 0
         self.adopts = True
         self._door = SpoolAccess(
             path, max_bytes=max_bytes, sync=sync, tell=tell, now=now, wall=wall, envelope=envelope
@@ -263,6 +264,8 @@ class DiskStore:
         self._now = now
         self._stored: list[SpoolDirectory] = []
         self._gone = _Totals()
+        #: What this process left in ``close`` and took over again.
+        self._taken_back_total = 0
         self._left: dict[Path, int] = {}
         self._booked = _Totals()
         self._refusals = 0
@@ -314,8 +317,7 @@ class DiskStore:
             written = self.append_or_drop(lines)
         else:
             written = self._append_to(self._new_stored(envelope), lines)
-        self._gone.appended -= written  # they are not new
-        self._gone.settled -= written
+        self.moved_total += written
         if written < len(lines):
             self.count_again(written)
         return written == len(lines)
@@ -340,9 +342,9 @@ class DiskStore:
             if position is None or len(found) < len(lines):
                 if position is not None:  # they stay where they were: as if they had not been written
                     directory.settle(position)
-                    self._gone.appended -= written
-                    self._gone.settled -= written
+                    self.moved_total += written
                 break
+            self.moved_total += written
             batches.append(Batch(lines, directory, position))
         return batches
 
@@ -446,8 +448,9 @@ class DiskStore:
         totals = self._totals()
         orphans = self._door.orphans_dropped_total
         unbooked = totals.dropped + totals.damaged - self._booked.dropped - self._booked.damaged
-        held = totals.appended + totals.adopted - totals.settled - totals.dropped - totals.damaged
-        return DiskCounts(totals.appended, totals.adopted + orphans, held + unbooked + orphans)
+        adopted = totals.adopted - self._taken_back_total
+        held = totals.appended + adopted - totals.settled - totals.dropped - totals.damaged
+        return DiskCounts(totals.appended - self.moved_total, adopted + orphans, held + unbooked + orphans)
 
     def close(self) -> None:
         """Give all directories up: empty ones are removed, the others left to whoever adopts them.
@@ -537,7 +540,7 @@ class DiskStore:
         room = min(STORED_MAX - len(self._stored), _TAKEN_AT_ONCE) if self.adopts else 0
         taken = self._door.adopt(room) if room > 0 else []
         for directory in taken:
-            self._gone.adopted -= self._left.pop(directory.path, 0)  # what we left ourselves is not new
+            self._taken_back_total += self._left.pop(directory.path, 0)
             self._stored.append(directory)
         if taken:
             self._stored.sort(key=lambda directory: directory.path.name)  # the name begins with its time

@@ -245,7 +245,6 @@ class InFlight:
         parcels = [parcel for parcel in self._all() if not parcel.load.is_on_disk]
         for parcel, batch in zip(parcels, spooler.insure([parcel.lines for parcel in parcels]), strict=False):
             self._stores.queue.finish(parcel.lines)
-            self._stores.moved_total += len(parcel.lines)
             parcel.load = Load(batch, parcel.load.is_replay, len(parcel.lines), parcel.load.packer)
             self._on_disk.append(parcel.load)
 

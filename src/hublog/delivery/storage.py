@@ -58,7 +58,6 @@ class Storage:
 
     Attributes:
         put: takes a line and its level; False when it has no room. See ``MemoryQueue.put``.
-        moved_total: lines that went from memory to disk.
     """
 
     def __init__(
@@ -72,7 +71,6 @@ class Storage:
         self.queue = queue
         self.spooler = spooler
         self.drops = drops
-        self.moved_total = 0
         self.put: Callable[[bytes, int], bool] = queue.put
         if mode is SpoolMode.ALWAYS:
             self.write_always()
@@ -110,31 +108,33 @@ class Storage:
         self.drops.refuse(level, logger)
         return False
 
-    def keep(self, lines: Sequence[bytes], *, is_first: bool = False, number: int = NEVER) -> None:
+    def keep(self, lines: Sequence[bytes], *, is_first: bool = False, number: int = NEVER) -> int:
         """Put lines that were taken from memory where they may wait long: on disk, else in memory again.
 
         Args:
             lines: in flight of the queue.
             is_first: they were tried already, so that they are before all others that are postponed.
             number: see ``MemoryQueue.postpone``.
+
+        Returns:
+            How many are on disk now, the first ones.
         """
         written = self.spooler.append_or_drop(lines) if self.spooler is not None else 0
-        if written:
-            self.queue.finish(list(lines[:written]))
-            self.moved_total += written
+        if self.spooler is not None and written:
+            self.queue.finish(lines[:written])
+            self.spooler.moved_total += written
         rest = list(lines[written:])
         if rest and is_first:
             self.queue.postpone_first(rest)
         elif rest:
             self.queue.postpone(rest, number)
+        return written
 
     def secure(self) -> int:
         """Write everything that waits in memory to disk; returns how many lines did not go."""
         for take in self._takes if self.spooler is not None else ():
             while batch := take(max_lines=_MOVED_AT_A_TIME, max_bytes=_ANY_BYTES):
-                before = self.moved_total
-                self.keep(batch.lines, is_first=True)
-                if self.moved_total - before < len(batch.lines):
+                if self.keep(batch.lines, is_first=True) < len(batch.lines):
                     break
         return len(self.queue) + self.queue.postponed_lines
 
@@ -206,7 +206,7 @@ class Storage:
         queued = queue.new + queue.postponed
         entered_total = queued + queue.in_flight + queue.finished_total + lost.evicted_total
         return StorageCounts(
-            accepted_total=entered_total + lost.refused_total + disk.appended - self.moved_total,
+            accepted_total=entered_total + lost.refused_total + disk.accepted,
             recovered_total=disk.adopted,
             dropped=dict(lost.totals),
             queued=queued,
