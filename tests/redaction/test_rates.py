@@ -102,7 +102,7 @@ def test_of_the_forms_that_the_rules_were_not_made_for_no_more_leak_than_stated(
 
 def test_no_more_ordinary_texts_are_changed_than_stated():
     changed = [text for text in ORDINARY if DEFAULT.text(text) != text]
-    assert (len(changed), len(ORDINARY)) == stated("ordinary texts that are changed")
+    assert (len(changed), len(ORDINARY)) == stated("ordinary strings that are changed")
 
 
 def test_no_search_fails_which_would_hide_the_whole_text():

@@ -22,7 +22,7 @@ def test_a_pipeline_redacts_without_a_setting():
     assert row["client_ip"] == "192.0.2.7"
 
 
-def test_a_pipeline_redacts_as_told():
+def test_a_pipeline_redacts_as_configured():
     redaction = RedactionSettings(keys=("iban",), patterns=(r"EMP-\d+",), personal_data=PersonalData.DROP)
     row = row_of(Pipeline(Settings(redaction=redaction)), "by EMP-77, iban: DE99", client_ip="192.0.2.7")
     assert row["message"] == "by [redacted], iban: [redacted]"

@@ -56,7 +56,7 @@ def test_a_text_of_a_few_characters_may_hold_a_secret(text):
     }
 
 
-def test_what_is_found_is_told_without_the_secret():
+def test_secrets_are_reported_without_the_secret_itself():
     assert find_secrets("password=hunter2 for 4111111111111111") == [
         "value of password at 9-16",
         "card number at 21-37",
@@ -223,7 +223,7 @@ def test_patterns_of_the_user_are_secret_wherever_they_stand():
     assert own.text("aaaaaaaab") == "aaaaaaaab"
 
 
-def test_what_is_wrong_is_told_once_without_the_key(caplog):
+def test_wrong_settings_are_reported_once_without_the_key(caplog):
     wrong = RedactionSettings(mode=Mask.HASH, patterns=(r"(a)\1",), personal_data=PersonalData.HASH)
     with caplog.at_level(logging.WARNING, "hublog.internal"):
         found = redactor_for(wrong)
@@ -235,7 +235,7 @@ def test_what_is_wrong_is_told_once_without_the_key(caplog):
     assert found.text("password=x1") == "password=[redacted]"
 
 
-def test_switched_off_nothing_is_taken_out():
+def test_switched_off_nothing_is_redacted():
     off = redactor(enabled=False)
     assert off.text("password=hunter2") == "password=hunter2"
     assert off.value({"password": "x"}, "password") == {"password": "x"}

@@ -12,9 +12,9 @@ from hublog.redaction.redactor import Redactor
 from hublog.settings import RedactionSettings, read_settings, user_patterns
 from hublog.settings.user_patterns import (
     STEPS_MAX,
+    Branches,
     Characters,
     Edge,
-    Group,
     NotLinearError,
     Parser,
     Repeat,
@@ -151,9 +151,9 @@ class Steps:
             case Characters():
                 if at < len(text) and re.match(self.flags + item.text, text[at]):
                     yield at + 1
-            case Group(looks_around=True):
+            case Branches(looks_around=True):
                 yield from [at] if self.looks_around(item, text, at) else []
-            case Group():
+            case Branches():
                 for one in item.alternatives:
                     yield from self.ways(one, text, at)
             case Repeat():

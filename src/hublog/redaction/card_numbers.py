@@ -32,7 +32,7 @@ _OUTLINE: Final = bytes(
 _BEGINS: Final = (b"0" * 8, *(b"0000%b0000" % (b" " * gap) for gap in range(1, 5)))
 #: What stands before a number in one piece and says that it is not the number of a card.
 _OTHER: Final = r"""(?:[_-]id|[a-z]Id|\bid
-    |(?i:order|invoice|ticket|tracking|parcel|shipment|reference|ref|trace|span|request|message|batch|job|task|build
+    |(?i:order|invoice|ticket|tracking|par(?:cel|cels)|shipment|reference|ref|trace|span|request|message|batch|job|task|build
     |timestamp|epoch|sequence|offset|time|ts|phone|tel|fax|isbn|ean|gtin|imei)(?:[ _-]?(?i:id|nr|no|number))?)
     ["']?[ ]{0,2}[.=:#]{0,2}[ ]{0,2}["'#]?\Z"""
 _OTHER_LONGEST: Final = 32

@@ -75,7 +75,7 @@ class Edge(NamedTuple):
     text: str
 
 
-class Group(NamedTuple):
+class Branches(NamedTuple):
     """Alternatives; of a group that looks around ``opening`` has an equals sign or an exclamation mark."""
 
     opening: str
@@ -90,12 +90,12 @@ class Group(NamedTuple):
 class Repeat(NamedTuple):
     """A repeat of one item; ``most`` None has no end. Lazy and possessive ones count as greedy."""
 
-    item: "Characters | Group"
+    item: "Characters | Branches"
     least: int
     most: int | None
 
 
-Item = Characters | Edge | Group | Repeat
+Item = Characters | Edge | Branches | Repeat
 
 
 class Parser:
@@ -134,14 +134,14 @@ class Parser:
         if token["edge"]:
             return [Edge(token[0])]
         if token["opening"]:
-            item: Characters | Group = Group(token[0], self.alternatives())
+            item: Characters | Branches = Branches(token[0], self.alternatives())
             self._at += 1
         else:
             item = self._characters(token[0])
         repeat = _REPEAT.match(self._text, self._at)
         self._at = repeat.end() if repeat else self._at
         least, most = _counts(repeat)
-        if isinstance(item, Group) and not item.looks_around and len(item.alternatives) == 1:
+        if isinstance(item, Branches) and not item.looks_around and len(item.alternatives) == 1:
             (inside,) = item.alternatives
             if least == most and (repeat is None or len(inside) * least <= _ITEMS_MAX):
                 return inside * least
@@ -251,7 +251,7 @@ def _first(items: list[Item]) -> frozenset[str] | None:
                 return members
             case Repeat(repeated, least) if least:
                 return _first([repeated])
-            case Group(looks_around=False):
+            case Branches(looks_around=False):
                 firsts = [_first(one) for one in item.alternatives]
                 return frozenset().union(*(one or () for one in firsts)) if all(firsts) else None
             case _:
@@ -285,7 +285,7 @@ def _cost(item: Item) -> _Cost:
             return _Cost(item.steps, 1, 1, 1)
         case Edge():
             return _Cost(1, 1, 0, 0)
-        case Group():
+        case Branches():
             costs = [_sequence(one) for one in item.alternatives]
             steps = sum(cost.steps + 1 for cost in costs)
             if item.looks_around:
