@@ -1,4 +1,4 @@
-"""Flask in surroundings that switch between requests, or bring a trace of their own."""
+"""Flask under greenlets, OpenTelemetry and servers that leave entries out."""
 
 import logging
 import subprocess
@@ -91,7 +91,7 @@ print(json.dumps({
 """
 
 
-def test_greenlets_that_switch_amid_a_request_mix_nothing_up(tmp_path):
+def test_greenlets_that_switch_within_a_request_keep_their_own_fields(tmp_path):
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", GREENLETS],
         capture_output=True,
@@ -165,7 +165,7 @@ def test_instrumentation_gives_the_request_its_ids_on_either_side(seen, is_outsi
 
 
 @pytest.mark.parametrize("name", ["HTTP_HOST", "REMOTE_ADDR", "SCRIPT_NAME", "CONTENT_LENGTH"])
-def test_a_server_that_says_none_is_served_as_without_us(make, seen, name):
+def test_an_entry_that_a_server_leaves_out_changes_nothing(make, seen, name):
     app = make()
     environ = {**EnvironBuilder("/").get_environ(), name: None}
     answers = []
