@@ -117,6 +117,9 @@ SHAPES = {
     "message with digits": lambda size: Logged(filled("4111 1111 1111 111", size)),
     "message with addresses": lambda size: Logged(filled("://a:b@c?", size)),
     "message of equals": lambda size: Logged(filled("token=", size)),
+    "message with escapes": lambda size: Logged(
+        filled('password\\u003dab&quot;,value="x" name="token" ', size)
+    ),
     "message not ASCII": lambda size: Logged(filled("commande reçue \u2028 ", size)),
     "argument": lambda size: Logged("got %s", (filled("a=b&c ", size),)),
     "argument mapping": lambda size: Logged("got %s", ({"body": alike(size)},)),
