@@ -151,6 +151,7 @@ def test_archives_are_numbered_and_only_so_many_are_kept(make, tmp_path):
     handler = make(max_bytes=1, backup_count=3)
     for number in range(10):
         handler.handle(record(number))
+    handler.close()
     assert sorted(path.name for path in tmp_path.glob("application.log*")) == [
         "application.log",
         "application.log.1.gz",
@@ -178,6 +179,7 @@ def test_missing_directories_are_made_and_others_cannot_read(make, tmp_path):
     handler = make(tmp_path / "a" / "b" / "application.log", max_bytes=1)
     handler.handle(record(0))
     handler.handle(record(1))
+    handler.close()
     directory = tmp_path / "a" / "b"
     assert stat.S_IMODE(directory.stat().st_mode) & 0o027 == 0
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}

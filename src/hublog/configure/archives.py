@@ -323,11 +323,8 @@ class Archives:
         except OSError:
             return False
 
-    def compress(self, *, is_locked: bool = False) -> None:
-        """Compress the archives that no process writes to any more.
-
-        Args:
-            is_locked: whether the caller holds the lock; then nothing waits, not even for the disk.
+    def compress(self) -> None:
+        """Compress the archives that no process writes to any more; it may wait for other processes.
 
         Raises:
             OSError: the disk is full, for example; the archive stays as it is.
@@ -335,7 +332,7 @@ class Archives:
         tried: set[int] = set()
         # Listed again each time, since other processes renumber them meanwhile.
         while archive := self._next(tried):
-            self._compress_one(archive.path, is_locked=is_locked)
+            self._compress_one(archive.path)
         self._clear_up()
 
     def _next(self, tried: set[int]) -> Archive | None:
@@ -350,34 +347,30 @@ class Archives:
                     return archive
         return None
 
-    def _compress_one(self, path: str, *, is_locked: bool) -> None:
+    def _compress_one(self, path: str) -> None:
         with contextlib.ExitStack() as stack:
             source = _opened(stack, path, os.O_RDONLY)
             if source is None or not (self._is_free(source) and stat.S_ISREG(os.fstat(source).st_mode)):
                 return
-            target = self._take_target(stack, 1 if is_locked else _THREAD_TRIES)
+            target = self._take_target(stack)
             if target is None:
                 return  # another process is compressing
             before = os.fstat(source)
             os.ftruncate(target, 0)
             give_owner(target, before)
             copied = _copy(source, target)
-            if not is_locked:
-                os.fsync(target)
+            os.fsync(target)
             os.utime(
                 target if os.utime in os.supports_fd else self._gzip_path,
                 ns=(before.st_atime_ns, before.st_mtime_ns),
             )
-            if is_locked:
-                self._put_in_place(source, copied)
-                return
             with locked(self._lock_path, before, tries=_THREAD_TRIES, pause_s=_THREAD_PAUSE_S) as is_taken:
                 if is_taken:
                     self._put_in_place(source, copied)
 
-    def _take_target(self, stack: contextlib.ExitStack, tries: int) -> int | None:
+    def _take_target(self, stack: contextlib.ExitStack) -> int | None:
         """Open the target of the compression exclusively; None if another process has it."""
-        for left in reversed(range(tries)):
+        for _ in range(_THREAD_TRIES):
             with contextlib.ExitStack() as attempt:
                 target = _opened(attempt, self._gzip_path, os.O_RDWR | os.O_CREAT)
                 if target is None:
@@ -385,8 +378,7 @@ class Archives:
                 if try_lock(target) and _is(self._gzip_path, os.fstat(target)):
                     stack.push(attempt.pop_all())
                     return target
-            if left:
-                time.sleep(_THREAD_PAUSE_S)
+            time.sleep(_THREAD_PAUSE_S)
         return None
 
     def _is_free(self, source: int) -> bool:

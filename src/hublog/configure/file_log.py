@@ -28,8 +28,8 @@ class FileLogHandler(logging.FileHandler):
     No log call waits for another process, and nothing raises, including this constructor. A missing
     directory is created (mode 0750, new files 0640; a new log file inherits owner, group and mode of the
     archived one). A link, a named pipe or a directory in place of the file is refused. While nothing can be
-    written, records are counted, and one warning on ``hublog.internal`` names the cause. Archives above
-    64 KiB are compressed in a thread.
+    written, records are counted, and one warning on ``hublog.internal`` names the cause. Archives
+    are compressed in a thread.
 
     Args:
         filename: path of the file; all processes that share it need the same values of the other two.

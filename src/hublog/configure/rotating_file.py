@@ -23,8 +23,6 @@ from hublog.configure.archives import (
 
 DIRECTORY_MODE: Final = 0o750
 FILE_MODE: Final = 0o640
-#: Up to here an archive is compressed at once, about 1 ms; a larger one in a thread.
-INLINE_MAX_BYTES: Final = 1 << 16
 #: Attempts to open the file while other processes archive it.
 _OPEN_TRIES: Final = 20
 #: Attempts to take a lock of another process at the first record, 4 ms apart; later one.
@@ -344,14 +342,9 @@ class RotatingFile:
         own = os.fstat(self._descriptor)
         if not self._is_named(own):
             return
-        archives = self._archives()
-        archives.rotate(own)
+        self._archives().rotate(own)
         self._leave()
-        if own.st_size <= INLINE_MAX_BYTES:
-            with contextlib.suppress(OSError):
-                archives.compress(is_locked=True)
-        if archives.has_plain():
-            self._start_compressing()
+        self._start_compressing()
 
     def _archives(self) -> Archives:
         return Archives(self.path, self.lock_path, count=self._backup_count)
