@@ -193,14 +193,14 @@ class Bench:
             )
             if taken:
                 self.kept.append(id_)
-        self.check_books()
+        self.check_accounting()
 
     def run(self, seconds):
         """Step whenever a step is due, as the worker does."""
         end = self.clock() + seconds
         for _ in range(100_000):
             wait = self.shipper.step()
-            self.check_books()
+            self.check_accounting()
             if self.clock() + wait > end:
                 break
             self.clock.advance(wait)
@@ -210,22 +210,22 @@ class Bench:
 
     def step(self):
         wait = self.shipper.step()
-        self.check_books()
+        self.check_accounting()
         return wait
 
     def end(self):
         """End as a process does whose exit hooks run."""
         self.shipper.secure()
-        self.check_books()
+        self.check_accounting()
         self.shipper.close_spool(at_exit=True)
-        self.check_books()
+        self.check_accounting()
 
     def die(self):
         """End as a process does that is killed: the kernel closes what it had open."""
         if self.spooler is not None:
             self.spooler.abandon_after_fork()
 
-    def check_books(self):
+    def check_accounting(self):
         stats = self.shipper.stats()
         assert stats.accepted_total == len(self.accepted)
         assert (

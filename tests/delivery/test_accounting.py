@@ -68,7 +68,7 @@ def test_what_was_refused_at_the_door_is_a_full_queue():
     book = make_book((Drop.QUEUE_FULL, "INFO", "shop"))
     book.refuse("INFO", "shop")
     book.refuse("INFO", "shop")
-    assert book.books() == ({Drop.QUEUE_FULL: 3}, 2, 0)
+    assert book.counts() == ({Drop.QUEUE_FULL: 3}, 2, 0)
     assert book.refused_total == 2
 
 
@@ -102,7 +102,7 @@ def test_the_journal_stays_short_though_nobody_reads():
 def test_an_evicted_line_is_counted_with_its_names():
     book = DropCounters()
     book.evict(make_line(level=DEBUG, logger="shop.a"))
-    assert book.books() == ({Drop.QUEUE_FULL: 1}, 0, 1)
+    assert book.counts() == ({Drop.QUEUE_FULL: 1}, 0, 1)
     report = book.take_report()
     assert (report.by_reason, report.by_level, report.by_logger) == (
         {Drop.QUEUE_FULL: 1},
@@ -123,7 +123,7 @@ def test_eight_threads_add_while_others_read_and_report_without_a_loss():
 
     def read():
         while not is_over.is_set():
-            totals, refused, _ = book.books()
+            totals, refused, _ = book.counts()
             assert totals.get(Drop.QUEUE_FULL, 0) == refused
             reported.append(book.take_report())
 
@@ -157,11 +157,11 @@ def test_whoever_interrupts_a_fold_reads_and_adds_as_always():
     seen = []
 
     def interrupt(book):
-        seen.append(book.books())
+        seen.append(book.counts())
         book.add(Drop.REJECTED, "INFO", "shop")
-        seen.append(book.books())
+        seen.append(book.counts())
 
-    for book in each_interruption(loaded, DropCounters.books, interrupt):
+    for book in each_interruption(loaded, DropCounters.counts, interrupt):
         assert seen.pop() == ({Drop.INTERNAL_ERROR: 3, Drop.REJECTED: 1}, 0, 0)
         assert seen.pop() == ({Drop.INTERNAL_ERROR: 3}, 0, 0)
         assert book.totals() == {Drop.INTERNAL_ERROR: 3, Drop.REJECTED: 1}
@@ -170,7 +170,7 @@ def test_whoever_interrupts_a_fold_reads_and_adds_as_always():
 def test_an_exception_of_a_signal_handler_spoils_nothing():
     for book in each_exception(loaded, DropCounters.totals):
         book.refuse("INFO", "shop")
-        assert book.books() == ({Drop.INTERNAL_ERROR: 3, Drop.QUEUE_FULL: 1}, 1, 0)
+        assert book.counts() == ({Drop.INTERNAL_ERROR: 3, Drop.QUEUE_FULL: 1}, 1, 0)
         assert book.take_report().count == 4
 
 

@@ -117,7 +117,7 @@ class Lives(RuleBasedStateMachine):
     def secure(self, data):
         bench = data.draw(st.sampled_from(self.benches))
         assert bench.shipper.secure() == 0
-        bench.check_books()
+        bench.check_accounting()
 
     @precondition(lambda self: self.benches)
     @rule(data=st.data())
@@ -141,8 +141,8 @@ class Lives(RuleBasedStateMachine):
         self.dropped += stats.dropped_total
         self.lost_in_memory += in_memory
         # What was settled in part is looked at again, whether it had arrived or was set aside.
-        self.may_arrive_twice += bench.shipper._transit.unsettled_lines
-        self.counted_twice += bench.shipper._transit.unsettled_lines
+        self.may_arrive_twice += bench.shipper._in_flight.unsettled_lines
+        self.counted_twice += bench.shipper._in_flight.unsettled_lines
 
 
 TestLives = Lives.TestCase

@@ -48,7 +48,7 @@ class Disk:
 
     @property
     def held(self):
-        return self.spooler.books().spooled
+        return self.spooler.counts().spooled
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_a_mark_follows_lines_that_are_written_anew(disk):
     assert not disk.spooler.is_past(mark)
     disk.spooler.settle(disk.spooler.live.take(**ANY))
     assert disk.spooler.is_past(mark)
-    assert disk.spooler.books().accepted == 3
+    assert disk.spooler.counts().accepted == 3
 
 
 def test_an_urgent_line_wakes_and_others_at_the_border(disk):
@@ -219,7 +219,7 @@ def test_what_we_left_and_take_up_again_is_not_new(disk):
     disk.spooler.append(lines(3))
     disk.spooler.close()
     disk.look()
-    assert disk.spooler.books() == (3, 0, 3)
+    assert disk.spooler.counts() == (3, 0, 3)
     assert disk.spooler.take_stored(**ANY).lines == lines(3)
 
 
@@ -228,7 +228,7 @@ def test_dead_owners_are_taken_over_oldest_first(disk, path):
     leave_orphan(path, B, make_segment(lines(2, start=2)))
     leave_orphan(path, A, make_segment(lines(2)))
     disk.spooler.maintain()
-    assert disk.spooler.books() == (0, 4, 4)
+    assert disk.spooler.counts() == (0, 4, 4)
     assert disk.spooler.take_stored(**ANY).lines == lines(2)
 
 
@@ -270,7 +270,7 @@ def test_the_oldest_lines_go_at_the_bound_and_are_counted(make, path):
     assert sum(file.stat().st_size for file in path.rglob("*.seg")) <= 110_000
     assert left[-1] == "n799"
     assert disk.drops.totals() == {Drop.SPOOL_FULL: 800 - len(left)}
-    assert disk.spooler.books() == (800, 0, len(left))
+    assert disk.spooler.counts() == (800, 0, len(left))
 
 
 def test_lost_lines_are_held_until_they_are_in_the_book_of_drops(make):
@@ -301,9 +301,9 @@ def test_lines_of_dead_owners_that_the_bound_takes_are_adopted_and_dropped(make,
     disk = make(max_bytes=100_000)
     disk.spooler.append_or_drop(lines(400, size=500))
     disk.look()
-    books = disk.spooler.books()
-    assert books.accepted + books.adopted == books.spooled + sum(disk.drops.totals().values())
-    assert books.adopted == 400
+    counts = disk.spooler.counts()
+    assert counts.accepted + counts.adopted == counts.spooled + sum(disk.drops.totals().values())
+    assert counts.adopted == 400
 
 
 # A disk that does not do what it should.
@@ -378,7 +378,7 @@ def test_a_root_that_somebody_removes_is_made_again(disk, path):
     assert disk.spooler.append(lines(2, start=3)) == 2
     assert ids_on_disk(path) == ["n3", "n4"]
     disk.look()
-    assert disk.spooler.books() == (5, 0, 2)
+    assert disk.spooler.counts() == (5, 0, 2)
     assert disk.drops.totals() == {Drop.SPOOL_FULL: 3}
 
 
@@ -417,7 +417,7 @@ def test_refused_records_are_set_aside_and_the_oldest_files_go(make, path):
     disk = make(max_bytes=1)
     for number in range(300):
         disk.clock.advance(1)
-        assert disk.spooler.set_aside([line_of(f"n{number}", size=5_000)], "no " * 1_000)
+        assert disk.spooler.write_dead_letters([line_of(f"n{number}", size=5_000)], "no " * 1_000)
     files = sorted((path / "rejected").iterdir())
     assert sum(file.stat().st_size for file in files) <= 1 << 16
     assert b"n299" in files[-1].read_bytes()
@@ -425,13 +425,13 @@ def test_refused_records_are_set_aside_and_the_oldest_files_go(make, path):
 
 def test_a_link_in_place_of_the_folder_of_refused_records_is_not_followed_into_a_file(disk, path, tmp_path):
     (path / "rejected").mkdir(parents=True)
-    assert disk.spooler.set_aside([line_of("n1")], "no")
+    assert disk.spooler.write_dead_letters([line_of("n1")], "no")
     (file,) = (path / "rejected").iterdir()
     target = tmp_path / "target"
     target.write_text("")
     file.unlink()
     Path(file).symlink_to(target)
-    disk.spooler.set_aside([line_of("n2")], "no")
+    disk.spooler.write_dead_letters([line_of("n2")], "no")
     assert target.read_text() == ""
 
 

@@ -469,7 +469,7 @@ class Model:
         assert self.entered == self.finished + self.evicted + self.held_lines
         assert (len(queue), queue.held_lines) == (len(self.waiting), self.held_lines)
         assert (queue.bytes_waiting, queue.held_bytes) == (sum(map(len, self.waiting)), self.held_bytes)
-        assert self.drops.books().evicted_total == self.evicted
+        assert self.drops.counts().evicted_total == self.evicted
 
 
 @given(st.integers(1, 25), st.integers(100, 4_000), st.lists(STEPS, max_size=60))
@@ -572,7 +572,7 @@ class Scene:
             self.out += batch.lines
 
     def check(self):
-        counts, evicted = self.queue.counts(), self.drops.books().evicted_total
+        counts, evicted = self.queue.counts(), self.drops.counts().evicted_total
         assert len(self.put) == counts.new + counts.in_flight + evicted
         rest = take(self.queue)
         assert len(rest) == counts.new

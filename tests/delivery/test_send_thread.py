@@ -57,7 +57,7 @@ class HandSender:
 
 
 class Rig:
-    """A courier with its clock, and queues on which the test waits for its threads."""
+    """A send_thread with its clock, and queues on which the test waits for its threads."""
 
     def __init__(self, *, names=None, enter=lambda: None):
         self.clock = FakeClock()
@@ -69,9 +69,9 @@ class Rig:
         self.gate = threading.Event()
         self.gate.set()
         self.failures = []
-        self.courier = SendThread(
+        self.send_thread = SendThread(
             self.maker("a"),
-            woken=lambda: self.woken.put(self.courier.abandoned),
+            woken=lambda: self.woken.put(self.send_thread.abandoned),
             now=self.clock,
             limit_s=SEND_LIMIT_S,
             enter=enter,
@@ -90,7 +90,7 @@ class Rig:
 
     def offer(self, *bodies, **properties):
         """Hand over a send, and return the sender that has it."""
-        assert self.courier.offer(bodies or (b"body",), properties)
+        assert self.send_thread.offer(bodies or (b"body",), properties)
         return self.wait_for_send()[0]
 
     def wait_for_send(self):
@@ -99,14 +99,14 @@ class Rig:
     def outcome(self):
         """Wait until a thread has called, and return the outcome."""
         self.woken.get(timeout=LIMIT_S)
-        return self.courier.outcome()
+        return self.send_thread.outcome()
 
     def look(self, seconds):
         """Let time pass with a look each second; returns whether one gave the send up."""
         given_up = []
         for _ in range(int(seconds)):
             self.clock.advance(1.0)
-            given_up.append(self.courier.watch())
+            given_up.append(self.send_thread.watch())
         return any(given_up)
 
     def hang(self, times):
@@ -120,7 +120,7 @@ class Rig:
     def end(self):
         """End everything that still runs."""
         self.gate.set()
-        self.courier.close()
+        self.send_thread.close()
         for sender in self.senders:
             sender.finish()
         for thread in sending_threads():
@@ -164,7 +164,7 @@ def test_the_thread_has_an_empty_context(make_rig):
     seen = queue.SimpleQueue()
     rig = make_rig(enter=lambda: seen.put(_variable.get()))
     token = _variable.set("of the caller")
-    rig.courier.start()
+    rig.send_thread.start()
     _variable.reset(token)
     assert seen.get(timeout=LIMIT_S) == "nothing"
 
@@ -178,13 +178,13 @@ def test_the_thread_enters_then_connects_and_then_sends(make_rig):
 
 
 def test_a_thread_that_is_started_connects_before_there_is_anything_to_send(rig):
-    assert rig.courier.start()
+    assert rig.send_thread.start()
     assert rig.opened.get(timeout=LIMIT_S) == "a0"
-    assert not rig.courier.is_busy
+    assert not rig.send_thread.is_busy
 
 
 def test_bodies_and_properties_reach_the_sender_as_they_are(rig):
-    rig.courier.offer([b"one", b"two"], {"Compression": "gzip"})
+    rig.send_thread.offer([b"one", b"two"], {"Compression": "gzip"})
     sender, bodies, properties = rig.wait_for_send()
     assert (bodies, properties) == ([b"one", b"two"], {"Compression": "gzip"})
     assert sender is rig.senders[0]
@@ -192,14 +192,14 @@ def test_bodies_and_properties_reach_the_sender_as_they_are(rig):
 
 def test_a_send_is_busy_until_its_outcome_is_fetched_once(rig):
     sender = rig.offer()
-    assert rig.courier.is_busy
-    assert rig.courier.outcome() is None
+    assert rig.send_thread.is_busy
+    assert rig.send_thread.outcome() is None
     rig.clock.advance(1.5)
     sender.finish(3)
     outcome = rig.outcome()
     assert (outcome.accepted, outcome.seconds, outcome.error) == (3, 1.5, None)
-    assert not rig.courier.is_busy
-    assert rig.courier.outcome() is None
+    assert not rig.send_thread.is_busy
+    assert rig.send_thread.outcome() is None
 
 
 def test_sends_one_after_the_other_use_one_thread_and_one_sender(rig):
@@ -212,13 +212,13 @@ def test_sends_one_after_the_other_use_one_thread_and_one_sender(rig):
 
 def test_a_second_send_is_not_taken_while_one_is_under_way(rig):
     rig.offer()
-    assert not rig.courier.offer([b"second"], {})
+    assert not rig.send_thread.offer([b"second"], {})
 
 
 def test_what_the_hub_takes_in_one_send_is_told_by_the_sender(rig):
-    assert rig.courier.max_send_bytes == DEFAULT_SEND_BYTES
+    assert rig.send_thread.max_send_bytes == DEFAULT_SEND_BYTES
     rig.offer()
-    assert rig.courier.max_send_bytes == 4096
+    assert rig.send_thread.max_send_bytes == 4096
 
 
 # Errors.
@@ -254,10 +254,10 @@ def test_what_would_end_a_thread_is_an_outcome_and_the_next_send_has_another_thr
 
 def test_a_sender_that_cannot_be_made_fails_the_first_send_and_is_made_again_for_the_next(rig):
     rig.failures = [PermanentSendError("an extra is missing")]
-    assert rig.courier.offer([b"first"], {})
+    assert rig.send_thread.offer([b"first"], {})
     assert "extra" in str(rig.outcome().error)
     rig.failures = [ImportError("azure")]
-    assert rig.courier.offer([b"first"], {})
+    assert rig.send_thread.offer([b"first"], {})
     assert "ImportError" in str(rig.outcome().error)
     rig.offer(b"first").finish()
     assert rig.outcome().accepted == 1
@@ -265,9 +265,9 @@ def test_a_sender_that_cannot_be_made_fails_the_first_send_and_is_made_again_for
 
 def test_a_start_without_success_is_told_by_the_next_send_only(rig):
     rig.failures = [SystemExit("no")]
-    rig.courier.start()
-    assert rig.courier.outcome() is None
-    rig.courier.offer([b"first"], {})
+    rig.send_thread.start()
+    assert rig.send_thread.outcome() is None
+    rig.send_thread.offer([b"first"], {})
     assert "SystemExit" in str(rig.outcome().error)
 
 
@@ -277,9 +277,9 @@ def test_without_a_thread_nothing_is_taken_and_the_next_offer_tries_again(rig, m
 
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
-        assert not rig.courier.start()
-        assert not rig.courier.offer([b"body"], {})
-    assert not rig.courier.is_busy
+        assert not rig.send_thread.start()
+        assert not rig.send_thread.offer([b"body"], {})
+    assert not rig.send_thread.is_busy
     rig.offer()
 
 
@@ -287,20 +287,20 @@ def test_a_start_that_interrupts_a_start_leaves_one_thread(rig, monkeypatch):
     start, answers = threading.Thread.start, []
 
     def start_twice(thread):
-        answers.append(rig.courier.start())
+        answers.append(rig.send_thread.start())
         start(thread)
 
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", start_twice)
-        assert rig.courier.start()
+        assert rig.send_thread.start()
     assert answers == [True]
     assert len(sending_threads()) == 1
 
 
 def test_while_another_thread_starts_one_nothing_is_taken_and_nobody_waits(rig):
-    with rig.courier._starting:
-        assert rig.courier.start()
-        assert not rig.courier.offer([b"body"], {})
+    with rig.send_thread._starting:
+        assert rig.send_thread.start()
+        assert not rig.send_thread.offer([b"body"], {})
     assert sending_threads() == []
     rig.offer()
 
@@ -310,27 +310,27 @@ def test_a_start_just_after_that_of_another_thread_leaves_one_thread(rig):
         """Is had by another thread first, which has started one when it is free."""
 
         def acquire(self, *, blocking):
-            rig.courier._starting = former
-            assert rig.courier.start()
+            rig.send_thread._starting = former
+            assert rig.send_thread.start()
             return former.acquire(blocking=blocking)
 
         def release(self):
             former.release()
 
-    former, rig.courier._starting = rig.courier._starting, LateLock()
-    assert rig.courier.start()
+    former, rig.send_thread._starting = rig.send_thread._starting, LateLock()
+    assert rig.send_thread.start()
     assert len(sending_threads()) == 1
 
 
 def test_a_send_that_was_handed_over_to_a_thread_that_could_not_start_has_an_outcome(rig, monkeypatch):
     def offer_and_refuse(thread):
-        assert rig.courier.offer([b"body"], {})
+        assert rig.send_thread.offer([b"body"], {})
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", offer_and_refuse)
-        assert not rig.courier.start()
-    assert "RuntimeError" in str(rig.courier.outcome().error)
+        assert not rig.send_thread.start()
+    assert "RuntimeError" in str(rig.send_thread.outcome().error)
 
 
 def test_send_outcome_leaves_what_is_no_exception_to_its_caller():
@@ -348,7 +348,7 @@ def test_a_send_has_its_time_and_is_then_given_up_and_cut(rig):
     assert not rig.look(SEND_LIMIT_S - 1)
     assert sender.cuts == 0
     assert rig.look(1)
-    assert (rig.courier.is_busy, rig.courier.abandoned, sender.cuts) == (False, 1, 1)
+    assert (rig.send_thread.is_busy, rig.send_thread.abandoned, sender.cuts) == (False, 1, 1)
 
 
 def test_the_next_send_has_another_thread_and_another_sender(rig):
@@ -363,8 +363,8 @@ def test_a_late_return_brings_nothing_but_closes_its_own_sender(rig):
     hanging.finish(7)
     assert rig.outcome() is None
     assert hanging.is_closed()
-    assert rig.courier.abandoned == 0
-    assert not rig.courier.is_busy
+    assert rig.send_thread.abandoned == 0
+    assert not rig.send_thread.is_busy
 
 
 def test_a_late_return_leaves_the_send_under_way_alone(rig):
@@ -372,8 +372,8 @@ def test_a_late_return_leaves_the_send_under_way_alone(rig):
     current = rig.offer()
     hanging.finish(PermanentSendError("late"))
     assert hanging.is_closed()
-    assert rig.courier.outcome() is None
-    assert rig.courier.is_busy
+    assert rig.send_thread.outcome() is None
+    assert rig.send_thread.is_busy
     assert not current.closed.is_set()
     while rig.woken.qsize():
         rig.woken.get()
@@ -393,7 +393,7 @@ def test_a_process_that_was_suspended_does_not_give_up_a_healthy_send(rig):
     rig.outcome()
     sender = rig.offer()
     rig.clock.advance(60.0)
-    assert not rig.courier.watch()
+    assert not rig.send_thread.watch()
     assert not rig.look(SEND_LIMIT_S - LOOK_MAX_S - 1)
     assert sender.cuts == 0
     assert rig.look(1)
@@ -403,7 +403,7 @@ def test_a_send_whose_outcome_waits_is_not_given_up(rig):
     rig.offer().finish(5)
     rig.woken.get(timeout=LIMIT_S)
     assert not rig.look(SEND_LIMIT_S * 2)
-    assert rig.courier.outcome().accepted == 5
+    assert rig.send_thread.outcome().accepted == 5
 
 
 def test_time_without_a_send_is_not_counted(rig):
@@ -416,12 +416,12 @@ def test_time_without_a_send_is_not_counted(rig):
 
 def test_the_fourth_send_that_hangs_is_stuck(rig):
     rig.hang(ABANDONED_MAX)
-    assert not rig.courier.is_stuck
+    assert not rig.send_thread.is_stuck
     rig.offer()
     assert not rig.look(SEND_LIMIT_S * 3)
-    assert (rig.courier.is_stuck, rig.courier.is_busy) == (True, True)
-    assert rig.courier.abandoned == ABANDONED_MAX
-    assert not rig.courier.offer([b"fifth"], {})
+    assert (rig.send_thread.is_stuck, rig.send_thread.is_busy) == (True, True)
+    assert rig.send_thread.abandoned == ABANDONED_MAX
+    assert not rig.send_thread.offer([b"fifth"], {})
 
 
 def test_a_stuck_send_that_returns_has_an_outcome(rig):
@@ -430,7 +430,7 @@ def test_a_stuck_send_that_returns_has_an_outcome(rig):
     rig.look(SEND_LIMIT_S)
     stuck.finish(4)
     assert rig.outcome().accepted == 4
-    assert (rig.courier.is_stuck, rig.courier.is_busy) == (False, False)
+    assert (rig.send_thread.is_stuck, rig.send_thread.is_busy) == (False, False)
 
 
 def test_a_stuck_send_is_given_up_once_another_has_come_back(rig):
@@ -439,9 +439,9 @@ def test_a_stuck_send_is_given_up_once_another_has_come_back(rig):
     rig.look(SEND_LIMIT_S)
     first.finish()
     assert first.is_closed()
-    assert not rig.courier.is_stuck
-    assert rig.courier.watch()
-    assert (rig.courier.is_busy, rig.courier.abandoned) == (False, ABANDONED_MAX)
+    assert not rig.send_thread.is_stuck
+    assert rig.send_thread.watch()
+    assert (rig.send_thread.is_busy, rig.send_thread.abandoned) == (False, ABANDONED_MAX)
 
 
 def test_whatever_hangs_is_cut_again_each_time_the_limit_has_passed(rig):
@@ -460,20 +460,20 @@ def test_a_sender_that_cannot_be_cut_is_given_up_all_the_same(rig):
 
     rig.offer().cut = fail
     assert rig.look(SEND_LIMIT_S)
-    assert rig.courier.abandoned == 1
+    assert rig.send_thread.abandoned == 1
 
 
 def test_a_send_that_was_given_up_before_it_began_is_never_made(rig):
     rig.gate.clear()
-    rig.courier.offer([b"late"], {})
+    rig.send_thread.offer([b"late"], {})
     assert rig.look(SEND_LIMIT_S)
-    assert rig.courier.abandoned == 1
+    assert rig.send_thread.abandoned == 1
     rig.gate.set()
     assert rig.outcome() is None
     (sender,) = rig.senders
     assert sender.is_closed()
     assert rig.log == ["close a0"]
-    assert rig.courier.abandoned == 0
+    assert rig.send_thread.abandoned == 0
 
 
 # Other settings, and the end.
@@ -481,7 +481,7 @@ def test_a_send_that_was_given_up_before_it_began_is_never_made(rig):
 
 def test_other_settings_hold_from_the_next_send_on(rig):
     first = rig.offer()
-    rig.courier.refit(rig.maker("b"), limit_s=5.0)
+    rig.send_thread.refit(rig.maker("b"), limit_s=5.0)
     assert not first.closed.is_set()
     first.finish()
     assert rig.outcome().accepted == 1
@@ -493,13 +493,13 @@ def test_other_settings_hold_from_the_next_send_on(rig):
 
 
 def test_other_settings_for_a_thread_that_was_never_started_are_the_first(rig):
-    rig.courier.refit(rig.maker("b"), limit_s=5.0)
+    rig.send_thread.refit(rig.maker("b"), limit_s=5.0)
     assert rig.offer().name == "b0"
 
 
 def test_a_thread_that_was_given_up_makes_no_sender_for_other_settings(rig):
     hanging = rig.offer()
-    rig.courier.refit(rig.maker("b"), limit_s=5.0)
+    rig.send_thread.refit(rig.maker("b"), limit_s=5.0)
     assert rig.look(5)
     hanging.finish()
     assert hanging.is_closed()
@@ -508,8 +508,8 @@ def test_a_thread_that_was_given_up_makes_no_sender_for_other_settings(rig):
 
 def test_a_failure_of_former_settings_is_not_told_of_the_new_ones(rig):
     rig.failures = [PermanentSendError("former")]
-    rig.courier.start()
-    rig.courier.refit(rig.maker("b"), limit_s=5.0)
+    rig.send_thread.start()
+    rig.send_thread.refit(rig.maker("b"), limit_s=5.0)
     rig.offer().finish()
     assert rig.outcome().error is None
 
@@ -518,14 +518,14 @@ def test_a_courier_that_is_closed_closes_its_sender_in_the_thread(rig):
     sender = rig.offer()
     sender.finish()
     rig.outcome()
-    rig.courier.close()
+    rig.send_thread.close()
     assert sender.is_closed()
 
 
 def test_a_courier_that_is_closed_during_a_send_still_has_its_outcome(rig):
     sender = rig.offer()
-    rig.courier.close()
-    assert rig.courier.is_busy
+    rig.send_thread.close()
+    assert rig.send_thread.is_busy
     sender.finish(6)
     assert rig.outcome().accepted == 6
     assert sender.is_closed()
@@ -535,7 +535,7 @@ def test_a_courier_that_was_closed_begins_again(rig):
     first = rig.offer()
     first.finish()
     rig.outcome()
-    rig.courier.close()
+    rig.send_thread.close()
     second = rig.offer()
     assert second is not first
     assert first.is_closed()
@@ -548,7 +548,7 @@ def test_a_sender_that_fails_to_close_ends_nothing(rig):
     rig.offer().finish()
     rig.outcome()
     rig.senders[0].close = fail
-    rig.courier.refit(rig.maker("b"), limit_s=5.0)
+    rig.send_thread.refit(rig.maker("b"), limit_s=5.0)
     assert rig.offer().name == "b1"
 
 
@@ -558,7 +558,7 @@ class AnyOrder(RuleBasedStateMachine):
     @initialize()
     def begin(self):
         self.rig = Rig()
-        self.courier = self.rig.courier
+        self.send_thread = self.rig.send_thread
         self.kind = "a"
         self.current = None  # the sender of the send under way
         self.number = 0
@@ -574,13 +574,13 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def starts(self):
-        assert self.courier.start()
+        assert self.send_thread.start()
 
     @precondition(lambda self: not self.is_busy)
     @rule()
     def offers(self):
         self.number += 1
-        assert self.courier.offer([b"%d" % self.number], {})
+        assert self.send_thread.offer([b"%d" % self.number], {})
         sender, bodies, _ = self.rig.wait_for_send()
         assert bodies == [b"%d" % self.number]
         assert sender.name.startswith(self.kind)
@@ -591,7 +591,7 @@ class AnyOrder(RuleBasedStateMachine):
     @precondition(lambda self: self.is_busy)
     @rule()
     def is_offered_another(self):
-        assert not self.courier.offer([b"another"], {})
+        assert not self.send_thread.offer([b"another"], {})
 
     @precondition(lambda self: self.current is not None)
     @rule(fails=st.booleans())
@@ -605,7 +605,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def is_asked_for_the_outcome(self):
-        outcome = self.courier.outcome()
+        outcome = self.send_thread.outcome()
         if self.expected is None:
             assert outcome is None
         else:
@@ -618,7 +618,7 @@ class AnyOrder(RuleBasedStateMachine):
     def time_passes(self, seconds, looks):
         for _ in range(looks):
             self.rig.clock.advance(seconds)
-            is_given_up = self.courier.watch()
+            is_given_up = self.send_thread.watch()
             if self.current is None:
                 assert not is_given_up
                 continue
@@ -642,21 +642,21 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(kind=st.sampled_from("bcd"))
     def is_refitted(self, kind):
         self.kind = kind
-        self.courier.refit(self.rig.maker(kind), limit_s=SEND_LIMIT_S)
+        self.send_thread.refit(self.rig.maker(kind), limit_s=SEND_LIMIT_S)
 
     @rule()
     def is_closed(self):
-        self.courier.close()
+        self.send_thread.close()
         self.ending = self.current
         if not self.is_busy and self.former is not None:
             assert self.former.is_closed()
 
     @invariant()
     def it_says_how_it_is(self):
-        assert self.courier.is_busy == self.is_busy
-        assert self.courier.abandoned == len(self.hanging) <= ABANDONED_MAX
+        assert self.send_thread.is_busy == self.is_busy
+        assert self.send_thread.abandoned == len(self.hanging) <= ABANDONED_MAX
         is_late = self.current is not None and self.spent_s >= SEND_LIMIT_S
-        assert self.courier.is_stuck == (is_late and len(self.hanging) == ABANDONED_MAX)
+        assert self.send_thread.is_stuck == (is_late and len(self.hanging) == ABANDONED_MAX)
 
     @invariant()
     def nothing_is_sent_that_was_not_offered(self):
@@ -677,12 +677,12 @@ TestAnyOrder.settings = hypothesis_settings(max_examples=100, stateful_step_coun
 def test_a_paused_courier_takes_no_send_and_connects_nowhere_until_it_goes_on(rig):
     rig.offer().finish()
     assert rig.outcome().error is None
-    rig.courier.pause()
+    rig.send_thread.pause()
     assert rig.senders[0].is_closed()
-    assert not rig.courier.start()
-    assert not rig.courier.offer([b"body"], {})
+    assert not rig.send_thread.start()
+    assert not rig.send_thread.offer([b"body"], {})
     assert len(rig.senders) == 1
-    rig.courier.resume()
+    rig.send_thread.resume()
     rig.offer().finish()
     assert rig.outcome().error is None
     assert len(rig.senders) == 2
@@ -690,16 +690,16 @@ def test_a_paused_courier_takes_no_send_and_connects_nowhere_until_it_goes_on(ri
 
 def test_a_send_under_way_ends_in_the_pause_and_its_outcome_is_there(rig):
     sender = rig.offer()
-    rig.courier.pause()
-    assert rig.courier.is_busy
+    rig.send_thread.pause()
+    assert rig.send_thread.is_busy
     sender.finish(2)
     assert rig.outcome().accepted == 2
 
 
 def test_a_thread_that_is_paused_before_it_had_its_sender_does_not_connect(rig):
     rig.gate.clear()
-    assert rig.courier.start()
-    rig.courier.pause()
+    assert rig.send_thread.start()
+    rig.send_thread.pause()
     rig.gate.set()
     for thread in sending_threads():
         thread.join(LIMIT_S)

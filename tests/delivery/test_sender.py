@@ -31,19 +31,19 @@ def make_courier(*errors):
 
 
 def test_an_offer_is_sent_before_it_returns_and_its_outcome_is_given_once():
-    courier, sender = make_courier()
-    assert courier.offer([b"one", b"two"], {"Compression": "gzip"})
+    send_thread, sender = make_courier()
+    assert send_thread.offer([b"one", b"two"], {"Compression": "gzip"})
     assert sender.bodies == [b"one", b"two"]
-    outcome = courier.outcome()
+    outcome = send_thread.outcome()
     assert (outcome.accepted, outcome.seconds, outcome.error) == (2, 1.5, None)
-    assert courier.outcome() is None
+    assert send_thread.outcome() is None
 
 
 def test_an_error_is_the_outcome():
     error = PermanentSendError("no right")
-    courier, _ = make_courier(error)
-    assert courier.offer([b"x"], {})
-    assert courier.outcome().error is error
+    send_thread, _ = make_courier(error)
+    assert send_thread.offer([b"x"], {})
+    assert send_thread.outcome().error is error
 
 
 def test_a_sender_that_cannot_be_made_is_an_outcome_and_is_made_again():
@@ -55,13 +55,13 @@ def test_a_sender_that_cannot_be_made_is_an_outcome_and_is_made_again():
             raise ImportError("SharedAccessKey=verysecret")
         return sender
 
-    courier = InlineSend(make, now=FakeClock())
-    assert courier.offer([b"x"], {})
-    error = courier.outcome().error
+    send_thread = InlineSend(make, now=FakeClock())
+    assert send_thread.offer([b"x"], {})
+    error = send_thread.outcome().error
     assert "ImportError" in str(error)
     assert "verysecret" not in str(error)
-    assert courier.offer([b"x"], {})
-    assert courier.outcome().accepted == 1
+    assert send_thread.offer([b"x"], {})
+    assert send_thread.outcome().accepted == 1
 
 
 def test_one_sender_is_made_for_all():
@@ -71,26 +71,31 @@ def test_one_sender_is_made_for_all():
         made.append(MemorySender(max_send_bytes=100))
         return made[-1]
 
-    courier = InlineSend(make, now=FakeClock())
-    assert courier.max_send_bytes == DEFAULT_SEND_BYTES
-    courier.offer([b"x"], {})
-    courier.offer([b"y"], {})
+    send_thread = InlineSend(make, now=FakeClock())
+    assert send_thread.max_send_bytes == DEFAULT_SEND_BYTES
+    send_thread.offer([b"x"], {})
+    send_thread.offer([b"y"], {})
     assert len(made) == 1
-    assert courier.max_send_bytes == 100
+    assert send_thread.max_send_bytes == 100
 
 
 def test_it_is_never_busy_and_never_gives_up():
-    courier, _ = make_courier()
-    courier.offer([b"x"], {})
-    assert (courier.is_busy, courier.is_stuck, courier.abandoned, courier.watch()) == (False, False, 0, False)
+    send_thread, _ = make_courier()
+    send_thread.offer([b"x"], {})
+    assert (send_thread.is_busy, send_thread.is_stuck, send_thread.abandoned, send_thread.watch()) == (
+        False,
+        False,
+        0,
+        False,
+    )
 
 
 def test_a_send_that_is_too_late_ends_with_the_limit_and_not_as_an_outcome():
-    courier, sender = make_courier()
+    send_thread, sender = make_courier()
     sender.send = lambda bodies, properties: threading.Event().wait(LIMIT_S)
     with pytest.raises(TooLateError), time_limit(0.05):
-        courier.offer([b"x"], {})
-    assert courier.outcome() is None
+        send_thread.offer([b"x"], {})
+    assert send_thread.outcome() is None
 
 
 def test_what_is_in_time_is_not_ended_and_the_alarm_clock_is_given_back():

@@ -340,7 +340,7 @@ def test_a_record_that_can_be_cut_to_fit_arrives(make, hub):
         asked.append(max_bytes)
         return line_of("cut")
 
-    bench.shipper._refusals._shorten = shorten
+    bench.shipper._rejections._shorten = shorten
     bench.log(5, size=300)
     bench.log(1, size=5_000)
     bench.run(5.0)
@@ -429,7 +429,7 @@ def test_the_states_of_an_outage_follow_each_other(make, hub):
 def test_drops_are_told_and_a_record_of_them_is_sent_after_the_recovery(make, hub):
     bench = make(max_lines=100)
     shipped = []
-    bench.shipper.teller.ship_report = shipped.append
+    bench.shipper.dispatcher.ship_report = shipped.append
     bench.log(1)
     bench.run(2.0)
     hub.state = "away"

@@ -112,22 +112,22 @@ def test_a_sender_that_was_cut_sends_again(hub, sender):
 
 def test_a_send_that_hangs_is_given_up_and_its_thread_comes_back(hub, make_sender):
     clock, woken = FakeClock(), queue.SimpleQueue()
-    courier = SendThread(
+    send_thread = SendThread(
         make_sender, woken=lambda: woken.put(None), now=clock, limit_s=1.0, enter=lambda: None
     )
     fault = hub.faults.add("mute")
-    assert courier.offer([b"hanging"], {})
+    assert send_thread.offer([b"hanging"], {})
     assert fault.wait()
     clock.advance(1.0)
-    assert courier.watch()
+    assert send_thread.watch()
     woken.get(timeout=LIMIT_S)
     woken.get(timeout=LIMIT_S)
-    assert (courier.abandoned, courier.outcome()) == (0, None)
-    assert courier.offer([b"next"], {})
+    assert (send_thread.abandoned, send_thread.outcome()) == (0, None)
+    assert send_thread.offer([b"next"], {})
     woken.get(timeout=LIMIT_S)
-    assert courier.outcome().accepted == 1
+    assert send_thread.outcome().accepted == 1
     assert bodies(hub) == [b"next"]
-    courier.close()
+    send_thread.close()
     for thread in threading.enumerate():
         if thread.name == THREAD_NAME:
             thread.join(LIMIT_S)

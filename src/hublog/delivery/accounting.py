@@ -381,19 +381,19 @@ class DropCounters:
         if len(self._journal) >= _LONG:
             self._fold()
 
-    def books(self) -> DropTotals:
+    def counts(self) -> DropTotals:
         """Return the sums of this moment."""
         sums = self._fold()
         return DropTotals(dict(sums.totals), sums.refused_total, sums.evicted_total)
 
     def totals(self) -> dict[Drop, int]:
-        """Return the records lost, by reason; see ``books``."""
-        return self.books().totals
+        """Return the records lost, by reason; see ``counts``."""
+        return self.counts().totals
 
     @property
     def refused_total(self) -> int:
-        """Records that were refused at the door; see ``books``."""
-        return self.books().refused_total
+        """Records that were refused at the door; see ``counts``."""
+        return self.counts().refused_total
 
     def take_report(self) -> DropReport | None:
         """Return what was lost since the last call, and is told nowhere else; None when nothing was."""

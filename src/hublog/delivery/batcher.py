@@ -1,4 +1,7 @@
-"""Decides when the waiting lines leave: enough of them, an old one, an urgent one, or a full event."""
+"""Takes waiting lines from a source, gives batches when they are due.
+
+That is when there are enough of them, an old one, an urgent one, or those of a full event.
+"""
 
 import math
 from collections.abc import Callable
@@ -161,7 +164,7 @@ class Batcher:
 
     def wake_at(self) -> int:
         """Return the queue length that should wake the worker before the wait is over."""
-        # A line that has come since the last look was not counted with when the wait was told.
+        # A line that has come since the last look was not part of the wait that was returned.
         if self._oldest_mono is None or not len(self._source):
             return 1
         if self._left_mono + self._pace_s <= self._now():

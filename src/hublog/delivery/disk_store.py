@@ -272,7 +272,7 @@ class DiskStore:
         self.is_ended = False
         self._look_mono = self._sync_mono = self._hurried_mono = self._bound_mono = -math.inf
         share = max(max_bytes // _REJECTED_SHARE, _REJECTED_MIN_BYTES)
-        self._rejects = DeadLetters(self._door.path, max_bytes=share, wall=wall)
+        self._dead_letters = DeadLetters(self._door.path, max_bytes=share, wall=wall)
 
     # Writing.
 
@@ -348,9 +348,9 @@ class DiskStore:
             batches.append(Batch(lines, directory, position))
         return batches
 
-    def set_aside(self, lines: Sequence[bytes], reason: str) -> bool:
+    def write_dead_letters(self, lines: Sequence[bytes], reason: str) -> bool:
         """Keep records that the hub does not take where somebody can look at them."""
-        return self._door.is_usable() and self._rejects.add(lines, reason)
+        return self._door.is_usable() and self._dead_letters.add(lines, reason)
 
     # Reading.
 
@@ -443,7 +443,7 @@ class DiskStore:
             due = min(due, self._sync_mono)
         return max(due - self._now(), 0.0)
 
-    def books(self) -> DiskCounts:
+    def counts(self) -> DiskCounts:
         """Return what came to disk and what is there, while others may be writing."""
         totals = self._totals()
         orphans = self._door.orphans_dropped_total

@@ -1,4 +1,10 @@
-"""What delivery tells: collected while the lock is held, told after that, since receivers are not ours."""
+"""The states of delivery with their transitions as data, and the events that are reported.
+
+``Sending`` is what the shipper may do now. ``State`` is what operators and signal receivers see, made of the
+circuit, the failures and what waits. Once sending is paused, in ``OPEN`` or ``DISK_ONLY``, only a send can
+find out that the hub is available: the way to ``HEALTHY`` and ``DRAINING`` leads through ``PROBING``. Events
+are collected while the lock is held and reported after that, since receivers are not ours.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -152,7 +158,7 @@ def _between(goal: State) -> State:
 
 
 class DeliveryObserver(Protocol):
-    """What is told; called in the worker's thread, outside all locks."""
+    """What is called with events, in the worker's thread, outside all locks."""
 
     def batch_sent(
         self, *, records: int, events: int, body_bytes: int, seconds: float, is_replay: bool, stats: Stats
@@ -194,11 +200,11 @@ class Totals:
 
 
 class EventDispatcher:
-    """Counts sends, follows the state, and hands out what is to be told.
+    """Counts sends, follows the state, and hands out the calls of the observer.
 
     Args:
-        observer: is told.
-        stats: gives the books, at the moment of the telling.
+        observer: is called.
+        stats: returns a snapshot, at the moment of the call.
     """
 
     def __init__(self, observer: DeliveryObserver, *, stats: Callable[[], Stats]) -> None:
@@ -208,9 +214,9 @@ class EventDispatcher:
         self._error: SendError | None = None
         self._unshipped: DropReport | None = None
         self._replayed = 0
-        self._sayings: list[Callable[[], object]] = []
+        self._reports: list[Callable[[], object]] = []
         self.totals = Totals()
-        #: Makes a record of what was dropped, to be sent; set by whoever can.
+        #: Makes a record of what was dropped, to be sent; set by the pipeline.
         self.ship_report: Callable[[DropReport], object] = lambda _: None
 
     @property
@@ -219,9 +225,9 @@ class EventDispatcher:
         return self._machine.state
 
     def take(self) -> list[Callable[[], object]]:
-        """Return what is to be told, to be called in this order without the lock."""
-        sayings, self._sayings = self._sayings, []
-        return sayings
+        """Return the calls that are due, to be made in this order without the lock."""
+        reports, self._reports = self._reports, []
+        return reports
 
     def sent(self, *, records: int, events: int, body_bytes: int, seconds: float, is_replay: bool) -> None:
         """Note that the hub accepted a send."""
@@ -230,7 +236,7 @@ class EventDispatcher:
         self.totals.events += events
         self.totals.sent_bytes += body_bytes
         self._replayed += records * is_replay
-        self._sayings.append(
+        self._reports.append(
             lambda: self._observer.batch_sent(
                 records=records,
                 events=events,
@@ -245,7 +251,7 @@ class EventDispatcher:
         """Note that a send failed."""
         self._error = error
         self.totals.failures += 1
-        self._sayings.append(
+        self._reports.append(
             lambda: self._observer.batch_failed(error, records=records, seconds=seconds, stats=self._stats())
         )
 
@@ -253,7 +259,7 @@ class EventDispatcher:
         """Note that nothing is stored any more; returns whether something was sent that had been."""
         replayed, self._replayed = self._replayed, 0
         if replayed:
-            self._sayings.append(lambda: self._observer.replayed(replayed, self._stats()))
+            self._reports.append(lambda: self._observer.replayed(replayed, self._stats()))
         return replayed > 0
 
     def note(self, stores: Storage, breaker: CircuitBreaker, *, is_stuck: bool, has_sent: bool) -> None:
@@ -270,7 +276,7 @@ class EventDispatcher:
         is_there = has_sent and breaker.state is Circuit.CLOSED and not breaker.failures
         if is_there and self._unshipped is not None:
             unshipped, self._unshipped = self._unshipped, None
-            self._sayings.append(lambda: self.ship_report(unshipped))
+            self._reports.append(lambda: self.ship_report(unshipped))
 
     def _note_state(self, breaker: CircuitBreaker, *, waiting: int, is_stuck: bool) -> None:
         for _ in range(2):
@@ -279,17 +285,17 @@ class EventDispatcher:
             )
             if change is None:
                 return
-            self._sayings.append(self._change_told(*change))
+            self._reports.append(self._change_reported(*change))
 
     def _note_drops(self, drops: DropCounters) -> None:
-        """Tell what was lost, once a minute at most; a record of it is sent when the hub is there."""
+        """Report what was lost, once a minute at most; a record of it is sent when the hub is available."""
         if not self._observer.may_tell_drops:
             return
         report = drops.take_report()
         if report is not None:
             self._unshipped = report if self._unshipped is None else self._unshipped.merged(report)
-            self._sayings.append(lambda: self._observer.records_dropped(report))
+            self._reports.append(lambda: self._observer.records_dropped(report))
 
-    def _change_told(self, old: State, new: State) -> Callable[[], object]:
+    def _change_reported(self, old: State, new: State) -> Callable[[], object]:
         error = self._error
         return lambda: self._observer.state_changed(old, new, error=error, stats=self._stats())

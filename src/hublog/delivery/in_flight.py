@@ -18,7 +18,7 @@ from hublog.internal_log import is_exhausted
 
 
 @dataclass(slots=True, eq=False)
-class Load:
+class BatchInFlight:
     """A batch under way.
 
     Attributes:
@@ -45,19 +45,19 @@ class Load:
 
 
 @dataclass(slots=True, eq=False)
-class Parcel:
+class EventInFlight:
     """One event.
 
     Attributes:
         body: its payload.
         lines: the lines in it.
-        load: the batch that they are of.
+        origin: the batch that they are of.
         is_cut: whether there is less in the payload than in its one line.
     """
 
     body: bytes
     lines: list[bytes]
-    load: Load
+    origin: BatchInFlight
     is_cut: bool = False
 
 
@@ -70,8 +70,8 @@ class InFlight:
         wall: the wall clock, for ``sent_at``.
 
     Attributes:
-        suspects: events of one line that the hub refused, and why. Whether they or the hub are to blame show
-            others: see ``set_suspects_aside``.
+        quarantined: events of one line that the hub refused, and why, until the hub's next answer shows
+            whether they or the hub are to blame.
         sent_total: lines that arrived.
         replayed_total: those of them that had been put aside on disk or in memory.
         unsettled_lines: lines that arrived or were given up, and are on disk still.
@@ -81,32 +81,32 @@ class InFlight:
         self._stores = stores
         self._packer = packer
         self._wall = wall
-        self._parcels: deque[Parcel] = deque()
-        self._on_disk: list[Load] = []
+        self._events: deque[EventInFlight] = deque()
+        self._on_disk: list[BatchInFlight] = []
         self._offered = 0
-        self.suspects: list[tuple[Parcel, str]] = []
+        self.quarantined: list[tuple[EventInFlight, str]] = []
         self.sent_total = 0
         self.replayed_total = 0
         self.unsettled_lines = 0
 
     def __len__(self) -> int:
-        return len(self._parcels)
+        return len(self._events)
 
     @property
     def properties(self) -> dict[str, str]:
         """Application properties of the events that are offered now."""
-        packer = self._parcels[0].load.packer if self._parcels else self._packer
+        packer = self._events[0].origin.packer if self._events else self._packer
         return dict(packer.properties)
 
     @property
     def is_replay(self) -> bool:
         """Whether the next events had waited."""
-        return bool(self._parcels) and self._parcels[0].load.is_replay
+        return bool(self._events) and self._events[0].origin.is_replay
 
     @property
     def oldest_number(self) -> int:
         """Number of the oldest line that is in memory alone; ``NEVER`` when there is none."""
-        in_memory = (each.load.batch.number for each in self._all() if not each.load.is_on_disk)
+        in_memory = (each.origin.batch.number for each in self._all() if not each.origin.is_on_disk)
         return min(in_memory, default=NEVER)
 
     @property
@@ -117,12 +117,12 @@ class InFlight:
     @property
     def body_bytes(self) -> int:
         """Bytes of the bodies of all events."""
-        return sum(len(parcel.body) for parcel in self._parcels)
+        return sum(len(entry.body) for entry in self._events)
 
     @property
     def first_lines(self) -> int:
         """How many lines are in the next event."""
-        return len(self._parcels[0].lines) if self._parcels else 0
+        return len(self._events[0].lines) if self._events else 0
 
     def load(self, batches: Iterable[Batch], *, is_replay: bool) -> None:
         """Pack batches, fresh from their stores, behind all others.
@@ -132,13 +132,13 @@ class InFlight:
             is_replay: whether they had been put aside on disk or in memory.
         """
         for batch in batches:
-            load = Load(batch, is_replay, len(batch.lines), self._packer_for(batch))
-            if load.is_on_disk:
-                self._on_disk.append(load)
+            origin = BatchInFlight(batch, is_replay, len(batch.lines), self._packer_for(batch))
+            if origin.is_on_disk:
+                self._on_disk.append(origin)
             try:
-                self._parcels += self._pack(batch.lines, load)
+                self._events += self._pack(batch.lines, origin)
             except Exception as error:  # what cannot be packed must not be held for ever
-                self._settle(load, batch.lines)
+                self._settle(origin, batch.lines)
                 reason = Drop.RESOURCE_EXHAUSTED if is_exhausted(error) else Drop.INTERNAL_ERROR
                 self._stores.drops.add_lines(reason, batch.lines)
                 raise
@@ -148,19 +148,19 @@ class InFlight:
 
         Events of one send have the same properties: the first one's.
         """
-        packer = self._parcels[0].load.packer if self._parcels else self._packer
+        packer = self._events[0].origin.packer if self._events else self._packer
         fitting = itertools.takewhile(
-            lambda parcel: parcel.load.packer.properties == packer.properties, self._parcels
+            lambda entry: entry.origin.packer.properties == packer.properties, self._events
         )
-        bodies = [parcel.body for parcel in itertools.islice(fitting, events)]
+        bodies = [entry.body for entry in itertools.islice(fitting, events)]
         self._offered = len(bodies)
         return bodies
 
     @property
     def offered_lines(self) -> int:
         """How many lines are in the events that are offered now."""
-        offered = min(self._offered, len(self._parcels))
-        return sum(len(self._parcels[number].lines) for number in range(offered))
+        offered = min(self._offered, len(self._events))
+        return sum(len(self._events[number].lines) for number in range(offered))
 
     def arrived(self, events: int) -> tuple[int, int]:
         """Note that the hub took the first of the events that were offered.
@@ -169,13 +169,13 @@ class InFlight:
             How many lines and bytes of bodies that were.
         """
         lines = size = 0
-        for _ in range(min(events, self._offered, len(self._parcels))):
-            parcel = self._parcels.popleft()
-            lines += len(parcel.lines)
-            size += len(parcel.body)
-            self.sent_total += len(parcel.lines)
-            self.replayed_total += len(parcel.lines) * parcel.load.is_replay
-            self._settle(parcel.load, parcel.lines)
+        for _ in range(min(events, self._offered, len(self._events))):
+            entry = self._events.popleft()
+            lines += len(entry.lines)
+            size += len(entry.body)
+            self.sent_total += len(entry.lines)
+            self.replayed_total += len(entry.lines) * entry.origin.is_replay
+            self._settle(entry.origin, entry.lines)
         self._offered = 0
         return lines, size
 
@@ -186,54 +186,54 @@ class InFlight:
             How many events there are now in its place.
         """
         self._offered = 0
-        parcel = self._parcels.popleft()
-        middle = len(parcel.lines) // 2
+        entry = self._events.popleft()
+        middle = len(entry.lines) // 2
         parts = [
-            *self._pack(parcel.lines[:middle], parcel.load),
-            *self._pack(parcel.lines[middle:], parcel.load),
+            *self._pack(entry.lines[:middle], entry.origin),
+            *self._pack(entry.lines[middle:], entry.origin),
         ]
-        self._parcels.extendleft(reversed(parts))
+        self._events.extendleft(reversed(parts))
         return len(parts)
 
     def cut_first(self, shorten: Callable[[bytes], bytes | None]) -> bool:
         """Send less of the one line of the first event; returns False if that was done or cannot be."""
-        parcel = self._parcels[0]
-        line = None if parcel.is_cut else shorten(parcel.lines[0])
+        entry = self._events[0]
+        line = None if entry.is_cut else shorten(entry.lines[0])
         if line is None:
             return False
         self._offered = 0
-        (event,) = parcel.load.packer.pack([line], sent_at=self._wall())
-        parcel.body, parcel.is_cut = event.body, True
+        (event,) = entry.origin.packer.pack([line], sent_at=self._wall())
+        entry.body, entry.is_cut = event.body, True
         return True
 
-    def suspect_first(self, reason: str) -> None:
+    def quarantine_first(self, reason: str) -> None:
         """Keep the first event back until it shows whether the hub takes others."""
         self._offered = 0
-        self.suspects.append((self._parcels.popleft(), reason))
+        self.quarantined.append((self._events.popleft(), reason))
 
-    def retry_suspects(self) -> None:
-        """Have the suspects sent again."""
-        self._parcels.extend(parcel for parcel, _ in self.suspects)
-        self.suspects = []
+    def retry_quarantined(self) -> None:
+        """Have the quarantined events sent again."""
+        self._events.extend(entry for entry, _ in self.quarantined)
+        self.quarantined = []
 
-    def set_suspects_aside(self) -> None:
-        """Give the suspects up: the hub takes others, so they are to blame."""
-        suspects, self.suspects = self.suspects, []
-        for parcel, reason in suspects:
-            self._set_aside(parcel, Drop.REJECTED, reason)
+    def give_up_quarantined(self) -> None:
+        """Give up the quarantined events: the hub takes others, so they are to blame."""
+        quarantined, self.quarantined = self.quarantined, []
+        for entry, reason in quarantined:
+            self._give_up(entry, Drop.REJECTED, reason)
 
-    def set_first_aside(self, drop: Drop, reason: str) -> None:
+    def give_up_first(self, drop: Drop, reason: str) -> None:
         """Give the first event up."""
         self._offered = 0
-        self._set_aside(self._parcels.popleft(), drop, reason)
+        self._give_up(self._events.popleft(), drop, reason)
 
     def give_back(self) -> None:
         """Give all lines back to where they may wait: the sending failed."""
-        suspects = [parcel for parcel, _ in self.suspects]
+        quarantined = [entry for entry, _ in self.quarantined]
         held = self._empty()
-        # Suspects wait behind the others: if there are many the next try must not meet them again.
+        # Quarantined ones wait behind the others: if there are many the next try must not meet them again.
         for is_first in (True, False):
-            lines = [line for each in held if (each not in suspects) is is_first for line in each.lines]
+            lines = [line for each in held if (each not in quarantined) is is_first for line in each.lines]
             if lines:
                 self._stores.keep(lines, is_first=is_first)
 
@@ -242,31 +242,31 @@ class InFlight:
         spooler = self._stores.spooler
         if spooler is None:
             return
-        parcels = [parcel for parcel in self._all() if not parcel.load.is_on_disk]
-        for parcel, batch in zip(parcels, spooler.insure([parcel.lines for parcel in parcels]), strict=False):
-            self._stores.queue.finish(parcel.lines)
-            parcel.load = Load(batch, parcel.load.is_replay, len(parcel.lines), parcel.load.packer)
-            self._on_disk.append(parcel.load)
+        entries = [entry for entry in self._all() if not entry.origin.is_on_disk]
+        for entry, batch in zip(entries, spooler.insure([entry.lines for entry in entries]), strict=False):
+            self._stores.queue.finish(entry.lines)
+            entry.origin = BatchInFlight(batch, entry.origin.is_replay, len(entry.lines), entry.origin.packer)
+            self._on_disk.append(entry.origin)
 
     def drop(self, reason: Drop) -> None:
         """Give everything up and count it; what lies on disk stays there."""
-        for parcel in self._empty():
-            self._stores.drops.add_lines(reason, parcel.lines)
-            self._stores.queue.finish(parcel.lines)
+        for entry in self._empty():
+            self._stores.drops.add_lines(reason, entry.lines)
+            self._stores.queue.finish(entry.lines)
 
     def refit(self, stores: Storage, packer: Packer) -> None:
         """Pack anew what is not offered yet; what lies in another spool stays there."""
         if self._on_disk and stores.spooler is not self._stores.spooler:
             self.give_back()
         self._stores, self._packer = stores, packer
-        parcels = list(self._parcels)
-        self._parcels = deque(parcels[: self._offered])
-        for parcel in parcels[self._offered :]:
-            parcel.load.packer = self._packer_for(parcel.load.batch)
-            self._parcels += self._pack(parcel.lines, parcel.load)
+        entries = list(self._events)
+        self._events = deque(entries[: self._offered])
+        for entry in entries[self._offered :]:
+            entry.origin.packer = self._packer_for(entry.origin.batch)
+            self._events += self._pack(entry.lines, entry.origin)
 
-    def _all(self) -> list[Parcel]:
-        return [*self._parcels, *(parcel for parcel, _ in self.suspects)]
+    def _all(self) -> list[EventInFlight]:
+        return [*self._events, *(entry for entry, _ in self.quarantined)]
 
     def _packer_for(self, batch: Batch) -> Packer:
         """Return what packs a batch as was set when its lines were accepted; as is set now if not known."""
@@ -275,22 +275,22 @@ class InFlight:
             return self._packer
         return self._packer.like(envelope.packing, envelope.routing)
 
-    def _pack(self, lines: list[bytes], load: Load) -> list[Parcel]:
-        packed = load.packer.pack(lines, sent_at=self._wall())
-        return [Parcel(event.body, event.lines, load) for event in packed]
+    def _pack(self, lines: list[bytes], origin: BatchInFlight) -> list[EventInFlight]:
+        packed = origin.packer.pack(lines, sent_at=self._wall())
+        return [EventInFlight(event.body, event.lines, origin) for event in packed]
 
-    def _empty(self) -> list[Parcel]:
+    def _empty(self) -> list[EventInFlight]:
         """Forget all events; returns those whose lines are in memory, the others are on disk again."""
-        parcels = self._all()
+        entries = self._all()
         if self._on_disk:
             self._return_to_disk()
-        self._parcels.clear()
-        self._offered, self.suspects = 0, []
-        return [parcel for parcel in parcels if not parcel.load.is_on_disk]
+        self._events.clear()
+        self._offered, self.quarantined = 0, []
+        return [entry for entry in entries if not entry.origin.is_on_disk]
 
-    def _settle(self, load: Load, lines: list[bytes]) -> None:
-        load.lines_left -= len(lines)
-        if load.is_on_disk:
+    def _settle(self, origin: BatchInFlight, lines: list[bytes]) -> None:
+        origin.lines_left -= len(lines)
+        if origin.is_on_disk:
             self.unsettled_lines += len(lines)
             self._settle_in_order()
         else:
@@ -299,42 +299,42 @@ class InFlight:
     def _settle_in_order(self) -> None:
         """Settle batches that are through; a position on disk stands for everything before it."""
         waiting: set[int] = set()
-        for load in list(self._on_disk):
-            if load.lines_left or id(load.batch.directory) in waiting:
-                waiting.add(id(load.batch.directory))
+        for origin in list(self._on_disk):
+            if origin.lines_left or id(origin.batch.directory) in waiting:
+                waiting.add(id(origin.batch.directory))
             else:
-                self._settle_on_disk(load)
+                self._settle_on_disk(origin)
 
-    def _settle_on_disk(self, load: Load) -> None:
+    def _settle_on_disk(self, origin: BatchInFlight) -> None:
         if self._stores.spooler is not None:
-            self._stores.spooler.settle(load.batch)
-        self.unsettled_lines -= len(load.batch.lines) - load.lines_left
-        self._on_disk.remove(load)
+            self._stores.spooler.settle(origin.batch)
+        self.unsettled_lines -= len(origin.batch.lines) - origin.lines_left
+        self._on_disk.remove(origin)
 
-    def _set_aside(self, parcel: Parcel, drop: Drop, reason: str) -> None:
+    def _give_up(self, entry: EventInFlight, drop: Drop, reason: str) -> None:
         if self._stores.spooler is not None:
-            self._stores.spooler.set_aside(parcel.lines, reason)
-        self._stores.drops.add_lines(drop, parcel.lines)
-        self._settle(parcel.load, parcel.lines)
+            self._stores.spooler.write_dead_letters(entry.lines, reason)
+        self._stores.drops.add_lines(drop, entry.lines)
+        self._settle(entry.origin, entry.lines)
 
     def _return_to_disk(self) -> None:
         """Let what has not arrived be taken from disk again, and where that is possible nothing else."""
         spooler = self._stores.spooler
         if spooler is None:
             return
-        suspects = [parcel for parcel, _ in self.suspects]
-        begun = {id(load.batch.directory) for load in self._on_disk if load.is_begun}
-        begun |= {id(parcel.load.batch.directory) for parcel in suspects if parcel.load.is_on_disk}
-        loads = [load for load in self._on_disk if id(load.batch.directory) in begun]
-        # Suspects behind all others: if there are many the next try must not meet them again.
+        quarantined = [entry for entry, _ in self.quarantined]
+        begun = {id(origin.batch.directory) for origin in self._on_disk if origin.is_begun}
+        begun |= {id(entry.origin.batch.directory) for entry in quarantined if entry.origin.is_on_disk}
+        origins = [origin for origin in self._on_disk if id(origin.batch.directory) in begun]
+        # Quarantined records behind all others: if there are many the next try must not meet them again.
         rests = [
-            (load, [line for parcel in parcels if parcel.load is load for line in parcel.lines])
-            for parcels in (list(self._parcels), suspects)
-            for load in loads
+            (origin, [line for entry in entries if entry.origin is origin for line in entry.lines])
+            for entries in (list(self._events), quarantined)
+            for origin in origins
         ]
-        if all(spooler.rewrite(lines, load.batch.envelope) for load, lines in rests):
-            for load in loads:
-                self._settle_on_disk(load)
+        if all(spooler.rewrite(lines, origin.batch.envelope) for origin, lines in rests):
+            for origin in origins:
+                self._settle_on_disk(origin)
         spooler.count_again(self.unsettled_lines)
         self.unsettled_lines = 0
         self._on_disk.clear()
@@ -342,8 +342,8 @@ class InFlight:
 
 
 #: So many records may be refused in a row before it is the hub that is to blame.
-SUSPECTS_MAX: Final = 4
-#: Suspects are tried again after this, where no other record has shown who is to blame.
+QUARANTINED_MAX: Final = 4
+#: Quarantined records are tried again after this, where no other record has shown who is to blame.
 RETRY_S: Final = 30.0
 
 
@@ -355,7 +355,7 @@ class RejectionSearch:
     blame or the hub.
 
     Args:
-        transit: the events.
+        in_flight: the events.
         shorten: makes a line shorter that the hub does not take for its size; None where that cannot be.
         now: monotonic seconds.
 
@@ -364,20 +364,20 @@ class RejectionSearch:
     """
 
     def __init__(
-        self, transit: InFlight, *, shorten: Callable[[bytes, int], bytes | None], now: Callable[[], float]
+        self, in_flight: InFlight, *, shorten: Callable[[bytes, int], bytes | None], now: Callable[[], float]
     ) -> None:
-        self._transit = transit
+        self._in_flight = in_flight
         self._shorten = shorten
         self._now = now
-        self._suspected_mono = -math.inf
+        self._quarantined_mono = -math.inf
         #: The leading events that are known to hold a record to blame; 0 while none are.
         self._refused_events = 0
         self.is_wary = False
 
     @property
     def is_alone(self) -> bool:
-        """Whether nothing but suspects is in flight."""
-        return bool(self._transit.suspects) and not len(self._transit)
+        """Whether only quarantined events are in flight."""
+        return bool(self._in_flight.quarantined) and not len(self._in_flight)
 
     def events(self, most: int) -> int:
         """Return how many events to offer next.
@@ -385,7 +385,7 @@ class RejectionSearch:
         Args:
             most: without a search.
         """
-        if self._transit.suspects:  # what comes next shows who is to blame
+        if self._in_flight.quarantined:  # what comes next shows who is to blame
             return 1
         return min(max(self._refused_events // 2, 1), most) if self._refused_events else most
 
@@ -394,8 +394,8 @@ class RejectionSearch:
         if self._is_narrowed():
             return
         room = error.limit_bytes - OVERHEAD_BYTES - LINE_OVERHEAD_BYTES
-        if not self._transit.cut_first(lambda line: self._shorten(line, room)):
-            self._transit.set_first_aside(Drop.TOO_LARGE, str(error))
+        if not self._in_flight.cut_first(lambda line: self._shorten(line, room)):
+            self._in_flight.give_up_first(Drop.TOO_LARGE, str(error))
         self._refused_events = 0
 
     def refused(self, error: RejectedSendError) -> bool:
@@ -403,16 +403,16 @@ class RejectionSearch:
         if self._is_narrowed():
             return True
         self._refused_events = 0
-        if len(self._transit.suspects) >= SUSPECTS_MAX:
+        if len(self._in_flight.quarantined) >= QUARANTINED_MAX:
             return False
-        self._transit.suspect_first(str(error))
-        self._suspected_mono = self._now()
+        self._in_flight.quarantine_first(str(error))
+        self._quarantined_mono = self._now()
         return True
 
     def arrived(self, events: int) -> None:
         """Note that the hub took this number of events."""
         self._refused_events = max(self._refused_events - events, 0)
-        if not len(self._transit):
+        if not len(self._in_flight):
             self.is_wary = False
 
     def stop(self) -> None:
@@ -420,18 +420,18 @@ class RejectionSearch:
         self._refused_events = 0
 
     def wait_s(self) -> float:
-        """Return the seconds until suspects are tried again; infinity where there are none."""
-        return max(self._suspected_mono + RETRY_S - self._now(), 0.0) if self.is_alone else math.inf
+        """Return the seconds until quarantined events are sent again; infinity where there are none."""
+        return max(self._quarantined_mono + RETRY_S - self._now(), 0.0) if self.is_alone else math.inf
 
     def retry(self) -> None:
-        """Try suspects again when it is time: no other record has come to show whether it was the hub."""
+        """Have quarantined events sent again when it is time: no other answer has shown what was to blame."""
         if self.wait_s() <= 0:
-            self._transit.retry_suspects()
+            self._in_flight.retry_quarantined()
 
     def _is_narrowed(self) -> bool:
         """Take the last offer, which was refused, for the next to be halved; False for a single record."""
         self.is_wary = True
-        self._refused_events = self._transit.offered_events
-        if self._refused_events == 1 and self._transit.first_lines > 1:
-            self._refused_events = self._transit.split_first()
+        self._refused_events = self._in_flight.offered_events
+        if self._refused_events == 1 and self._in_flight.first_lines > 1:
+            self._refused_events = self._in_flight.split_first()
         return self._refused_events > 1

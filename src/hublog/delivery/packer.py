@@ -1,4 +1,4 @@
-"""Lines become the bodies of events: one each, or many as JSON lines, plain or compressed."""
+"""Takes the lines of a batch, gives the bodies of events: one each, or many as JSON lines, plain or gzip."""
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence

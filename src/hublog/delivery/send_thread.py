@@ -1,11 +1,9 @@
-"""Sends in a thread of its own, so that nobody else waits for the network.
+"""Takes the bodies of events, sends them in a thread of its own, gives the outcome.
 
-A client can wait for its hub for ever. A send that takes too long is therefore given up, with its thread and
-its client, and the next one begins with new ones. Each thread has letterboxes of its own: what one that was
-given up brings back late lies where nobody looks.
-
-Everything that belongs to threads is looked up when the first of them is made, so that a late gevent patch is
-met, and nothing here survives a fork: the child makes its own.
+A client can wait for its hub for ever, so a send that takes too long is given up with its thread and client,
+and the next one begins with new ones. Each thread has queues of its own: a late outcome of one that was given
+up is never read. Threads are made as they are when the first is made, so that a late gevent patch counts, and
+nothing here survives a fork.
 """
 
 import contextlib
@@ -40,7 +38,7 @@ class SendThread:
         now: monotonic seconds.
         limit_s: seconds after which a send is given up.
         enter: called once in each new thread, in its own context.
-        spawner: makes the threads; the one of whoever steps.
+        spawner: makes the threads; that of the worker.
     """
 
     def __init__(
@@ -60,8 +58,8 @@ class SendThread:
         self._enter = enter
         self._spawner = spawner or Spawner()
         self._starting = threading.Lock()
-        self._carrier: _Carrier | None = None
-        self._hanging: list[_Carrier] = []
+        self._runner: _Runner | None = None
+        self._hanging: list[_Runner] = []
         self._is_busy = self._is_paused = False
         self._spent_s = 0.0
         self._looked_mono = -math.inf
@@ -79,13 +77,13 @@ class SendThread:
     @property
     def abandoned(self) -> int:
         """How many threads were given up and have not come back."""
-        return sum(not carrier.is_back for carrier in self._hanging)
+        return sum(not runner.is_back for runner in self._hanging)
 
     @property
     def max_send_bytes(self) -> int:
         """What the hub takes in one send, as far as it is known yet."""
-        carrier = self._carrier
-        sender = carrier.sender if carrier is not None else None
+        runner = self._runner
+        sender = runner.sender if runner is not None else None
         return sender.max_send_bytes if sender is not None else DEFAULT_SEND_BYTES
 
     def start(self) -> bool:
@@ -104,14 +102,14 @@ class SendThread:
                 return True
             if self._is_paused:
                 return False
-            self._carrier = _Carrier(
+            self._runner = _Runner(
                 self._make_sender,
                 woken=self._woken,
                 now=self._now,
                 enter=self._enter,
                 spawner=self._spawner,
             )
-            return self._carrier.start()
+            return self._runner.start()
         finally:
             self._starting.release()
 
@@ -123,21 +121,21 @@ class SendThread:
         """
         if self._is_busy or not self.start():
             return False
-        carrier = self._carrier
-        if carrier is None or carrier.is_ending:  # somebody else is just about to start one
+        runner = self._runner
+        if runner is None or runner.is_ending:  # another thread is just about to start one
             return False
         self._is_busy = True
         self._spent_s = 0.0
         self._looked_mono = self._now()
-        carrier.carry(bodies, properties)
+        runner.send(bodies, properties)
         return True
 
     def outcome(self) -> Outcome | None:
         """Return what became of the last send, once; None while nobody knows."""
-        carrier = self._carrier
-        if not self._is_busy or carrier is None:
+        runner = self._runner
+        if not self._is_busy or runner is None:
             return None
-        outcome = carrier.outcome()
+        outcome = runner.outcome()
         if outcome is not None:
             self._is_busy = False
         return outcome
@@ -149,36 +147,36 @@ class SendThread:
             Whether the send was given up just now: nobody knows what became of it.
         """
         now = self._now()
-        self._hanging = [carrier for carrier in self._hanging if not carrier.is_back]
+        self._hanging = [runner for runner in self._hanging if not runner.is_back]
         for hanging in self._hanging:
             hanging.cut_again(self._limit_s)
-        carrier = self._carrier
-        if not self._is_busy or carrier is None or carrier.has_outcome:
+        runner = self._runner
+        if not self._is_busy or runner is None or runner.has_outcome:
             return False
         self._spent_s += min(now - self._looked_mono, LOOK_MAX_S)
         self._looked_mono = now
         if not self._is_late:
             return False
         if len(self._hanging) >= ABANDONED_MAX:
-            carrier.cut_again(self._limit_s)
+            runner.cut_again(self._limit_s)
             return False
-        self._hanging = [*self._hanging, carrier]
-        self._carrier = None
+        self._hanging = [*self._hanging, runner]
+        self._runner = None
         self._is_busy = False
-        carrier.abandon()
+        runner.abandon()
         return True
 
     def refit(self, make_sender: Callable[[], Sender], *, limit_s: float) -> None:
         """Use another destination from the next send on; the thread closes the former one."""
         self._make_sender = make_sender
         self._limit_s = limit_s
-        if self._carrier is not None:
-            self._carrier.refit(make_sender)
+        if self._runner is not None:
+            self._runner.refit(make_sender)
 
     def close(self) -> None:
         """Let the thread end after the send under way, whose outcome can still be fetched; never blocks."""
-        if self._carrier is not None:
-            self._carrier.end()
+        if self._runner is not None:
+            self._runner.end()
 
     def pause(self) -> None:
         """Begin no send and open no connection until ``resume``; a send under way ends by itself."""
@@ -191,14 +189,14 @@ class SendThread:
         self._is_paused = False
 
     def _has_thread(self) -> bool:
-        return self._is_busy or (self._carrier is not None and not self._carrier.is_ending)
+        return self._is_busy or (self._runner is not None and not self._runner.is_ending)
 
     @property
     def _is_late(self) -> bool:
         return self._is_busy and self._spent_s >= self._limit_s
 
 
-class _Carrier:
+class _Runner:
     """A thread and its sender; never waited for.
 
     Attributes:
@@ -242,7 +240,7 @@ class _Carrier:
             return False
         return True
 
-    def carry(self, bodies: Sequence[bytes], properties: Mapping[str, str]) -> None:
+    def send(self, bodies: Sequence[bytes], properties: Mapping[str, str]) -> None:
         """Have this sent."""
         self._jobs.put(functools.partial(self._send, bodies, properties))
 
@@ -300,7 +298,7 @@ class _Carrier:
             self._let_go()
 
     def _prepare(self, enter: Callable[[], object] | None = None) -> None:
-        """Make a sender and connect it; what fails is told by the next send."""
+        """Make a sender and connect it; what fails is the outcome of the next send."""
         self._failure = None
         try:
             if enter is not None:

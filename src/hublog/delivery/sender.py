@@ -22,7 +22,7 @@ class Sender(Protocol):
         """What it takes in one send, as far as it is known yet."""
 
     def open(self) -> None:
-        """Connect ahead of the first send; what fails is told by that send."""
+        """Connect ahead of the first send; what fails is the outcome of that send."""
 
     def send(self, bodies: Sequence[bytes], properties: Mapping[str, str]) -> int:
         """Send as many of the leading bodies as fit; returns how many were accepted, 1 or more.
@@ -77,7 +77,7 @@ def failed_outcome(error: BaseException, seconds: float) -> Outcome:
 
 
 class InlineSend:
-    """What ``SendThread`` is, without a thread and without a watchdog: whoever steps waits for the hub.
+    """What ``SendThread`` is, without a thread and a watchdog: the caller of ``step`` waits for the hub.
 
     Args:
         make_sender: makes the destination, at the first send.

@@ -1,8 +1,8 @@
-"""One step at a time from the stores to the hub: take, pack, send, and keep what did not leave.
+"""Takes batches of memory and of disk, gives events to the send thread, settles what was accepted.
 
-No thread is made here, nothing waits, and no clock is read but the one that is handed in: ``worker`` calls
-``step``, and the ``SendThread`` calls the hub in a thread of its own. What is told to others is told after
-the lock is free, since receivers are not ours.
+``step`` does what is due and never waits: ``worker`` calls it, and the ``SendThread`` calls the hub in a
+thread of its own. What the shipper may do is one state, see ``events.TRANSITIONS``. Observers are called when
+the lock is free, since their code is not ours.
 """
 
 import math
@@ -50,27 +50,27 @@ _IDLE_STEPS_MAX: Final = 10
 
 
 class Shipper:
-    """Moves lines from their stores to the hub, and keeps the books.
+    """Moves lines from their stores to the hub, and counts them.
 
     Args:
         stores: where they wait.
-        courier: sends.
+        send_thread: sends.
         packer: makes events of them.
         batchers: say when; one for each source, the memory queue's first.
         breaker: says whether.
-        observer: is told what happened.
+        observer: is called with what happened.
         now: monotonic seconds.
         shorten: makes a line shorter that the hub does not take for its size; None where that cannot be.
         wall: the wall clock, for ``sent_at``.
 
     Attributes:
-        teller: collects what the observer is told.
+        dispatcher: collects the calls of the observer.
     """
 
     def __init__(
         self,
         stores: Storage,
-        courier: SendThread | InlineSend,
+        send_thread: SendThread | InlineSend,
         *,
         packer: Packer,
         batchers: Sequence[tuple[Source, Batcher]],
@@ -81,15 +81,15 @@ class Shipper:
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._stores = stores
-        self._courier = courier
+        self._send_thread = send_thread
         self._packer = packer
         self._batchers = list(batchers)
         self._breaker = breaker
-        self.teller = EventDispatcher(observer, stats=self.stats)
+        self.dispatcher = EventDispatcher(observer, stats=self.stats)
         self._now = now
         self._lock = RLock()
-        self._transit = InFlight(stores, packer=packer, wall=wall)
-        self._refusals = RejectionSearch(self._transit, shorten=shorten, now=now)
+        self._in_flight = InFlight(stores, packer=packer, wall=wall)
+        self._rejections = RejectionSearch(self._in_flight, shorten=shorten, now=now)
         self._pace = ReplayPace(now=now)
         self._sending = Sending.READY
         self._has_progressed = False
@@ -115,16 +115,16 @@ class Shipper:
                 self._offer()
                 self._hear()  # what was sent in this very thread
                 self._put_aside()
-                has_sent, is_stuck = self._transit.sent_total > 0, self._sending is Sending.STUCK
-                self.teller.note(self._stores, self._breaker, is_stuck=is_stuck, has_sent=has_sent)
+                has_sent, is_stuck = self._in_flight.sent_total > 0, self._sending is Sending.STUCK
+                self.dispatcher.note(self._stores, self._breaker, is_stuck=is_stuck, has_sent=has_sent)
                 wait = self._wait_s()
                 self._idle_steps = 0 if wait > 0 or self._has_progressed else self._idle_steps + 1
                 if self._idle_steps >= _IDLE_STEPS_MAX:
                     raise AssertionError(f"{self._sending}: no wait, no progress")
             finally:
-                sayings = self.teller.take()
-        for say in sayings:
-            say()
+                reports = self.dispatcher.take()
+        for report in reports:
+            report()
         return wait
 
     def flush(self) -> None:
@@ -133,7 +133,7 @@ class Shipper:
         self.hurry()
 
     def hurry(self) -> None:
-        """Let everything that waits leave as soon as the circuit allows: somebody waits for it."""
+        """Let everything that waits leave as soon as the circuit allows: a caller waits for it."""
         for _, batcher in self._batchers:
             batcher.flush()
 
@@ -158,19 +158,23 @@ class Shipper:
     def is_past(self, mark: Mark) -> bool:
         """Whether all of that is sent, or dropped and counted."""
         with self._lock:
-            return self._stores.is_past(mark, oldest_in_flight=self._transit.oldest_number)
+            return self._stores.is_past(mark, oldest_in_flight=self._in_flight.oldest_number)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is held here."""
-        return not (len(self._transit) or self._transit.suspects or self._stores.held_lines)
+        return not (len(self._in_flight) or self._in_flight.quarantined or self._stores.held_lines)
 
     @property
     def is_hopeless(self) -> bool:
         """Whether it is no use to wait for the hub: the circuit is open, or it never answered yet."""
-        if self._courier.is_stuck or self._refusals.is_alone or self._breaker.state is not Circuit.CLOSED:
+        if (
+            self._send_thread.is_stuck
+            or self._rejections.is_alone
+            or self._breaker.state is not Circuit.CLOSED
+        ):
             return True
-        return self._transit.sent_total == 0 and self.teller.totals.failures >= HOPELESS_FAILURES
+        return self._in_flight.sent_total == 0 and self.dispatcher.totals.failures >= HOPELESS_FAILURES
 
     def refit(
         self,
@@ -180,11 +184,11 @@ class Shipper:
         batchers: Sequence[tuple[Source, Batcher]],
         breaker: CircuitBreaker,
     ) -> None:
-        """Go on with other parts and the same books; what is in flight is packed again."""
+        """Go on with other parts and the same counters; what is in flight is packed again."""
         with self._lock:
             self._stores, self._packer, self._batchers = stores, packer, list(batchers)
             self._breaker = breaker
-            self._transit.refit(stores, packer)
+            self._in_flight.refit(stores, packer)
 
     def secure(self) -> int:
         """Write everything that is held in memory to disk, where there is one.
@@ -193,7 +197,7 @@ class Shipper:
             How many records are still in memory alone.
         """
         with self._lock:
-            self._transit.insure()
+            self._in_flight.insure()
             self._stores.secure()
             return self._stores.memory_lines
 
@@ -206,40 +210,40 @@ class Shipper:
         with self._lock:
             spooler = self._stores.spooler
             if spooler is not None:
-                self._transit.give_back()
+                self._in_flight.give_back()
                 spooler.adopts = spooler.adopts and not at_exit
                 spooler.close()
 
-    def use(self, courier: SendThread | InlineSend) -> None:
-        """Send by this courier from now on."""
+    def use(self, send_thread: SendThread | InlineSend) -> None:
+        """Send by this send_thread from now on."""
         with self._lock:
-            self._courier = courier
-            self._sending = Sending.ACTIVE if courier.is_busy else Sending.READY
+            self._send_thread = send_thread
+            self._sending = Sending.ACTIVE if send_thread.is_busy else Sending.READY
 
     def drop_held(self, reason: Drop) -> int:
         """Give up everything that is held in memory, and count it; returns how many records that were."""
         with self._lock:
             before = self._stores.memory_lines
-            self._transit.drop(reason)
+            self._in_flight.drop(reason)
             self._stores.drop(reason)
             return before
 
     def stats(self) -> Stats:
-        """Return a snapshot of the books; any thread may ask."""
+        """Return a snapshot of the counters; any thread may ask."""
         with self._lock:
-            books = self._stores.books()
-            totals = self.teller.totals
+            counts = self._stores.counts()
+            totals = self.dispatcher.totals
             return Stats(
-                accepted_total=books.accepted_total,
-                sent_total=self._transit.sent_total,
-                dropped={reason: number for reason, number in books.dropped.items() if number},
-                queued=books.queued,
-                in_flight=books.in_flight,
-                spooled=books.spooled - self._transit.unsettled_lines,
-                recovered_total=books.recovered_total,
-                replayed_total=self._transit.replayed_total,
-                state=self.teller.state,
-                abandoned_sends=self._courier.abandoned,
+                accepted_total=counts.accepted_total,
+                sent_total=self._in_flight.sent_total,
+                dropped={reason: number for reason, number in counts.dropped.items() if number},
+                queued=counts.queued,
+                in_flight=counts.in_flight,
+                spooled=counts.spooled - self._in_flight.unsettled_lines,
+                recovered_total=counts.recovered_total,
+                replayed_total=self._in_flight.replayed_total,
+                state=self.dispatcher.state,
+                abandoned_sends=self._send_thread.abandoned,
                 circuit=self._breaker.state,
                 batches_total=totals.batches,
                 events_total=totals.events,
@@ -267,100 +271,100 @@ class Shipper:
             self._sending is Sending.NO_THREAD and now >= self._retry_mono
         ):
             self._on(SendEvent.DUE)
-        if self._refusals.wait_s() <= 0:
+        if self._rejections.wait_s() <= 0:
             self._has_progressed = True
-            self._refusals.retry()
+            self._rejections.retry()
 
-    # What the courier brings back.
+    # What the send_thread brings back.
 
     def _hear(self) -> None:
-        was_busy = self._courier.is_busy
-        outcome = self._courier.outcome()
+        was_busy = self._send_thread.is_busy
+        outcome = self._send_thread.outcome()
         if outcome is None:
-            if self._courier.watch() and was_busy:
+            if self._send_thread.watch() and was_busy:
                 seconds = self._now() - self._begun_mono
                 self._failed(
                     TransientSendError(f"no answer for {seconds:.0f} s; the connection was given up"), seconds
                 )
-            elif self._courier.is_stuck:
+            elif self._send_thread.is_stuck:
                 if self._sending is not Sending.STUCK:
                     self._on(SendEvent.HUNG)
-                self._transit.insure()
+                self._in_flight.insure()
         elif outcome.error is None:
             self._on(SendEvent.ANSWERED)
             self._arrived(outcome)
         elif isinstance(outcome.error, EventTooLargeError):
             self._on(SendEvent.ANSWERED)
             self._limit_events(outcome.error.limit_bytes)
-            self._refusals.too_large(outcome.error)
-        elif isinstance(outcome.error, RejectedSendError) and self._refusals.refused(outcome.error):
+            self._rejections.too_large(outcome.error)
+        elif isinstance(outcome.error, RejectedSendError) and self._rejections.refused(outcome.error):
             self._on(SendEvent.ANSWERED)
         else:
             self._failed(outcome.error, outcome.seconds)
 
     def _arrived(self, outcome: Outcome) -> None:
-        self._transit.set_suspects_aside()
+        self._in_flight.give_up_quarantined()
         has_failed, is_slow = self._breaker.failures > 0, outcome.seconds >= SLOW_SEND_S
         self._breaker.succeeded()
-        is_replay = self._transit.is_replay
-        records, size = self._transit.arrived(outcome.accepted)
+        is_replay = self._in_flight.is_replay
+        records, size = self._in_flight.arrived(outcome.accepted)
         if is_replay:
             self._pace.sent(size)
             self._has_replayed = True
-        self._refusals.arrived(outcome.accepted)
-        self._limit_events(self._courier.max_send_bytes)
+        self._rejections.arrived(outcome.accepted)
+        self._limit_events(self._send_thread.max_send_bytes)
         if has_failed or not is_replay:  # what is old leaves by one event: it says nothing of what can
             self._let_new_ones_pass(
                 at_once=has_failed or is_slow, more_than_lines=0 if has_failed else 2 * records
             )
-        self.teller.sent(
+        self.dispatcher.sent(
             records=records,
             events=outcome.accepted,
             body_bytes=size,
             seconds=outcome.seconds,
             is_replay=is_replay,
         )
-        if not len(self._transit) and not self._stores.stored_lines and self.teller.emptied():
+        if not len(self._in_flight) and not self._stores.stored_lines and self.dispatcher.emptied():
             self._pace.rest()
 
     def _failed(self, error: SendError, seconds: float) -> None:
         self._on(SendEvent.FAILED)
-        self.teller.failed(error, records=self._transit.offered_lines, seconds=seconds)
+        self.dispatcher.failed(error, records=self._in_flight.offered_lines, seconds=seconds)
         if isinstance(error, TransientSendError) and error.retry_after_s > 0:
             self._breaker.throttled(wait_s=error.retry_after_s)
             self._pace.throttled()
         else:
             self._breaker.failed(permanent=isinstance(error, PermanentSendError))
         self._force = self._has_replayed = False
-        self._transit.give_back()
-        self._refusals.stop()
+        self._in_flight.give_back()
+        self._rejections.stop()
         self._let_new_ones_pass(at_once=True)  # what comes from now on is before this when the hub is back
 
     def _limit_events(self, send_bytes: int) -> None:
         for _, batcher in self._batchers:
             batcher.limit_event(self._packer.raw_bytes(send_bytes - OVERHEAD_BYTES))
 
-    # What the courier takes along.
+    # What the send_thread takes along.
 
     def _offer(self) -> None:
-        if self._sending is not Sending.READY or not (len(self._transit) or self._has_due()):
+        if self._sending is not Sending.READY or not (len(self._in_flight) or self._has_due()):
             return
         if not self._breaker.begin(force=self._force):
             self._on(SendEvent.TOO_EARLY)
             return
-        if not len(self._transit):
+        if not len(self._in_flight):
             self._fill()
         is_probe = self._breaker.state is not Circuit.CLOSED
-        bodies = self._transit.offer(self._refusals.events(1 if is_probe else EVENTS_PER_SEND))
+        bodies = self._in_flight.offer(self._rejections.events(1 if is_probe else EVENTS_PER_SEND))
         if not bodies:
             return
         self._begun_mono = self._now()
-        if self._courier.offer(bodies, self._transit.properties):
+        if self._send_thread.offer(bodies, self._in_flight.properties):
             self._on(SendEvent.BEGUN)
         else:
             self._on(SendEvent.NOT_STARTED)
             self._retry_mono = self._now() + LOOK_S
-            self._transit.give_back()
+            self._in_flight.give_back()
 
     def _has_due(self) -> bool:
         is_due = self._is_new_due or self._is_replay_due
@@ -381,15 +385,15 @@ class Shipper:
     def _fill(self) -> None:
         is_probe = self._breaker.state is not Circuit.CLOSED
         events = 1 if is_probe else EVENTS_PER_SEND
-        max_lines = 1 if self._refusals.is_wary and is_probe else None
+        max_lines = 1 if self._rejections.is_wary and is_probe else None
         # New records and those that have waited take turns, and the latter are few: see ``ReplayPace``.
         self._was_replay = self._is_replay_due and not (self._is_new_due and self._was_replay)
         if not self._was_replay:
             for _, batcher in self._batchers:
                 if batcher.wait_s() <= 0:
-                    self._transit.load(batcher.take(events, max_lines=max_lines), is_replay=False)
+                    self._in_flight.load(batcher.take(events, max_lines=max_lines), is_replay=False)
                     return
-        self._transit.load(self._take_stored(max_lines or NEVER, events), is_replay=True)
+        self._in_flight.load(self._take_stored(max_lines or NEVER, events), is_replay=True)
 
     def _take_stored(self, max_lines: int, events: int) -> Iterator[Batch]:
         """Yield what waits, up to what one send takes, since new records must not wait behind more.
@@ -398,7 +402,7 @@ class Shipper:
         What many processes left, a few records each, makes several small events.
         """
         most = self._batchers[0][1].event_bytes
-        enough = self._courier.max_send_bytes if self._has_replayed else most
+        enough = self._send_thread.max_send_bytes if self._has_replayed else most
         for _ in range(events):
             batch = self._stores.take_stored(
                 max_lines=max_lines, max_bytes=most, line_overhead=LINE_OVERHEAD_BYTES
@@ -406,7 +410,7 @@ class Shipper:
             if batch is None:
                 return
             yield batch
-            if self._transit.body_bytes > enough // 2:
+            if self._in_flight.body_bytes > enough // 2:
                 return
 
     # What stays.
@@ -462,15 +466,15 @@ class Shipper:
                 self._empty_queue()
 
     def _wait_s(self) -> float:
-        waits = [self._refusals.wait_s()]
+        waits = [self._rejections.wait_s()]
         if self._stores.spooler is not None:
             waits.append(self._stores.spooler.wait_s())
-        if self._courier.abandoned:
+        if self._send_thread.abandoned:
             waits.append(LOOK_S)
         if self._sending not in (Sending.READY, Sending.PAUSED):
             return min(*waits, LOOK_S)
         allowed = self._breaker.wait_s()
-        if len(self._transit):
+        if len(self._in_flight):
             waits.append(allowed)
         if self._stores.stored_lines:
             is_closed = self._breaker.state is Circuit.CLOSED

@@ -47,7 +47,7 @@ class Storage:
     """The memory queue and the disk.
 
     ``memory`` has no disk. ``overflow`` writes to it what memory cannot hold, or should not: lines of sends
-    that failed, lines that wait for a hub that is away, everything at the exit. ``always`` writes each line
+    that failed, lines that wait while sending is paused, everything at the exit. ``always`` writes each line
     before the log call returns and reads it back from there; memory is used only where the disk refuses.
 
     Args:
@@ -199,10 +199,10 @@ class Storage:
             mark.disk = self.spooler.mark()
         return self.spooler.is_past(mark.disk)
 
-    def books(self) -> StorageCounts:
+    def counts(self) -> StorageCounts:
         """Return what came in, what is here and what was lost, at one moment."""
-        disk = self.spooler.books() if self.spooler is not None else DiskCounts(0, 0, 0)
-        queue, lost = self.queue.counts(), self.drops.books()
+        disk = self.spooler.counts() if self.spooler is not None else DiskCounts(0, 0, 0)
+        queue, lost = self.queue.counts(), self.drops.counts()
         queued = queue.new + queue.postponed
         entered_total = queued + queue.in_flight + queue.finished_total + lost.evicted_total
         return StorageCounts(

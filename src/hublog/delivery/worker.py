@@ -28,14 +28,14 @@ THREAD_NAME: Final = "hublog"
 #: Pause after an error of our own.
 ERROR_PAUSE_S: Final = 1.0
 _TOKENS_MAX = 2
-#: Whoever waits for the thread looks by itself so often.
+#: A caller that waits for the thread looks by itself this often.
 _LOOK_S: Final = 0.05
 #: The thread that this is, if it is that of a worker.
 _here: ContextVar[Running | None] = ContextVar("hublog_worker", default=None)
 
 
 class Request:
-    """Somebody waits for the worker to have done something."""
+    """A caller waits for the worker to have done something."""
 
     __slots__ = ("_done", "_is_done", "early", "is_settled", "mark")
 
@@ -71,8 +71,8 @@ class Worker:
         shipper: what is stepped.
         sources: their ``wake`` is taken over.
         prepare: called in the thread before the first step, and again after ``call_prepare``; is told
-            whether somebody waits; returns 0, or the seconds until it wants to be asked again.
-        start: called in the thread of whoever starts ours, just after it: more threads are made here, since
+            whether a caller waits; returns 0, or the seconds until it wants to be asked again.
+        start: called in the thread that starts ours, just after it: more threads are made here, since
             later, at the end of the interpreter, none can be.
         enter: called once in the new thread, in its own context.
         leave: called in the thread when it ends after ``stop``.
@@ -82,7 +82,7 @@ class Worker:
         spawner: makes the thread.
         look: called in the thread with every step, outside all locks; returns the seconds until it wants to
             be called again.
-        gather: called by whoever asks for a flush, before that: queues what should leave with it.
+        gather: called before a flush is asked for: queues what should leave with it.
 
     Attributes:
         is_missing: whether no thread could be started the last time.
@@ -122,7 +122,7 @@ class Worker:
         self._thread: Running | None = None
         self._is_stopping = False
         self._is_prepared = False
-        self._is_error_told = False
+        self._is_error_reported = False
         self.is_missing = False
         self.watch(sources)
 
@@ -286,9 +286,9 @@ class Worker:
         """Step; an error of our own must not end the thread, since nobody would notice."""
         try:
             return self._step()
-        except Exception as error:  # noqa: BLE001  # it is told, and the next step tries again
-            if not self._is_error_told:
-                self._is_error_told = True
+        except Exception as error:  # noqa: BLE001  # it is reported, and the next step tries again
+            if not self._is_error_reported:
+                self._is_error_reported = True
                 report(
                     logging.ERROR, f"Delivery failed with {type(error).__name__}: {error} It is tried again."
                 )

@@ -400,7 +400,7 @@ class Pipeline:
             ids=ids,
         )
         process.is_addressed = self._is_addressed(settings)
-        process.shipper.teller.ship_report = self._ship
+        process.shipper.dispatcher.ship_report = self._ship
         return process
 
     def _ship(self, dropped: DropReport) -> None:
