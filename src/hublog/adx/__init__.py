@@ -1,10 +1,9 @@
 """Azure Data Explorer: what is generated for it from the columns."""
 
 from hublog.adx.functions import FUNCTIONS, VIEW_NAME, VIEW_QUERY, Function
-from hublog.adx.kql_names import KqlNames
 from hublog.adx.queries import QUERIES, Query
 from hublog.adx.schema import PARTS, columns_markdown, files, write_files
-from hublog.adx.tables import MAPPING_NAME, MappingElement, MappingPath, ingestion_mapping
+from hublog.adx.tables import MAPPING_NAME, KqlNames, MappingElement, MappingPath, ingestion_mapping
 
 __all__ = [
     "FUNCTIONS",

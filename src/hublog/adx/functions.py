@@ -7,8 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from hublog.adx.kql_names import KqlNames, quoted, text
-from hublog.adx.tables import FOLDER
+from hublog.adx.tables import FOLDER, KqlNames, quoted, text
 from hublog.capture.columns import COLUMNS, TABLE, Group
 
 _WINDOW: Final = "from_: datetime, to_: datetime"

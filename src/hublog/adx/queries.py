@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from hublog.adx.kql_names import KqlNames
+from hublog.adx.tables import KqlNames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
