@@ -16,7 +16,7 @@ import orjson
 
 from hublog.adx import MAPPING_NAME, MappingElement, ingestion_mapping
 from hublog.capture.columns import TABLE, Kind
-from hublog_local.conform import CONVERTERS, utc_text
+from hublog_local.adx_values import CONVERTERS, utc_text
 from hublog_local.store import Store
 
 Record: TypeAlias = dict[str, Any]  # JSON: its values are what the producer wrote

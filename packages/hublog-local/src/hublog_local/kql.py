@@ -137,8 +137,8 @@ def _answer(text: str, files: Sequence[Path]) -> Result:
             raise LocalHubError(refused(str(error), [TABLE], columns, INGESTION_TIME)) from error
         except RecursionError as error:
             raise LocalHubError("The query is nested too deeply; write it in steps, with let.") from error
-    convert = [_CONVERTERS.get(kind, _as_it_is) for kind in types]
-    return Result(names, [tuple(map(_call, convert, row)) for row in rows])
+    converters = [_CONVERTERS.get(kind) for kind in types]
+    return Result(names, [tuple(map(_converted, converters, row)) for row in rows])
 
 
 def _functions() -> list[str]:
@@ -202,12 +202,8 @@ def _from_json(value: object) -> object:
     return orjson.loads(value) if isinstance(value, str) else value
 
 
-def _as_it_is(value: object) -> object:
-    return value
-
-
-def _call(convert: Callable[[object], object], value: object) -> object:
-    return convert(value)
+def _converted(convert: Callable[[object], object] | None, value: object) -> object:
+    return value if convert is None else convert(value)
 
 
 _CONVERTERS: Final[dict[str, Callable[[object], object]]] = {

@@ -10,7 +10,7 @@ import orjson
 
 from hublog.capture.json_safe import timespan
 from hublog.terminal import harmless, harmless_json
-from hublog_local.conform import utc_text
+from hublog_local.adx_values import utc_text
 from hublog_local.kql import Result
 
 if TYPE_CHECKING:

@@ -289,14 +289,6 @@ def _symbol(view: memoryview) -> Symbol:
         raise DecodeError("A symbol is not ASCII.") from error
 
 
-def _same(number: int) -> int:
-    return number
-
-
-def _double(number: float) -> float:
-    return number
-
-
 _Make = Callable[[Any], object]
 _NO_WIDTH: Final[dict[int, Callable[[], object]]] = {
     0x40: lambda: None,
@@ -312,7 +304,7 @@ _FORMATS: Final[dict[int, tuple[str, _Make]]] = {
     0x52: ("B", UInt),
     0x53: ("B", ULong),
     0x54: ("b", Int),
-    0x55: ("b", _same),
+    0x55: ("b", int),
     0x56: ("B", _boolean),
     0x60: ("H", UShort),
     0x61: ("h", Short),
@@ -322,8 +314,8 @@ _FORMATS: Final[dict[int, tuple[str, _Make]]] = {
     0x73: ("I", _char),
     0x74: ("4s", DecimalBits),
     0x80: ("Q", ULong),
-    0x81: ("q", _same),
-    0x82: ("d", _double),
+    0x81: ("q", int),
+    0x82: ("d", float),
     0x83: ("q", Timestamp),
     0x84: ("8s", DecimalBits),
     0x94: ("16s", DecimalBits),

@@ -3,7 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from threading import Condition
 from typing import Final, NamedTuple, Protocol
 
@@ -58,7 +58,7 @@ class Statistics:
 
     def snapshot(self) -> dict[str, int]:
         """Return the counters by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return asdict(self)
 
 
 class Limits(NamedTuple):
