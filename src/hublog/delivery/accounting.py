@@ -333,8 +333,8 @@ class DropCounters:
         self._sums = _Sums()
         #: Entries that have left the journal.
         self._popped = 0
-        # Held over statements without a call or a loop only, where no signal handler is let in: see
-        # ``memory_queue``.
+        # Held over statements without a call or a loop only, where CPython lets no signal handler in: one
+        # that waited for the worker would else keep it from counting.
         self._lock = threading.RLock()
 
     def add(self, reason: Drop, level: str, logger: str, count: int = 1) -> None:

@@ -1,6 +1,6 @@
-"""The Event Hub: the only module that imports ``azure``.
+"""Takes bodies and properties, gives them to Event Hubs; the only module that imports ``azure``.
 
-The plain producer client with all of its own retries switched off: the breaker retries. The client
+It uses the plain producer client with all of its own retries switched off: the breaker retries. The client
 is loaded after the first record, used by one thread, and never shared with a forked child. It can wait
 for ever for a hub that says nothing; then another thread cuts its connections.
 """
