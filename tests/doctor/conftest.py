@@ -74,5 +74,5 @@ def doctor(tmp_path, capfd):
     yield look
     # The official package forgets to close the socket of a connection that broke.
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "unclosed <s", ResourceWarning)
+        warnings.filterwarnings("ignore", "unclosed <", ResourceWarning)
         gc.collect()

@@ -12,7 +12,7 @@ from tests.senders.peers import Peer
 
 from hublog_local import LocalHub
 
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <:ResourceWarning")
 PASSWORD = "p@ss/w#rd"
 LOGIN = "send:p%40ss%2Fw%23rd"
 REAL = f"Endpoint=sb://{{}}/;SharedAccessKeyName=sender;SharedAccessKey={KEY}"

@@ -19,7 +19,7 @@ from hublog.doctor.steps import ALL_S, LEAST_S
 from hublog.spool.locking import SpoolUnavailableError
 from hublog_local import LocalHub
 
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <:ResourceWarning")
 WAY = ["versions", "settings", "destinations", "connection", "dns", "tcp", "event hub"]
 REAL = f"Endpoint=sb://{{}}/;SharedAccessKeyName=sender;SharedAccessKey={KEY}"
 
