@@ -221,13 +221,13 @@ class Redactor:
         if not self.is_on:
             return 1 << 62
         own = _CONVERSION.sub("", template)
-        is_quiet = not (
+        cannot_complete = not (
             self._patterns
             or any(one in own for one in ("=", ":", ">", "@", "--", "%", "://"))
             or holds_lead(own)
             or self._names.may_occur_in(f"{own}='")
         )
-        return len(own) + CARD_SHORTEST - 1 - len(_DIGIT.findall(own)) if is_quiet else 0
+        return len(own) + CARD_SHORTEST - 1 - len(_DIGIT.findall(own)) if cannot_complete else 0
 
     def find(self, text: str, *, is_code: bool = False) -> Iterator[Span]:
         """Find all secrets in a text; the spans may overlap and have no order."""
