@@ -23,8 +23,8 @@ from benchmarks.shop import CALLS, ERROR, FAILURES, INFO, ROUTES, WARNING, Call,
 from benchmarks.vocabulary import HOSTS, Draw
 from hublog.capture import context
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.record_ids import RecordIds
 from hublog.capture.resource import process_fields
+from hublog.line import RecordIds
 from hublog.requests.request_record import LOGGER_NAME
 from hublog.requests.request_scope import RequestScope
 from hublog.settings import RequestSettings, ServiceSettings

@@ -7,8 +7,9 @@ import signal
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from hublog.capture import service_name, thread_context, uncaught
+from hublog.capture import resource, thread_context
 from hublog.configure import handlers
+from hublog.runtime import uncaught
 from hublog.runtime.framework import surroundings
 
 pytest_plugins = ["pytester"]
@@ -34,7 +35,7 @@ def _surroundings(monkeypatch):
     """Forget what an adapter under test handed over."""
     monkeypatch.setattr(surroundings, "lookup", None)
     monkeypatch.setattr(surroundings, "framework", "")
-    monkeypatch.setattr(service_name, "_suggestions", {})
+    monkeypatch.setattr(resource, "_suggestions", {})
 
 
 @pytest.fixture(autouse=True)

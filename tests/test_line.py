@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from tests.kits.lines import strict
 
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.record_ids import RecordIds, UnnumberedIds
 from hublog.line import (
     HEAD_COLUMNS,
     SENT_AT_BYTES,
+    RecordIds,
     escape_line_ends,
     is_line,
     joined,
@@ -23,6 +23,7 @@ from hublog.line import (
     with_sent_at,
     with_sequence,
 )
+from hublog.sampling.sampler import UnnumberedIds
 from hublog.settings import ServiceSettings
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.sampled_from(

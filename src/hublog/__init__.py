@@ -10,9 +10,8 @@ from hublog.import_guard import loader
 from hublog.runtime.exit_hooks import exits
 
 if TYPE_CHECKING:
-    from hublog.capture.binding import bind, bound, unbind
-    from hublog.capture.console import ConsoleFormatter, ConsoleHandler
-    from hublog.capture.json_formatter import JsonFormatter
+    from hublog.capture.context import bind, bound, unbind
+    from hublog.capture.stdlib_formatters import ConsoleFormatter, ConsoleHandler, JsonFormatter
     from hublog.capture.thread_context import detached_context, preserve_context
     from hublog.configure import (
         EventHubLoggingConfig,
@@ -57,21 +56,21 @@ __all__ = [
 
 _MODULES: Final = {
     "Circuit": "hublog.delivery.accounting",
-    "ConsoleFormatter": "hublog.capture.console",
-    "ConsoleHandler": "hublog.capture.console",
+    "ConsoleFormatter": "hublog.capture.stdlib_formatters",
+    "ConsoleHandler": "hublog.capture.stdlib_formatters",
     "Drop": "hublog.delivery.accounting",
     "EventHubHandler": "hublog.handler",
     "EventHubLoggingConfig": "hublog.configure",
     "FileLoggingConfig": "hublog.configure",
     "HublogError": "hublog.errors",
-    "JsonFormatter": "hublog.capture.json_formatter",
+    "JsonFormatter": "hublog.capture.stdlib_formatters",
     "LoggingConfig": "hublog.configure",
     "ProcessStats": "hublog.delivery.accounting",
     "SettingsError": "hublog.errors",
     "State": "hublog.delivery.accounting",
     "Stats": "hublog.delivery.accounting",
-    "bind": "hublog.capture.binding",
-    "bound": "hublog.capture.binding",
+    "bind": "hublog.capture.context",
+    "bound": "hublog.capture.context",
     "detached_context": "hublog.capture.thread_context",
     "preserve_context": "hublog.capture.thread_context",
     "flush": "hublog.runtime.registry",
@@ -79,7 +78,7 @@ _MODULES: Final = {
     "setup_logging": "hublog.configure",
     "setup_multi_worker_logging": "hublog.configure",
     "stats": "hublog.runtime.registry",
-    "unbind": "hublog.capture.binding",
+    "unbind": "hublog.capture.context",
 }
 exits.register()  # before the hooks of whoever imports this, so that it runs behind them
 

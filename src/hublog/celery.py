@@ -17,7 +17,7 @@ import sys
 from contextlib import suppress
 from typing import Any, Final
 
-from hublog.capture.service_name import suggest
+from hublog.capture.resource import suggest
 from hublog.configure.handlers import NAMES
 from hublog.handler import EventHubHandler
 from hublog.internal_log import report

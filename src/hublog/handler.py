@@ -13,7 +13,7 @@ from hublog.capture.context import EMPTY, stored
 from hublog.capture.interop import read, take
 from hublog.capture.origin import LOG_CALL, call_with, kept, origin
 from hublog.capture.reentry_guard import CaptureHandler, quiet_azure
-from hublog.capture.removal import watch
+from hublog.runtime.handler_watch import watch
 from hublog.runtime.pipeline import Pipeline
 from hublog.runtime.registry import add_feeder, get_pipeline
 from hublog.settings import Settings, is_switched_off, read_settings

@@ -15,7 +15,7 @@ from tests.kits.any_values import LEAVES, VALUES
 
 from hublog import ConsoleFormatter, JsonFormatter
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.record_ids import RecordIds
+from hublog.line import RecordIds
 from hublog.settings import ServiceSettings
 
 LINES = LineFormatter(ServiceSettings(), ids=RecordIds())

@@ -6,9 +6,8 @@ from collections import UserDict, defaultdict
 import pytest
 from tests.kits.lines import strict
 
-from hublog.capture.console import ConsoleFormatter
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.json_formatter import JsonFormatter
+from hublog.capture.stdlib_formatters import ConsoleFormatter, JsonFormatter
 from hublog.settings import RedactionSettings, ServiceSettings
 
 SECRET = "hunter2xyz"

@@ -1,10 +1,10 @@
 import logging
+import tracemalloc
 
 import pytest
 
 from hublog.capture import reentry_guard
-from hublog.capture.bounded_cache import BYTES_MAX, ENTRIES_MAX, ENTRY_MAX, BoundedCache
-from hublog.capture.formatter import LineFormatter
+from hublog.capture.formatter import BYTES_MAX, ENTRIES_MAX, ENTRY_MAX, BoundedCache, LineFormatter
 from hublog.redaction.redactor import Redactor
 from hublog.requests.request_fields import client_address
 from hublog.sampling.dedup import key_of
@@ -84,11 +84,14 @@ def test_names_of_loggers_are_kept_up_to_a_bound():
     front = reentry_guard.CaptureHandler()
     front.capture = lambda *_args, **_options: None
     limit = RateLimit(1.0, 1)
+    tracemalloc.start()
     for number in range(500):
-        name = f"{number:06d}".ljust(LONG, "x")
-        front.emit(record(name=name))
-        limit.allows(name)
-    assert size_of(dict(reentry_guard._is_own), set()) < 2 * BYTES_MAX
+        front.emit(record(name=f"{number:06d}".ljust(LONG, "x")))
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size < 500 * LONG // 10
+    for number in range(500):
+        limit.allows(f"{number:06d}".ljust(LONG, "x"))
     assert size_of(limit._buckets, set()) < BYTES_MAX
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from hublog.capture import context
-from hublog.capture.console import ConsoleFormatter, ConsoleHandler
+from hublog.capture.stdlib_formatters import ConsoleFormatter, ConsoleHandler
 from hublog.terminal import harmless
 
 HEAD = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ")
@@ -214,7 +214,7 @@ def test_a_broken_standard_output_does_not_raise_and_is_reported_once(monkeypatc
 
 PROGRAM = """
 import logging, os, sys
-from hublog.capture.console import ConsoleFormatter, ConsoleHandler
+from hublog.capture.stdlib_formatters import ConsoleFormatter, ConsoleHandler
 
 handler = ConsoleHandler()
 handler.setFormatter(ConsoleFormatter())

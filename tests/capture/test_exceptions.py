@@ -9,11 +9,9 @@ from collections import UserDict
 
 import pytest
 
-from hublog.capture.console import ConsoleFormatter
-from hublog.capture.exceptions import cut_middle, describe, from_exc_info, from_record
+from hublog.capture.exceptions import cut_middle, describe, frames_of, from_exc_info, from_record, print_of
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.json_formatter import JsonFormatter
-from hublog.capture.traceback_text import frames_of, print_of
+from hublog.capture.stdlib_formatters import ConsoleFormatter, JsonFormatter
 from hublog.redaction.redactor import DEFAULT
 from hublog.sampling.dedup import key_of
 from hublog.settings import ServiceSettings

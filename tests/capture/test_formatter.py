@@ -11,8 +11,8 @@ from tests.kits.lines import fits, strict
 from hublog.capture import context
 from hublog.capture.columns import BY_NAME
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.json_formatter import JsonFormatter
-from hublog.capture.record_ids import RecordIds
+from hublog.capture.stdlib_formatters import JsonFormatter
+from hublog.line import RecordIds
 from hublog.redaction.card_numbers import is_card
 from hublog.settings import ServiceSettings
 

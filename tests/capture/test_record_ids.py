@@ -4,7 +4,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hublog.capture.record_ids import RecordIds
+from hublog.line import RecordIds
 
 
 def full(made):

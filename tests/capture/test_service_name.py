@@ -4,9 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from hublog.capture import service_name
-from hublog.capture.resource import is_named, process_fields
-from hublog.capture.service_name import UNKNOWN, default_name, suggest
+from hublog.capture import resource
+from hublog.capture.resource import UNKNOWN, default_name, is_named, process_fields, suggest
 from hublog.settings import ServiceSettings
 
 
@@ -107,4 +106,4 @@ def test_an_app_gives_its_name(code, expected):
 
 
 def test_nothing_is_suggested_before_there_is_an_app():
-    assert service_name._suggestions == {}
+    assert resource._suggestions == {}

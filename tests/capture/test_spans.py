@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from hublog.capture import context, spans, tracing
+from hublog.capture import context, tracing
 from hublog.capture.formatter import LineFormatter
 from hublog.requests.request_scope import RequestScope
 from hublog.settings import RequestSettings, ServiceSettings
@@ -105,7 +105,7 @@ def test_a_record_inside_a_span_carries_its_ids_and_the_next_one_the_requests(en
 
 
 def test_a_record_made_in_the_slow_way_carries_the_ids_of_the_span_too(encode):
-    spans.active_fields()
+    tracing.active_fields()
     with TRACER.start_as_current_span("inner") as inner:
         row = encode(stack_info="Stack:")
     assert (row["trace_id"], row["span_id"]) == ids(inner)
@@ -123,7 +123,7 @@ def test_what_is_bound_inside_a_span_is_in_its_records(encode):
 
 
 def test_a_span_outside_of_any_request_gives_its_ids_to_records(encode):
-    spans.active_fields()
+    tracing.active_fields()
     with TRACER.start_as_current_span("job") as span:
         row = encode()
     assert (row["trace_id"], row["span_id"]) == ids(span)
@@ -131,7 +131,7 @@ def test_a_span_outside_of_any_request_gives_its_ids_to_records(encode):
 
 
 def test_spans_of_threads_that_log_at_once_are_not_mixed_up(encode):
-    spans.active_fields()
+    tracing.active_fields()
     wrong = []
 
     def work():
@@ -167,9 +167,9 @@ def test_a_tracer_that_raises_costs_a_record_nothing(encode, monkeypatch):
         def get_current_span(self):
             raise LookupError("broken")
 
-    spans.active_fields()
+    tracing.active_fields()
     monkeypatch.setitem(sys.modules, "opentelemetry.trace", Broken())
-    assert spans.active_fields() == {}
+    assert tracing.active_fields() == {}
     assert encode()["message"] == "hello"
     monkeypatch.delitem(sys.modules, "opentelemetry.trace")
     assert encode()["message"] == "hello"
@@ -190,7 +190,7 @@ print(context.current is context.stored, any(name.startswith("opentelemetry") fo
 
 
 def test_a_span_that_is_not_recorded_is_followed_too(encode):
-    spans.active_fields()
+    tracing.active_fields()
     remote = TraceContextTextMapPropagator().extract({"traceparent": f"00-{TRACE}-{SPAN}-00"})
     with trace.use_span(trace.get_current_span(remote)):
         row = encode()

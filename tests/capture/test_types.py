@@ -11,8 +11,8 @@ from tests.kits.lines import fits, strict
 from hublog.capture import context
 from hublog.capture.columns import OPEN_COLUMNS
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.record_ids import RecordIds
 from hublog.capture.typed_columns import Misfits
+from hublog.line import RecordIds
 from hublog.settings import ServiceSettings
 
 #: The names of what a LogRecord has of its own.

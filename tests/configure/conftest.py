@@ -2,7 +2,7 @@
 
 import pytest
 
-from hublog.capture.json_formatter import JsonFormatter
+from hublog.capture.stdlib_formatters import JsonFormatter
 from hublog.configure.file_log import FileLogHandler
 
 

@@ -18,7 +18,7 @@ from hublog.testing import FakeClock
 
 WRITER = """
 import logging, sys
-from hublog.capture.json_formatter import JsonFormatter
+from hublog.capture.stdlib_formatters import JsonFormatter
 from hublog.configure.file_log import FileLogHandler
 
 handler = FileLogHandler(sys.argv[1], max_bytes=int(sys.argv[2]), backup_count=500)

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from tests.delivery.made_lines import make_line
 
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.record_ids import RecordIds
 from hublog.delivery.memory_queue import MOST_SEVERE, UNKNOWN, class_of, class_of_line
-from hublog.line import level_and_logger
+from hublog.line import RecordIds, level_and_logger
 from hublog.settings import ServiceSettings
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

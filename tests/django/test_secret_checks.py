@@ -9,7 +9,7 @@ import sys
 import pytest
 from tests.django.setups import GOOD, KEY, REAL, ids
 
-from hublog.capture.hidden import HiddenText
+from hublog.redaction.hidden_settings import HiddenText
 
 PROGRAM = f"""
 import io, sys, django

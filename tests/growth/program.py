@@ -13,11 +13,10 @@ import sys
 from tests.growth.shapes import SHAPES
 
 from hublog.capture import context
-from hublog.capture.console import ConsoleFormatter
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.interop import read, take
-from hublog.capture.json_formatter import JsonFormatter
-from hublog.capture.record_ids import RecordIds
+from hublog.capture.stdlib_formatters import ConsoleFormatter, JsonFormatter
+from hublog.line import RecordIds
 from hublog.requests.asgi_requests import _request
 from hublog.sampling.dedup import key_of
 from hublog.settings import RedactionSettings, RequestSettings, ServiceSettings

@@ -5,7 +5,7 @@ import logging
 import sys
 
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.record_ids import RecordIds
+from hublog.line import RecordIds
 from hublog.requests.request_scope import RequestScope
 from hublog.sampling.sampler import Volume
 from hublog.settings import EventHubSettings, RequestSettings, ServiceSettings, Settings

@@ -16,9 +16,8 @@ from tests.redaction.leaks import FAMILIES, leaks
 from tests.redaction.ordinary import ordinary
 
 from hublog.capture import context
-from hublog.capture.console import ConsoleFormatter
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.json_formatter import JsonFormatter
+from hublog.capture.stdlib_formatters import ConsoleFormatter, JsonFormatter
 from hublog.redaction.redactor import DEFAULT
 from hublog.redaction.text_ranges import replaced
 from hublog.settings import ServiceSettings

@@ -12,9 +12,8 @@ from tests.kits.lines import strict
 from tests.kits.secret_texts import SECRETS
 
 from hublog.capture import context
-from hublog.capture.console import ConsoleFormatter
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.json_formatter import JsonFormatter
+from hublog.capture.stdlib_formatters import ConsoleFormatter, JsonFormatter
 from hublog.redaction.redactor import find_secrets
 from hublog.settings import Mask, PersonalData, RedactionSettings, ServiceSettings
 

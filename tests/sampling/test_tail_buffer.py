@@ -15,9 +15,10 @@ from tests.kits.sampling import Kit, error_of, make_record, make_scope
 
 from hublog.capture import context
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.record_ids import RecordIds, UnnumberedIds
 from hublog.capture.thread_context import detached_context, preserve_context
+from hublog.line import RecordIds
 from hublog.sampling import tail_buffer
+from hublog.sampling.sampler import UnnumberedIds
 from hublog.settings import ServiceSettings
 
 LEVELS = st.sampled_from([logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR])

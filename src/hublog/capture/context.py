@@ -5,6 +5,7 @@ Fields are columns (``request_id``, ``http_route`` ...) or free names; free name
 old one keeps what it saw.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -126,6 +127,10 @@ stored: Final = _current.get
 current: Callable[[], Context] = stored
 
 
+#: The ``RequestScope`` that is served here; the outer one while an application calls itself.
+current_request: Final[ContextVar[Any]] = ContextVar("hublog_request", default=None)
+
+
 def enter(fields: Mapping[str, object], *, counter: CountsQueries | None = None) -> Token[Context]:
     """Begin a request or task: replace all bound fields by these.
 
@@ -196,8 +201,16 @@ def clear() -> None:
     _current.set(EMPTY)
 
 
+def add_fields(**fields: object) -> Token[Context]:
+    """Add fields to the records that are logged here from now on, and not to the request's own record."""
+    return _replace({**bound(), **fields})
+
+
 def bind(**fields: object) -> Token[Context]:
     """Add fields to every record that this request, task or thread logs from now on.
+
+    A web framework runs an endpoint in a thread pool or in a task of its own, with a copy of the context that
+    the request was begun in. Fields that are bound there are in the request record, too.
 
     Args:
         fields: column names (``tenant_id="acme"``) or free names, which go into ``extra``.
@@ -205,7 +218,11 @@ def bind(**fields: object) -> Token[Context]:
     Returns:
         The token that ``unbind`` takes back; not needed inside a request, whose end clears all.
     """
-    return _replace({**bound(), **fields})
+    token = add_fields(**fields)
+    scope = current_request.get()
+    if scope is not None and scope.serves(bound()):
+        scope.noted.update(fields)
+    return token
 
 
 def unbind(*names: str | Token[Context]) -> None:
@@ -218,15 +235,25 @@ def unbind(*names: str | Token[Context]) -> None:
     Raises:
         TypeError: it is neither names nor one token.
     """
+    before = bound()
     if len(names) == 1 and isinstance(names[0], Token):
         leave(names[0])
+    else:
+        for name in names:
+            if not isinstance(name, str):
+                raise TypeError(
+                    f"unbind got a {type(name).__name__}; it takes names of fields, or one token of bind."
+                )
+        _replace({name: value for name, value in before.items() if name not in names})
+    scope = current_request.get()
+    if scope is None or not scope.serves(before):
         return
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(
-                f"unbind got a {type(name).__name__}; it takes names of fields, or one token of bind."
-            )
-    _replace({name: value for name, value in bound().items() if name not in names})
+    after = bound()
+    for name in before:
+        if name not in after:
+            scope.noted.pop(name, None)
+        elif name in scope.noted:
+            scope.noted[name] = after[name]
 
 
 def bound() -> Mapping[str, object]:
@@ -289,3 +316,17 @@ def _replace(fields: Mapping[str, object]) -> Token[Context]:
     made.is_settled = now.is_settled
     made.look, made.looked_up = now.look, now.looked_up
     return _current.set(made)
+
+
+def note_shown(record: logging.LogRecord) -> None:
+    """Note that the line of a record shows its exception, so that the request record need not.
+
+    A record below WARNING may be left out at one of the destinations, so it does not count.
+    """
+    scope = current_request.get()
+    if scope is None or record.levelno < logging.WARNING:
+        return
+    shown: object = record.exc_info
+    error = shown[1] if isinstance(shown, tuple) and len(shown) > 1 else shown
+    if isinstance(error, BaseException):
+        scope.record.note_shown(error)

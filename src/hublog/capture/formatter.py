@@ -1,29 +1,26 @@
 """A LogRecord and the bound context become one line: a JSON object, UTF-8, without a line break.
 
-Total: whatever the application logs, a valid line comes out, and no exception. The common case is
-put together from pieces encoded once (per process, call site, thread, request) and three small
-encodings; anything odd takes the slow way in ``careful``, field by field.
+Total: whatever the application logs, a valid line comes out, and no exception. The common case is joined from
+pieces encoded once (per process, call site, thread, request) and three small encodings; anything odd takes
+the slow path, field by field.
 """
 
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import orjson
 
 from hublog.capture import context
-from hublog.capture.arguments import arguments
-from hublog.capture.bounded_cache import BoundedCache
 from hublog.capture.columns import OPEN_COLUMNS
+from hublog.capture.context import note_shown
 from hublog.capture.exceptions import from_record
 from hublog.capture.json_safe import INT64, MAX_NAME, Plain, plain
-from hublog.capture.record_ids import RecordIds
 from hublog.capture.resource import process_fields
-from hublog.capture.serving import note_shown
-from hublog.capture.slow_path import careful_row, fit, has_own_message, timestamp_of
-from hublog.capture.source import encoded_call_site, encoded_thread
+from hublog.capture.slow_path import arguments, careful_row, has_own_message, timestamp_of
+from hublog.capture.truncation import fit
 from hublog.capture.typed_columns import (
     END_OF_TIME,
     EncodedContext,
@@ -31,12 +28,55 @@ from hublog.capture.typed_columns import (
     as_text,
     encode_columns,
     encode_context,
+    encoded_call_site,
+    encoded_thread,
     put,
     utc_text,
 )
-from hublog.line import HEAD, HEAD_WITH_IDS, SECOND, escape_line_ends
+from hublog.line import HEAD, HEAD_WITH_IDS, SECOND, RecordIds, escape_line_ends
 from hublog.redaction.redactor import CARD_FROM, SHORTEST, Redactor, redactor_for
 from hublog.settings import RedactionSettings, ServiceSettings
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+ENTRIES_MAX: Final = 4_096
+#: Of all keys and values of one cache.
+BYTES_MAX: Final = 4 << 20
+#: Of one entry: what is longer is unlikely to come again.
+ENTRY_MAX: Final = 8_192
+
+
+class BoundedCache(dict[K, V], Generic[K, V]):
+    """A dictionary to read from as usual; ``keep`` adds to it. Any thread may do both.
+
+    What does not fit makes it empty: an application has as many places in its code as it has, so that a cache
+    that is full is full of what a client has made.
+    """
+
+    __slots__ = ("_size",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._size = 0
+
+    def keep(self, key: K, value: V, size: int) -> V:
+        """Remember a value unless it is too large, and return it.
+
+        Args:
+            key: what it is found by.
+            value: what is found.
+            size: bytes of both, about.
+        """
+        if size > ENTRY_MAX:
+            return value
+        if len(self) >= ENTRIES_MAX or self._size + size > BYTES_MAX:
+            self.clear()
+            self._size = 0
+        self._size += size
+        self[key] = value
+        return value
+
 
 _dumps = orjson.dumps
 _LogRecord = logging.LogRecord

@@ -5,6 +5,7 @@ read, to which what else they say is added; the record itself stays as it is for
 follow.
 """
 
+import contextlib
 import logging
 import re
 import sys
@@ -13,9 +14,9 @@ from collections.abc import Set as AbstractSet
 from contextvars import ContextVar
 from itertools import islice
 from types import MappingProxyType
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
-from hublog.capture import context, spans
+from hublog.capture import context, tracing
 from hublog.capture.context import stored
 from hublog.capture.json_safe import MAX_ITEMS, Distinct, key_of, mark, text_of
 from hublog.terminal import WERKZEUG, without_colours
@@ -74,7 +75,7 @@ def take(meant: Meant, by: Callable[[logging.LogRecord], _T]) -> _T:
     """Call ``by`` with the record that is meant, its further fields bound, and return the result."""
     if not meant.fields:
         return by(meant.record)
-    token, token_of_said = context.bind(**meant.fields), _said.set(meant.fields)
+    token, token_of_said = context.add_fields(**meant.fields), _said.set(meant.fields)
     try:
         return by(meant.record)
     finally:
@@ -84,8 +85,8 @@ def take(meant: Meant, by: Callable[[logging.LogRecord], _T]) -> _T:
 
 def read(record: logging.LogRecord) -> Meant | None:
     """Return what a record means, or None where it says all by itself; never raises, never changes it."""
-    if context.current is stored and spans.MODULE in sys.modules:
-        spans.active_fields()  # from now on each record asks for its span, in programs without requests too
+    if context.current is stored and tracing.MODULE in sys.modules:
+        tracing.active_fields()  # from now on each record asks for its span, in programs without requests too
     try:
         message = record.msg
         if type(message) is str:
@@ -293,3 +294,15 @@ def _without_traceback(text: str, exc_info: object) -> str:
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     tracebacks = list(_TRACEBACK.finditer(text))
     return text[: tracebacks[0].start()] if 0 < len(tracebacks) <= causes else text
+
+
+def leave_out(logger: str) -> None:
+    """Have Sentry make no event and no breadcrumb of a logger's records; without Sentry do nothing.
+
+    It may be set up before us or after, so this is said again each time that it matters.
+    """
+    # Looked up, not imported: that the package is installed does not mean that the application uses it.
+    integration: Any = sys.modules.get("sentry_sdk.integrations.logging")
+    if integration is not None:
+        with contextlib.suppress(Exception):  # a foreign package must not break the request
+            integration.ignore_logger(logger)

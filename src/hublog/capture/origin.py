@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from hublog.capture import context, spans
+from hublog.capture import context, tracing
 from hublog.capture.context import EMPTY, Context, is_over, lend, looked, restore, stored
 
 _T = TypeVar("_T")
@@ -60,8 +60,8 @@ def keep(record: logging.LogRecord, *, of: logging.LogRecord | None = None) -> N
         known = kept.get(key)
         if known is not None and known[0]() is record:
             return
-        if spans.MODULE in sys.modules and context.current is stored:
-            spans.active_fields()  # from now on what is bound includes the ids of the active span
+        if tracing.MODULE in sys.modules and context.current is stored:
+            tracing.active_fields()  # from now on what is bound includes the ids of the active span
         now = origin(of or record, stored(), depth=0)
         found = now if now.is_settled else settled(context.current())
         kept[key] = weakref.ref(record, lambda _: kept.pop(key, None)), found

@@ -5,11 +5,11 @@ import logging
 import sys
 from _thread import get_ident
 from contextvars import ContextVar
+from functools import lru_cache
 from types import FrameType
 from typing import Final
 
 from hublog import internal_log
-from hublog.capture.bounded_cache import BoundedCache
 from hublog.internal_log import LOGGER_NAME
 
 #: Logging from inside a log call (``__str__`` that logs, a finalizer, a signal handler) is kept to here: a
@@ -42,8 +42,9 @@ _OWN_NAMES: Final = frozenset(
     {"azure", "msal", "msal_extensions", "uamqp", LOGGER_NAME, internal_log.__name__}
 )
 _OWN_PREFIXES: Final = ("azure.", "msal.", "uamqp.", LOGGER_NAME + ".")
-#: What is known of logger names, so that each is looked at once.
-_is_own: Final[BoundedCache[str, bool]] = BoundedCache()
+
+#: So much of a name is looked at, since a client may have made it; names of our own are shorter.
+_NAME_MAX: Final = 64
 
 #: Loggers of the Azure packages; at INFO they log each connection and each HTTP request, 15 lines a time.
 CHATTY: Final = ("azure", "msal")
@@ -104,6 +105,12 @@ def _is_of_a_finalizer() -> bool:
     return False
 
 
+@lru_cache(maxsize=4_096)
+def _is_own(name: str) -> bool:
+    """Whether the records of a logger are made by shipping records."""
+    return name in _OWN_NAMES or name.startswith(_OWN_PREFIXES)
+
+
 class CaptureHandler(logging.Handler):
     """Guards ``capture``, which a subclass defines; everything else of a handler works as usual."""
 
@@ -125,9 +132,7 @@ class CaptureHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Capture a record; never raises, never waits."""
         try:
-            is_own = _is_own.get(record.name)
-            if is_own is None:
-                is_own = _look_at(record.name)
+            is_own = _is_own(record.name[:_NAME_MAX])
         except (AttributeError, TypeError):  # made by hand, with a name that no logger has
             is_own = False
         depth = _depth.get()
@@ -170,8 +175,3 @@ class CaptureHandler(logging.Handler):
     def refuse(self, record: logging.LogRecord) -> None:
         """Count a record that was logged too deep inside log calls, or too often, and is lost."""
         raise NotImplementedError
-
-
-def _look_at(name: str) -> bool:
-    is_own = name in _OWN_NAMES or name.startswith(_OWN_PREFIXES)
-    return _is_own.keep(name, is_own, len(name))

@@ -4,15 +4,16 @@ And the way to make a row fit: what is long is cut in a fixed order, ids are kep
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 
 import orjson
 
 from hublog.capture import context
-from hublog.capture.arguments import arguments, unfit
 from hublog.capture.columns import OPEN_COLUMNS
+from hublog.capture.context import note_shown
 from hublog.capture.exceptions import MAX_STACKTRACE, from_record
 from hublog.capture.json_safe import (
     MAX_ITEMS,
@@ -23,31 +24,25 @@ from hublog.capture.json_safe import (
     clean,
     key_of,
     mark,
+    plain,
     whole_text_of,
 )
-from hublog.capture.serving import note_shown
-from hublog.capture.source import call_site, thread_of
-from hublog.capture.typed_columns import END_OF_TIME, EncodedContext, as_text, encode_context, put, utc_text
-from hublog.redaction.redactor import SHORTEST, Redactor
-from hublog.redaction.text_ranges import cut_middle
-
-#: What is kept of a record to the last, each if it is no longer than an id may be.
-_KEPT: Final = (
-    "level",
-    "level_number",
-    "severity_number",
-    "record_type",
-    "trace_id",
-    "span_id",
-    "request_id",
-    "truncated",
+from hublog.capture.truncation import text_limit
+from hublog.capture.typed_columns import (
+    END_OF_TIME,
+    EncodedContext,
+    as_text,
+    call_site,
+    encode_context,
+    put,
+    thread_of,
+    utc_text,
 )
-_MAX_ID: Final = 64
+from hublog.redaction.redactor import SHORTEST, Redactor
+from hublog.redaction.secret_names import Secrecy
+
 #: How often the texts of a record may fill its line before no further one is looked at.
 _LOOKED_AT: Final = 4
-_TEXTS: Final = frozenset(
-    {"message", "message_template", "exception_stacktrace", "stack_info", "exception_message"}
-)
 _T = TypeVar("_T")
 _NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
@@ -167,7 +162,7 @@ class _Row:
 
     def bounded(self, text: str) -> str:
         """Return a text without its secrets, cut if it alone is longer than the line may be."""
-        shown = self._redactor.bounded(text, self._max_bytes, _text_limit(self._max_bytes))
+        shown = self._redactor.bounded(text, self._max_bytes, text_limit(self._max_bytes))
         if len(text) > self._max_bytes:
             self.columns["truncated"] = True
             self.left_out += max(_size(text) - _size(shown), 0)
@@ -180,44 +175,6 @@ class _Row:
             self.misfits += bound.misfits
             if bound.record_type:
                 self.columns["record_type"] = bound.record_type
-
-
-def fit(
-    row: dict[str, object],
-    encode: Callable[[Mapping[str, object]], bytes],
-    *,
-    max_bytes: int,
-    original: int = 0,
-) -> bytes:
-    """Return the line of a row, cut until it is at most ``max_bytes`` long.
-
-    Args:
-        row: what ``careful_row`` gave.
-        encode: makes the whole line, head and static columns included.
-        max_bytes: limit of the line, 1 KiB or more.
-        original: length of the whole line where it is known to be too long already; else 0.
-
-    Returns:
-        The line. It is over the limit only if head and static columns alone are.
-    """
-    if not original:
-        line = encode(row)
-        if len(line) <= max_bytes:
-            return line
-        original = len(line)
-    row = {**_cut_endless(row, max_bytes), "truncated": True}
-    for cut in (_cut_stack, _cut_extra_values, _drop_extra, _cut_message, _drop_rest):
-        row = cut(row, max_bytes)
-        extra = row.get("extra")
-        noted = {**(extra if isinstance(extra, dict) else {}), "original_bytes": original}
-        line = encode({**row, "extra": noted})
-        if len(line) <= max_bytes:
-            return line
-    # Static columns take all the room: of the message stays what they leave.
-    least = _drop_rest({**row, "message": ""}, max_bytes)
-    bare = encode(least)
-    room = max((max_bytes - len(bare) - len(',"message":""')) // 6, 0)
-    return encode({**least, "message": _cut(row.get("message", ""), room)}) if room else bare
 
 
 def _size(text: str) -> int:
@@ -269,60 +226,48 @@ def _context(redactor: Redactor) -> EncodedContext:
     return found if found and found.redactor is redactor else encode_context(now, redactor)
 
 
-def _cut_endless(row: dict[str, object], max_bytes: int) -> dict[str, object]:
-    """Cut texts that alone are longer than the line may be, before each try would encode all of them."""
-    endless = {name for name in _TEXTS if isinstance(text := row.get(name), str) and len(text) > max_bytes}
-    return _cut_each(row, endless, _text_limit(max_bytes))
+_WORD: Final = re.compile(r"[\w-]{1,96}+")
+#: A longer argument is no name.
+_NAME_LONGEST: Final = 96
+#: Arguments that do not fit are looked at up to this number; then all of them count as secret.
+_NAMES_MAX: Final = 100
 
 
-def _cut_stack(row: dict[str, object], max_bytes: int) -> dict[str, object]:
-    limit = max(max_bytes // 4, 256)
-    names = ("exception_stacktrace", "stack_info", "exception_message")
-    return _cut_each(row, names, limit)
+class _Named:
+    """Arguments by name, as ``%`` takes them: one with a secret name is given as its mark."""
+
+    __slots__ = ("_args", "_redactor")
+
+    def __init__(self, args: Mapping[object, object], redactor: Redactor) -> None:
+        self._args = args
+        self._redactor = redactor
+
+    def __getitem__(self, name: str) -> object:
+        value = self._args[name]
+        secrecy = self._redactor.secrecy(name)
+        return self._redactor.hidden(plain(value), secrecy) if secrecy else value
+
+    def __str__(self) -> str:
+        return str(self._args)  # a mapping may be the one argument of "%s"
+
+    def __repr__(self) -> str:
+        return repr(self._args)
 
 
-def _cut_extra_values(row: dict[str, object], max_bytes: int) -> dict[str, object]:
-    extra = row.get("extra")
-    if not isinstance(extra, dict):
-        return row
-    limit = max(max_bytes // 64, 64)
-    return {**row, "extra": {name: _short(value, limit) for name, value in extra.items()}}
+def arguments(args: object, redactor: Redactor) -> object:
+    """Return what ``%`` is to be given in place of a record's arguments, which stay as they are."""
+    return _Named(args, redactor) if isinstance(args, Mapping) else args
 
 
-def _short(value: object, limit: int) -> object:
-    encoded = orjson.dumps(value)
-    if len(encoded) <= limit:
-        return value
-    return _cut(value if isinstance(value, str) else encoded.decode(), limit // 2)
+def unfit(template: str, args: object, redactor: Redactor) -> object:
+    """Return arguments that do not fit their template as plain data.
 
-
-def _drop_extra(row: dict[str, object], max_bytes: int) -> dict[str, object]:
-    del max_bytes
-    extra = row.get("extra")
-    left_out = {"left_out": len(extra)} if isinstance(extra, dict) else {}
-    return {**row, "extra": left_out}
-
-
-def _cut_message(row: dict[str, object], max_bytes: int) -> dict[str, object]:
-    return _cut_each(row, _TEXTS, _text_limit(max_bytes))
-
-
-def _cut_each(row: dict[str, object], names: Collection[str], limit: int) -> dict[str, object]:
-    return {name: _cut(value, limit) if name in names else value for name, value in row.items()}
-
-
-def _text_limit(max_bytes: int) -> int:
-    return max(max_bytes // 16, 64)  # escapes make up to six bytes of a character, and there are two texts
-
-
-def _drop_rest(row: dict[str, object], max_bytes: int) -> dict[str, object]:
-    """The last resort: what names the record, and as much of the message as is sure to fit."""
-    short: dict[str, object] = {
-        name: row[name] for name in _KEPT if name in row and len(str(row[name])) <= _MAX_ID
-    }
-    limit = max(min((max_bytes - 1_600) // 6, 512), 8)
-    return {**short, "message": _cut(row.get("message", ""), limit)}
-
-
-def _cut(value: object, limit: int) -> object:
-    return cut_middle(value, limit) if isinstance(value, str) else value
+    Where the template or an argument names a secret, each text among them counts as one.
+    """
+    shown = plain(args, cut=redactor.head)
+    listed = shown if isinstance(shown, list) else [shown]
+    texts = [item for item in listed if isinstance(item, str) and len(item) <= _NAME_LONGEST]
+    names = {found[0] for text in (template[: _NAME_LONGEST * 10], *texts) for found in _WORD.finditer(text)}
+    if len(names) > _NAMES_MAX or any(map(redactor.secrecy, names)):
+        return redactor.hidden(shown, Secrecy.TEXT) if redactor.is_on else shown
+    return redactor.value(shown)

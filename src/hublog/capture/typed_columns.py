@@ -1,5 +1,8 @@
 """Columns become JSON: each value in the type of its column, since ADX turns a misfit into null unseen."""
 
+import logging
+import os
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -10,7 +13,7 @@ import orjson
 
 from hublog.capture.columns import BY_NAME, OPEN_COLUMNS, Kind
 from hublog.capture.context import Context, looked
-from hublog.capture.json_safe import INT64, MAX_ITEMS, MAX_NAME, Distinct, Plain, key_of, mark
+from hublog.capture.json_safe import INT64, MAX_ITEMS, MAX_NAME, Distinct, Plain, key_of, mark, plain, text_of
 from hublog.internal_log import Tally
 from hublog.redaction.redactor import PERSONAL_COLUMNS, SHORTEST, Redactor
 
@@ -173,3 +176,83 @@ class Misfits:
 def utc_text(second: int) -> str:
     """Return a second from 1970 to 9999 as ``2026-11-23T13:10:31``, UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+_SEVERITIES: Final = ((50, 21), (40, 17), (30, 13), (20, 9), (10, 5))
+_TRACE: Final = 1
+_PACKAGES: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+
+
+def call_site(record: logging.LogRecord) -> dict[str, object]:
+    """Return what is the same for every record of this place in the code, as it stands on the record."""
+    return {
+        "level": record.levelname,
+        "level_number": record.levelno,
+        "severity_number": severity(record.levelno),
+        "logger_name": record.name,
+        "source_file": relative(text_of(record.pathname)),
+        "source_module": record.module,
+        "source_function": record.funcName,
+        "source_line": record.lineno,
+    }
+
+
+def thread_of(record: logging.LogRecord) -> dict[str, object]:
+    """Return what is the same for every record of this thread and process, as it stands on the record."""
+    return {
+        "process_id": record.process,
+        "thread_id": record.thread,
+        "thread_name": record.threadName,
+        "process_name": record.processName,
+    }
+
+
+def encoded_call_site(record: logging.LogRecord) -> bytes:
+    """Return the call site's columns as a fragment of the line.
+
+    Raises:
+        ValueError: a value does not fit its column; the slow way puts it elsewhere.
+    """
+    return _encoded_columns(call_site(record))
+
+
+def encoded_thread(record: logging.LogRecord) -> bytes:
+    """Return the thread's columns as a fragment of the line.
+
+    Raises:
+        ValueError: a value does not fit its column; the slow way puts it elsewhere.
+    """
+    return _encoded_columns(thread_of(record))
+
+
+def _encoded_columns(values: dict[str, object]) -> bytes:
+    columns: dict[str, object] = {}
+    for name, value in values.items():
+        if not put(columns, name, plain(value)):
+            raise ValueError(name)
+    return encode_columns(columns)
+
+
+def severity(level: object) -> int:
+    """Return the OpenTelemetry severity number (1 to 21) of a Python level."""
+    number = level if isinstance(level, int) else 0
+    return next((severity for border, severity in _SEVERITIES if number >= border), _TRACE)
+
+
+def relative(path: str) -> str:
+    """Shorten a path: below the working directory, or below an installed-packages directory."""
+    for marker in _PACKAGES:
+        _, found, rest = path.rpartition(marker)
+        if found:
+            return rest
+    root = _working_directory()
+    if root and path.startswith(root):
+        return path[len(root) :]
+    return path
+
+
+def _working_directory() -> str:
+    try:
+        return os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118  # text in, text out, in the log call
+    except OSError:  # it was deleted
+        return sys.prefix + os.sep

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from hublog.capture.removal import findings
 from hublog.cli.command import (
     FAILURE,
     OK,
@@ -28,6 +27,7 @@ from hublog.configure.handlers import CONSOLE, EVENT_HUB, FILE, AttachedHandler
 from hublog.doctor.destinations import destinations_text, target_of, target_text
 from hublog.doctor.offline_checks import absolute
 from hublog.errors import HublogError
+from hublog.runtime.handler_watch import findings
 from hublog.settings import Settings, SpoolMode
 
 if TYPE_CHECKING:

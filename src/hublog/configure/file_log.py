@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from hublog.capture.removal import watch
 from hublog.configure.archives import NO_FILE, kind_of
 from hublog.configure.rotating_file import RotatingFile, check_right, make_directory, removed_directory
 from hublog.internal_log import Destination, cause_of, is_exhausted, report
+from hublog.runtime.handler_watch import watch
 
 #: A file that cannot be opened is tried with each of the first records, then once per interval.
 _FREE_TRIES: Final = 10

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hublog.capture import thread_context, uncaught
-from hublog.capture.console import ConsoleFormatter, ConsoleHandler
-from hublog.capture.json_formatter import JsonFormatter
+from hublog.capture import thread_context
 from hublog.capture.reentry_guard import quiet_azure
-from hublog.capture.removal import behind
+from hublog.capture.stdlib_formatters import ConsoleFormatter, ConsoleHandler, JsonFormatter
 from hublog.internal_log import report
+from hublog.runtime import uncaught
 from hublog.runtime.framework import surroundings
+from hublog.runtime.handler_watch import behind
 from hublog.settings import SETTINGS, EventHubSettings, Reading, Settings
 
 #: Names of hublog's handlers, also of those that ``dictConfig`` makes from ``logging_config``.

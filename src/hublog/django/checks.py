@@ -13,7 +13,6 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Tags, register
 
-from hublog.capture.removal import findings
 from hublog.configure.file_log import FileLogHandler
 from hublog.configure.handlers import contradictions
 from hublog.django.check_messages import message
@@ -23,6 +22,7 @@ from hublog.django.logging_dict import LoggerEntry, LoggingDict, is_hub, read_lo
 from hublog.doctor.offline_checks import log_file_problem, misspelt, spool_problem
 from hublog.handler import EventHubHandler
 from hublog.requests.request_record import LOGGER_NAME as REQUESTS
+from hublog.runtime.handler_watch import findings
 from hublog.runtime.server_advice import advice, uwsgi_advice
 from hublog.settings import NO_HASH_KEY, SpoolMode
 from hublog.settings.connection import route_of

@@ -7,8 +7,8 @@ from typing import Final
 from django.conf import settings
 from django.views.debug import SafeExceptionReporterFilter, get_default_exception_reporter_filter
 
-from hublog.capture.hidden import hidden, hide_handlers
 from hublog.doctor.offline_checks import PREFIXES
+from hublog.redaction.hidden_settings import hidden, hide_handlers
 from hublog.settings import Reading, read_settings
 
 

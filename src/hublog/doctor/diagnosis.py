@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from hublog._version import __version__
-from hublog.capture.removal import findings
-from hublog.capture.resource import is_named
-from hublog.capture.service_name import default_name
+from hublog.capture.resource import default_name, is_named
 from hublog.configure.handlers import EVENT_HUB, AttachedHandler, contradictions, reaches_event_hub
 from hublog.doctor.connection_checks import check_event_hub, check_network
 from hublog.doctor.destinations import (
@@ -36,6 +34,7 @@ from hublog.doctor.steps import (
 )
 from hublog.errors import HublogError
 from hublog.requests.request_record import LOGGER_NAME as REQUESTS
+from hublog.runtime.handler_watch import findings
 from hublog.runtime.server_advice import advice
 from hublog.settings import Reading, Settings, SpoolMode
 

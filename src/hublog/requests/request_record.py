@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from hublog.capture import sentry
+from hublog.capture import interop
 from hublog.capture.json_safe import text_of
 from hublog.requests.query_counting import QueryCounter
 from hublog.settings import RequestSettings
@@ -91,7 +91,7 @@ class RequestRecord:
         unshown = self._unshown(error)
         if unshown is None:
             return
-        sentry.leave_out(LOGGER_NAME)
+        interop.leave_out(LOGGER_NAME)
         with contextlib.suppress(Exception):
             logging.getLogger(LOGGER_NAME).error(
                 "%s %s raised %s",
@@ -124,7 +124,7 @@ class RequestRecord:
             level = max(level, logging.WARNING)
             fields = {**fields, "slow": True}
         if level >= logging.ERROR:
-            sentry.leave_out(LOGGER_NAME)
+            interop.leave_out(LOGGER_NAME)
         logging.getLogger(LOGGER_NAME).log(
             level,
             "%s %s %d %.1f ms",

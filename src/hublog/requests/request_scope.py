@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Token, copy_context
 from typing import Any, Final, Protocol, TypeVar
 
-from hublog.capture import context, spans
-from hublog.capture.serving import current as _current
+from hublog.capture import context, tracing
+from hublog.capture.context import current_request as _current
 from hublog.capture.tracing import request_id, valid_id
 from hublog.requests.query_counting import QueryCounter, listen_if_imported
 from hublog.requests.request_fields import (
@@ -184,7 +184,7 @@ class RequestScope:
         known = _known(fields)
         if known:
             self._note(known)
-            context.bind(**known)
+            context.add_fields(**known)
 
     def serves(self, fields: Mapping[str, object]) -> bool:
         """Whether fields are those of this request, not those of a task that runs inside it."""
@@ -197,16 +197,16 @@ class RequestScope:
         Instrumentation may open it inside the adapter. Call this before and after the view only, where the
         active span is that of the request.
         """
-        active = spans.active_fields()
+        active = tracing.active_fields()
         if active and active["span_id"] != self.fields.get("span_id"):
-            self.fields = spans.merged(self.fields, active)
-            context.enter(spans.merged(context.bound(), active))
+            self.fields = tracing.merged(self.fields, active)
+            context.enter(tracing.merged(context.bound(), active))
 
     def add_user(self, fields: Mapping[str, object]) -> None:
         """Bind the application's user; an anonymous one does not replace the user of Easy Auth."""
         known = self._note_user(fields) if fields else None
         if known:
-            context.bind(**known)
+            context.add_fields(**known)
 
     def add_session(self, find_key: Callable[[], object]) -> None:
         """Bind the hash of the session's key, where the settings ask for it.
@@ -392,7 +392,7 @@ class RequestScope:
         if _current.get() is not self:
             self._bind()
         if not self._has_all():
-            context.bind(**self.noted)
+            context.add_fields(**self.noted)
         write(*args)
         context.clear()
 

@@ -13,8 +13,7 @@ from uuid import UUID
 
 from hublog.capture import context
 from hublog.capture.json_safe import INT64
-from hublog.capture.spans import active_fields
-from hublog.capture.tracing import new_id, read_traceparent, trace_fields, valid_id
+from hublog.capture.tracing import active_fields, new_id, read_traceparent, trace_fields, valid_id
 
 #: Logger of the one record for each task.
 LOGGER_NAME: Final = "hublog.task"

@@ -18,12 +18,12 @@ from time import monotonic
 from typing import Final
 
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.record_ids import RecordIds
 from hublog.capture.reentry_guard import enter_own_thread, is_own_thread
 from hublog.capture.typed_columns import Misfits
 from hublog.delivery.accounting import Drop, DropReport, Stats
 from hublog.delivery.sender import Sender
 from hublog.internal_log import LOGGER_NAME, Tally, cause_of, is_exhausted, report
+from hublog.line import RecordIds
 from hublog.requests.request_scope import RequestScope, observers
 from hublog.runtime.exit_hooks import exits
 from hublog.runtime.framework import Lookup, followers, surroundings

@@ -12,8 +12,7 @@ from time import monotonic
 from typing import Final
 
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.record_ids import RecordIds
-from hublog.capture.shorten import shortened
+from hublog.capture.truncation import shortened
 from hublog.capture.typed_columns import Misfits
 from hublog.delivery.accounting import Drop, DropCounters
 from hublog.delivery.batcher import Batcher, Source
@@ -28,7 +27,7 @@ from hublog.delivery.spawning import Spawner, is_patched
 from hublog.delivery.storage import Storage
 from hublog.delivery.worker import Worker
 from hublog.internal_log import Tally, report
-from hublog.line import Line
+from hublog.line import Line, RecordIds
 from hublog.runtime.delivery_log import Observer
 from hublog.runtime.server_advice import Adviser, is_about_to_patch, when_patched, why_no_thread
 from hublog.sampling.sampler import Volume, is_asked

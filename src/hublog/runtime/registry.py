@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final, Protocol
 
-from hublog.capture import thread_context, uncaught
+from hublog.capture import thread_context
 from hublog.delivery.accounting import ProcessStats
 from hublog.delivery.sender import Sender
 from hublog.delivery.worker import Request
+from hublog.runtime import uncaught
 from hublog.runtime.exit_hooks import exits
 from hublog.runtime.framework import Lookup, followers, surroundings
 from hublog.runtime.pipeline import Pipeline

@@ -20,12 +20,11 @@ from hublog.capture.exceptions import from_record
 from hublog.capture.formatter import NOT_ADDED, STANDARD_LENGTH
 from hublog.capture.interop import said
 from hublog.capture.json_safe import plain
-from hublog.capture.record_ids import RecordIds
-from hublog.capture.shorten import shortened
 from hublog.capture.slow_path import has_own_message, timestamp_of
+from hublog.capture.truncation import shortened
 from hublog.capture.typed_columns import END_OF_TIME
 from hublog.internal_log import Tally
-from hublog.line import Line, escape_line_ends, record_id
+from hublog.line import Line, RecordIds, escape_line_ends, record_id
 
 #: Records that are known again; then the one that was not met for the longest time is forgotten.
 KEYS_MAX: Final = 1_000

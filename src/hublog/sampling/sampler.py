@@ -10,10 +10,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from hublog.capture.record_ids import RecordIds, UnnumberedIds
-from hublog.capture.shorten import shortened
+from hublog.capture.truncation import shortened
 from hublog.internal_log import Tally
-from hublog.line import Line
+from hublog.line import Line, RecordIds, with_sequence
 from hublog.sampling.dedup import Repeats, key_of
 from hublog.sampling.rate_limit import RateLimit
 from hublog.sampling.tail_buffer import Tail
@@ -27,6 +26,28 @@ _EncodeLine = Callable[[logging.LogRecord], Line]
 def is_asked(hub: EventHubSettings) -> bool:
     """Whether anything here is switched on."""
     return hub.enabled and (hub.tail_sampling or hub.dedup_seconds > 0 or hub.rate_limit > 0)
+
+
+class UnnumberedIds(RecordIds):
+    """Ids of lines that may never be shipped: their sequence numbers are given later, or the rest had a gap.
+
+    Args:
+        ids: number the lines that are shipped.
+    """
+
+    __slots__ = ("_ids",)
+
+    def __init__(self, ids: RecordIds) -> None:
+        super().__init__()
+        self._ids, self._process = ids, ids._process  # noqa: SLF001  # the first part is the same
+
+    def next(self, milliseconds: int) -> tuple[bytes, int]:
+        """Return an id's first part, and the number that the line would have if it were shipped now."""
+        return super().next(milliseconds)[0], self._ids.upcoming
+
+    def number(self, line: bytes) -> bytes:
+        """Return a line that was made with the ids of this object with the next sequence number."""
+        return with_sequence(line, self._ids.next_number())
 
 
 class Volume:

@@ -9,8 +9,8 @@ from queue import SimpleQueue
 
 import pytest
 
-from hublog.capture import removal
 from hublog.configure import configure
+from hublog.runtime import handler_watch
 from hublog.settings import EventHubSettings, Settings
 
 CONNECTION = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=a;SharedAccessKey=b;UseDevelopmentEmulator=true"
@@ -28,13 +28,13 @@ pytestmark = pytest.mark.usefixtures("logging_state")
 def root():
     """Put back what a configuration has removed, also from pytest."""
     found = logging.getLogger()
-    before = found.level, list(found.handlers), removal._Watch.lost
+    before = found.level, list(found.handlers), handler_watch._Watch.lost
     yield found
     for handler in set(found.handlers) - set(before[1]):
         found.removeHandler(handler)
         handler.close()
     found.setLevel(before[0])
-    found.handlers[:], removal._Watch.lost = before[1:]
+    found.handlers[:], handler_watch._Watch.lost = before[1:]
 
 
 @pytest.fixture
@@ -64,14 +64,14 @@ def test_a_later_configuration_that_removes_the_handlers_is_reported_once_with_i
         " no longer reach the Event Hub and the log file: call setup_logging() after it, or add the handlers"
         " to it (hublog.EventHubHandler)."
     )
-    assert told == removal.findings() == [text]
+    assert told == handler_watch.findings() == [text]
 
 
 def test_handlers_that_are_attached_again_are_no_finding(settings):
     configure(settings)
     logging.config.dictConfig(OTHERS)
     configure(settings)
-    assert removal.findings() == []
+    assert handler_watch.findings() == []
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_configuration_that_leaves_the_event_hub_is_not_reported(config, setti
         handler.close()
     logging.config.dictConfig(config)
     assert told == []
-    assert removal.findings() == []
+    assert handler_watch.findings() == []
 
 
 def test_a_queue_whose_listener_is_not_started_is_found_until_it_is(root):
@@ -103,12 +103,12 @@ def test_a_queue_whose_listener_is_not_started_is_found_until_it_is(root):
     root.addHandler(front)
     logging.getLogger("shop").warning("waits")
     assert [
-        "is not started, so records wait in its queue (1 now)" in text for text in removal.findings()
+        "is not started, so records wait in its queue (1 now)" in text for text in handler_watch.findings()
     ] == [True]
     queue.get()
     listener.start()
     try:
-        assert removal.findings() == []
+        assert handler_watch.findings() == []
     finally:
         listener.stop()
         hub.close()

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.record_ids import RecordIds
-from hublog.capture.shorten import shortened
+from hublog.capture.truncation import shortened
+from hublog.line import RecordIds
 from hublog.settings import ServiceSettings
 
 FORMATTER = LineFormatter(ServiceSettings(name="shop"), max_record_bytes=1_000_000, ids=RecordIds())

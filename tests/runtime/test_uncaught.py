@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 from tests.kits.file_hub import Program
 
-from hublog.capture import context, thread_context, uncaught
+from hublog.capture import context, thread_context
+from hublog.runtime import uncaught
 from hublog.testing import capture_records
 
 LIMIT_S = 10
