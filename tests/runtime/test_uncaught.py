@@ -72,7 +72,7 @@ sys.excepthook = hook
 
 @pytest.mark.parametrize("is_theirs_first", [False, True])
 def test_a_hook_of_the_application_that_logs_makes_one_record_in_all(tmp_path, is_theirs_first):
-    again = "hublog.EventHubHandler.__init__\nfrom hublog.capture import uncaught\n"
+    again = "hublog.EventHubHandler.__init__\nfrom hublog.runtime import uncaught\n"
     again += "uncaught.uninstall()\n" + LOGGING_HOOK + "uncaught.install()\n"
     if is_theirs_first:
         rows, _ = ended(tmp_path, again + "raise LookupError('gone')\n", 1)
