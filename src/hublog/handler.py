@@ -81,7 +81,7 @@ class EventHubHandler(CaptureHandler):
         """Feed a pipeline that it has fed before."""
         self._pipeline = pipeline
 
-    def capture(self, record: logging.LogRecord, *, is_deep: bool = False) -> None:
+    def capture(self, record: logging.LogRecord) -> None:
         """Hand the record to the pipeline, once even where two handlers of it see the record."""
         pipeline = self._pipeline
         try:
@@ -101,13 +101,13 @@ class EventHubHandler(CaptureHandler):
                 if not is_of_now or kept or (life is not None and life.ended_mono is not None):
                     found = origin(record, now, depth=_DEPTH)
                     if found is not stored():
-                        call_with(found, lambda record: _hand_over(pipeline, record, is_deep=is_deep), record)
+                        call_with(found, lambda record: _hand_over(pipeline, record), record)
                         return
             meant = read(record)
             if meant is None:
-                pipeline.accept(record, is_deep=is_deep)
+                pipeline.accept(record)
             else:
-                take(meant, lambda copy: pipeline.accept(copy, is_deep=is_deep))
+                take(meant, pipeline.accept)
         except Exception as error:  # noqa: BLE001  # a log call never raises; the record is counted
             pipeline.failed(error)
 
@@ -140,13 +140,13 @@ def _switched(settings: Settings | None) -> Settings | None:
     return replace(settings, eventhub=replace(settings.eventhub, enabled=False))
 
 
-def _hand_over(pipeline: Pipeline, record: logging.LogRecord, *, is_deep: bool) -> None:
+def _hand_over(pipeline: Pipeline, record: logging.LogRecord) -> None:
     """Have a pipeline take a record as it is meant, with the fields that are bound here."""
     meant = read(record)
     if meant is None:
-        pipeline.accept(record, is_deep=is_deep)
+        pipeline.accept(record)
     else:
-        take(meant, lambda copy: pipeline.accept(copy, is_deep=is_deep))
+        take(meant, pipeline.accept)
 
 
 def _is_second(record: logging.LogRecord) -> bool:

@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from hublog.capture.reentry_guard import CaptureHandler, enter_own_thread, is_own_thread
+from hublog.capture.reentry_guard import CaptureHandler, enter_own_thread, is_innermost, is_own_thread
 
 
 class Front(CaptureHandler):
@@ -13,8 +13,8 @@ class Front(CaptureHandler):
         super().__init__()
         self.taken = []
 
-    def capture(self, record, *, is_deep=False):
-        self.taken.append((record.getMessage(), is_deep))
+    def capture(self, record):
+        self.taken.append((record.getMessage(), is_innermost()))
 
     def refuse(self, record):
         raise AssertionError(record)

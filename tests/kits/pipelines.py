@@ -21,8 +21,8 @@ class Front(CaptureHandler):
         super().__init__()
         self.pipeline = pipeline
 
-    def capture(self, record, *, is_deep=False):
-        self.pipeline.accept(record, is_deep=is_deep)
+    def capture(self, record):
+        self.pipeline.accept(record)
 
     def refuse(self, record):
         self.pipeline.refuse_nested(record)

@@ -50,7 +50,7 @@ class Kit:
         self.wakes = 0
         self.volume = Volume(
             ids=self.ids,
-            ship=lambda line, is_deep: self.lines.append(line.data),
+            ship=lambda line: self.lines.append(line.data),
             refuse=lambda level, logger: self.refused.append((level, logger)),
             wake=self.wake,
             now=self.clock,
@@ -73,7 +73,7 @@ class Kit:
         self.volume.fit(settings, encode=make_encode(self.ids), make_encode=make_encode)
 
     def log(self, *args, **known):
-        self.volume.take(make_record(*args, **known), is_deep=False)
+        self.volume.take(make_record(*args, **known))
 
     @property
     def rows(self):

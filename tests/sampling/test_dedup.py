@@ -204,7 +204,7 @@ def test_records_that_differ_in_anything_of_their_own_are_not_equal():
 
 def take_structlog(kit, **event):
     record = make_record(event)
-    interop.take(interop.read(record), lambda meant: kit.volume.take(meant, is_deep=False))
+    interop.take(interop.read(record), kit.volume.take)
 
 
 def test_what_a_mapping_says_beside_its_text_is_compared_and_kept():
@@ -229,9 +229,7 @@ class Braces(logging.LogRecord):
 def test_a_message_that_a_record_makes_in_its_own_way_is_compared():
     kit = make_kit()
     for number in (1, 2, 2):
-        kit.volume.take(
-            Braces("shop", logging.INFO, "/srv/shop.py", 1, "order {}", (number,), None), is_deep=False
-        )
+        kit.volume.take(Braces("shop", logging.INFO, "/srv/shop.py", 1, "order {}", (number,), None))
     kit.volume.tell()
     assert list(zip(kit.messages, kit.counts, strict=True)) == [
         ("order 1", 1),
@@ -256,7 +254,7 @@ def test_a_record_without_a_moment_is_shipped_as_ever(odd):
     for _ in range(2):
         record = make_record()
         record.created = odd
-        kit.volume.take(record, is_deep=False)
+        kit.volume.take(record)
     assert kit.counts == [1, 1]
 
 
@@ -333,7 +331,7 @@ def test_a_summary_is_a_line_of_the_table_and_within_the_bound(message, extra, f
     for _ in range(3):
         record = make_record(message.replace("%", ""), exc_info=error_of() if fails else None)
         record.__dict__.update(extra)
-        kit.volume.take(record, is_deep=False)
+        kit.volume.take(record)
     kit.volume.tell()
     if len(kit.lines) == 3:
         return  # it could not be compared

@@ -4,6 +4,7 @@ import gc
 import logging
 import sys
 from _thread import get_ident
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import lru_cache
 from types import FrameType
@@ -12,13 +13,9 @@ from typing import Final
 from hublog import internal_log
 from hublog.internal_log import LOGGER_NAME
 
-#: Logging from inside a log call (``__str__`` that logs, a finalizer, a signal handler) is kept to here: a
-#: ``__str__`` that logs itself would never end, and signals that come faster than a log call would pile up.
-MAX_DEPTH: Final = 16
-#: From this depth on nothing is done that may take longer, such as a write to the disk.
-DEEP: Final = 2
-#: And to so many calls inside one, since a value may be shown more than once.
-MAX_INSIDE: Final = 100
+#: Log calls inside each other that are taken: one in a ``__str__`` or a signal handler, and one inside that.
+#: What is deeper is counted, since a ``__str__`` that logs itself would never end.
+MAX_DEPTH: Final = 3
 #: The depth of our own thread: nothing that it or a library under it logs is shipped.
 OWN_THREAD: Final = 1_000
 #: In which thread the garbage collector runs: what finalizers log there is the application's. No context
@@ -52,8 +49,6 @@ CHATTY: Final = ("azure", "msal")
 # A context variable, not a threading.local: one made before gevent patches is shared by all greenlets,
 # and a depth, not a flag: a signal handler may log while this thread formats.
 _depth: ContextVar[int] = ContextVar("hublog_depth", default=0)
-#: Calls inside the one that is inside the outermost, counted in one place for all of them.
-_inside: ContextVar[list[int] | None] = ContextVar("hublog_inside", default=None)
 
 
 def unset_loggers() -> list[str]:
@@ -84,6 +79,20 @@ def enter_own_thread() -> None:
 def is_own_thread() -> bool:
     """Whether the current thread is ours, which must not wait for itself."""
     return _is_ours.get()
+
+
+def is_innermost() -> bool:
+    """Whether this log call is as deep as any that is taken: it must do nothing that may take long."""
+    return _depth.get() >= MAX_DEPTH
+
+
+def call_innermost(function: Callable[[], object]) -> None:
+    """Call a function that ships records from a finalizer, as the innermost log call may."""
+    token = _depth.set(max(_depth.get(), MAX_DEPTH))
+    try:
+        function()
+    finally:
+        _depth.reset(token)
 
 
 def _note_collection(phase: str, _info: dict[str, int]) -> None:
@@ -139,10 +148,12 @@ class CaptureHandler(logging.Handler):
         if is_own or depth:
             if is_own:
                 return
-            if depth < OWN_THREAD:
-                self._emit_inside(record, depth)
+            if depth < MAX_DEPTH:
+                self._capture_at(depth + 1, record)
+            elif depth < OWN_THREAD:
+                self.refuse(record)
             elif get_ident() in _collecting or _is_of_a_finalizer():
-                self._emit_inside(record, DEEP)  # it may stand in the middle of anything we do
+                self._capture_at(MAX_DEPTH, record)  # it may stand in the middle of anything we do
             return
         token = _depth.set(1)
         try:
@@ -150,28 +161,17 @@ class CaptureHandler(logging.Handler):
         finally:
             _depth.reset(token)
 
-    def _emit_inside(self, record: logging.LogRecord, depth: int) -> None:
-        inside = (_inside.get() if depth > 1 else None) or [0]
-        inside[0] += 1
-        if depth >= MAX_DEPTH or inside[0] > MAX_INSIDE:
-            self.refuse(record)
-            return
-        tokens = _inside.set(inside), _depth.set(depth + 1)
+    def _capture_at(self, depth: int, record: logging.LogRecord) -> None:
+        token = _depth.set(depth)
         try:
-            self.capture(record, is_deep=depth >= DEEP)
+            self.capture(record)
         finally:
-            _inside.reset(tokens[0])
-            _depth.reset(tokens[1])
+            _depth.reset(token)
 
-    def capture(self, record: logging.LogRecord, *, is_deep: bool = False) -> None:
-        """Take the record; runs in the caller's thread.
-
-        Args:
-            record: the record.
-            is_deep: whether it was logged inside log calls, ``DEEP`` of them or more.
-        """
+    def capture(self, record: logging.LogRecord) -> None:
+        """Take the record; runs in the caller's thread."""
         raise NotImplementedError
 
     def refuse(self, record: logging.LogRecord) -> None:
-        """Count a record that was logged too deep inside log calls, or too often, and is lost."""
+        """Count a record that was logged deeper inside log calls than ``MAX_DEPTH``, and is lost."""
         raise NotImplementedError

@@ -98,13 +98,8 @@ class Pipeline:
         #: The level that applies to handlers which have none of their own.
         self.level = logging.NOTSET
 
-    def accept(self, record: logging.LogRecord, *, is_deep: bool = False) -> None:
-        """Encode a record and put it into the queue; never waits, never raises; any thread.
-
-        Args:
-            record: the record.
-            is_deep: it must be quick, so that it goes to memory in the mode ``always``, too.
-        """
+    def accept(self, record: logging.LogRecord) -> None:
+        """Encode a record and put it into the queue; never waits, never raises; any thread."""
         process = self._process
         # The record carries the process id already, which spares a system call.
         if process is None or record.process != process.pid:
@@ -115,11 +110,10 @@ class Pipeline:
         volume = process.volume
         if volume is None or exits.is_begun:
             line = process.encode(record)
-            put = process.queue.put if is_deep else process.put
-            if not put(line, record.levelno):
+            if not process.put(line, record.levelno):
                 process.put_when_full(line, record)
         else:
-            volume.take(record, is_deep=is_deep)
+            volume.take(record)
         if process.worker.is_missing or exits.is_begun:
             self._see_to(process)
 

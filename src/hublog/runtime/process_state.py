@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Final
 
 from hublog.capture.formatter import LineFormatter
+from hublog.capture.reentry_guard import is_innermost
 from hublog.capture.truncation import shortened
 from hublog.capture.typed_columns import Misfits
 from hublog.delivery.accounting import Drop, DropCounters
@@ -89,7 +90,7 @@ class Process:
         )
         self.spool_settings = _spool_settings(settings)
         self.stores = self._make_stores(settings, self._make_spooler(settings))
-        self.put = self.stores.put
+        self.put = self._put_of(self.stores)
         self.observer = Observer(hub, spool_dir=settings.spool_dir, misfits=self.misfits)
         spawner = Spawner()
         self.courier = SendThread(
@@ -149,7 +150,7 @@ class Process:
         if has_ended or self.spool_settings != _spool_settings(settings):
             self.spool_settings = _spool_settings(settings)
             self.stores = self._make_stores(settings, self._make_spooler(settings))
-            self.put = self.stores.put
+            self.put = self._put_of(self.stores)
             self.worker.watch(self._sources())
         elif former is not None:
             former.live.urgent_level = hub.urgent_level
@@ -241,9 +242,19 @@ class Process:
             self.reduction.fit(settings, encode=self.encode, make_encode=make_encode)
         self.volume = self.reduction if is_on else None
 
-    def _ship(self, line: Line, is_deep: bool) -> None:  # noqa: FBT001  # called with two values only
-        put = self.queue.put if is_deep else self.put
-        if not put(line.data, line.levelno):
+    def _put_of(self, stores: Storage) -> Callable[[bytes, int], bool]:
+        """Return what takes lines as the stores do; the innermost of nested log calls writes to memory."""
+        memory, store = self.queue.put, stores.put
+        if store == memory:
+            return memory
+
+        def put(line: bytes, levelno: int) -> bool:
+            return memory(line, levelno) if is_innermost() else store(line, levelno)
+
+        return put
+
+    def _ship(self, line: Line) -> None:
+        if not self.put(line.data, line.levelno):
             self.stores.put_when_full(line.data, line.levelno, level=line.level, logger=line.logger)
 
     def left_out(self) -> dict[Drop, int]:
@@ -264,7 +275,7 @@ class Process:
         """Write each line to disk before its log call returns, from now on; none is kept aside or counted."""
         self.volume = None
         self.stores.write_always()
-        self.put = self.stores.put
+        self.put = self._put_of(self.stores)
 
     def secure(self) -> int:
         """Write what is held in memory to disk; returns how many records are still in memory alone.

@@ -55,7 +55,7 @@ class Volume:
 
     Args:
         ids: numbers what is shipped.
-        ship: sends a line on its way; the second argument says that it must be quick.
+        ship: sends a line on its way.
         refuse: counts a record that is over the limit, by the names of its level and logger.
         wake: see ``Repeats``.
         now: monotonic seconds.
@@ -69,7 +69,7 @@ class Volume:
         self,
         *,
         ids: RecordIds,
-        ship: Callable[[Line, bool], object],
+        ship: Callable[[Line], object],
         refuse: Callable[[str, str], object],
         wake: Callable[[], object],
         now: Callable[[], float] = monotonic,
@@ -118,13 +118,8 @@ class Volume:
             tail.release_all()
         self.is_tail_on = hub.tail_sampling
 
-    def take(self, record: logging.LogRecord, *, is_deep: bool) -> None:
-        """Keep a record aside, count it, refuse it or ship it.
-
-        Args:
-            record: the record.
-            is_deep: it must be quick.
-        """
+    def take(self, record: logging.LogRecord) -> None:
+        """Keep a record aside, count it, refuse it or ship it."""
         is_own = _is_own(record.name)
         if self.is_tail_on and self.tail.keeps(record, is_own=is_own):
             return
@@ -135,14 +130,14 @@ class Volume:
         if not is_own and self._is_over(record.levelno, record.levelname, record.name):
             return
         if repeats is None or key is None:
-            self._ship(self._encode(record), is_deep)
+            self._ship(self._encode(record))
             return
         window = repeats.open(key, record)
         if window is None:
             return
         try:
             line = self._encode(record)
-            self._ship(line, is_deep)
+            self._ship(line)
         except BaseException:
             repeats.abandon(key)
             raise
@@ -174,13 +169,13 @@ class Volume:
         self._refuse(level, logger)
         return True
 
-    def _release(self, line: Line, is_deep: bool) -> None:  # noqa: FBT001  # as ``ship``
+    def _release(self, line: Line) -> None:
         if self._is_over(line.levelno, line.level, line.logger):
             return
         data = self._unnumbered.number(line.data)
         if len(data) > self._max_bytes:  # the sequence has got another digit since
             data = shortened(data, self._max_bytes) or data
-        self._ship(line._replace(data=data), is_deep)
+        self._ship(line._replace(data=data))
 
     def _make_repeats(self) -> Repeats | None:
         seconds, max_record_bytes = self._windows
@@ -190,7 +185,7 @@ class Volume:
             seconds,
             ids=self._ids,
             max_record_bytes=max_record_bytes,
-            ship=lambda line: self._ship(line, False),  # noqa: FBT003  # see there
+            ship=self._ship,
             wake=self._wake,
             deduplicated=self.deduplicated,
             now=self._now,

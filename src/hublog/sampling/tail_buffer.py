@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from hublog.capture import context
+from hublog.capture.reentry_guard import call_innermost
 from hublog.internal_log import Tally
 from hublog.line import Line
 from hublog.requests.request_scope import RequestScope, current_scope
@@ -51,7 +52,7 @@ class Tail:
 
     Args:
         encode: makes a line that is not numbered yet.
-        ship: numbers a line and sends it on its way; the second argument says that it must be quick.
+        ship: numbers a line and sends it on its way.
 
     Attributes:
         left_out: counts the lines that were not shipped.
@@ -60,7 +61,7 @@ class Tail:
     """
 
     def __init__(
-        self, *, encode: Callable[[logging.LogRecord], Line], ship: Callable[[Line, bool], object]
+        self, *, encode: Callable[[logging.LogRecord], Line], ship: Callable[[Line], object]
     ) -> None:
         self.encode = encode
         self._ship = ship
@@ -179,10 +180,10 @@ class Tail:
         self._size -= size
         return line
 
-    def _release(self, request: _Open, *, is_deep: bool = False) -> None:
+    def _release(self, request: _Open) -> None:
         request.is_decided = True
         while (line := self._take(request)) is not None:
-            self._ship(line, is_deep)
+            self._ship(line)
 
     def _forget(self, key: int, request_id: str) -> _Open | None:
         same = self._by_id.get(request_id)
@@ -197,4 +198,4 @@ class Tail:
         request = self._forget(key, request_id)
         # A forked child throws its copies away: what is in them is its parent's to ship.
         if request is not None and os.getpid() == self._pid:
-            self._release(request, is_deep=True)
+            call_innermost(lambda: self._release(request))

@@ -25,10 +25,10 @@ _left: Final["weakref.WeakSet[Feeder]"] = weakref.WeakSet()
 class _Standby(EventHubHandler):
     """Captures records as long as the application has no handler for the Event Hub."""
 
-    def capture(self, record: logging.LogRecord, *, is_deep: bool = False) -> None:
+    def capture(self, record: logging.LogRecord) -> None:
         """Hand the record to the pipeline, unless another handler does."""
         if self.is_needed and not _is_handled(record):
-            super().capture(record, is_deep=is_deep)
+            super().capture(record)
 
     @property
     def is_needed(self) -> bool:

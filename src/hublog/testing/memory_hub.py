@@ -284,11 +284,11 @@ class HubPipeline(Pipeline):
             now=self._clock,
         )
 
-    def accept(self, record: LogRecord, *, is_deep: bool = False) -> None:
+    def accept(self, record: LogRecord) -> None:
         """Accept a record, unless its test is over."""
         if self._is_over or is_late(record):
             return
-        super().accept(record, is_deep=is_deep)
+        super().accept(record)
         self._drop_if_over()
 
     def _drop_if_over(self) -> None:
