@@ -18,7 +18,7 @@ from hublog.runtime.pipeline import Pipeline
 from hublog.runtime.registry import add_feeder, get_pipeline
 from hublog.settings import Settings, is_switched_off, read_settings
 
-#: From ``capture`` it is so many frames up to a log call that has its record handled at once.
+#: Frames from ``capture`` up to a log call that has its record handled at once.
 _DEPTH: Final = 5
 
 #: The last record that a shared pipeline took in this context, weakly: it may hold a traceback's frames.
@@ -99,9 +99,9 @@ class EventHubHandler(CaptureHandler):
                 except ValueError:  # there are fewer frames
                     is_of_now = False
                 if not is_of_now or kept or (life is not None and life.ended_mono is not None):
-                    found = origin(record, now, depth=_DEPTH)
-                    if found is not stored():
-                        call_with(found, lambda record: _hand_over(pipeline, record), record)
+                    made_in = origin(record, now, depth=_DEPTH)
+                    if made_in is not stored():
+                        call_with(made_in, lambda record: _hand_over(pipeline, record), record)
                         return
             meant = read(record)
             if meant is None:

@@ -7,7 +7,7 @@ from hublog.capture import reentry_guard
 from hublog.capture.formatter import BYTES_MAX, ENTRIES_MAX, ENTRY_MAX, BoundedCache, LineFormatter
 from hublog.redaction.redactor import Redactor
 from hublog.requests.request_fields import client_address
-from hublog.sampling.dedup import key_of
+from hublog.sampling.dedup import equality_key
 from hublog.sampling.rate_limit import RateLimit
 from hublog.settings import RedactionSettings, ServiceSettings
 
@@ -104,10 +104,10 @@ def test_lines_of_source_are_kept_up_to_a_bound():
 
 
 def test_a_record_with_very_long_names_is_not_known_again():
-    assert key_of(record(**{"n" * LONG: 1})) is None
-    assert key_of(record(**{f"n{number}": 1 for number in range(500)})) is None
-    assert key_of(record(name="shop." + "x" * LONG)) == key_of(record(name="shop." + "x" * LONG))
-    assert size_of(key_of(record(name="shop." + "x" * LONG)), set()) < 1_000
+    assert equality_key(record(**{"n" * LONG: 1})) is None
+    assert equality_key(record(**{f"n{number}": 1 for number in range(500)})) is None
+    assert equality_key(record(name="shop." + "x" * LONG)) == equality_key(record(name="shop." + "x" * LONG))
+    assert size_of(equality_key(record(name="shop." + "x" * LONG)), set()) < 1_000
 
 
 def test_a_hop_that_is_too_long_for_an_address_is_none():

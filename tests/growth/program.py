@@ -18,7 +18,7 @@ from hublog.capture.interop import read, take
 from hublog.capture.stdlib_formatters import ConsoleFormatter, JsonFormatter
 from hublog.line import RecordIds
 from hublog.requests.asgi_requests import _request
-from hublog.sampling.dedup import key_of
+from hublog.sampling.dedup import equality_key
 from hublog.settings import RedactionSettings, RequestSettings, ServiceSettings
 from hublog.testing import capture_records
 
@@ -29,7 +29,7 @@ def destinations():
     lines = LineFormatter(ServiceSettings(), ids=RecordIds(), redaction=redaction)
 
     def encode(record):
-        key_of(record)  # what makes one record of equal ones sees the record first
+        equality_key(record)  # what makes one record of equal ones sees the record first
         return lines.encode(record)
 
     def hub(record):

@@ -7,7 +7,7 @@ import sys
 from hublog.capture.formatter import LineFormatter
 from hublog.line import RecordIds
 from hublog.requests.request_scope import RequestScope
-from hublog.sampling.sampler import Volume
+from hublog.sampling.sampler import Sampler
 from hublog.settings import EventHubSettings, RequestSettings, ServiceSettings, Settings
 from hublog.testing import FakeClock
 
@@ -48,7 +48,7 @@ class Kit:
         self.lines = []
         self.refused = []
         self.wakes = 0
-        self.volume = Volume(
+        self.sampler = Sampler(
             ids=self.ids,
             ship=lambda line: self.lines.append(line.data),
             refuse=lambda level, logger: self.refused.append((level, logger)),
@@ -70,10 +70,10 @@ class Kit:
                 ServiceSettings(name="shop"), ids=ids, max_record_bytes=settings.eventhub.max_record_bytes
             ).encode
 
-        self.volume.fit(settings, encode=make_encode(self.ids), make_encode=make_encode)
+        self.sampler.fit(settings, encode=make_encode(self.ids), make_encode=make_encode)
 
     def log(self, *args, **known):
-        self.volume.take(make_record(*args, **known))
+        self.sampler.take(make_record(*args, **known))
 
     @property
     def rows(self):

@@ -12,7 +12,7 @@ from tests.kits.lines import fits, strict
 from tests.kits.sampling import Kit, error_of, make_record, make_scope
 
 from hublog.capture import context, interop
-from hublog.sampling.dedup import KEYS_MAX, LINES_MAX_BYTES, key_of
+from hublog.sampling.dedup import KEYS_MAX, LINES_MAX_BYTES, equality_key
 
 AT = 1_700_000_000.25
 
@@ -28,7 +28,7 @@ def make_kit(seconds=10.0, **hub):
 
 
 def summary_of(kit):
-    kit.volume.tell()
+    kit.sampler.report()
     return kit.rows[-1]
 
 
@@ -40,7 +40,7 @@ def test_the_first_is_shipped_at_once_and_those_that_follow_are_counted():
     for _ in range(5):
         kit.log()
     assert kit.messages == ["hello"]
-    assert kit.volume.deduplicated.read() == 4
+    assert kit.sampler.deduplicated.read() == 4
 
 
 def test_when_the_window_ends_one_more_says_how_many_and_from_when_to_when():
@@ -48,7 +48,7 @@ def test_when_the_window_ends_one_more_says_how_many_and_from_when_to_when():
     for number in range(5):
         kit.log(at=AT + number)
     kit.clock.advance(10.0)
-    kit.volume.look()
+    kit.sampler.look()
     first, summary = kit.rows
     assert summary["message"] == first["message"] == "hello"
     assert summary["extra"] == {
@@ -66,8 +66,8 @@ def test_a_record_that_does_not_come_again_has_no_summary():
     kit = make_kit()
     kit.log()
     kit.clock.advance(60.0)
-    kit.volume.look()
-    kit.volume.let_go()
+    kit.sampler.look()
+    kit.sampler.release()
     assert kit.messages == ["hello"]
 
 
@@ -83,13 +83,13 @@ def test_after_the_window_the_next_one_is_shipped_again_behind_the_summary():
 def test_the_worker_is_woken_by_the_first_repeat_and_told_when_to_look():
     kit = make_kit()
     kit.log()
-    assert (kit.wakes, kit.volume.look()) == (0, float("inf"))
+    assert (kit.wakes, kit.sampler.look()) == (0, float("inf"))
     kit.clock.advance(4.0)
     for _ in range(3):
         kit.log()
-    assert (kit.wakes, kit.volume.look()) == (1, 6.0)
+    assert (kit.wakes, kit.sampler.look()) == (1, 6.0)
     kit.clock.advance(6.0)
-    assert kit.volume.look() == float("inf")
+    assert kit.sampler.look() == float("inf")
     assert kit.counts == [1, 3]
 
 
@@ -99,11 +99,11 @@ def test_the_next_look_is_that_of_the_window_that_ends_first():
         kit.log(name)
         kit.clock.advance(1.0)
         kit.log(name)
-    assert kit.volume.look() == 8.0
+    assert kit.sampler.look() == 8.0
     kit.clock.advance(8.0)
-    assert kit.volume.look() == 1.0
+    assert kit.sampler.look() == 1.0
     kit.clock.advance(1.0)
-    kit.volume.look()
+    kit.sampler.look()
     assert kit.messages == ["a", "b", "a", "b"]
 
 
@@ -112,9 +112,9 @@ def test_a_flush_tells_what_was_counted_and_the_end_of_the_window_the_rest():
     for told in (2, 3):
         for _ in range(told):
             kit.log()
-        kit.volume.tell()
+        kit.sampler.report()
     kit.clock.advance(10.0)
-    kit.volume.look()
+    kit.sampler.look()
     assert kit.counts == [1, 1, 3]
 
 
@@ -122,12 +122,12 @@ def test_the_exit_tells_all():
     kit = make_kit()
     for name in "aab":
         kit.log(name)
-    kit.volume.let_go()
+    kit.sampler.release()
     assert list(zip(kit.messages, kit.counts, strict=True)) == [("a", 1), ("b", 1), ("a", 1)]
 
 
 STEPS = st.lists(
-    st.tuples(st.integers(0, 3), st.floats(0, 6), st.sampled_from(["log", "log", "log", "look", "tell"])),
+    st.tuples(st.integers(0, 3), st.floats(0, 6), st.sampled_from(["log", "log", "log", "look", "report"])),
     max_size=60,
 )
 
@@ -146,14 +146,14 @@ def test_what_is_shipped_stands_for_all_that_was_logged_and_nothing_twice(steps,
                 assert kit.clock() - firsts.get(name, -1e9) >= seconds - 1e-6
                 firsts[name] = kit.clock()
         else:
-            getattr(kit.volume, what)()
-    kit.volume.let_go()
+            getattr(kit.sampler, what)()
+    kit.sampler.release()
     found = Counter()
     for row, count in zip(kit.rows, kit.counts, strict=True):
         found[row["message"]] += count
     assert found == logged
     repeats = [row["extra"]["repeat_count"] for row in kit.rows if "extra" in row]
-    assert kit.volume.deduplicated.read() == sum(repeats)
+    assert kit.sampler.deduplicated.read() == sum(repeats)
     assert [row["sequence"] for row in kit.rows] == list(range(1, len(kit.rows) + 1))
     assert all(row["extra"]["first_at"] <= row["extra"]["last_at"] for row in kit.rows if "extra" in row)
 
@@ -198,13 +198,13 @@ def test_records_that_differ_in_anything_of_their_own_are_not_equal():
     for variant in VARIANTS:
         log_variant(kit, variant)
     assert len(kit.lines) == len(VARIANTS)
-    kit.volume.tell()
+    kit.sampler.report()
     assert kit.counts == [1] * 2 * len(VARIANTS)
 
 
 def take_structlog(kit, **event):
     record = make_record(event)
-    interop.take(interop.read(record), kit.volume.take)
+    interop.take(interop.read(record), kit.sampler.take)
 
 
 def test_what_a_mapping_says_beside_its_text_is_compared_and_kept():
@@ -216,7 +216,7 @@ def test_what_a_mapping_says_beside_its_text_is_compared_and_kept():
         ("shipped", {"order": 8, "name": "a"}),
         ("shipped", {"order": 7, "name": "b"}),
     ]
-    kit.volume.tell()
+    kit.sampler.report()
     summary = kit.rows[-1]["extra"]
     assert (summary["order"], summary["name"], summary["repeat_count"]) == (7, "a", 2)
 
@@ -229,8 +229,8 @@ class Braces(logging.LogRecord):
 def test_a_message_that_a_record_makes_in_its_own_way_is_compared():
     kit = make_kit()
     for number in (1, 2, 2):
-        kit.volume.take(Braces("shop", logging.INFO, "/srv/shop.py", 1, "order {}", (number,), None))
-    kit.volume.tell()
+        kit.sampler.take(Braces("shop", logging.INFO, "/srv/shop.py", 1, "order {}", (number,), None))
+    kit.sampler.report()
     assert list(zip(kit.messages, kit.counts, strict=True)) == [
         ("order 1", 1),
         ("order 2", 1),
@@ -254,7 +254,7 @@ def test_a_record_without_a_moment_is_shipped_as_ever(odd):
     for _ in range(2):
         record = make_record()
         record.created = odd
-        kit.volume.take(record)
+        kit.sampler.take(record)
     assert kit.counts == [1, 1]
 
 
@@ -284,7 +284,7 @@ def test_a_name_that_runs_code_of_the_application_is_never_compared():
     class Name(str):
         __slots__ = ()
 
-    assert key_of(make_record(name=Name("shop"))) is None
+    assert equality_key(make_record(name=Name("shop"))) is None
 
 
 def test_records_of_ours_are_never_counted():
@@ -331,8 +331,8 @@ def test_a_summary_is_a_line_of_the_table_and_within_the_bound(message, extra, f
     for _ in range(3):
         record = make_record(message.replace("%", ""), exc_info=error_of() if fails else None)
         record.__dict__.update(extra)
-        kit.volume.take(record)
-    kit.volume.tell()
+        kit.sampler.take(record)
+    kit.sampler.report()
     if len(kit.lines) == 3:
         return  # it could not be compared
     first, summary = map(strict, kit.lines)
@@ -367,7 +367,7 @@ def test_the_record_not_met_for_the_longest_time_leaves_and_has_its_summary_writ
         kit.log("kept")
     assert Counter(kit.messages)["left"] == 2
     assert kit.counts[kit.messages.index("left", 1)] == 1
-    assert len(kit.volume._repeats) == KEYS_MAX
+    assert len(kit.sampler._deduplicator) == KEYS_MAX
     kit.log("kept")
     assert Counter(kit.messages)["kept"] == 1
 
@@ -376,23 +376,23 @@ def test_long_lines_take_a_bounded_part_of_memory():
     kit = make_kit()
     for number in range(200):
         kit.log(f"{number}" + "x" * 28_000)
-        assert kit.volume._repeats._bytes <= LINES_MAX_BYTES
-    assert 10 < len(kit.volume._repeats) < 80
-    kit.volume.let_go()
-    assert (kit.volume._repeats._bytes, len(kit.volume._repeats)) == (0, 0)
+        assert kit.sampler._deduplicator._bytes <= LINES_MAX_BYTES
+    assert 10 < len(kit.sampler._deduplicator) < 80
+    kit.sampler.release()
+    assert (kit.sampler._deduplicator._bytes, len(kit.sampler._deduplicator)) == (0, 0)
 
 
 def test_a_record_whose_line_cannot_be_made_is_known_no_more():
     kit = make_kit()
-    encode = kit.volume._encode
+    encode = kit.sampler._encode
 
     def leave(record):
         raise KeyboardInterrupt
 
-    kit.volume._encode = leave
+    kit.sampler._encode = leave
     with pytest.raises(KeyboardInterrupt):
         kit.log()
-    kit.volume._encode = encode
+    kit.sampler._encode = encode
     kit.log()
     assert kit.messages == ["hello"]
 
@@ -409,8 +409,8 @@ def test_eight_threads_and_one_that_tells_lose_nothing_and_ship_one_first():
 
     def tell():
         while not is_over.is_set():
-            kit.volume.tell()
-            kit.volume.look()
+            kit.sampler.report()
+            kit.sampler.look()
 
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -425,7 +425,7 @@ def test_eight_threads_and_one_that_tells_lose_nothing_and_ship_one_first():
         teller.join()
     finally:
         sys.setswitchinterval(before)
-    kit.volume.let_go()
+    kit.sampler.release()
     assert sum(kit.counts) == 8 * per_thread
     firsts = [row["message"] for row in kit.rows if "extra" not in row]
     assert sorted(firsts) == [f"record {number}" for number in range(5)]
@@ -441,8 +441,8 @@ def test_eight_threads_lose_nothing_while_windows_end_and_are_shut():
     def end():
         while not is_over.is_set():
             kit.clock.advance(0.5)
-            kit.volume.look()
-            kit.volume._repeats._shut_oldest()
+            kit.sampler.look()
+            kit.sampler._deduplicator._shut_oldest()
 
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -457,13 +457,13 @@ def test_eight_threads_lose_nothing_while_windows_end_and_are_shut():
         ender.join()
     finally:
         sys.setswitchinterval(before)
-    kit.volume.let_go()
+    kit.sampler.release()
     assert sum(kit.counts) == 8 * per_thread
-    assert kit.volume._repeats._bytes == 0
+    assert kit.sampler._deduplicator._bytes == 0
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 2])
-@pytest.mark.parametrize("what", ["log", "tell", "end", "late"])
+@pytest.mark.parametrize("what", ["log", "report", "end", "late"])
 def test_whoever_interrupts_a_log_call_loses_nothing(ahead, what):
     def make():
         kit = make_kit()
@@ -476,15 +476,15 @@ def test_whoever_interrupts_a_log_call_loses_nothing(ahead, what):
             kit.clock.advance(60.0)
         if what in ("log", "late"):
             kit.log()
-        elif what == "tell":
-            kit.volume.tell()
+        elif what == "report":
+            kit.sampler.report()
         else:
-            kit.volume._repeats._shut_oldest()
+            kit.sampler._deduplicator._shut_oldest()
 
     for kit in each_interruption(make, Kit.log, interrupt):
-        kit.volume.let_go()
+        kit.sampler.release()
         assert sum(kit.counts) == ahead + 1 + (what in ("log", "late"))
-        assert kit.volume._repeats._bytes == 0
+        assert kit.sampler._deduplicator._bytes == 0
 
 
 def test_a_str_that_logs_the_same_is_borne():
@@ -500,7 +500,7 @@ def test_a_str_that_logs_the_same_is_borne():
             return "chatty"
 
     kit.log("%s", Chatty())
-    kit.volume.let_go()
+    kit.sampler.release()
     assert set(kit.messages) == {"chatty"}
     assert sum(kit.counts) == 4
 
@@ -520,10 +520,10 @@ def test_switched_off_all_is_told_and_equal_records_are_shipped():
 
 def test_a_log_call_that_was_on_its_way_when_it_was_switched_off_is_told():
     kit = make_kit()
-    former = kit.volume._repeats
+    former = kit.sampler._deduplicator
     kit.fit(dedup_seconds=0.0)
     record = make_record()
-    window = former.open(key_of(record), record)
+    window = former.open(equality_key(record), record)
     assert (window.is_shut, len(former)) == (True, 0)
 
 
@@ -532,7 +532,7 @@ def test_the_rate_applies_to_what_is_shipped_and_a_summary_passes():
     for number in range(4):
         for _ in range(3):
             kit.log(f"record {number}")
-    kit.volume.let_go()
+    kit.sampler.release()
     assert kit.messages == ["record 0", "record 1", "record 0", "record 1"]
     assert kit.counts == [1, 1, 2, 2]
     assert kit.refused == [("INFO", "shop")] * 6

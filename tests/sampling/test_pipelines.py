@@ -211,7 +211,7 @@ def test_switching_at_run_time_applies_to_later_requests(monkeypatch):
     shop.close()
 
 
-# Repeats
+# Deduplicator
 
 
 def test_the_worker_writes_the_summary_when_the_window_ends(make_shop):

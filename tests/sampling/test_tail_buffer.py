@@ -40,12 +40,12 @@ def make_kit(**known):
 def begin(kit, **known):
     scope = make_scope(**known)
     scope.enter()
-    kit.volume.tail.begin(scope)
+    kit.sampler.tail.begin(scope)
     return scope
 
 
 def end(kit, scope, *, seconds=0.0, has_failed=False):
-    kit.volume.tail.end(scope, seconds=seconds, has_failed=has_failed)
+    kit.sampler.tail.end(scope, seconds=seconds, has_failed=has_failed)
     scope.leave()
 
 
@@ -57,7 +57,7 @@ def serve(kit, *messages, **verdict):
 
 
 def left_out(kit):
-    return kit.volume.tail.left_out.read()
+    return kit.sampler.tail.left_out.read()
 
 
 # The verdict
@@ -66,7 +66,7 @@ def left_out(kit):
 def test_a_request_that_went_well_ships_nothing_below_warning_and_counts_it():
     kit = make_kit()
     serve(kit, "a", "b")
-    assert (kit.messages, left_out(kit), kit.volume.tail.kept) == ([], 2, 0)
+    assert (kit.messages, left_out(kit), kit.sampler.tail.kept) == ([], 2, 0)
 
 
 def test_a_request_that_failed_ships_all_in_order():
@@ -207,7 +207,7 @@ def test_requests_that_a_client_gives_one_id_are_kept_apart_and_an_error_in_a_th
     assert kit.messages == ["of whichever", "of the second", "broken"]
     while scopes:
         end(kit, scopes.pop())
-    assert kit.volume.tail._by_id == {}
+    assert kit.sampler.tail._by_id == {}
 
 
 @pytest.mark.parametrize("bound", [None, 7, ["x"], "own"])
@@ -240,7 +240,7 @@ class Requests:
 
     def __init__(self, kit):
         self.kit = kit
-        self.tail = kit.volume.tail
+        self.tail = kit.sampler.tail
         self.open = {}
         self.logged = {}
         self.failed = set()
@@ -280,9 +280,9 @@ def test_what_is_shipped_left_out_and_kept_is_what_was_logged_in_order(steps, ma
     requests = Requests(kit)
     for who, what, level in [*steps, *[(who, "end", 0) for who in range(3)]]:
         getattr(requests, what)(who, level)
-        assert len(kit.lines) + left_out(kit) + kit.volume.tail.kept == len(requests.logged)
-        assert all(len(request.lines) <= max_records for request in kit.volume.tail._open.values())
-    assert (kit.volume.tail.kept, kit.volume.tail._size, kit.volume.tail._open) == (0, 0, {})
+        assert len(kit.lines) + left_out(kit) + kit.sampler.tail.kept == len(requests.logged)
+        assert all(len(request.lines) <= max_records for request in kit.sampler.tail._open.values())
+    assert (kit.sampler.tail.kept, kit.sampler.tail._size, kit.sampler.tail._open) == (0, 0, {})
     shipped = list(map(int, kit.messages))
     assert len(set(shipped)) == len(shipped)
     assert [row["sequence"] for row in kit.rows] == list(range(1, len(shipped) + 1))
@@ -407,16 +407,16 @@ def test_with_too_many_open_requests_records_go_at_once(monkeypatch):
     scopes = []
     for _ in range(200):
         scope = make_scope()
-        kit.volume.tail.begin(scope)
+        kit.sampler.tail.begin(scope)
         scope.enter()
         kit.log("x" * 500)
         scope.suspend()
         scopes.append(scope)
-    kept = kit.volume.tail.kept
+    kept = kit.sampler.tail.kept
     assert 50 <= kept <= 100
-    assert (len(kit.lines), kit.volume.tail._size < 102_000) == (200 - kept, True)
+    assert (len(kit.lines), kit.sampler.tail._size < 102_000) == (200 - kept, True)
     for scope in scopes:
-        kit.volume.tail.end(scope, seconds=0.0, has_failed=False)
+        kit.sampler.tail.end(scope, seconds=0.0, has_failed=False)
     serve(kit, "again")
     assert left_out(kit) == kept + 1
 
@@ -427,13 +427,13 @@ def test_the_bytes_that_are_counted_are_those_that_are_taken():
     kit.log("record %d", 0)  # another template from this place would have its texts remembered
     gc.collect()
     tracemalloc.start()
-    before, counted = tracemalloc.get_traced_memory()[0], kit.volume.tail._size
+    before, counted = tracemalloc.get_traced_memory()[0], kit.sampler.tail._size
     for number in range(900):
         kit.log("record %d", number)
     taken = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     # Threads that other tests have left, and what measures coverage, take a little too.
-    assert 0.95 * taken <= kit.volume.tail._size - counted <= 1.2 * taken
+    assert 0.95 * taken <= kit.sampler.tail._size - counted <= 1.2 * taken
     end(kit, scope)
 
 
@@ -447,14 +447,14 @@ def test_what_a_request_has_logged_that_is_thrown_away_is_shipped():
     scope.suspend()
     del scope
     gc.collect()
-    assert (kit.messages, left_out(kit), kit.volume.tail._open) == (["a"], 0, {})
+    assert (kit.messages, left_out(kit), kit.sampler.tail._open) == (["a"], 0, {})
 
 
 def test_the_exit_ships_what_is_kept_and_what_comes_after_it():
     kit = make_kit()
     scope = begin(kit)
     kit.log("a")
-    kit.volume.let_go()
+    kit.sampler.release()
     kit.log("b")
     assert kit.messages == ["a", "b"]
     end(kit, scope)
@@ -465,7 +465,7 @@ def test_another_process_does_not_ship_what_was_kept_in_its_parent():
     kit = make_kit()
     scope = begin(kit)
     kit.log("a")
-    kit.volume.tail._pid += 1  # as it is for a child
+    kit.sampler.tail._pid += 1  # as it is for a child
     scope.suspend()
     del scope
     gc.collect()
@@ -495,7 +495,7 @@ def test_eight_threads_of_one_request_lose_nothing_though_it_ends_meanwhile():
             for thread in threads:
                 thread.join()
             assert len(kit.lines) + left_out(kit) == 800
-            assert kit.volume.tail._size == 0
+            assert kit.sampler.tail._size == 0
     finally:
         sys.setswitchinterval(before)
 
@@ -514,14 +514,14 @@ def test_whoever_interrupts_a_log_call_loses_nothing(ahead, what):
         if what in ("info", "error"):
             kit.log(what, level=logging.ERROR if what == "error" else logging.INFO)
         elif what == "all":
-            kit.volume.let_go()
+            kit.sampler.release()
         else:
-            kit.volume.tail.end(kit.scope, seconds=0.0, has_failed=what == "fail")
+            kit.sampler.tail.end(kit.scope, seconds=0.0, has_failed=what == "fail")
 
     for kit in each_interruption(make, Kit.log, interrupt):
         end(kit, kit.scope)
         assert len(kit.lines) + left_out(kit) == ahead + 1 + (what in ("info", "error"))
-        assert (kit.volume.tail._size, kit.volume.tail.kept) == (0, 0)
+        assert (kit.sampler.tail._size, kit.sampler.tail.kept) == (0, 0)
 
 
 @pytest.mark.parametrize("has_failed", [False, True])
@@ -534,13 +534,13 @@ def test_a_signal_handler_that_ends_the_verdict_costs_at_most_the_line_in_hand(h
         return kit
 
     def act(kit):
-        kit.volume.tail.end(kit.scope, seconds=0.0, has_failed=has_failed)
+        kit.sampler.tail.end(kit.scope, seconds=0.0, has_failed=has_failed)
 
     for kit in each_exception(make, act):
         kit.scope.suspend()
-        kit.volume.let_go()
+        kit.sampler.release()
         assert 3 <= len(kit.lines) + left_out(kit) <= 4
-        assert kit.volume.tail.kept == 0
+        assert kit.sampler.tail.kept == 0
 
 
 def test_a_str_that_logs_an_error_does_not_keep_the_record_it_stands_in():

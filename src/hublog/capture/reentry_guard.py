@@ -96,7 +96,7 @@ def call_innermost(function: Callable[[], object]) -> None:
 
 
 def _note_collection(phase: str, _info: dict[str, int]) -> None:
-    """Note that finalizers of whoever run in a thread of ours; the collector calls this in its thread."""
+    """Note in which thread the collector runs finalizers; it calls this in that thread."""
     _collecting[:] = (get_ident(),) if phase == "start" else ()
 
 
@@ -130,11 +130,11 @@ class CaptureHandler(logging.Handler):
     def handle(self, record: logging.LogRecord) -> bool:
         """Pass a record on, unless a filter refuses it; no lock is taken, and nothing is raised."""
         if self.filters:
-            found: object = self.filter(record)
-            if not found:
+            accepted: object = self.filter(record)
+            if not accepted:
                 return False
-            if isinstance(found, logging.LogRecord):  # from Python 3.12 on a filter may hand over another
-                record = found
+            if isinstance(accepted, logging.LogRecord):  # from Python 3.12 on a filter may hand over another
+                record = accepted
         self.emit(record)
         return True
 

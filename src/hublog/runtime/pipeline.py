@@ -107,13 +107,13 @@ class Pipeline:
         if not self.is_configured:
             process.unconfigured.add()
             return
-        volume = process.volume
-        if volume is None or exits.is_begun:
+        sampler = process.active_sampler
+        if sampler is None or exits.is_begun:
             line = process.encode(record)
             if not process.put(line, record.levelno):
                 process.put_when_full(line, record)
         else:
-            volume.take(record)
+            sampler.take(record)
         if process.worker.is_missing or exits.is_begun:
             self._see_to(process)
 
@@ -146,15 +146,15 @@ class Pipeline:
             self.read()
         if self._settings is None or not (self.is_enabled and self._settings.eventhub.tail_sampling):
             return
-        volume = self._this_process().volume
-        if volume is not None and self.is_configured and not exits.is_begun:
-            volume.tail.begin(scope)
+        sampler = self._this_process().active_sampler
+        if sampler is not None and self.is_configured and not exits.is_begun:
+            sampler.tail.begin(scope)
 
     def end_request(self, scope: RequestScope, *, seconds: float, has_failed: bool) -> None:
         """Ship what this request has logged, or leave it out."""
         process = self._process
-        if process is not None and process.reduction is not None and process.pid == os.getpid():
-            process.reduction.tail.end(scope, seconds=seconds, has_failed=has_failed)
+        if process is not None and process.sampler is not None and process.pid == os.getpid():
+            process.sampler.tail.end(scope, seconds=seconds, has_failed=has_failed)
             if process.worker.is_missing or exits.is_begun:
                 self._see_to(process)
 
@@ -284,8 +284,8 @@ class Pipeline:
             # Told before the records are settled: whoever waits for them may end the process.
             self.is_configured = False
             report(logging.WARNING, NOT_CONFIGURED)
-        if process.reduction is not None:
-            process.reduction.let_go()
+        if process.sampler is not None:
+            process.sampler.release()
         process.shipper.drop_held(Drop.NOT_CONFIGURED)
         return math.inf
 
@@ -322,8 +322,8 @@ class Pipeline:
         return found.with_refused(refused) if self.process is not None else Stats()
 
     def _stats_of(self, process: Process) -> Stats:
-        reduction = process.reduction
-        kept = 0 if reduction is None else reduction.tail.kept
+        sampler = process.sampler
+        kept = 0 if sampler is None else sampler.tail.kept
         refused = {
             Drop.NOT_CONFIGURED: process.unconfigured.read(),
             **process.left_out(),
@@ -339,8 +339,8 @@ class Pipeline:
     def retire(self) -> None:
         """Let the thread end when everything is delivered; a later record starts it again."""
         for process in self.processes():
-            if process.reduction is not None:
-                process.reduction.let_go()
+            if process.sampler is not None:
+                process.sampler.release()
             process.worker.stop()
 
     def forget(self) -> None:

@@ -31,7 +31,7 @@ from hublog.internal_log import Tally, report
 from hublog.line import Line, RecordIds
 from hublog.runtime.delivery_log import Observer
 from hublog.runtime.server_advice import Adviser, is_about_to_patch, when_patched, why_no_thread
-from hublog.sampling.sampler import Volume, is_asked
+from hublog.sampling.sampler import Sampler, is_asked
 from hublog.settings import EventHubSettings, Settings, SpoolMode
 from hublog.spool.envelope import envelope_of
 
@@ -55,7 +55,7 @@ class Process:
         settings: under which its records are accepted; set anew when others apply to them.
         is_addressed: whether these name the event hub of its records, so that they go to no other.
         volume: what keeps the number of records down; None while all of it is off.
-        reduction: the same, also when it is off again; None if it never was on.
+        sampler: the same, also when it is off again; None if it never was on.
         has_ended: whether ``end`` was called.
     """
 
@@ -77,8 +77,8 @@ class Process:
         self.ids = ids or RecordIds()
         self.misfits = Misfits()
         self._make_formatter = make_formatter
-        self.volume: Volume | None = None
-        self.reduction: Volume | None = None
+        self.active_sampler: Sampler | None = None
+        self.sampler: Sampler | None = None
         self.use_formatter(settings)
         self.drops = DropCounters()
         self._told: deque[tuple[int, str]] = deque()
@@ -212,9 +212,9 @@ class Process:
 
     def finish(self) -> None:
         """Send what is here, and end: another state takes the records that come."""
-        self.volume = None
-        if self.reduction is not None:
-            self.reduction.let_go()
+        self.active_sampler = None
+        if self.sampler is not None:
+            self.sampler.release()
         self.worker.stop()
 
     @property
@@ -230,17 +230,17 @@ class Process:
 
         self.encode = make_encode(self.ids)
         is_on = is_asked(settings.eventhub)
-        if is_on and self.reduction is None:
-            self.reduction = Volume(
+        if is_on and self.sampler is None:
+            self.sampler = Sampler(
                 ids=self.ids,
                 ship=self._ship,
                 refuse=lambda level, logger: self.drops.refuse(level, logger, Drop.RATE_LIMITED),
                 wake=lambda: self.worker.wake(),  # noqa: PLW0108  # it is made later
                 now=self._now,
             )
-        if self.reduction is not None:
-            self.reduction.fit(settings, encode=self.encode, make_encode=make_encode)
-        self.volume = self.reduction if is_on else None
+        if self.sampler is not None:
+            self.sampler.fit(settings, encode=self.encode, make_encode=make_encode)
+        self.active_sampler = self.sampler if is_on else None
 
     def _put_of(self, stores: Storage) -> Callable[[bytes, int], bool]:
         """Return what takes lines as the stores do; the innermost of nested log calls writes to memory."""
@@ -259,12 +259,12 @@ class Process:
 
     def left_out(self) -> dict[Drop, int]:
         """Return how many records were not sent because that was asked for."""
-        reduction = self.reduction
-        if reduction is None:
+        sampler = self.sampler
+        if sampler is None:
             return {}
         return {
-            Drop.SAMPLED_OUT: reduction.tail.left_out.read(),
-            Drop.DEDUPLICATED: reduction.deduplicated.read(),
+            Drop.SAMPLED_OUT: sampler.tail.left_out.read(),
+            Drop.DEDUPLICATED: sampler.deduplicated.read(),
         }
 
     def put_when_full(self, line: bytes, record: logging.LogRecord) -> bool:
@@ -273,7 +273,7 @@ class Process:
 
     def write_always(self) -> None:
         """Write each line to disk before its log call returns, from now on; none is kept aside or counted."""
-        self.volume = None
+        self.active_sampler = None
         self.stores.write_always()
         self.put = self._put_of(self.stores)
 
@@ -282,8 +282,8 @@ class Process:
 
         What is kept aside for the end of its request is shipped: the process may not see that.
         """
-        if self.reduction is not None:
-            self.reduction.let_go()
+        if self.sampler is not None:
+            self.sampler.release()
         request = self.worker.request_secure()
         if not request.wait(_SECURE_WAIT_S):
             self.shipper.secure()
@@ -368,8 +368,8 @@ class Process:
 
     def tell(self) -> None:
         """Write the summaries of what was counted until now."""
-        if self.reduction is not None:
-            self.reduction.tell()
+        if self.sampler is not None:
+            self.sampler.report()
 
     def look(self) -> float:
         """Tell what the operator should know of the server around this process, and write summaries.
@@ -380,7 +380,7 @@ class Process:
         self._report()
         for line in self.adviser.look():
             report(logging.WARNING, line)
-        return self.reduction.look() if self.reduction is not None else math.inf
+        return self.sampler.look() if self.sampler is not None else math.inf
 
     def _report(self) -> None:
         """Report what the disk had to say while a lock was held, which no handler must wait behind."""

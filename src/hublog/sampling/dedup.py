@@ -1,7 +1,7 @@
-"""Equal records become one: the first is shipped, those that follow are counted, and one more says how many.
+"""Equal records are deduplicated: the first is shipped, those that follow are counted in a summary.
 
-No lock: a window is found with one step of the interpreter, and its count is taken with another. Who counts
-adds first and then looks whether the window was shut meanwhile; who shuts it does it the other way round.
+No lock: a window is found with one step of the interpreter, and its count is taken with another. A thread
+that counts adds first and then checks whether the window was closed; one that closes it does so in reverse.
 """
 
 import logging
@@ -30,7 +30,7 @@ from hublog.line import Line, RecordIds, escape_line_ends, record_id
 KEYS_MAX: Final = 1_000
 #: What their lines may take in memory.
 LINES_MAX_BYTES: Final = 4 << 20
-#: A longer text is known by its hash.
+#: A longer string is compared by its hash.
 _TEXT_MAX: Final = 200
 #: Names that a record may have, and characters of them, to be known again: each window keeps them.
 _NAMES_MAX: Final = 128
@@ -39,7 +39,7 @@ _NAMES_LONGEST: Final = 4_096
 _ADDED_BYTES: Final = 256
 
 _NOT_ADDED: Final = NOT_ADDED | {"taskName"}
-#: What may differ between the records that a summary stands for, beside what was bound.
+#: What may differ between the records that a summary stands for, with what was bound.
 _THREAD: Final = frozenset({"thread_id", "thread_name", "async_task_name"})
 #: What ``careful.fit`` notes in ``extra``.
 _NOTES: Final = frozenset({"original_bytes", "left_out"})
@@ -55,10 +55,10 @@ class Window:
         own: names that the records themselves have added.
         line: what was shipped; None until it is encoded.
         size: bytes of the line while it is counted against the bound.
-        is_shut: whether nobody finds it any more; who has counted into it tells that himself.
+        is_shut: whether it is closed; a thread that counted into it then reports that itself.
     """
 
-    __slots__ = ("_count", "_told", "end_mono", "first_at", "is_shut", "last_at", "line", "own", "size")
+    __slots__ = ("_count", "_reported", "end_mono", "first_at", "is_shut", "last_at", "line", "own", "size")
 
     def __init__(self, record: logging.LogRecord, *, end_mono: float) -> None:
         self.end_mono = end_mono
@@ -67,29 +67,29 @@ class Window:
         self.line: Line | None = None
         self.size = 0
         self.is_shut = False
-        self._count = self._told = 0
+        self._count = self._reported = 0
 
     def add(self, created: float) -> bool:
-        """Count a record; returns whether it is the first that is not told."""
-        is_first = self._count == self._told
+        """Count a record; returns whether it is the first that is not reported."""
+        is_first = self._count == self._reported
         self._count += 1
         self.last_at = created
         return is_first
 
     def take(self) -> tuple[int, float]:
         """Return how many were counted and not taken before, each once, and when the last was made."""
-        count = self._count - self._told  # no call up to the end
-        self._told += count
+        count = self._count - self._reported  # no call up to the end
+        self._reported += count
         return count, self.last_at
 
     @property
     def waits(self) -> bool:
-        """Whether something is not told."""
-        return self._count != self._told
+        """Whether something is not reported."""
+        return self._count != self._reported
 
 
-class Repeats:
-    """Knows records again; any thread, signal handler or finalizer may call it, and nobody waits.
+class Deduplicator:
+    """Counts equal records; any thread, signal handler or finalizer may call it, and none waits.
 
     Two records are equal if they come from one place in the code with one level, logger, message, ``extra``,
     and stack trace; what is bound to request, task or thread may differ.
@@ -99,7 +99,7 @@ class Repeats:
         ids: numbers the summaries.
         max_record_bytes: bound of a summary's line.
         ship: sends a line on its way.
-        wake: called when a summary will be due and nobody may look; must not wait.
+        wake: called when a summary will be due while the worker may sleep; must not wait.
         deduplicated: counts the records that are not shipped.
         now: monotonic seconds.
     """
@@ -167,9 +167,9 @@ class Repeats:
         if not window.is_shut:
             window.size = size
             self._bytes += size
-        # Shut before it had a line: what was counted could not be told.
+        # Shut before it had a line: what was counted could not be reported.
         if window.is_shut:
-            self._tell(window)
+            self._report(window)
         while self._bytes > LINES_MAX_BYTES and self._windows:
             self._shut_oldest()
 
@@ -189,18 +189,18 @@ class Repeats:
                 self._shut(key)
             elif window.waits and window.end_mono < due:
                 due = window.end_mono
-        if due < self._due_mono:  # noqa: PLR1730  # min() is a call, and somebody may set it in between
+        if due < self._due_mono:  # noqa: PLR1730  # min() is a call, and another thread may set it in between
             self._due_mono = due
         return self._due_mono - now
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Write a summary of what was counted until now; what comes later gets another."""
         for window in list(self._windows.values()):
-            self._tell(window)
+            self._report(window)
 
     def end(self) -> None:
         """Write all summaries, and know no record any more."""
-        self._is_over = True  # first: a window that is opened meanwhile is shut by whoever opens it
+        self._is_over = True  # first: a window that is opened meanwhile is closed by the thread that opens it
         for key in list(self._windows):
             self._shut(key)
 
@@ -211,7 +211,7 @@ class Repeats:
         self._deduplicated.add()
         is_first = window.add(record.created)
         if window.is_shut:
-            self._tell(window)
+            self._report(window)
         elif is_first and window.end_mono < self._due_mono:
             self._due_mono = window.end_mono
             self._wake()
@@ -219,7 +219,7 @@ class Repeats:
     def _shut_oldest(self) -> None:
         try:
             _, window = self._windows.popitem(last=False)
-        except KeyError:  # somebody else was quicker
+        except KeyError:  # another thread was faster
             return
         self._close(window)
 
@@ -231,9 +231,9 @@ class Repeats:
     def _close(self, window: Window) -> None:
         window.is_shut = True
         self._bytes -= window.size
-        self._tell(window)
+        self._report(window)
 
-    def _tell(self, window: Window) -> None:
+    def _report(self, window: Window) -> None:
         """Write the summary of a window, unless its line is still being made."""
         line = window.line
         if line is None:
@@ -243,7 +243,7 @@ class Repeats:
             self._ship(line._replace(data=self._summary(window, line.data, count, last_at)))
 
     def _summary(self, window: Window, line: bytes, count: int, last_at: float) -> bytes:
-        told = {
+        reported = {
             "repeat_count": count,
             "first_at": timestamp_of(window.first_at),
             "last_at": timestamp_of(last_at),
@@ -256,11 +256,11 @@ class Repeats:
         notes = _NOTES if row.get("truncated") else frozenset()
         row = {name: value for name, value in row.items() if _is_shared(name) or name in own}
         prefix, sequence = self._ids.next(int(last_at) * 1000 + int(last_at % 1 * 1_000_000) // 1000)
-        row["timestamp"] = told["last_at"]
+        row["timestamp"] = reported["last_at"]
         row["record_id"] = record_id(prefix, sequence)
         row["sequence"] = sequence
         kept = {name: value for name, value in extra.items() if name in own or name in notes}
-        return escape_line_ends(orjson.dumps({**row, "extra": {**kept, **told}}))
+        return escape_line_ends(orjson.dumps({**row, "extra": {**kept, **reported}}))
 
 
 def _is_shared(name: str) -> bool:
@@ -268,7 +268,7 @@ def _is_shared(name: str) -> bool:
     return name == "record_type" or (name not in OPEN_COLUMNS and name not in _THREAD)
 
 
-def key_of(record: logging.LogRecord) -> Hashable | None:
+def equality_key(record: logging.LogRecord) -> Hashable | None:
     """Return what equal records have in common; None for one that is never taken for another.
 
     Never raises. The message is made here once more, so a ``__str__`` of the application is called twice.

@@ -10,9 +10,9 @@ from typing import Final
 
 #: Loggers that have a bucket of their own. Beyond these, full buckets are forgotten: a new one is as full.
 LOGGERS_MAX: Final = 1_000
-#: Those whose names begin with the same so many characters are one.
+#: Loggers whose names begin with the same characters, up to this number, share a bucket.
 _NAME_MAX: Final = 256
-#: After a look for full buckets that found none, those that are too many share one for so long.
+#: After a search that removed no full bucket, further loggers share one bucket for this long.
 _LOOK_AGAIN_S: Final = 1.0
 #: What rounding may take off a token that has come.
 _ROUNDING: Final = 1e-9

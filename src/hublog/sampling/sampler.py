@@ -1,7 +1,7 @@
-"""What keeps the number of records down, in the order in which a record meets it.
+"""Three stages that reduce the number of records, in the order in which a record passes them.
 
-The tail of its request keeps it aside; a window counts it; the bucket of its logger refuses it. Whatever is
-off is not there. hublog's own records, that of a request among them, pass.
+It is buffered until its request ends; deduplicated within a window; refused by the rate limit of its logger.
+A stage that is off does nothing. Records of hublog itself, such as the request record, pass all of them.
 """
 
 import logging
@@ -13,9 +13,9 @@ from typing import Final
 from hublog.capture.truncation import shortened
 from hublog.internal_log import Tally
 from hublog.line import Line, RecordIds, with_sequence
-from hublog.sampling.dedup import Repeats, key_of
+from hublog.sampling.dedup import Deduplicator, equality_key
 from hublog.sampling.rate_limit import RateLimit
-from hublog.sampling.tail_buffer import Tail
+from hublog.sampling.tail_buffer import TailBuffer
 from hublog.settings import EventHubSettings, Settings
 
 _OWN: Final = "hublog."
@@ -50,14 +50,14 @@ class UnnumberedIds(RecordIds):
         return with_sequence(line, self._ids.next_number())
 
 
-class Volume:
+class Sampler:
     """Takes the records of one process while any of the three is on; any thread, never waits.
 
     Args:
         ids: numbers what is shipped.
         ship: sends a line on its way.
         refuse: counts a record that is over the limit, by the names of its level and logger.
-        wake: see ``Repeats``.
+        wake: see ``Deduplicator``.
         now: monotonic seconds.
 
     Attributes:
@@ -85,9 +85,9 @@ class Volume:
         self._limits = (0, 0)
         self._windows = (0.0, 0)
         self._rate: RateLimit | None = None
-        self._repeats: Repeats | None = None
+        self._deduplicator: Deduplicator | None = None
         self.deduplicated = Tally()
-        self.tail = Tail(encode=_nothing, ship=self._release)
+        self.tail = TailBuffer(encode=_nothing, ship=self._release)
         self.is_tail_on = False
 
     def fit(
@@ -107,7 +107,7 @@ class Volume:
             self._rate = RateLimit(*self._limits, now=self._now) if hub.rate_limit > 0 else None
         if self._windows != (hub.dedup_seconds, hub.max_record_bytes):
             self._windows = hub.dedup_seconds, hub.max_record_bytes
-            former, self._repeats = self._repeats, self._make_repeats()
+            former, self._deduplicator = self._deduplicator, self._make_deduplicator()
             if former is not None:
                 former.end()
         tail = self.tail
@@ -119,47 +119,47 @@ class Volume:
         self.is_tail_on = hub.tail_sampling
 
     def take(self, record: logging.LogRecord) -> None:
-        """Keep a record aside, count it, refuse it or ship it."""
+        """Buffer a record, count it, refuse it or ship it."""
         is_own = _is_own(record.name)
         if self.is_tail_on and self.tail.keeps(record, is_own=is_own):
             return
-        repeats = None if is_own else self._repeats
-        key = key_of(record) if repeats is not None else None
-        if repeats is not None and key is not None and repeats.counts(key, record):
+        deduplicator = None if is_own else self._deduplicator
+        key = equality_key(record) if deduplicator is not None else None
+        if deduplicator is not None and key is not None and deduplicator.counts(key, record):
             return
         if not is_own and self._is_over(record.levelno, record.levelname, record.name):
             return
-        if repeats is None or key is None:
+        if deduplicator is None or key is None:
             self._ship(self._encode(record))
             return
-        window = repeats.open(key, record)
+        window = deduplicator.open(key, record)
         if window is None:
             return
         try:
             line = self._encode(record)
             self._ship(line)
         except BaseException:
-            repeats.abandon(key)
+            deduplicator.abandon(key)
             raise
-        repeats.begin(window, line)
+        deduplicator.begin(window, line)
 
     def look(self) -> float:
         """Write the summaries that are due; returns the seconds until the next one is."""
-        repeats = self._repeats
-        return repeats.look() if repeats is not None else math.inf
+        deduplicator = self._deduplicator
+        return deduplicator.look() if deduplicator is not None else math.inf
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Write the summaries of what was counted until now."""
-        repeats = self._repeats
-        if repeats is not None:
-            repeats.tell()
+        deduplicator = self._deduplicator
+        if deduplicator is not None:
+            deduplicator.report()
 
-    def let_go(self) -> None:
-        """Ship all that is kept aside, and write all summaries; for the exit, or once all is off."""
+    def release(self) -> None:
+        """Ship all that is buffered, and write all summaries; at process exit, or once all is off."""
         self.tail.release_all()
-        repeats = self._repeats
-        if repeats is not None:
-            repeats.end()
+        deduplicator = self._deduplicator
+        if deduplicator is not None:
+            deduplicator.end()
 
     def _is_over(self, levelno: int, level: str, logger: str) -> bool:
         """Whether a record is over the limit, and counted as that; ERROR and above never is."""
@@ -177,11 +177,11 @@ class Volume:
             data = shortened(data, self._max_bytes) or data
         self._ship(line._replace(data=data))
 
-    def _make_repeats(self) -> Repeats | None:
+    def _make_deduplicator(self) -> Deduplicator | None:
         seconds, max_record_bytes = self._windows
         if seconds <= 0:
             return None
-        return Repeats(
+        return Deduplicator(
             seconds,
             ids=self._ids,
             max_record_bytes=max_record_bytes,

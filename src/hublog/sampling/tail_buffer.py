@@ -1,7 +1,7 @@
-"""What a request logs below WARNING is kept aside until its end, and shipped if it went wrong or was slow.
+"""What a request logs below WARNING is buffered until its end, and shipped if it failed or was slow.
 
-No lock: whoever takes a line out of a deque owns it. A log call appends first and then looks whether the
-request was decided meanwhile; who decides does it the other way round, so no line is left behind.
+No lock: the thread that takes a line out of a deque owns it. A log call appends first, then checks whether
+the request was decided meanwhile; the decision is made in the reverse order, so no line is left behind.
 """
 
 import logging
@@ -19,9 +19,9 @@ from hublog.requests.request_scope import RequestScope, current_scope
 
 #: Of one request; beyond it the oldest are left out.
 REQUEST_MAX_BYTES: Final = 1 << 20
-#: Of all open requests of a process; beyond it nothing more is kept aside, but shipped at once.
+#: Of all open requests of a process; beyond it nothing more is buffered, but shipped at once.
 PROCESS_MAX_BYTES: Final = 16 << 20
-#: What a kept line takes beside its text: the tuple, the head of the bytes, its place in the deque.
+#: Of a buffered line in addition to its bytes: the tuple, the head of the bytes, its place in the deque.
 _OVERHEAD_BYTES: Final = 160
 
 
@@ -29,10 +29,10 @@ class _Open:
     """A request that has not ended.
 
     Attributes:
-        lines: what is kept aside, oldest first.
+        lines: what is buffered, oldest first.
         size: their bytes.
-        is_decided: whether what comes is shipped at once, by whoever has appended it.
-        scope: of the request, weakly: it may be thrown away without an end.
+        is_decided: whether what comes is shipped at once, by the thread that appended it.
+        scope: of the request, weakly: it may be discarded without an end.
     """
 
     __slots__ = ("is_decided", "lines", "scope", "size")
@@ -44,8 +44,8 @@ class _Open:
         self.scope: weakref.ref[RequestScope] | None = None
 
 
-class Tail:
-    """Keeps lines of open requests aside, and decides at their end.
+class TailBuffer:
+    """Buffers lines of open requests, and decides at their end.
 
     Any thread, signal handler or finalizer may call it. Threads that log at the same moment may pass a bound
     by a line each.
@@ -57,7 +57,7 @@ class Tail:
     Attributes:
         left_out: counts the lines that were not shipped.
         max_lines: of one request.
-        slow_s: a request that took longer than so many seconds is shipped; 0 means none is for that.
+        slow_s: a request that took longer than this (seconds) is shipped; 0 ships none for that.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class Tail:
         self.slow_s = 0.0
 
     def begin(self, scope: RequestScope) -> None:
-        """Keep aside what this request logs from now on."""
+        """Buffer what this request logs from now on."""
         key = id(scope)
         request = _Open()
         request_id = scope.request_id
-        request.scope = weakref.ref(scope, lambda _: self._thrown_away(key, request_id))
+        request.scope = weakref.ref(scope, lambda _: self._discarded(key, request_id))
         self._open[key] = request
         self._by_id.setdefault(request_id, {})[key] = request
 
@@ -105,11 +105,11 @@ class Tail:
         self._forget(id(scope), scope.request_id)
 
     def keeps(self, record: logging.LogRecord, *, is_own: bool) -> bool:
-        """Keep a record aside if it belongs to an open request and is not worth it yet.
+        """Buffer a record if it belongs to an open request and is below WARNING.
 
         Args:
             record: the record.
-            is_own: whether hublog itself has logged it, which is never kept aside.
+            is_own: whether hublog itself has logged it, which is never buffered.
 
         Returns:
             False when it is to be shipped; an ERROR then comes after all that its request has logged before.
@@ -128,7 +128,7 @@ class Tail:
         return True
 
     def release_all(self) -> None:
-        """Ship what is kept aside, and let the requests that are open now keep nothing more."""
+        """Ship what is buffered, and let the requests that are open now keep nothing more."""
         self._by_id.clear()
         for key, request in list(self._open.items()):
             self._release(request)
@@ -136,7 +136,7 @@ class Tail:
 
     @property
     def kept(self) -> int:
-        """Lines that are kept aside now."""
+        """Lines that are buffered now."""
         return sum(len(request.lines) for request in list(self._open.values()))
 
     def _request(self, levelno: int) -> _Open | None:
@@ -152,7 +152,7 @@ class Tail:
         scope = current_scope() if not now.is_settled else None  # a settled record is not of this moment
         if scope is not None:
             return self._open.get(id(scope))
-        if levelno >= logging.ERROR:  # of one of them, and nobody knows which
+        if levelno >= logging.ERROR:  # of one of them, and it cannot be known which
             for request in same:
                 self._release(request)
         return None
@@ -193,8 +193,8 @@ class Tail:
                 self._by_id.pop(request_id, None)
         return self._open.pop(key, None)
 
-    def _thrown_away(self, key: int, request_id: str) -> None:
-        """Ship what a request has logged that nobody will end; runs in a finalizer, in whatever thread."""
+    def _discarded(self, key: int, request_id: str) -> None:
+        """Ship what a discarded request has logged; runs in a finalizer, in any thread."""
         request = self._forget(key, request_id)
         # A forked child throws its copies away: what is in them is its parent's to ship.
         if request is not None and os.getpid() == self._pid:
