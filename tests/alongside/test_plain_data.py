@@ -10,7 +10,7 @@ from dataclasses import fields as dataclass_fields
 
 import certifi
 import pytest
-from tests.beside.conftest import CONNECTED
+from tests.alongside.conftest import CONNECTED
 from tests.kits.lines import strict
 
 from hublog import EventHubHandler

@@ -18,7 +18,7 @@ from sqlalchemy.orm import (
     mapped_column,
     relationship,
 )
-from tests.beside.programs.run import run
+from tests.alongside.programs.run import run
 from werkzeug.local import LocalProxy
 
 import hublog

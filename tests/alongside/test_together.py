@@ -2,7 +2,7 @@
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
-from tests.beside.programs.run import run
+from tests.alongside.programs.run import run
 
 from hublog.capture import context
 

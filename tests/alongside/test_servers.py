@@ -7,7 +7,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from tests.beside.documents import block
+from tests.alongside.documents import block
 from tests.kits.file_hub import HERE, Program
 
 PROGRAMS = Path(__file__).parent / "programs"

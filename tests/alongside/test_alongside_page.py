@@ -1,4 +1,4 @@
-"""What docs/beside.md says can be copied."""
+"""What docs/alongside.md says can be copied."""
 
 import json
 import logging
@@ -7,7 +7,7 @@ import logging.config
 import pytest
 import structlog
 from loguru import logger as loguru
-from tests.beside.documents import PAGE, block
+from tests.alongside.documents import PAGE, block
 
 import hublog
 

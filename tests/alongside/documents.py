@@ -1,8 +1,8 @@
-"""The code of docs/beside.md, which the tests run."""
+"""The code of docs/alongside.md, which the tests run."""
 
 from pathlib import Path
 
-PAGE = Path(__file__).parents[2] / "docs" / "beside.md"
+PAGE = Path(__file__).parents[2] / "docs" / "alongside.md"
 
 
 def block(language, holding):
