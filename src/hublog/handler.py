@@ -1,4 +1,8 @@
-"""The handler that an application puts into its logging configuration."""
+"""The handler that an application puts into its logging configuration.
+
+It takes each ``LogRecord`` in the thread that logs, and gives it to the pipeline of its configuration, with
+what other libraries have put on it read as they mean it, and with the fields of the moment it was made in.
+"""
 
 import logging
 import weakref

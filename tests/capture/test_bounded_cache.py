@@ -4,7 +4,8 @@ import tracemalloc
 import pytest
 
 from hublog.capture import reentry_guard
-from hublog.capture.formatter import BYTES_MAX, ENTRIES_MAX, ENTRY_MAX, BoundedCache, LineFormatter
+from hublog.capture.formatter import LineFormatter
+from hublog.capture.typed_columns import BYTES_MAX, ENTRIES_MAX, ENTRY_MAX, BoundedCache
 from hublog.redaction.redactor import Redactor
 from hublog.requests.request_fields import client_address
 from hublog.sampling.dedup import equality_key

@@ -369,7 +369,7 @@ def test_plain_extra_comes_back_as_it_was(extra):
 
 
 def test_fast_and_slow_way_agree():
-    """The fast way is put together by hand: it must say what the careful way says."""
+    """The fast path is put together by hand: it must say what the slow path says."""
     formatter = LineFormatter(ServiceSettings(name="shop"), ids=RecordIds())
     token = context.enter({"request_id": "r", "free": [1]})
     try:

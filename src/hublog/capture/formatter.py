@@ -8,93 +8,38 @@ the slow path, field by field.
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from math import isfinite
-from typing import Any, Final, Generic, TypeVar
+from typing import Final
 
 import orjson
 
 from hublog.capture import context
-from hublog.capture.columns import OPEN_COLUMNS
 from hublog.capture.context import note_shown
 from hublog.capture.exceptions import from_record
-from hublog.capture.json_safe import INT64, MAX_NAME, Plain, plain
 from hublog.capture.resource import process_fields
 from hublog.capture.slow_path import arguments, careful_row, has_own_message, timestamp_of
 from hublog.capture.truncation import fit
 from hublog.capture.typed_columns import (
     END_OF_TIME,
+    NOT_ADDED,
+    STANDARD_LENGTH,
+    AddedFields,
+    BoundedCache,
+    BoundedText,
     EncodedContext,
     Misfits,
-    as_text,
     encode_columns,
     encode_context,
     encoded_call_site,
     encoded_thread,
-    put,
     utc_text,
 )
 from hublog.line import HEAD, HEAD_WITH_IDS, SECOND, RecordIds, escape_line_ends
-from hublog.redaction.redactor import CARD_FROM, SHORTEST, Redactor, redactor_for
+from hublog.redaction.redactor import Redactor, redactor_for
 from hublog.settings import RedactionSettings, ServiceSettings
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-ENTRIES_MAX: Final = 4_096
-#: Of all keys and values of one cache.
-BYTES_MAX: Final = 4 << 20
-#: Of one entry: what is longer is unlikely to come again.
-ENTRY_MAX: Final = 8_192
-
-
-class BoundedCache(dict[K, V], Generic[K, V]):
-    """A dictionary to read from as usual; ``keep`` adds to it. Any thread may do both.
-
-    What does not fit makes it empty: an application has as many places in its code as it has, so that a cache
-    that is full is full of what a client has made.
-    """
-
-    __slots__ = ("_size",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._size = 0
-
-    def keep(self, key: K, value: V, size: int) -> V:
-        """Remember a value unless it is too large, and return it.
-
-        Args:
-            key: what it is found by.
-            value: what is found.
-            size: bytes of both, about.
-        """
-        if size > ENTRY_MAX:
-            return value
-        if len(self) >= ENTRIES_MAX or self._size + size > BYTES_MAX:
-            self.clear()
-            self._size = 0
-        self._size += size
-        self[key] = value
-        return value
-
 
 _dumps = orjson.dumps
 _LogRecord = logging.LogRecord
 
-#: What every LogRecord has, in the order in which its constructor sets it; what follows is ``extra``.
-_STANDARD: Final = tuple(logging.LogRecord("", 0, "", 0, None, None, None).__dict__)
-#: How many these are: a record with as many attributes has nothing added.
-STANDARD_LENGTH: Final = len(_STANDARD)
-#: These, and what other formatters set on the record they share with us.
-NOT_ADDED: Final = frozenset({*_STANDARD, "message", "asctime"})
-
-#: What orjson writes as it is. It writes ints up to 64 bits without a sign, one more than ADX holds.
-_SAFE: Final = frozenset({bool, type(None)})
-
-_NOTHING: Final[dict[str, object]] = {}
-
-#: A record with more attributes has names made at run time, and the slow way bounds their number.
-_PLAN_MAX: Final = 128
 #: What an entry of a cache takes beside its texts: tuples, numbers and heads of objects.
 _SITE_BYTES: Final = 512
 _PLAN_BYTES: Final = 2_048
@@ -109,7 +54,7 @@ class LineFormatter:
     Args:
         service: the names of the service; see ``process_fields``.
         framework: ``django``, ``flask`` or empty.
-        max_record_bytes: a longer line is cut, see ``careful.fit``.
+        max_record_bytes: a longer line is cut, see ``truncation.fit``.
         ids: gives each record its ``record_id`` and ``sequence``; None leaves them out.
         misfits: counts the values that do not fit their column; None counts for nobody.
         redaction: what is taken out; by default what is secret by a built-in rule.
@@ -126,7 +71,7 @@ class LineFormatter:
         redaction: RedactionSettings = RedactionSettings(),  # noqa: B008  # it is frozen
     ) -> None:
         self._redactor = redactor_for(redaction)
-        self._texts = _Texts(self._redactor, max_record_bytes)
+        self._texts = BoundedText(self._redactor, max_record_bytes)
         self._max_bytes = max_record_bytes
         self._ids = ids
         self._misfits = misfits or Misfits()
@@ -134,7 +79,7 @@ class LineFormatter:
         self._second = (-1, b"")
         self._sites: BoundedCache[tuple[object, ...], tuple[bytes, str, bytes, int]] = BoundedCache()
         self._threads: BoundedCache[tuple[object, ...], bytes] = BoundedCache()
-        self._plans: BoundedCache[tuple[str, ...], _Plan] = BoundedCache()
+        self._plans: BoundedCache[tuple[str, ...], AddedFields] = BoundedCache()
 
     def encode(self, record: logging.LogRecord) -> bytes:
         """Return the line of a record, at most ``max_record_bytes`` long; never raises."""
@@ -175,9 +120,9 @@ class LineFormatter:
         if message is not cached_template:
             if type(message) is not str:
                 message = str(message)
-            template_json, slack = _dumps(self._texts.scrubbed(message)), 0
+            template_json, slack = _dumps(self._texts.redacted(message)), 0
         is_own = type(record) is not _LogRecord and has_own_message(record)
-        args = record.args
+        args, message_json = record.args, template_json
         if is_own or args:
             is_plain = type(args) is tuple and not is_own
             message = message % args if is_plain else self._rendered(record, message, is_own=is_own)
@@ -189,10 +134,8 @@ class LineFormatter:
                 or " -" in message
                 or ">" in message
             ):
-                message = self._texts.scrubbed(message)
+                message = self._texts.redacted(message)
             message_json = _dumps(message)
-        else:
-            message_json = template_json
 
         now = context.current()
         bound: EncodedContext | None = now.encoded
@@ -234,7 +177,7 @@ class LineFormatter:
         key = tuple(attributes)
         plan = self._plans.get(key)
         if plan is None:
-            plan = _Plan(key, self._redactor, self._texts)
+            plan = AddedFields(key, self._redactor, self._texts)
             self._plans.keep(key, plan, _PLAN_BYTES + sum(map(len, key)))
         extra, columns, misfits = plan.read(attributes)
         fragment = bound.columns_json
@@ -256,7 +199,7 @@ class LineFormatter:
         found = self._sites.get(key)
         if found is None:
             template = record.msg if type(record.msg) is str and len(record.msg) <= _TEMPLATE_MAX else ""
-            shown = _dumps(self._texts.scrubbed(template))
+            shown = _dumps(self._texts.redacted(template))
             site = encoded_call_site(record)
             found = (site, template, shown, self._redactor.safe_length(template))
             # The site is made of the key's own texts, of which it holds at most so much.
@@ -307,103 +250,6 @@ def _usable(created: object) -> float:
     except (Exception, SystemExit):  # noqa: BLE001, S110  # a log call never raises
         pass
     return time.time()
-
-
-class _Texts:
-    """Takes the secrets out of texts that alone fit into a line.
-
-    Raises:
-        ValueError: a text is too long; the slow way cuts it.
-    """
-
-    __slots__ = ("_redactor", "max_length")
-
-    def __init__(self, redactor: Redactor, max_length: int) -> None:
-        self._redactor, self.max_length = redactor, max_length
-
-    def scrubbed(self, text: str) -> str:
-        self.check(text)
-        return self._redactor.text(text)
-
-    def check(self, text: str) -> None:
-        if len(text) > self.max_length:
-            raise ValueError(len(text))
-
-
-class _Plan:
-    """How to read what was added to a record with just these attributes.
-
-    Records of one place in the code have the same ones, so this is worked out once. The order in which
-    a constructor sets the standard attributes is not relied upon: a factory or filter may have put its
-    own in front.
-    """
-
-    __slots__ = ("_all_free", "_columns", "_names", "_redactor", "_secret", "_texts")
-
-    def __init__(self, attributes: tuple[str, ...], redactor: Redactor, texts: _Texts) -> None:
-        if len(attributes) > _PLAN_MAX:
-            raise ValueError(len(attributes))
-        names = tuple(name for name in attributes if name not in NOT_ADDED)
-        for name in names:  # a client may have made them: the slow way cuts them, and hides what is secret
-            if len(name) > MAX_NAME or (len(name) >= SHORTEST and redactor.text(name) is not name):
-                raise ValueError(name)
-        self._columns = tuple(name for name in names if name in OPEN_COLUMNS)
-        free = [(name, redactor.secrecy(name)) for name in names if name not in OPEN_COLUMNS]
-        self._secret = tuple((name, secrecy) for name, secrecy in free if secrecy)
-        self._names = tuple(name for name, secrecy in free if not secrecy)
-        self._all_free = not (self._columns or self._secret)
-        self._redactor, self._texts = redactor, texts
-
-    def read(self, attributes: dict[str, Any]) -> tuple[dict[str, object], dict[str, object], Sequence[str]]:
-        """Return the free names and the columns as plain data, and the columns whose value did not fit."""
-        extra: dict[str, object] = {}
-        room = self._texts.max_length
-        is_looked_at = self._redactor.checks_short_texts
-        for name in self._names:
-            value = attributes[name]
-            kind = type(value)
-            if kind is str:
-                if len(value) >= SHORTEST or "=" in value or ":" in value or is_looked_at:
-                    room -= len(value)
-                    if room < 0:
-                        raise ValueError(name)
-                    value = self._redactor.text(value)
-            elif kind not in _SAFE and not (
-                (kind is int and -INT64 <= value < CARD_FROM) or (kind is float and isfinite(value))
-            ):
-                room, value = self._converted(name, value, room)
-            extra[name] = value
-        if self._all_free:
-            return extra, _NOTHING, ()
-        return extra, *self._read_others(attributes, extra)
-
-    def _converted(self, name: str, value: object, room: int) -> tuple[int, object]:
-        """Return the room that a value leaves for others, and the value as plain data."""
-        walk = Plain(self._redactor.head)
-        value = self._redactor.value(walk.value(value), name)
-        room -= walk.characters
-        if room < 0:
-            raise ValueError(name)
-        return room, value
-
-    def _read_others(
-        self, attributes: dict[str, Any], extra: dict[str, object]
-    ) -> tuple[dict[str, object], Sequence[str]]:
-        """Read the columns, and what is secret by its name."""
-        columns: dict[str, object] = {}
-        misfits: list[str] = []
-        redactor = self._redactor
-        for name, secrecy in self._secret:
-            extra[name] = redactor.hidden(plain(attributes[name]), secrecy)
-        for name in self._columns:
-            value = attributes[name]
-            if type(value) is str:
-                self._texts.check(value)
-            value = redactor.column(name, plain(value, cut=redactor.head))
-            if not put(columns, name, value):
-                extra[name] = as_text(value)
-                misfits.append(name)
-        return columns, misfits
 
 
 def _exception(record: logging.LogRecord, bound: EncodedContext, redactor: Redactor) -> tuple[str, bytes]:

@@ -1,4 +1,7 @@
-"""Columns become JSON: each value in the type of its column, since ADX turns a misfit into null unseen."""
+"""Columns become JSON: each value in the type of its column, since ADX turns a misfit into null unseen.
+
+Of a record: the place of its log call, its thread, what the application added and what is bound.
+"""
 
 import logging
 import os
@@ -7,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from math import isfinite
-from typing import Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import orjson
 
@@ -15,7 +18,31 @@ from hublog.capture.columns import BY_NAME, OPEN_COLUMNS, Kind
 from hublog.capture.context import Context, looked
 from hublog.capture.json_safe import INT64, MAX_ITEMS, MAX_NAME, Distinct, Plain, key_of, mark, plain, text_of
 from hublog.internal_log import Tally
-from hublog.redaction.redactor import PERSONAL_COLUMNS, SHORTEST, Redactor
+from hublog.redaction.redactor import CARD_FROM, PERSONAL_COLUMNS, SHORTEST, Redactor
+
+#: What every LogRecord has, in the order in which its constructor sets it; what follows is ``extra``.
+_STANDARD: Final = tuple(logging.LogRecord("", 0, "", 0, None, None, None).__dict__)
+#: How many these are: a record with as many attributes has nothing added.
+STANDARD_LENGTH: Final = len(_STANDARD)
+#: These, and what other formatters set on the record they share with us.
+NOT_ADDED: Final = frozenset({*_STANDARD, "message", "asctime"})
+
+#: What orjson writes as it is. It writes ints up to 64 bits without a sign, one more than ADX holds.
+_SAFE: Final = frozenset({bool, type(None)})
+
+_NOTHING: Final[dict[str, object]] = {}
+
+#: A record with more attributes has names made at run time, and the slow way bounds their number.
+_PLAN_MAX: Final = 128
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+ENTRIES_MAX: Final = 4_096
+#: Of all keys and values of one cache.
+BYTES_MAX: Final = 4 << 20
+#: Of one entry: what is longer is unlikely to come again.
+ENTRY_MAX: Final = 8_192
 
 MAX_COLUMN_TEXT: Final = 2_048
 #: The first second that a Kusto datetime cannot hold: the year 10000.
@@ -256,3 +283,133 @@ def _working_directory() -> str:
         return os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118  # text in, text out, in the log call
     except OSError:  # it was deleted
         return sys.prefix + os.sep
+
+
+class BoundedCache(dict[K, V], Generic[K, V]):
+    """A dictionary to read from as usual; ``keep`` adds to it. Any thread may do both.
+
+    What does not fit makes it empty: an application has as many places in its code as it has, so that a cache
+    that is full is full of what a client has made.
+    """
+
+    __slots__ = ("_size",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._size = 0
+
+    def keep(self, key: K, value: V, size: int) -> V:
+        """Remember a value unless it is too large, and return it.
+
+        Args:
+            key: what it is found by.
+            value: what is found.
+            size: bytes of both, about.
+        """
+        if size > ENTRY_MAX:
+            return value
+        if len(self) >= ENTRIES_MAX or self._size + size > BYTES_MAX:
+            self.clear()
+            self._size = 0
+        self._size += size
+        self[key] = value
+        return value
+
+
+class BoundedText:
+    """Takes the secrets out of texts that alone fit into a line.
+
+    Raises:
+        ValueError: a text is too long; the slow way cuts it.
+    """
+
+    __slots__ = ("_redactor", "max_length")
+
+    def __init__(self, redactor: Redactor, max_length: int) -> None:
+        self._redactor, self.max_length = redactor, max_length
+
+    def redacted(self, text: str) -> str:
+        """Return a text without its secrets."""
+        self.check(text)
+        return self._redactor.text(text)
+
+    def check(self, text: str) -> None:
+        """Raise if a text is too long."""
+        if len(text) > self.max_length:
+            raise ValueError(len(text))
+
+
+class AddedFields:
+    """How to read what was added to a record with just these attributes.
+
+    Records of one place in the code have the same ones, so this is worked out once. The order in which
+    a constructor sets the standard attributes is not relied upon: a factory or filter may have put its
+    own in front.
+    """
+
+    __slots__ = ("_all_free", "_columns", "_names", "_redactor", "_secret", "_texts")
+
+    def __init__(self, attributes: tuple[str, ...], redactor: Redactor, texts: BoundedText) -> None:
+        if len(attributes) > _PLAN_MAX:
+            raise ValueError(len(attributes))
+        names = tuple(name for name in attributes if name not in NOT_ADDED)
+        for name in names:  # a client may have made them: the slow way cuts them, and hides what is secret
+            if len(name) > MAX_NAME or (len(name) >= SHORTEST and redactor.text(name) is not name):
+                raise ValueError(name)
+        self._columns = tuple(name for name in names if name in OPEN_COLUMNS)
+        free = [(name, redactor.secrecy(name)) for name in names if name not in OPEN_COLUMNS]
+        self._secret = tuple((name, secrecy) for name, secrecy in free if secrecy)
+        self._names = tuple(name for name, secrecy in free if not secrecy)
+        self._all_free = not (self._columns or self._secret)
+        self._redactor, self._texts = redactor, texts
+
+    def read(self, attributes: dict[str, Any]) -> tuple[dict[str, object], dict[str, object], Sequence[str]]:
+        """Return the free names and the columns as plain data, and the columns whose value did not fit."""
+        extra: dict[str, object] = {}
+        room = self._texts.max_length
+        is_looked_at = self._redactor.checks_short_texts
+        for name in self._names:
+            value = attributes[name]
+            kind = type(value)
+            if kind is str:
+                if len(value) >= SHORTEST or "=" in value or ":" in value or is_looked_at:
+                    room -= len(value)
+                    if room < 0:
+                        raise ValueError(name)
+                    value = self._redactor.text(value)
+            elif kind not in _SAFE and not (
+                (kind is int and -INT64 <= value < CARD_FROM) or (kind is float and isfinite(value))
+            ):
+                room, value = self._converted(name, value, room)
+            extra[name] = value
+        if self._all_free:
+            return extra, _NOTHING, ()
+        return extra, *self._read_others(attributes, extra)
+
+    def _converted(self, name: str, value: object, room: int) -> tuple[int, object]:
+        """Return the room that a value leaves for others, and the value as plain data."""
+        walk = Plain(self._redactor.head)
+        value = self._redactor.value(walk.value(value), name)
+        room -= walk.characters
+        if room < 0:
+            raise ValueError(name)
+        return room, value
+
+    def _read_others(
+        self, attributes: dict[str, Any], extra: dict[str, object]
+    ) -> tuple[dict[str, object], Sequence[str]]:
+        """Read the columns, and what is secret by its name."""
+        columns: dict[str, object] = {}
+        misfits: list[str] = []
+        redactor = self._redactor
+        for name, secrecy in self._secret:
+            extra[name] = redactor.hidden(plain(attributes[name]), secrecy)
+        for name in self._columns:
+            value = attributes[name]
+            if type(value) is str:
+                self._texts.check(value)
+            value = redactor.column(name, plain(value, cut=redactor.head))
+            if not put(columns, name, value):
+                extra[name] = as_text(value)
+                misfits.append(name)
+        return columns, misfits

@@ -17,12 +17,11 @@ import orjson
 
 from hublog.capture.columns import OPEN_COLUMNS
 from hublog.capture.exceptions import from_record
-from hublog.capture.formatter import NOT_ADDED, STANDARD_LENGTH
 from hublog.capture.interop import said
 from hublog.capture.json_safe import plain
 from hublog.capture.slow_path import has_own_message, timestamp_of
 from hublog.capture.truncation import shortened
-from hublog.capture.typed_columns import END_OF_TIME
+from hublog.capture.typed_columns import END_OF_TIME, NOT_ADDED, STANDARD_LENGTH
 from hublog.internal_log import Tally
 from hublog.line import Line, RecordIds, escape_line_ends, record_id
 
@@ -41,7 +40,7 @@ _ADDED_BYTES: Final = 256
 _NOT_ADDED: Final = NOT_ADDED | {"taskName"}
 #: What may differ between the records that a summary stands for, with what was bound.
 _THREAD: Final = frozenset({"thread_id", "thread_name", "async_task_name"})
-#: What ``careful.fit`` notes in ``extra``.
+#: What ``truncation.fit`` notes in ``extra``.
 _NOTES: Final = frozenset({"original_bytes", "left_out"})
 
 
