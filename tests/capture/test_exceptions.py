@@ -13,7 +13,7 @@ from hublog.capture.exceptions import cut_middle, describe, frames_of, from_exc_
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.stdlib_formatters import ConsoleFormatter, JsonFormatter
 from hublog.redaction.redactor import DEFAULT
-from hublog.sampling.dedup import key_of
+from hublog.sampling.dedup import equality_key
 from hublog.settings import ServiceSettings
 
 
@@ -258,9 +258,9 @@ def test_a_record_from_another_process_keeps_its_exception_in_file_and_hub(stack
 
 def test_records_from_another_process_with_other_exceptions_are_not_equal():
     one, other = queued(failed()), queued(failed())
-    assert key_of(one) == key_of(other)
+    assert equality_key(one) == equality_key(other)
     other.exc_text = other.exc_text.replace("LookupError", "KeyError")
-    assert key_of(one) != key_of(other)
+    assert equality_key(one) != equality_key(other)
 
 
 def test_a_chain_without_end_ends():
