@@ -50,7 +50,7 @@ def test_with_all_off_there_is_nothing_in_the_way_of_a_record(make_shop):
     scope = begin()
     shop.logger.info("a")
     end(scope)
-    assert (shop.pipeline.process.volume, shop.pipeline.process.reduction) == (None, None)
+    assert (shop.pipeline.process.active_sampler, shop.pipeline.process.sampler) == (None, None)
     assert shop.messages == ["a"]
 
 
