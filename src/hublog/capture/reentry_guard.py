@@ -142,7 +142,7 @@ class CaptureHandler(logging.Handler):
         """Capture a record; never raises, never waits."""
         try:
             is_own = _is_own(record.name[:_NAME_MAX])
-        except (AttributeError, TypeError):  # made by hand, with a name that no logger has
+        except (Exception, SystemExit):  # noqa: BLE001  # made by hand, with a name that no logger has
             is_own = False
         depth = _depth.get()
         if is_own or depth:
