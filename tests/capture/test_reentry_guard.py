@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from hublog.capture.reentry_guard import CaptureHandler, enter_own_thread, is_innermost, is_own_thread
+from hublog.capture.reentry_guard import CaptureHandler, enter_own_thread, is_deep, is_own_thread
 
 
 class Front(CaptureHandler):
@@ -14,7 +14,7 @@ class Front(CaptureHandler):
         self.taken = []
 
     def capture(self, record):
-        self.taken.append((record.getMessage(), is_innermost()))
+        self.taken.append((record.getMessage(), is_deep()))
 
     def refuse(self, record):
         raise AssertionError(record)

@@ -13,9 +13,13 @@ from typing import Final
 from hublog import internal_log
 from hublog.internal_log import LOGGER_NAME
 
-#: Log calls inside each other that are taken: one in a ``__str__`` or a signal handler, and one inside that.
-#: What is deeper is counted, since a ``__str__`` that logs itself would never end.
-MAX_DEPTH: Final = 3
+#: Log calls inside each other that are taken: a ``__str__`` that logs itself would never end, and signals
+#: that come faster than a log call would pile up.
+MAX_DEPTH: Final = 16
+#: From this depth on nothing is done that may take long, such as a write to disk.
+DEEP: Final = 3
+#: Calls inside one that are taken in all, since a value may be shown more than once.
+MAX_INSIDE: Final = 100
 #: The depth of our own thread: nothing that it or a library under it logs is shipped.
 OWN_THREAD: Final = 1_000
 #: In which thread the garbage collector runs: what finalizers log there is the application's. No context
@@ -49,6 +53,8 @@ CHATTY: Final = ("azure", "msal")
 # A context variable, not a threading.local: one made before gevent patches is shared by all greenlets,
 # and a depth, not a flag: a signal handler may log while this thread formats.
 _depth: ContextVar[int] = ContextVar("hublog_depth", default=0)
+#: Calls inside the one that is inside the outermost, counted in one place for all of them.
+_inside: ContextVar[list[int] | None] = ContextVar("hublog_inside", default=None)
 
 
 def unset_loggers() -> list[str]:
@@ -81,14 +87,14 @@ def is_own_thread() -> bool:
     return _is_ours.get()
 
 
-def is_innermost() -> bool:
-    """Whether this log call is as deep as any that is taken: it must do nothing that may take long."""
-    return _depth.get() >= MAX_DEPTH
+def is_deep() -> bool:
+    """Whether this log call is so deep inside others that it must do nothing that may take long."""
+    return _depth.get() >= DEEP
 
 
-def call_innermost(function: Callable[[], object]) -> None:
-    """Call a function that ships records from a finalizer, as the innermost log call may."""
-    token = _depth.set(max(_depth.get(), MAX_DEPTH))
+def call_deep(function: Callable[[], object]) -> None:
+    """Call a function that ships records from a finalizer, as a deep log call does."""
+    token = _depth.set(max(_depth.get(), DEEP))
     try:
         function()
     finally:
@@ -148,12 +154,10 @@ class CaptureHandler(logging.Handler):
         if is_own or depth:
             if is_own:
                 return
-            if depth < MAX_DEPTH:
-                self._capture_at(depth + 1, record)
-            elif depth < OWN_THREAD:
-                self.refuse(record)
+            if depth < OWN_THREAD:
+                self._emit_inside(record, depth)
             elif get_ident() in _collecting or _is_of_a_finalizer():
-                self._capture_at(MAX_DEPTH, record)  # it may stand in the middle of anything we do
+                self._emit_inside(record, DEEP - 1)  # it may stand in the middle of anything we do
             return
         token = _depth.set(1)
         try:
@@ -161,17 +165,23 @@ class CaptureHandler(logging.Handler):
         finally:
             _depth.reset(token)
 
-    def _capture_at(self, depth: int, record: logging.LogRecord) -> None:
-        token = _depth.set(depth)
+    def _emit_inside(self, record: logging.LogRecord, depth: int) -> None:
+        inside = (_inside.get() if depth > 1 else None) or [0]
+        inside[0] += 1
+        if depth >= MAX_DEPTH or inside[0] > MAX_INSIDE:
+            self.refuse(record)
+            return
+        tokens = _inside.set(inside), _depth.set(depth + 1)
         try:
             self.capture(record)
         finally:
-            _depth.reset(token)
+            _inside.reset(tokens[0])
+            _depth.reset(tokens[1])
 
     def capture(self, record: logging.LogRecord) -> None:
         """Take the record; runs in the caller's thread."""
         raise NotImplementedError
 
     def refuse(self, record: logging.LogRecord) -> None:
-        """Count a record that was logged deeper inside log calls than ``MAX_DEPTH``, and is lost."""
+        """Count a record that was logged too deep inside log calls, or too often, and is lost."""
         raise NotImplementedError

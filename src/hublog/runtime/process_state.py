@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Final
 
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.reentry_guard import is_innermost
+from hublog.capture.reentry_guard import is_deep
 from hublog.capture.truncation import shortened
 from hublog.capture.typed_columns import Misfits
 from hublog.delivery.accounting import Drop, DropCounters
@@ -243,13 +243,13 @@ class Process:
         self.active_sampler = self.sampler if is_on else None
 
     def _put_of(self, stores: Storage) -> Callable[[bytes, int], bool]:
-        """Return what takes lines as the stores do; the innermost of nested log calls writes to memory."""
+        """Return what takes lines as the stores do; a deep log call writes to memory."""
         memory, store = self.queue.put, stores.put
         if store == memory:
             return memory
 
         def put(line: bytes, levelno: int) -> bool:
-            return memory(line, levelno) if is_innermost() else store(line, levelno)
+            return memory(line, levelno) if is_deep() else store(line, levelno)
 
         return put
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from hublog.capture import context
-from hublog.capture.reentry_guard import call_innermost
+from hublog.capture.reentry_guard import call_deep
 from hublog.internal_log import Tally
 from hublog.line import Line
 from hublog.requests.request_scope import RequestScope, current_scope
@@ -198,4 +198,4 @@ class TailBuffer:
         request = self._forget(key, request_id)
         # A forked child throws its copies away: what is in them is its parent's to ship.
         if request is not None and os.getpid() == self._pid:
-            call_innermost(lambda: self._release(request))
+            call_deep(lambda: self._release(request))
