@@ -231,14 +231,14 @@ def test_a_record_that_comes_while_the_settings_are_being_read_is_taken(sender, 
             seen.append(settings)
             logger.info("amid")
 
-    framework.followers.append(follow)
+    framework.adapter.followers.append(follow)
     try:
         handler = EventHubHandler()
         logger.addHandler(handler)
         logger.info("first")
         assert hublog.flush(10)
     finally:
-        framework.followers.remove(follow)
+        framework.adapter.followers.remove(follow)
     assert sorted(messages(sender)) == ["amid", "first"]
 
 

@@ -9,8 +9,10 @@ import time
 import pytest
 
 from hublog.import_guard import import_in_parts, importing, loading
+from hublog.process_hooks import process_hooks
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+process_hooks.install()
 
 
 def exit_code_of_fork(in_child):
@@ -130,7 +132,9 @@ FORK_AMID_AN_IMPORT_THAT_LOGS = """
 import hublog
 import os, signal, threading, time
 from hublog.import_guard import importing, loading
+from hublog.process_hooks import process_hooks
 import logging
+process_hooks.install()
 loading.limit_s = 20.0
 begun = threading.Event()
 waited = []

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from hublog._version import __version__
 from hublog.import_guard import loader
-from hublog.runtime.exit_hooks import exits
 
 if TYPE_CHECKING:
     from hublog.capture.context import bind, bound, unbind
@@ -80,7 +79,6 @@ _MODULES: Final = {
     "stats": "hublog.runtime.registry",
     "unbind": "hublog.capture.context",
 }
-exits.register()  # before the hooks of whoever imports this, so that it runs behind them
 
 if not TYPE_CHECKING:  # else every name would be there for the type checker
     __getattr__ = loader(__name__, _MODULES)

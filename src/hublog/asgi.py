@@ -22,7 +22,7 @@ from typing import Final, TypeVar, cast
 from hublog.requests import asgi_requests, framework_routes
 from hublog.requests.asgi_requests import Application, Message, Receive, Send
 from hublog.requests.request_scope import SCOPE_KEY
-from hublog.runtime.framework import surroundings
+from hublog.runtime.framework import adapter
 from hublog.runtime.server_advice import Way, taken
 from hublog.runtime.sigterm import Ending
 from hublog.settings import RequestSettings, read_settings
@@ -65,7 +65,7 @@ def request_context(app: Callable[[S, R, E], Awaitable[None]]) -> Callable[[S, R
             await app(scope, receive, send)
             return
         if not known:
-            known.append(read_settings(framework=surroundings.lookup).settings.request)
+            known.append(read_settings(framework=adapter.lookup).settings.request)
         framework_routes.watch()
         conversation = cast("Receive", receive), cast("Send", send)
         await asgi_requests.serve(cast("Application", app), opened, *conversation, known[0])

@@ -11,13 +11,13 @@ from dataclasses import replace
 from sys import _getframe
 from typing import Final
 
-import hublog.runtime.sigterm  # noqa: F401  # it follows the settings that pipelines read
 from hublog.capture import context
 from hublog.capture.context import EMPTY, stored
 from hublog.capture.interop import read, take
 from hublog.capture.origin import LOG_CALL, call_with, kept, origin
 from hublog.capture.reentry_guard import CaptureHandler, quiet_azure
 from hublog.runtime.handler_watch import watch
+from hublog.runtime.installation import install
 from hublog.runtime.pipeline import Pipeline
 from hublog.runtime.registry import add_feeder, get_pipeline
 from hublog.settings import Settings, is_switched_off, read_settings
@@ -56,6 +56,7 @@ class EventHubHandler(CaptureHandler):
         framework: str = "",
         **keywords: object,
     ) -> None:
+        install()
         # All that may raise comes first: logging.shutdown flushes and closes a handler that is half made.
         if keywords:
             read_settings({"eventhub_logging": keywords}, environ={}).strict()

@@ -15,8 +15,6 @@ import _thread
 import contextlib
 import importlib
 import importlib.util
-import logging  # noqa: F401  # its hooks of a fork and of the exit must be registered before ours
-import os
 import sys
 import threading
 import time
@@ -207,14 +205,6 @@ def forget_torn_imports() -> None:
 
 
 loading: Final = Loading()
-if hasattr(os, "register_at_fork"):
-    # The hooks before a fork run in the reverse order of their registration: ours, which waits for an import
-    # that may log, runs before that of ``logging``, which takes the lock of all loggers.
-    os.register_at_fork(
-        before=loading.before_fork,
-        after_in_parent=loading.after_fork,
-        after_in_child=loading.after_fork_in_child,
-    )
 
 
 def loader(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:

@@ -45,7 +45,7 @@ def _has_listener(logger: logging.Logger, level: int) -> bool:
     return False
 
 
-class Destination:
+class LogOutput:
     """Whether console or file work: counts the records that they did not take, and reports trouble once.
 
     Args:
@@ -140,7 +140,7 @@ def cause_of(error: BaseException) -> str:
     return getattr(error, "strerror", None) or type(error).__name__
 
 
-class Tally:
+class AtomicCounter:
     """Counts calls of ``add``, from any thread, signal handler or finalizer: without a lock, and exact.
 
     ``next`` on ``itertools.count`` is one step of the interpreter. Reading takes a step too, so the

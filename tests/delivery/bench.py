@@ -217,7 +217,7 @@ class Bench:
         """End as a process does whose exit hooks run."""
         self.shipper.secure()
         self.check_accounting()
-        self.shipper.close_spool(at_exit=True)
+        self.shipper.close_spool()
         self.check_accounting()
 
     def die(self):

@@ -252,12 +252,6 @@ def test_a_large_inheritance_is_taken_in_parts_without_a_pause(disk, path, monke
     assert disk.spooler.stored_lines == 10
 
 
-def test_one_that_has_ended_for_good_takes_no_line(disk):
-    disk.spooler.append(lines(1))
-    disk.spooler.end()
-    assert disk.spooler.append(lines(1)) == 0
-
-
 # The bound.
 
 

@@ -48,19 +48,6 @@ class Kit:
         self.lines = []
         self.refused = []
         self.wakes = 0
-        self.sampler = Sampler(
-            ids=self.ids,
-            ship=lambda line: self.lines.append(line.data),
-            refuse=lambda level, logger: self.refused.append((level, logger)),
-            wake=self.wake,
-            now=self.clock,
-        )
-        self.fit(slow_seconds=slow_seconds, **hub)
-
-    def wake(self):
-        self.wakes += 1
-
-    def fit(self, *, slow_seconds=0.0, **hub):
         settings = Settings(
             eventhub=EventHubSettings(**hub), request=RequestSettings(slow_seconds=slow_seconds)
         )
@@ -70,7 +57,19 @@ class Kit:
                 ServiceSettings(name="shop"), ids=ids, max_record_bytes=settings.eventhub.max_record_bytes
             ).encode
 
-        self.sampler.fit(settings, encode=make_encode(self.ids), make_encode=make_encode)
+        self.sampler = Sampler(
+            settings,
+            ids=self.ids,
+            encode=make_encode(self.ids),
+            make_encode=make_encode,
+            ship=lambda line: self.lines.append(line.data),
+            refuse=lambda level, logger: self.refused.append((level, logger)),
+            wake=self.wake,
+            now=self.clock,
+        )
+
+    def wake(self):
+        self.wakes += 1
 
     def log(self, *args, **known):
         self.sampler.take(make_record(*args, **known))

@@ -1,109 +1,19 @@
 """Settings that change while records wait: each one goes where it was accepted for, and is counted once."""
 
 import json
-import logging
+import sys
 
 import pytest
-from tests.spool.independent import lines_on_disk, names_of
+from tests.kits.changing_app import CONNECTED, LIMIT_S, MODES, ChangingApp
 
+import hublog.flask
 from hublog.cli.spool_inspection import inspect_spool
-from hublog.delivery.accounting import Drop
-from hublog.errors import TransientSendError
-from hublog.runtime.framework import surroundings
-from hublog.runtime.pipeline import Pipeline
-from hublog.testing import MemorySender
-
-CONNECTED = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true"
-LIMIT_S = 20
-MODES = ("memory", "overflow", "always")
-
-
-class Hub(MemorySender):
-    """An event hub that is unavailable until it is healed."""
-
-    def __init__(self):
-        super().__init__()
-        self.is_away = False
-
-    def send(self, bodies, properties):
-        if self.is_away:
-            raise TransientSendError("unavailable")
-        return super().send(bodies, properties)
-
-
-class Shop:
-    """An application whose framework may hand over its configuration at any moment."""
-
-    def __init__(self, monkeypatch, tmp_path):
-        self.patch = monkeypatch
-        self.path = tmp_path
-        self.hubs = {}
-        self.wanted = []
-        self.environ = {
-            "EVENTHUB_NAMESPACE_CONNECTION_STRING": CONNECTED,
-            "EVENTHUB_LOGS_NAME": "first",
-            "EVENTHUB_LOG_BATCH_TIMEOUT": "0.02",
-            "EVENTHUB_LOG_CIRCUIT_COOLDOWN": "0.1",
-            "EVENTHUB_LOG_CIRCUIT_THRESHOLD": "1",
-            "EVENTHUB_LOG_SPOOL_DIR": str(tmp_path / "former"),
-        }
-        self.pipeline = self.make()
-
-    def make(self):
-        for name, value in self.environ.items():
-            self.patch.setenv(name, value)
-        pipeline = Pipeline(make_sender=lambda settings: self.hub(settings.eventhub_name))
-        pipeline.read()
-        return pipeline
-
-    def hub(self, name):
-        return self.hubs.setdefault(name, Hub())
-
-    def set(self, **changes):
-        """Set the environment of a process that has not begun."""
-        self.environ.update(changes)
-        self.pipeline = self.make()
-
-    def change(self, **changes):
-        """Have the framework hand over its configuration."""
-        self.patch.setattr(surroundings, "lookup", changes.get)
-        self.pipeline.read_again()
-
-    def log(self, name, count=10):
-        for number in range(count):
-            record = logging.LogRecord("shop", logging.INFO, "", 0, f"{name}-{number}", None, None)
-            self.pipeline.accept(record)
-            self.wanted.append(f"{name}-{number}")
-
-    def arrived(self, name):
-        return [json.loads(line)["message"] for body in self.hub(name).bodies for line in body.splitlines()]
-
-    def check_books(self):
-        stats = self.pipeline.stats()
-        assert stats.accepted_total == len(self.wanted)
-        assert stats.accepted_total + stats.recovered_total == (
-            stats.sent_total + stats.dropped_total + stats.held
-        )
-        assert stats.dropped_total == 0
-        return stats
-
-    def on_disk(self, name):
-        root = self.path / name
-        owners = [root / each for each in names_of(root)] if root.exists() else []
-        return [json.loads(line)["message"] for owner in owners for line in lines_on_disk(owner)]
-
-    def end(self):
-        for process in self.pipeline.processes():
-            process.shipper.drop_held(Drop.EXIT)
-            process.end()
-        self.pipeline.retire()
-        for process in self.pipeline.processes():
-            assert process.worker.wait_until_ended(LIMIT_S)
+from hublog.runtime.framework import adapter
 
 
 @pytest.fixture
 def shop(monkeypatch, tmp_path):
-    made = Shop(monkeypatch, tmp_path)
+    made = ChangingApp(monkeypatch, tmp_path)
     yield made
     for hub in made.hubs.values():
         hub.is_away = False
@@ -146,15 +56,15 @@ def test_what_was_accepted_before_a_change_and_after_it_arrives_once_each(
         shop.hub(name).is_away = is_away
     shop.log("early")
     shop.change(**changes)
-    shop.check_books()
+    shop.check_accounting()
     shop.log("late")
     assert shop.pipeline.flush(0.3 if is_away else LIMIT_S) is not is_away
-    stats = shop.check_books()
+    stats = shop.check_accounting()
     assert stats.held == (20 if is_away else 0)
     for name in ("first", "second"):
         shop.hub(name).is_away = False
     assert shop.pipeline.flush(LIMIT_S)
-    assert shop.check_books().sent_total == 20
+    assert shop.check_accounting().sent_total == 20
     later = changes.get("EVENTHUB_LOGS_NAME", "first")
     early = [text for text in shop.arrived("first") if text.startswith("early")]
     late = [text for text in shop.arrived(later) if text.startswith("late")]
@@ -196,15 +106,15 @@ def test_what_was_accepted_before_the_hub_was_switched_off_arrives_and_so_does_w
     shop.log("early")
     shop.change(EVENTHUB_LOGGING_ENABLED="false")
     assert not shop.pipeline.is_enabled
-    shop.check_books()
+    shop.check_accounting()
     shop.change()
     shop.log("late")
     assert not shop.pipeline.flush(0.1)
     assert bool(shop.pipeline.process.stores.spooler) is (mode != "memory")
-    shop.check_books()
+    shop.check_accounting()
     shop.hub("first").is_away = False
     assert shop.pipeline.flush(LIMIT_S)
-    assert shop.check_books().sent_total == 20
+    assert shop.check_accounting().sent_total == 20
     assert sorted(shop.arrived("first")) == shop.wanted
 
 
@@ -216,11 +126,11 @@ def test_many_changes_lose_nothing(shop, tmp_path, mode):
         shop.hub(name).is_away = True
         shop.change(EVENTHUB_LOGS_NAME=name, EVENTHUB_LOG_SPOOL_DIR=str(tmp_path / name))
         shop.log(name, 3)
-    shop.check_books()
+    shop.check_accounting()
     for name in names:
         shop.hub(name).is_away = False
     assert shop.pipeline.flush(LIMIT_S)
-    assert shop.check_books().sent_total == 36
+    assert shop.check_accounting().sent_total == 36
     # Sorted: after an outage what had waited is sent beside what is new.
     found = [sorted(shop.arrived(name)) for name in names]
     assert found == [[f"{name}-{number}" for number in range(3)] for name in names]
@@ -234,10 +144,10 @@ def test_what_was_sent_before_a_change_of_the_directory_stays_counted(shop, tmp_
     shop.pipeline.retire()  # so that nothing is left in the directory of before
     assert shop.pipeline.process.worker.wait_until_ended(LIMIT_S)
     shop.change(EVENTHUB_LOG_SPOOL_DIR=str(tmp_path / "later"))
-    assert shop.check_books().sent_total == 10
+    assert shop.check_accounting().sent_total == 10
     shop.log("late")
     assert shop.pipeline.flush(LIMIT_S)
-    assert shop.check_books().sent_total == 20
+    assert shop.check_accounting().sent_total == 20
 
 
 def test_a_change_that_is_taken_back_before_the_thread_sees_it_leaves_the_disk(shop, tmp_path):
@@ -248,7 +158,7 @@ def test_a_change_that_is_taken_back_before_the_thread_sees_it_leaves_the_disk(s
     shop.log("late")
     assert not shop.pipeline.flush(0.1)
     assert shop.pipeline.process.secure() == 0
-    assert shop.check_books().spooled == 10
+    assert shop.check_accounting().spooled == 10
     assert sorted(shop.on_disk("former")) == shop.wanted
 
 
@@ -269,7 +179,7 @@ def test_what_was_logged_before_a_connection_was_configured_goes_to_the_first_on
         del shop.environ[name]
     shop.set(EVENTHUB_LOG_SPOOL=mode)
     shop.log("early")
-    shop.check_books()
+    shop.check_accounting()
     shop.change(
         EVENTHUB_NAMESPACE_CONNECTION_STRING=CONNECTED,
         EVENTHUB_LOGS_NAME="second",
@@ -278,12 +188,13 @@ def test_what_was_logged_before_a_connection_was_configured_goes_to_the_first_on
     )
     shop.log("late")
     assert shop.pipeline.flush(LIMIT_S)
-    shop.check_books()
+    shop.check_accounting()
     assert sorted(shop.arrived("second")) == shop.wanted
     assert {properties["Table"] for properties in shop.hub("second").properties} == {"Shop"}
 
 
 def test_an_event_hub_that_only_the_default_names_gives_way_to_the_framework(shop):
+    shop.patch.setitem(sys.modules, "hublog.flask", hublog.flask)
     shop.patch.delenv("EVENTHUB_LOGS_NAME")
     del shop.environ["EVENTHUB_LOGS_NAME"]
     shop.set(EVENTHUB_LOG_SPOOL="overflow")
@@ -293,6 +204,16 @@ def test_an_event_hub_that_only_the_default_names_gives_way_to_the_framework(sho
     shop.log("late")
     assert shop.pipeline.flush(LIMIT_S)
     assert sorted(shop.arrived("second")) == shop.wanted
+
+
+def test_an_event_hub_that_only_the_default_names_is_sent_to_at_once_where_no_framework_is(shop):
+    for name in ("hublog.flask", "django"):
+        shop.patch.delitem(sys.modules, name, raising=False)
+    shop.patch.delenv("EVENTHUB_LOGS_NAME")
+    del shop.environ["EVENTHUB_LOGS_NAME"]
+    shop.set(EVENTHUB_LOG_SPOOL="memory")
+    shop.log("early", 1)
+    assert shop.hub("application-logs").wait_for(1, timeout_s=4)
 
 
 def test_what_ends_before_it_is_sent_stays_where_it_was_accepted_for(shop, tmp_path):
@@ -306,16 +227,16 @@ def test_what_ends_before_it_is_sent_stays_where_it_was_accepted_for(shop, tmp_p
     for process in shop.pipeline.processes():
         process.secure()
         process.end()
-    assert shop.check_books().spooled == 20
+    assert shop.check_accounting().spooled == 20
     waiting = {"first": 0, "second": 0}
     for each in inspect_spool(tmp_path / "former").directories:
         waiting[each.destination.eventhub] += each.waiting
     assert waiting == {"first": 10, "second": 10}
     for name in ("first", "second"):
         shop.hub(name).is_away = False
-    again = Shop(shop.patch, tmp_path)
+    again = ChangingApp(shop.patch, tmp_path)
     again.hubs = shop.hubs
-    again.patch.setattr(surroundings, "lookup", {"EVENTHUB_LOGS_NAME": "first"}.get)
+    again.patch.setattr(adapter, "lookup", {"EVENTHUB_LOGS_NAME": "first"}.get)
     again.pipeline.read_again()
     again.log("again", 1)
     assert shop.hub("first").wait_for(1, timeout_s=LIMIT_S)

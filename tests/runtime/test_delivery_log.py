@@ -14,7 +14,7 @@ from hublog.capture.typed_columns import Misfits
 from hublog.delivery.accounting import State, Stats
 from hublog.delivery.events import ALLOWED
 from hublog.errors import PermanentSendError, TransientSendError
-from hublog.runtime.delivery_log import BURST, REPEAT_S, Observer
+from hublog.runtime.delivery_log import BURST, REPEAT_S, DeliveryLog
 from hublog.settings import EventHubSettings, SpoolMode
 from hublog.testing import FakeClock
 
@@ -42,7 +42,7 @@ class Told:
         self.clock = FakeClock()
         self.lines = []
         self.state = HEALTHY
-        self.observer = Observer(
+        self.observer = DeliveryLog(
             hub or EventHubSettings(eventhub_name="app-logs"),
             tell=lambda level, text: self.lines.append((level, text)),
             now=self.clock,
@@ -257,19 +257,18 @@ def test_a_value_that_does_not_fit_its_column_is_told_once():
     assert "'source_line' does not fit its column" in told.last
 
 
-def test_new_settings_change_the_words_and_keep_what_has_been_told():
-    told = Told().go(OPEN)
-    told.observer.refit(EventHubSettings(eventhub_name="other"))
-    told.go(PROBING, OPEN).go(PROBING, HEALTHY, after_s=5)
-    assert told.levels == ["ERROR", "DEBUG", "DEBUG", "DEBUG", "INFO"]
-    assert "'other' takes records again after 10 s" in told.last
+def test_the_lines_name_the_hub_that_was_named_last():
+    told = Told()
+    told.observer.name(EventHubSettings(eventhub_name="other"))
+    told.go(OPEN)
+    assert "'other'" in told.last
 
 
 def test_a_broken_handler_of_the_application_does_not_reach_delivery():
     def tell(level, text):
         raise ValueError
 
-    Observer(EventHubSettings(), tell=tell).state_changed(HEALTHY, OPEN, error=None, stats=Stats())
+    DeliveryLog(EventHubSettings(), tell=tell).state_changed(HEALTHY, OPEN, error=None, stats=Stats())
 
 
 # Not too many of them.

@@ -14,9 +14,9 @@ import pytest
 from hublog.runtime import server_advice
 from hublog.runtime.server_advice import (
     FORMER,
-    HERE,
+    THIS_PROCESS,
     Adviser,
-    Surroundings,
+    ServerView,
     Way,
     advice,
     is_main_interpreter,
@@ -35,8 +35,8 @@ def make_settings(spool=SpoolMode.OVERFLOW, **values):
     return EventHubSettings(**{"connection_string": CONNECTED, "spool": spool, **values})
 
 
-def make_surroundings(modules=None, *, handler=signal.SIG_DFL, main_modules=(), ways=()):
-    return Surroundings(
+def make_view(modules=None, *, handler=signal.SIG_DFL, main_modules=(), ways=()):
+    return ServerView(
         modules=modules or {},
         term_handler=lambda: handler,
         main_modules=lambda: frozenset(main_modules),
@@ -177,7 +177,7 @@ def test_the_main_thread_goes_on_taking_signals():
 
 @pytest.mark.parametrize("spool", SpoolMode)
 def test_a_test_run_is_told_nothing(spool):
-    assert advice(make_settings(spool), HERE) == []
+    assert advice(make_settings(spool), THIS_PROCESS) == []
 
 
 @pytest.mark.parametrize(
@@ -194,13 +194,11 @@ def test_a_test_run_is_told_nothing(spool):
 )
 @pytest.mark.parametrize("spool", SpoolMode)
 def test_what_is_merely_imported_is_not_taken_for_the_server(spool, modules):
-    around = make_surroundings(
-        dict.fromkeys(modules, SimpleNamespace()), main_modules=("__main__", *modules[2:])
-    )
-    assert advice(make_settings(spool), around) == []
+    view = make_view(dict.fromkeys(modules, SimpleNamespace()), main_modules=("__main__", *modules[2:]))
+    assert advice(make_settings(spool), view) == []
 
 
-GUILTY = make_surroundings(
+GUILTY = make_view(
     {"uwsgi": uwsgi(0, **{"skip-atexit": True})}, handler=method_of("uvicorn.server", started=True)
 )
 
@@ -222,7 +220,7 @@ def test_nothing_is_told_where_nothing_is_sent(values):
 
 @pytest.mark.parametrize("spool", SpoolMode)
 def test_uwsgi_without_threads_is_told_in_every_mode(spool):
-    (line,) = advice(make_settings(spool), make_surroundings({"uwsgi": uwsgi(0)}))
+    (line,) = advice(make_settings(spool), make_view({"uwsgi": uwsgi(0)}))
     assert "enable-threads = true" in line
     assert ("in memory" in line) is (spool is SpoolMode.MEMORY)
 
@@ -240,7 +238,7 @@ def test_uwsgi_without_threads_is_told_in_every_mode(spool):
 )
 @pytest.mark.parametrize("spool", MODES)
 def test_an_option_of_uwsgi_that_skips_exit_hooks_is_named(spool, options, named):
-    (line,) = advice(make_settings(spool), make_surroundings({"uwsgi": uwsgi(**options)}))
+    (line,) = advice(make_settings(spool), make_view({"uwsgi": uwsgi(**options)}))
     assert f"with {named}," in line
 
 
@@ -257,7 +255,7 @@ def test_an_option_of_uwsgi_that_skips_exit_hooks_is_named(spool, options, named
     ],
 )
 def test_other_options_of_uwsgi_are_not_told(options):
-    assert advice(make_settings(), make_surroundings({"uwsgi": uwsgi(**options)})) == []
+    assert advice(make_settings(), make_view({"uwsgi": uwsgi(**options)})) == []
 
 
 # uvicorn and waitress.
@@ -265,16 +263,14 @@ def test_other_options_of_uwsgi_are_not_told(options):
 
 @pytest.mark.parametrize("spool", MODES)
 def test_uvicorn_alone_is_told_all_three_ways_out_in_one_line(spool):
-    (line,) = advice(
-        make_settings(spool), make_surroundings(handler=method_of("uvicorn.server", started=True))
-    )
+    (line,) = advice(make_settings(spool), make_view(handler=method_of("uvicorn.server", started=True)))
     assert "\n" not in line
     for word in ("hublog.asgi.lifespan", "EVENTHUB_LOG_FLUSH_ON_SIGTERM=true", "EVENTHUB_LOG_SPOOL=always"):
         assert word in line
 
 
 @pytest.mark.parametrize(
-    ("values", "around"),
+    ("values", "view"),
     [
         pytest.param({"spool": SpoolMode.ALWAYS}, {}, id="always"),
         pytest.param({"flush_on_sigterm": True}, {}, id="hook-set"),
@@ -285,14 +281,14 @@ def test_uvicorn_alone_is_told_all_three_ways_out_in_one_line(spool):
         pytest.param({}, {"handler": lambda number, frame: None}, id="another-handler"),
     ],
 )
-def test_uvicorn_is_not_told_where_a_way_is_taken_or_nothing_is_known_yet(values, around):
-    around = {"handler": method_of("uvicorn.server", started=True), **around}
-    assert advice(make_settings(**values), make_surroundings(**around)) == []
+def test_uvicorn_is_not_told_where_a_way_is_taken_or_nothing_is_known_yet(values, view):
+    view = {"handler": method_of("uvicorn.server", started=True), **view}
+    assert advice(make_settings(**values), make_view(**view)) == []
 
 
 def test_a_wrapper_that_uvicorn_does_not_reach_is_told():
     handler = method_of("uvicorn.server", started=True)
-    (line,) = advice(make_settings(), make_surroundings(handler=handler, ways={Way.WRAPPER}))
+    (line,) = advice(make_settings(), make_view(handler=handler, ways={Way.WRAPPER}))
     assert "--lifespan off" in line
 
 
@@ -302,12 +298,12 @@ SERVING = ("__main__", "waitress.runner", "waitress.server", "waitress.wasyncore
 
 @pytest.mark.parametrize("spool", MODES)
 def test_waitress_with_the_default_action_is_told(spool):
-    (line,) = advice(make_settings(spool), make_surroundings(WAITRESS, main_modules=SERVING))
+    (line,) = advice(make_settings(spool), make_view(WAITRESS, main_modules=SERVING))
     assert "EVENTHUB_LOG_FLUSH_ON_SIGTERM=true or EVENTHUB_LOG_SPOOL=always" in line
 
 
 @pytest.mark.parametrize(
-    ("values", "around"),
+    ("values", "view"),
     [
         pytest.param({"spool": SpoolMode.ALWAYS}, {}, id="always"),
         pytest.param({"flush_on_sigterm": True}, {}, id="hook-set"),
@@ -315,9 +311,9 @@ def test_waitress_with_the_default_action_is_told(spool):
         pytest.param({}, {"main_modules": ("pytest", "webtest.http")}, id="not-in-the-main-thread"),
     ],
 )
-def test_waitress_is_not_told_where_it_does_no_harm(values, around):
-    around = make_surroundings(WAITRESS, **{"main_modules": SERVING, **around})
-    assert advice(make_settings(**values), around) == []
+def test_waitress_is_not_told_where_it_does_no_harm(values, view):
+    view = make_view(WAITRESS, **{"main_modules": SERVING, **view})
+    assert advice(make_settings(**values), view) == []
 
 
 # gunicorn.
@@ -339,15 +335,15 @@ def gunicorn(**values):
     ],
 )
 def test_gunicorn_that_kills_too_early_is_told_in_memory_mode(values, named):
-    around = make_surroundings(handler=gunicorn(**values))
-    (line,) = advice(make_settings(SpoolMode.MEMORY, exit_timeout_seconds=5.0), around)
+    view = make_view(handler=gunicorn(**values))
+    (line,) = advice(make_settings(SpoolMode.MEMORY, exit_timeout_seconds=5.0), view)
     assert f"raise {named}," in line
     assert "5 s" in line
 
 
 def test_gunicorn_is_seen_behind_a_handler_that_names_it():
     front = SimpleNamespace(**{FORMER: gunicorn(timeout=1)})
-    assert advice(make_settings(SpoolMode.MEMORY), make_surroundings(handler=front))
+    assert advice(make_settings(SpoolMode.MEMORY), make_view(handler=front))
 
 
 @pytest.mark.parametrize(
@@ -359,7 +355,7 @@ def test_gunicorn_is_seen_behind_a_handler_that_names_it():
     ],
 )
 def test_gunicorn_is_not_told_where_nothing_is_lost(spool, values):
-    assert advice(make_settings(spool), make_surroundings(handler=gunicorn(**values))) == []
+    assert advice(make_settings(spool), make_view(handler=gunicorn(**values))) == []
 
 
 # Celery.
@@ -371,7 +367,7 @@ def celery(name="ForkPoolWorker-1", index=0, *, more=()):
         "celery": SimpleNamespace(),
         "billiard.process": SimpleNamespace(current_process=lambda: process),
     }
-    return make_surroundings({**modules, **dict.fromkeys(more, SimpleNamespace())})
+    return make_view({**modules, **dict.fromkeys(more, SimpleNamespace())})
 
 
 @pytest.mark.parametrize("spool", MODES)
@@ -382,7 +378,7 @@ def test_the_first_child_of_a_celery_pool_is_told(spool, name):
 
 
 @pytest.mark.parametrize(
-    ("spool", "around"),
+    ("spool", "view"),
     [
         pytest.param(SpoolMode.ALWAYS, celery(), id="always"),
         pytest.param(SpoolMode.OVERFLOW, celery(more=["hublog.celery"]), id="imported"),
@@ -392,8 +388,8 @@ def test_the_first_child_of_a_celery_pool_is_told(spool, name):
         pytest.param(SpoolMode.OVERFLOW, celery("Beat-1", 0), id="no-pool"),
     ],
 )
-def test_celery_is_not_told_where_it_does_no_harm_or_another_child_tells_it(spool, around):
-    assert advice(make_settings(spool), around) == []
+def test_celery_is_not_told_where_it_does_no_harm_or_another_child_tells_it(spool, view):
+    assert advice(make_settings(spool), view) == []
 
 
 # Again and again.
@@ -401,7 +397,7 @@ def test_celery_is_not_told_where_it_does_no_harm_or_another_child_tells_it(spoo
 
 def test_an_adviser_tells_each_line_once():
     clock = FakeClock()
-    adviser = Adviser(make_settings(), make_surroundings({"uwsgi": uwsgi(gevent=b"10")}), now=clock)
+    adviser = Adviser(make_settings(), make_view({"uwsgi": uwsgi(gevent=b"10")}), now=clock)
     assert len(adviser.look()) == 1
     clock.advance(60.0)
     assert adviser.look() == []
@@ -409,7 +405,7 @@ def test_an_adviser_tells_each_line_once():
 
 def test_an_adviser_waits_for_a_server_that_still_imports_the_application():
     clock, handler = FakeClock(), method_of("uvicorn.server", started=False)
-    adviser = Adviser(make_settings(), make_surroundings(handler=handler), now=clock)
+    adviser = Adviser(make_settings(), make_view(handler=handler), now=clock)
     assert adviser.look() == []
     handler.__self__.started = True
     assert adviser.look() == []  # not within the same second
@@ -422,7 +418,7 @@ def test_an_adviser_waits_for_a_server_that_still_imports_the_application():
 
 def test_the_stack_of_the_main_thread_is_seen_from_another_thread():
     found = []
-    thread = threading.Thread(target=lambda: found.append(HERE.main_modules()))
+    thread = threading.Thread(target=lambda: found.append(THIS_PROCESS.main_modules()))
     thread.start()
     thread.join()
     assert __name__ in found[0]
@@ -434,12 +430,12 @@ def test_the_stack_of_the_main_thread_is_seen_from_another_thread():
 APP = """
 import os, sys
 from hublog.asgi import lifespan
-from hublog.runtime.server_advice import HERE, advice, why_no_thread
+from hublog.runtime.server_advice import THIS_PROCESS, advice, why_no_thread
 from hublog.settings import EventHubSettings
 
 def told():
     settings = EventHubSettings(fully_qualified_namespace="shop.servicebus.windows.net")
-    return f"{why_no_thread()}|{' '.join(advice(settings, HERE))}".encode()
+    return f"{why_no_thread()}|{' '.join(advice(settings, THIS_PROCESS))}".encode()
 
 def app(environ, start):
     start("200 OK", [])

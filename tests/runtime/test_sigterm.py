@@ -268,12 +268,12 @@ def settings_with(**hub):
     ],
 )
 def test_it_follows_the_settings(hub, is_wanted):
-    sigterm._follow(settings_with(**hub))
+    sigterm.follow(settings_with(**hub))
     assert is_installed() is is_wanted
 
 
 def test_settings_that_are_read_in_a_thread_are_told_to_have_no_effect(caplog):
-    thread = threading.Thread(target=sigterm._follow, args=(settings_with(flush_on_sigterm=True),))
+    thread = threading.Thread(target=sigterm.follow, args=(settings_with(flush_on_sigterm=True),))
     thread.start()
     thread.join()
     assert "EVENTHUB_LOG_FLUSH_ON_SIGTERM has no effect" in caplog.text

@@ -561,11 +561,11 @@ def test_a_str_that_logs_an_error_does_not_keep_the_record_it_stands_in():
 # Changes, and the others
 
 
-def test_switched_off_all_that_is_kept_is_shipped_and_later_requests_keep_nothing():
+def test_let_go_all_that_is_kept_is_shipped_and_open_requests_keep_nothing():
     kit = make_kit()
     scope = begin(kit)
     kit.log("a")
-    kit.fit(tail_sampling=False)
+    kit.sampler.release()
     kit.log("b")
     end(kit, scope)
     assert (kit.messages, left_out(kit)) == (["a", "b"], 0)

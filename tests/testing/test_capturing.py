@@ -16,7 +16,7 @@ import hublog
 from hublog.capture.columns import BY_NAME
 from hublog.errors import PermanentSendError
 from hublog.runtime import registry
-from hublog.runtime.framework import surroundings
+from hublog.runtime.framework import adapter
 from hublog.runtime.pipeline import Pipeline
 from hublog.settings import EventHubSettings, Packing, ServiceSettings, Settings, SpoolMode
 from hublog.testing import MemorySender, capture_records
@@ -37,7 +37,7 @@ def state():
             if isinstance(logger, logging.Logger) and (logger.handlers or logger.level or logger.disabled)
         },
         registry.pipelines(),
-        (surroundings.lookup, surroundings.framework, surroundings.is_hub_replaced),
+        (adapter.lookup, adapter.framework, adapter.is_hub_replaced),
         dict(os.environ),
         dict(hublog.bound()),
         (threading.Thread.start, ThreadPoolExecutor.submit),

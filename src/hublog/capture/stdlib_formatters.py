@@ -20,7 +20,7 @@ from hublog.capture.json_safe import mark, plain, text_of, whole_text_of
 from hublog.capture.origin import format_where_made
 from hublog.capture.slow_path import arguments, has_own_message
 from hublog.errors import SettingsError
-from hublog.internal_log import Destination, cause_of
+from hublog.internal_log import LogOutput, cause_of
 from hublog.line import escape_line_ends, with_last
 from hublog.redaction.redactor import Redactor, redaction_of, redactor_for
 from hublog.settings import RedactionSettings, ServiceSettings
@@ -119,7 +119,7 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
 
     def __init__(self, level: int = logging.NOTSET) -> None:
         logging.Handler.__init__(self, level)
-        self._state = Destination("The console lacks {records}: it could not be written.")
+        self._state = LogOutput("The console lacks {records}: it could not be written.")
         #: What a pipe that is full left over of a record, and the descriptor it belongs to.
         self._rest: tuple[int, bytes] | None = None
 

@@ -17,7 +17,7 @@ import orjson
 from hublog.capture.columns import BY_NAME, OPEN_COLUMNS, Kind
 from hublog.capture.context import Context, looked
 from hublog.capture.json_safe import INT64, MAX_ITEMS, MAX_NAME, Distinct, Plain, key_of, mark, plain, text_of
-from hublog.internal_log import Tally
+from hublog.internal_log import AtomicCounter
 from hublog.redaction.redactor import CARD_FROM, PERSONAL_COLUMNS, SHORTEST, Redactor
 
 #: What every LogRecord has, in the order in which its constructor sets it; what follows is ``extra``.
@@ -183,7 +183,7 @@ class Misfits:
     __slots__ = ("_total", "is_told", "last")
 
     def __init__(self) -> None:
-        self._total = Tally()
+        self._total = AtomicCounter()
         #: The column that was met last, empty if none was.
         self.last = ""
         #: Whether the operator has been told; for whoever tells.

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from hublog.process_hooks import process_hooks
+
 try:
     import fcntl
 except ImportError:  # Windows: nothing is archived there, see ``NoLocksError``
@@ -472,5 +474,4 @@ def _close_in_child() -> None:
     _locked.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_in_child)
+process_hooks.in_child(_close_in_child)

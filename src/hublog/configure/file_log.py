@@ -10,7 +10,8 @@ from typing import Final
 
 from hublog.configure.archives import NO_FILE, kind_of
 from hublog.configure.rotating_file import RotatingFile, check_right, make_directory, removed_directory
-from hublog.internal_log import Destination, cause_of, is_exhausted, report
+from hublog.internal_log import LogOutput, cause_of, is_exhausted, report
+from hublog.process_hooks import process_hooks
 from hublog.runtime.handler_watch import watch
 
 #: A file that cannot be opened is tried with each of the first records, then once per interval.
@@ -48,6 +49,7 @@ class FileLogHandler(logging.FileHandler):
     ) -> None:
         # Not FileHandler's own, which needs a working directory; isinstance checks still find a FileHandler.
         logging.Handler.__init__(self)
+        process_hooks.install()
         self.stream = None  # nobody else writes to the file
         self.mode, self.encoding, self.errors, self.delay = "a", "utf-8", "backslashreplace", True
         self._now = now
@@ -62,7 +64,7 @@ class FileLogHandler(logging.FileHandler):
             now=now,
         )
         path = self._file.path.replace("{", "{{").replace("}", "}}")
-        self._state = Destination(f"The log file {path} lacks {{records}}: it could not be written.", now=now)
+        self._state = LogOutput(f"The log file {path} lacks {{records}}: it could not be written.", now=now)
         self._retry_mono = 0.0
         watch()
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ from hublog.capture import thread_context
 from hublog.capture.reentry_guard import quiet_azure
 from hublog.capture.stdlib_formatters import ConsoleFormatter, ConsoleHandler, JsonFormatter
 from hublog.internal_log import report
+from hublog.process_hooks import process_hooks
 from hublog.runtime import uncaught
-from hublog.runtime.framework import surroundings
+from hublog.runtime.framework import adapter
 from hublog.runtime.handler_watch import behind
 from hublog.settings import SETTINGS, EventHubSettings, Reading, Settings
 
@@ -61,8 +61,7 @@ def _forget_lock() -> None:
     _Installed.lock = threading.RLock()  # another thread may have held it when the process was forked
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_lock)
+process_hooks.in_child(_forget_lock)
 
 
 def configure(
@@ -89,6 +88,7 @@ def configure(
     Returns:
         The root logger.
     """
+    process_hooks.install()
     thread_context.follow(settings)
     uncaught.follow(settings)
     plan = _Plan(settings, framework, tuple(problems), tuple(notices), tuple(workers))
@@ -200,7 +200,7 @@ def _make_file(plan: _Plan, worker: str) -> logging.Handler:
 
 def _make_event_hub(plan: _Plan, messages: list[_Message]) -> logging.Handler | None:
     event_hub: EventHubSettings = plan.settings.eventhub
-    if not (event_hub.enabled and event_hub.is_configured) and not surroundings.is_hub_replaced:
+    if not (event_hub.enabled and event_hub.is_configured) and not adapter.is_hub_replaced:
         return None
     try:
         from hublog.handler import EventHubHandler  # noqa: PLC0415  # nothing of it is needed when switched off
@@ -241,7 +241,7 @@ def _report(
     event_hub = plan.settings.eventhub
     is_malformed = any(_CONNECTION in problem for problem in plan.problems)
     is_missing = event_hub.enabled and not event_hub.is_configured and not is_malformed
-    if is_missing and not surroundings.is_hub_replaced:
+    if is_missing and not adapter.is_hub_replaced:
         from hublog.runtime.pipeline import NOT_CONFIGURED  # noqa: PLC0415  # the message is defined there
 
         report(logging.WARNING, NOT_CONFIGURED)

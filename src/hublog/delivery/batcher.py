@@ -89,7 +89,6 @@ class Batcher:
         batch_size: lines that are enough, 1 or more.
         linger_s: seconds that the oldest line waits at most.
         now: monotonic seconds.
-        since: when the oldest line that waits already may have come; None for now.
     """
 
     def __init__(
@@ -99,7 +98,6 @@ class Batcher:
         batch_size: int,
         linger_s: float,
         now: Callable[[], float],
-        since: float | None = None,
     ) -> None:
         self._source = source
         self._batch_size = batch_size
@@ -109,7 +107,7 @@ class Batcher:
         self._is_urgent = False
         self._now = now
         self._event_bytes = EVENT_BYTES
-        self._oldest_mono = since
+        self._oldest_mono: float | None = None
         self._left_mono = -math.inf
         self._leaving = 0
         self._average = 700.0

@@ -121,18 +121,6 @@ class LiveLog:
         self._taken = 0
         return directory
 
-    def stop_if_unused(self, stop: Callable[[], object]) -> bool:
-        """Call what keeps directories from being made, unless there is one; returns whether it was called."""
-        if not self._making.acquire(timeout=_MAKING_WAIT_S):
-            return False
-        try:
-            is_unused = self.directory is None and not self._is_making
-            if is_unused:
-                stop()
-            return is_unused
-        finally:
-            self._making.release()
-
     def _new_directory(self, former: "SpoolDirectory | None") -> "SpoolDirectory | None":
         """Make a directory, unless another thread is faster; a signal handler in the middle gets none."""
         if not self._making.acquire(timeout=_MAKING_WAIT_S):
@@ -232,13 +220,13 @@ class DiskStore:
         wall: seconds since 1970, for names.
         envelope: where lines go and how they are packed, for all that is written; what dead processes left
             is taken over if it goes to the same destination.
+        left: records that this process left on disk, by directory; all its stores share it.
 
     Attributes:
         live: where this process writes.
         rewrites_total: how often lines were written anew, in another place.
         moved_total: lines that were written and not new: from memory, or from another directory.
         adopts: whether to take over what dead processes left; not any more when this one is at its end.
-        is_ended: whether nothing is written any more: another spooler takes the place of this one.
     """
 
     def __init__(
@@ -253,6 +241,7 @@ class DiskStore:
         now: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         envelope: Envelope | None = None,
+        left: dict[Path, int] | None = None,
     ) -> None:
         self.live = LiveLog(self._new_directory, urgent_level=urgent_level)
         self.rewrites_total = self.moved_total = 0
@@ -266,10 +255,9 @@ class DiskStore:
         self._gone = _Totals()
         #: What this process left in ``close`` and took over again.
         self._taken_back_total = 0
-        self._left: dict[Path, int] = {}
+        self._left = left if left is not None else {}
         self._booked = _Totals()
         self._refusals = 0
-        self.is_ended = False
         self._look_mono = self._sync_mono = self._hurried_mono = self._bound_mono = -math.inf
         share = max(max_bytes // _REJECTED_SHARE, _REJECTED_MIN_BYTES)
         self._dead_letters = DeadLetters(self._door.path, max_bytes=share, wall=wall)
@@ -452,6 +440,12 @@ class DiskStore:
         held = totals.appended + adopted - totals.settled - totals.dropped - totals.damaged
         return DiskCounts(totals.appended - self.moved_total, adopted + orphans, held + unbooked + orphans)
 
+    def release(self) -> None:
+        """Remove the directories in which nothing waits; a line that comes just now keeps its own."""
+        self.retire()
+        for directory in list(self._stored):
+            self._let_go(directory)
+
     def close(self) -> None:
         """Give all directories up: empty ones are removed, the others left to whoever adopts them.
 
@@ -465,25 +459,6 @@ class DiskStore:
                 self._left[directory.path] = directory.backlog_lines
         self._stored.clear()
         self._book_losses()
-
-    def end_if_unused(self) -> bool:
-        """Write nothing from now on, if nothing was written yet and nothing was taken over; any thread.
-
-        What was, and is gone, is still in the counters, which another spooler would not have.
-
-        Returns:
-            Whether it is ended, so that another spooler can take its place.
-        """
-        is_untouched = not self._stored and self._gone == _Totals()
-        return self.is_ended or (is_untouched and self.live.stop_if_unused(self._stop))
-
-    def _stop(self) -> None:
-        self.is_ended = True
-
-    def end(self) -> None:
-        """Close for good: another spooler has taken the place of this one."""
-        self.is_ended = True
-        self.close()
 
     def abandon_after_fork(self) -> None:
         """Close what was inherited, in the child; waits for nothing."""
@@ -518,8 +493,6 @@ class DiskStore:
         return written
 
     def _new_directory(self, envelope: Envelope | None = None) -> "SpoolDirectory | None":
-        if self.is_ended:
-            return None
         former = self.live.directory
         directory = self._door.new_directory(envelope)
         if directory is not None and former is not None and not former.is_open:
@@ -530,11 +503,15 @@ class DiskStore:
 
     def _let_go(self, directory: "SpoolDirectory") -> None:
         """Remove a directory where everything is settled, and keep its books."""
-        if directory in self._stored and not directory.backlog_lines:
-            if not directory.remove_if_empty():
-                directory.close()  # something in it is not ours to remove
-            self._stored.remove(directory)
-            self._gone.add(directory)
+        waiting = directory.backlog_lines
+        if directory not in self._stored or waiting:
+            return
+        if not directory.remove_if_empty():
+            if directory.backlog_lines:  # a log call that was under way has just written there
+                return
+            directory.close()  # something in it is not ours to remove
+        self._stored.remove(directory)
+        self._gone.add(directory)
 
     def _look(self, now: float) -> None:
         room = min(STORED_MAX - len(self._stored), _TAKEN_AT_ONCE) if self.adopts else 0

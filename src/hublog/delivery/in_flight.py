@@ -79,7 +79,7 @@ class InFlight:
 
     def __init__(self, stores: Storage, *, packer: Packer, wall: Callable[[], datetime]) -> None:
         self._stores = stores
-        self._packer = packer
+        self.packer = packer
         self._wall = wall
         self._events: deque[EventInFlight] = deque()
         self._on_disk: list[BatchInFlight] = []
@@ -95,7 +95,7 @@ class InFlight:
     @property
     def properties(self) -> dict[str, str]:
         """Application properties of the events that are offered now."""
-        packer = self._events[0].origin.packer if self._events else self._packer
+        packer = self._events[0].origin.packer if self._events else self.packer
         return dict(packer.properties)
 
     @property
@@ -148,7 +148,7 @@ class InFlight:
 
         Events of one send have the same properties: the first one's.
         """
-        packer = self._events[0].origin.packer if self._events else self._packer
+        packer = self._events[0].origin.packer if self._events else self.packer
         fitting = itertools.takewhile(
             lambda entry: entry.origin.packer.properties == packer.properties, self._events
         )
@@ -254,17 +254,6 @@ class InFlight:
             self._stores.drops.add_lines(reason, entry.lines)
             self._stores.queue.finish(entry.lines)
 
-    def refit(self, stores: Storage, packer: Packer) -> None:
-        """Pack anew what is not offered yet; what lies in another spool stays there."""
-        if self._on_disk and stores.spooler is not self._stores.spooler:
-            self.give_back()
-        self._stores, self._packer = stores, packer
-        entries = list(self._events)
-        self._events = deque(entries[: self._offered])
-        for entry in entries[self._offered :]:
-            entry.origin.packer = self._packer_for(entry.origin.batch)
-            self._events += self._pack(entry.lines, entry.origin)
-
     def _all(self) -> list[EventInFlight]:
         return [*self._events, *(entry for entry, _ in self.quarantined)]
 
@@ -272,8 +261,8 @@ class InFlight:
         """Return what packs a batch as was set when its lines were accepted; as is set now if not known."""
         envelope = batch.envelope
         if envelope is None or envelope.packing is None:
-            return self._packer
-        return self._packer.like(envelope.packing, envelope.routing)
+            return self.packer
+        return self.packer.like(envelope.packing, envelope.routing)
 
     def _pack(self, lines: list[bytes], origin: BatchInFlight) -> list[EventInFlight]:
         packed = origin.packer.pack(lines, sent_at=self._wall())

@@ -166,13 +166,6 @@ class SendThread:
         runner.abandon()
         return True
 
-    def refit(self, make_sender: Callable[[], Sender], *, limit_s: float) -> None:
-        """Use another destination from the next send on; the thread closes the former one."""
-        self._make_sender = make_sender
-        self._limit_s = limit_s
-        if self._runner is not None:
-            self._runner.refit(make_sender)
-
     def close(self) -> None:
         """Let the thread end after the send under way, whose outcome can still be fetched; never blocks."""
         if self._runner is not None:
@@ -243,10 +236,6 @@ class _Runner:
     def send(self, bodies: Sequence[bytes], properties: Mapping[str, str]) -> None:
         """Have this sent."""
         self._jobs.put(functools.partial(self._send, bodies, properties))
-
-    def refit(self, make_sender: Callable[[], Sender]) -> None:
-        """Have another sender used after what was handed over before."""
-        self._jobs.put(functools.partial(self._refit, make_sender))
 
     def end(self) -> None:
         """Let the thread end after what was handed over before."""
@@ -330,13 +319,6 @@ class _Runner:
         if self._is_abandoned:  # while it was made or connected: others send this by now
             raise TransientSendError("The send was given up before it began.")
         return send_outcome(self.sender, bodies, properties, now=self._now)
-
-    def _refit(self, make_sender: Callable[[], Sender]) -> None:
-        if self._is_abandoned:
-            return
-        self._let_go()
-        self._make_sender = make_sender
-        self._prepare()
 
     def _let_go(self) -> None:
         if self.sender is not None:

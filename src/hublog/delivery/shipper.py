@@ -176,19 +176,11 @@ class Shipper:
             return True
         return self._in_flight.sent_total == 0 and self.dispatcher.totals.failures >= HOPELESS_FAILURES
 
-    def refit(
-        self,
-        stores: Storage,
-        *,
-        packer: Packer,
-        batchers: Sequence[tuple[Source, Batcher]],
-        breaker: CircuitBreaker,
-    ) -> None:
-        """Go on with other parts and the same counters; what is in flight is packed again."""
+    def use_packer(self, packer: Packer) -> None:
+        """Make events as this packer does; before the first step."""
         with self._lock:
-            self._stores, self._packer, self._batchers = stores, packer, list(batchers)
-            self._breaker = breaker
-            self._in_flight.refit(stores, packer)
+            self._packer = packer
+            self._in_flight.packer = packer
 
     def secure(self) -> int:
         """Write everything that is held in memory to disk, where there is one.
@@ -201,18 +193,23 @@ class Shipper:
             self._stores.secure()
             return self._stores.memory_lines
 
-    def close_spool(self, *, at_exit: bool = False) -> None:
-        """Leave what is on disk to others; lines that come later go to another directory.
+    def close_spool(self) -> None:
+        """Leave what is on disk to other processes, and take over nothing of theirs any more; at the exit.
 
-        Args:
-            at_exit: take over nothing of others any more.
+        Lines that come later go to another directory.
         """
         with self._lock:
             spooler = self._stores.spooler
             if spooler is not None:
                 self._in_flight.give_back()
-                spooler.adopts = spooler.adopts and not at_exit
+                spooler.adopts = False
                 spooler.close()
+
+    def release_spool(self) -> None:
+        """Remove from disk what is not needed while nothing waits."""
+        with self._lock:
+            if self._stores.spooler is not None:
+                self._stores.spooler.release()
 
     def use(self, send_thread: SendThread | InlineSend) -> None:
         """Send by this send_thread from now on."""

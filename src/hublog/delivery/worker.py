@@ -28,6 +28,8 @@ THREAD_NAME: Final = "hublog"
 #: Pause after an error of our own.
 ERROR_PAUSE_S: Final = 1.0
 _TOKENS_MAX = 2
+#: Pause before the thread tries again to end.
+_RETRY_S: Final = 0.001
 #: A caller that waits for the thread looks by itself this often.
 _LOOK_S: Final = 0.05
 #: The thread that this is, if it is that of a worker.
@@ -104,7 +106,6 @@ class Worker:
         gather: Callable[[], object] = lambda: None,
     ) -> None:
         self._shipper = shipper
-        self._sources: Sequence[Source] = ()
         self._prepare = prepare
         self._start_more = start
         self._enter = enter
@@ -124,12 +125,6 @@ class Worker:
         self._is_prepared = False
         self._is_error_reported = False
         self.is_missing = False
-        self.watch(sources)
-
-    def watch(self, sources: Sequence[Source]) -> None:
-        """Be woken by these sources, and by no others."""
-        for source in self._sources:
-            source.wake_at = NEVER
         self._sources = sources
         for source in sources:
             source.wake = self.wake_for_record
@@ -247,16 +242,22 @@ class Worker:
             if self._is_stopping and self._shipper.is_empty:
                 if self._ends():
                     return
+                self._sleep(_RETRY_S)
             elif wait > 0:
                 self._sleep(wait)
 
     def _ends(self) -> bool:
         """End the thread, unless something came while it was on its way out."""
-        self._is_stopping = self._is_prepared = False
-        self._leave()
-        self._thread = None  # a record that comes later starts another
-        for source in self._sources:
-            source.wake_at = 1
+        if not self._starting.acquire(blocking=False):
+            return False  # the threads that belong to it are just being started, and must end with it
+        try:
+            self._is_stopping = self._is_prepared = False
+            self._leave()
+            self._thread = None  # a record that comes later starts another
+            for source in self._sources:
+                source.wake_at = 1
+        finally:
+            self._starting.release()
         if self._shipper.is_empty and not self._requests and not self._securing:
             return True
         # What came just now woke nobody. Go on in this thread: at the exit no other can be started.

@@ -54,7 +54,7 @@ _CIRCUIT_SIGNALS: Final = {
 }
 
 
-class Observer:
+class DeliveryLog:
     """Turns what delivery does into lines and into ``hublog.signals``.
 
     Used by the worker's thread, outside all locks; at the exit by whoever drains. None of its methods
@@ -86,10 +86,10 @@ class Observer:
         self._circuit = Circuit.CLOSED
         self._drops_told_mono = -math.inf
         self._kept_on_disk = 0
-        self.refit(hub, spool_dir=spool_dir)
+        self.name(hub, spool_dir=spool_dir)
 
-    def refit(self, hub: EventHubSettings, *, spool_dir: Path | None = None) -> None:
-        """Go on with other settings; what has been told is remembered."""
+    def name(self, hub: EventHubSettings, *, spool_dir: Path | None = None) -> None:
+        """Name this hub in the lines."""
         self._words = Wording(hub, spool_dir=spool_dir or hub.spool_dir)
 
     def state_changed(self, old: State, new: State, *, error: SendError | None, stats: Stats) -> None:
@@ -335,8 +335,8 @@ class Wording:
     def still_open(self, error: SendError | None, stats: Stats, *, away_s: float) -> str:
         """A probe failed, or the circuit is open again."""
         return (
-            f"The {self._name} is left in peace until the next probe, {_seconds(away_s)} after the first"
-            f" failure. {_why(error)}{_waiting(stats)}"
+            f"Circuit open: sending to {self._name} is paused until the next probe, {_seconds(away_s)} after"
+            f" the first failure. {_why(error)}{_waiting(stats)}"
         )
 
     def stuck(self, error: SendError | None, stats: Stats) -> str:
@@ -362,15 +362,15 @@ class Wording:
     def back_with_rest(self, stats: Stats, *, away_s: float) -> str:
         """The hub accepted a send, and stored records are sent from now on."""
         return (
-            f"The {self._name} takes records again after {_seconds(away_s)}; what has waited is sent beside"
-            f" what is new. {_waiting(stats)}"
+            f"The {self._name} takes records again after {_seconds(away_s)}; what has waited is sent along"
+            f" with new records. {_waiting(stats)}"
         )
 
     def rest_found(self, stats: Stats) -> str:
         """There are stored records although the hub was not away."""
         return (
             f"Stored records for the {self._name}, left by an earlier process or kept when memory was full,"
-            f" are sent beside what is new. {_waiting(stats)}"
+            f" are sent along with new ones. {_waiting(stats)}"
         )
 
     def rest_sent(self, *, records: int, seconds: float) -> str:

@@ -1,13 +1,13 @@
 """The end of a process: one hook, called once or more, and one budget for all the calls together."""
 
-import atexit
-import logging  # noqa: F401  # its exit hook must be registered before ours, so that it runs behind it
 import math
 import os
 import sys
 from collections.abc import Callable
 from time import monotonic
 from typing import Final, Protocol
+
+from hublog.process_hooks import process_hooks
 
 #: With less between them two waits are one.
 _GAP_S: Final = 1.0
@@ -33,8 +33,6 @@ class Exits:
         self._ends: dict[int, float] = {}
         self._vain: dict[int, tuple[float, float]] = {}
         self._finalizers: dict[int, _Finalizer] = {}
-        self._hook: Callable[[], object] = lambda: None
-        self._is_registered = False
         self.is_begun = False
 
     @property
@@ -70,17 +68,6 @@ class Exits:
         """Let nobody wait any more."""
         self._ends[os.getpid()] = self._now()
 
-    def install(self, hook: Callable[[], object]) -> None:
-        """Have this called at the exit of this process and of those that are forked from it."""
-        self._hook = hook
-        self.register()
-
-    def register(self) -> None:
-        """Have the hook called at the exit of this process, even if it is installed later."""
-        if not self._is_registered:
-            self._is_registered = True
-            atexit.register(lambda: self._hook())  # noqa: PLW0108  # the one of then
-
     def follow_multiprocessing(self) -> None:
         """Have the hook called in a child of ``multiprocessing``, which leaves by ``os._exit``.
 
@@ -90,7 +77,7 @@ class Exits:
         finalize = getattr(sys.modules.get("multiprocessing.util"), "Finalize", None)
         found = self._finalizers.get(os.getpid())
         if finalize is not None and (found is None or not found.still_active()):
-            self._finalizers[os.getpid()] = finalize(None, self._hook, exitpriority=0)
+            self._finalizers[os.getpid()] = finalize(None, process_hooks.at_exit, exitpriority=0)
 
 
 exits: Final = Exits()

@@ -1,4 +1,4 @@
-"""What surrounds the pipelines of a process: the framework's configuration, and who follows the settings."""
+"""The configuration of the framework, as its adapter hands it over, and what follows the settings."""
 
 from collections.abc import Callable
 from typing import Final
@@ -9,12 +9,13 @@ from hublog.settings import Settings
 Lookup = Callable[[str], object | None]
 
 
-class Surroundings:
+class Adapter:
     """What a framework's adapter has handed over.
 
     Attributes:
         lookup: gives the framework's values; None without an adapter.
         framework: ``django``, ``flask`` or empty.
+        followers: called with the settings of a pipeline whenever it reads them, in the thread that reads.
         is_hub_replaced: whether a test stands in for the hub, which is then switched on and connected.
     """
 
@@ -22,8 +23,7 @@ class Surroundings:
         self.lookup: Lookup | None = None
         self.framework = ""
         self.is_hub_replaced = False
+        self.followers: list[Callable[[Settings], object]] = []
 
 
-surroundings: Final = Surroundings()
-#: Called with the settings of a pipeline whenever they are read anew, in the thread that reads.
-followers: Final[list[Callable[[Settings], object]]] = []
+adapter: Final = Adapter()

@@ -11,9 +11,11 @@ import logging
 import math
 import os
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from time import monotonic
 from typing import Final
 
@@ -22,12 +24,12 @@ from hublog.capture.reentry_guard import enter_own_thread, is_own_thread
 from hublog.capture.typed_columns import Misfits
 from hublog.delivery.accounting import Drop, DropReport, Stats
 from hublog.delivery.sender import Sender
-from hublog.internal_log import LOGGER_NAME, Tally, cause_of, is_exhausted, report
+from hublog.internal_log import LOGGER_NAME, AtomicCounter, cause_of, is_exhausted, report
 from hublog.line import RecordIds
 from hublog.requests.request_scope import RequestScope, observers
 from hublog.runtime.exit_hooks import exits
-from hublog.runtime.framework import Lookup, followers, surroundings
-from hublog.runtime.process_state import Process
+from hublog.runtime.framework import Lookup, adapter
+from hublog.runtime.process_state import ProcessState
 from hublog.runtime.server_advice import leave_signals
 from hublog.senders.event_hub import EventHubSender
 from hublog.settings import ARGUMENT, EventHubSettings, Settings, read_settings
@@ -39,8 +41,10 @@ CONFIGURATION_GRACE_S: Final = 5.0
 NOT_CONFIGURED: Final = (
     "No connection to an Event Hub is configured, so records go to console and file only. Set"
     " EVENTHUB_NAMESPACE_CONNECTION_STRING (or EVENTHUB_FULLY_QUALIFIED_NAMESPACE), or"
-    " EVENTHUB_LOGGING_ENABLED=false to say that it is meant so."
+    " EVENTHUB_LOGGING_ENABLED=false to disable it explicitly."
 )
+#: With one of them a configuration may still be handed over.
+_FRAMEWORKS: Final = frozenset({"django", "hublog.flask"})
 _HUB_NAME: Final = "eventhub_logging.eventhub_name"
 #: In the environment of a run of pytest that has not asked for ``hublog_send``; its children have it, too.
 TEST_RUN: Final = "HUBLOG_TEST_RUN"
@@ -76,17 +80,19 @@ class Pipeline:
         self._settings: Settings | None = None
         #: What they were read with, which may not be what the framework hands over just now.
         self._read_with: Lookup | None = None
-        self._processes: dict[int, Process] = {}
-        self._process: Process | None = None
-        #: States of this process that send what was accepted under other settings, the oldest first.
-        self._former: list[Process] = []
-        self._finished = Stats()
+        #: By process id, since a forked child has states of its own.
+        self._states: dict[int, _States] = {}
+        #: The one that takes records, as ``accept`` found it last.
+        self._process: ProcessState | None = None
+        self._changing = threading.RLock()
+        #: Records that states of this process left on disk, by directory.
+        self._left: dict[Path, int] = {}
         #: Whether it was a framework's configuration, and every state of this process knows what is in it.
         self._has_lookup = False
         self._is_hub_stated = settings is not None
         self._is_told = False
-        self._errors = Tally()
-        self._exhausted = Tally()
+        self._errors = AtomicCounter()
+        self._exhausted = AtomicCounter()
         self._handlers: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
         _requests.add(self)
         #: Whether more than one handler may feed this pipeline, so that a record must be known again.
@@ -117,7 +123,7 @@ class Pipeline:
         if process.worker.is_missing or exits.is_begun:
             self._see_to(process)
 
-    def _see_to(self, process: Process) -> None:
+    def _see_to(self, process: ProcessState) -> None:
         """Do for a record what no thread will do: none can be started, or the exit hook has run."""
         if is_own_thread():  # a finalizer that runs in it; it goes on behind that
             return
@@ -133,11 +139,11 @@ class Pipeline:
             else:
                 process.end()
 
-    def send_inline(self, process: Process, timeout_s: float) -> None:
+    def send_inline(self, process: ProcessState, timeout_s: float) -> None:
         """Send in this thread, where no other can be had; for the exit."""
         if process.worker.is_missing and self.is_configured:
             self._prepare(process, is_asked=True)
-            if process.fitted is not None:
+            if process.is_started:
                 process.send_inline(timeout_s)
 
     def begin_request(self, scope: RequestScope) -> None:
@@ -191,9 +197,9 @@ class Pipeline:
 
     def read_again(self) -> Settings:
         """Read the settings anew and have them applied; what waits in the queue stays there."""
-        self._read_with = surroundings.lookup
+        self._read_with = adapter.lookup
         has_lookup = self._read_with is not None
-        settings = self._fixed or self._read_surroundings()
+        settings = self._fixed or self._read_configuration()
         if settings == self._settings:
             self._has_lookup = has_lookup
             return settings
@@ -201,11 +207,9 @@ class Pipeline:
         self.is_enabled = settings.eventhub.enabled and not self._is_barred(settings.eventhub)
         # Behind them: a record that comes meanwhile, from wherever, relies on all three.
         self._settings = settings
-        for follow in followers:
+        for follow in adapter.followers:
             follow(settings)
-        process = self.process
-        if process is not None:
-            self._change(process, settings)
+        self._change(settings)
         self._has_lookup = has_lookup  # behind the change: see ``_prepare``
         return settings
 
@@ -214,32 +218,20 @@ class Pipeline:
         is_real = self._make_sender is EventHubSender and not is_local(hub.connection_string)
         return is_real and TEST_RUN in os.environ
 
-    def _change(self, process: Process, settings: Settings) -> None:
-        """Have settings hold from now on; what was accepted for another destination still goes there."""
-        is_addressed = self._is_addressed(settings)
-        if not self._can_apply(process, settings):
-            made = self._make_process(settings, ids=process.ids)
-            self._former = [*self._unfinished(), process]
-            self._processes[process.pid] = self._process = made
-        else:
-            process.apply(settings, is_addressed=is_addressed)
-        for former in self._former:
-            former.readdress(settings, is_addressed=is_addressed)
-        if process in self._former:
-            process.finish()
-
-    def _can_apply(self, process: Process, settings: Settings) -> bool:
-        return process.can_apply(settings)
-
-    def _unfinished(self) -> list[Process]:
-        """Return the former states that are still needed; of the others only the counters are."""
-        left: list[Process] = []
-        for former in self._former:
-            if former.is_finished:
-                self._finished = self._stats_of(former).after(self._finished)
-            else:
-                left.append(former)
-        return left
+    def _change(self, settings: Settings) -> None:
+        """Have another state take the records that come; the former one sends what is here, and ends."""
+        with self._changing:
+            states = self._states.get(os.getpid())
+            if states is None:
+                return
+            former = states.current
+            made = self._make_process(settings, ids=former.ids)
+            self._states[former.pid] = states.followed_by(made, stats_of=self._stats_of)
+            self._process = made
+        for each in self.processes():
+            if not each.is_started:  # its records may go where those of the new one do
+                each.worker.call_prepare()
+        former.finish()
 
     def _is_addressed(self, settings: Settings) -> bool:
         """Whether these settings name the event hub for good.
@@ -250,11 +242,11 @@ class Pipeline:
         is_default = not self._is_hub_stated and hub.eventhub_name == EventHubSettings().eventhub_name
         return hub.is_configured and (not is_default or self._read_with is not None)
 
-    def _read_surroundings(self) -> Settings:
+    def _read_configuration(self) -> Settings:
         reading = read_settings({"eventhub_logging": self._keywords}, framework=self._read_with)
         self._is_hub_stated = _HUB_NAME in reading.origins
         problems, notices = reading.problems, reading.notices
-        if surroundings.lookup is not None:
+        if adapter.lookup is not None:
             # The adapter has reported what is wrong, but does not know what this handler was given.
             ours = [override for override in reading.overrides if override.ignored.source == ARGUMENT]
             problems, notices = (), tuple(override.text for override in ours if override.is_switch)
@@ -265,20 +257,26 @@ class Pipeline:
                     report(level, line)
         return reading.settings
 
-    def _prepare(self, process: Process, *, is_asked: bool) -> float:
-        """Fit the process to the settings; runs in its worker's thread, see ``Worker``."""
+    def _prepare(self, process: ProcessState, *, is_asked: bool) -> float:
+        """Have the process start to send once its hub is known; runs in its worker's thread, see ``Worker``.
+
+        What was logged before that goes to the hub that the newest settings name.
+        """
         has_lookup = self._has_lookup  # before the settings: they are those of the framework then
-        settings = process.settings
-        if settings is process.fitted:
+        settings = process.settings if process.is_addressed else self.read()
+        if process.is_started:
             return 0.0
         now = self._now()
-        if settings.eventhub.is_configured:
-            process.fit(settings, self._make_sender, since=now)
-            return 0.0
         if process.asked_mono is None:
             process.asked_mono = now
         left = process.asked_mono + CONFIGURATION_GRACE_S - now
-        if left > 0 and not is_asked and not has_lookup:
+        may_change = left > 0 and not is_asked and not has_lookup
+        if settings.eventhub.is_configured:
+            if may_change and not self._is_addressed(settings) and not _FRAMEWORKS.isdisjoint(sys.modules):
+                return left
+            process.start(settings.eventhub, self._make_sender)
+            return 0.0
+        if may_change:
             return left
         if self.is_configured and process is self.process:
             # Told before the records are settled: whoever waits for them may end the process.
@@ -315,13 +313,17 @@ class Pipeline:
 
     def stats(self) -> Stats:
         """Return a snapshot of the books of this process."""
-        found = self._finished
-        refused = {Drop.RESOURCE_EXHAUSTED: self._exhausted.read(), Drop.INTERNAL_ERROR: self._errors.read()}
-        for process in self.processes():
-            found = self._stats_of(process).after(found)
-        return found.with_refused(refused) if self.process is not None else Stats()
+        states = self._states.get(os.getpid())
+        if states is None:
+            return Stats()
+        total = states.finished
+        for process in (*states.former, states.current):
+            total = self._stats_of(process).after(total)
+        return total.with_refused(
+            {Drop.RESOURCE_EXHAUSTED: self._exhausted.read(), Drop.INTERNAL_ERROR: self._errors.read()}
+        )
 
-    def _stats_of(self, process: Process) -> Stats:
+    def _stats_of(self, process: ProcessState) -> Stats:
         sampler = process.sampler
         kept = 0 if sampler is None else sampler.tail.kept
         refused = {
@@ -345,55 +347,55 @@ class Pipeline:
 
     def forget(self) -> None:
         """Leave the parent's state alone: runs in a forked child, so no I/O, no lock, no thread."""
-        for process in [*self._former, *self._processes.values()]:
-            process.abandon_after_fork()
-        _inherited.extend((self._processes, self._former))
-        self._processes = {}
+        for states in self._states.values():
+            for process in (*states.former, states.current):
+                process.abandon_after_fork()
+        _inherited.append(self._states)
+        self._states = {}
         self._process = None
-        self._former = []
-        self._finished = Stats()
-        self._errors = Tally()
-        self._exhausted = Tally()
+        self._changing = threading.RLock()
+        self._left = {}
+        self._errors = AtomicCounter()
+        self._exhausted = AtomicCounter()
 
-    def start(self) -> Process:
+    def start(self) -> ProcessState:
         """Return the state of this process; makes it, with neither thread nor file."""
         return self._this_process()
 
     @property
-    def process(self) -> Process | None:
+    def process(self) -> ProcessState | None:
         """The state of this process, if a record was accepted in it."""
-        return self._processes.get(os.getpid())
+        states = self._states.get(os.getpid())
+        return states.current if states is not None else None
 
-    def processes(self) -> list[Process]:
-        """Return the states of this process that hold records: former ones, and the one that takes them."""
-        pid = os.getpid()
-        current = self._processes.get(pid)
-        if current is None:
-            return []
-        return [*(former for former in self._former if former.pid == pid), current]
+    def processes(self) -> list[ProcessState]:
+        """Return the states of this process: those that send what is left, and the one that takes records."""
+        states = self._states.get(os.getpid())
+        return [*states.former, states.current] if states is not None else []
 
     def _make_formatter(self, settings: Settings, ids: RecordIds, misfits: Misfits) -> LineFormatter:
         """Return the formatter for these settings."""
         return LineFormatter(
             settings.service,
-            framework=self._framework or surroundings.framework,
+            framework=self._framework or adapter.framework,
             max_record_bytes=settings.eventhub.max_record_bytes,
             ids=ids,
             misfits=misfits,
             redaction=settings.redaction,
         )
 
-    def _make_process(self, settings: Settings, *, ids: RecordIds | None = None) -> Process:
+    def _make_process(self, settings: Settings, *, ids: RecordIds | None = None) -> ProcessState:
         exits.follow_multiprocessing()
-        process = Process(
+        process = ProcessState(
             settings,
             make_formatter=self._make_formatter,
             prepare=lambda process, is_asked: self._prepare(process, is_asked=is_asked),
             enter=_enter_thread,
             now=self._now,
+            is_addressed=self._is_addressed(settings),
             ids=ids,
+            left=self._left,
         )
-        process.is_addressed = self._is_addressed(settings)
         process.shipper.dispatcher.ship_report = self._ship
         return process
 
@@ -403,17 +405,45 @@ class Pipeline:
         record.__dict__.update(dropped.as_extra())
         self.accept(record)
 
-    def _this_process(self) -> Process:
+    def _this_process(self) -> ProcessState:
         pid = os.getpid()
-        found = self._processes.get(pid)
-        if found is None:
-            # A fork that no hook told us of, as uWSGI's; not a signal handler that was here just now.
-            if self._processes and pid not in self._processes:
-                self.forget()
-            # setdefault decides races without a lock
-            found = self._processes.setdefault(pid, self._make_process(self.read()))
-        self._process = found
-        return found
+        while True:
+            states = self._states.get(pid)
+            if states is None:
+                # A fork that no hook told us of, as uWSGI's; not a signal handler that was here just now.
+                if self._states and pid not in self._states:
+                    self.forget()
+                # setdefault decides races without a lock
+                states = self._states.setdefault(pid, _States(self._make_process(self.read())))
+            self._process = states.current
+            if self._states.get(pid) is states:  # else the settings have changed meanwhile
+                return states.current
+
+
+@dataclass(frozen=True, slots=True)
+class _States:
+    """What a pipeline has in one process; never changed, only replaced.
+
+    Attributes:
+        current: takes the records that come.
+        former: send what was accepted under other settings, the oldest first.
+        finished: the sums of those that have done so.
+    """
+
+    current: ProcessState
+    former: tuple[ProcessState, ...] = ()
+    finished: Stats = field(default_factory=Stats)
+
+    def followed_by(self, made: ProcessState, *, stats_of: Callable[[ProcessState], Stats]) -> "_States":
+        """Return the states once another one takes the records; of those that have finished the sums stay."""
+        finished, former = self.finished, []
+        for each in self.former:
+            if each.is_finished:
+                finished = stats_of(each).after(finished)
+            else:
+                former.append(each)
+        # The last one in any case: a log call that is under way may still put its record there.
+        return _States(made, (*former, self.current), finished)
 
 
 class _Requests:
@@ -426,6 +456,8 @@ class _Requests:
         self._pipelines: list[weakref.ref[Pipeline]] = []
 
     def add(self, pipeline: Pipeline) -> None:
+        if self not in observers:
+            observers.append(self)
         self._pipelines.append(weakref.ref(pipeline))
         for gone in [reference for reference in self._pipelines if reference() is None]:
             with contextlib.suppress(ValueError):  # another thread was quicker
@@ -451,7 +483,6 @@ class _Requests:
 
 
 _requests: Final = _Requests()
-observers.append(_requests)
 
 
 def _enter_thread() -> None:

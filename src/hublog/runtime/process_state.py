@@ -7,7 +7,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from pathlib import Path
 from time import monotonic
 from typing import Final
 
@@ -27,9 +27,9 @@ from hublog.delivery.shipper import Shipper
 from hublog.delivery.spawning import Spawner, is_patched
 from hublog.delivery.storage import Storage
 from hublog.delivery.worker import Worker
-from hublog.internal_log import Tally, report
+from hublog.internal_log import AtomicCounter, report
 from hublog.line import Line, RecordIds
-from hublog.runtime.delivery_log import Observer
+from hublog.runtime.delivery_log import DeliveryLog
 from hublog.runtime.server_advice import Adviser, is_about_to_patch, when_patched, why_no_thread
 from hublog.sampling.sampler import Sampler, is_asked
 from hublog.settings import EventHubSettings, Settings, SpoolMode
@@ -40,7 +40,7 @@ _SECURE_WAIT_S: Final = 1.0
 _SECURE_MAX: Final = 5
 
 
-class Process:
+class ProcessState:
     """Storage, threads, books and ids of one pipeline in one process.
 
     Args:
@@ -50,12 +50,14 @@ class Process:
         enter: called once in each new thread.
         now: monotonic seconds, by which it is decided what is due; tests pass their own.
         ids: of a former state of this process, which go on; None for new ones.
+        left: records that states of this process left on disk, by directory.
 
     Attributes:
-        settings: under which its records are accepted; set anew when others apply to them.
+        settings: under which its records are accepted; other ones need another state.
         is_addressed: whether these name the event hub of its records, so that they go to no other.
-        volume: what keeps the number of records down; None while all of it is off.
-        sampler: the same, also when it is off again; None if it never was on.
+        is_started: whether it is known where its records go.
+        active_sampler: what keeps the number of records down; None while all of it is off.
+        sampler: the same, also for a state that ends; None if all of it is off.
         has_ended: whether ``end`` was called.
     """
 
@@ -64,53 +66,35 @@ class Process:
         settings: Settings,
         *,
         make_formatter: Callable[[Settings, RecordIds, Misfits], LineFormatter],
-        prepare: Callable[["Process", bool], float],
+        prepare: Callable[["ProcessState", bool], float],
         enter: Callable[[], object],
         now: Callable[[], float] = monotonic,
+        is_addressed: bool,
         ids: RecordIds | None = None,
+        left: dict[Path, int] | None = None,
     ) -> None:
         hub = settings.eventhub
         self._now = now
         self.pid = os.getpid()
         self.settings = settings
-        self.is_addressed = False
+        self.is_addressed = is_addressed
         self.ids = ids or RecordIds()
         self.misfits = Misfits()
-        self._make_formatter = make_formatter
-        self.active_sampler: Sampler | None = None
-        self.sampler: Sampler | None = None
-        self.use_formatter(settings)
         self.drops = DropCounters()
         self._told: deque[tuple[int, str]] = deque()
-        self.queue = MemoryQueue(
-            max_lines=hub.max_queue_size,
-            max_bytes=hub.max_queue_bytes,
-            urgent_level=hub.urgent_level,
-            drops=self.drops,
-        )
-        self.spool_settings = _spool_settings(settings)
-        self.stores = self._make_stores(settings, self._make_spooler(settings))
+        self.queue, self.stores = self._make_stores(left)
         self.put = self._put_of(self.stores)
-        self.observer = Observer(hub, spool_dir=settings.spool_dir, misfits=self.misfits)
+        self.observer = DeliveryLog(hub, spool_dir=settings.spool_dir, misfits=self.misfits)
         spawner = Spawner()
-        self.courier = SendThread(
-            self._first_sender,
+        self.send_thread = SendThread(
+            self._sender,
             woken=lambda: self.worker.notify(),  # noqa: PLW0108  # it is made below
             now=now,
             limit_s=hub.send_timeout_seconds,
             enter=enter,
             spawner=spawner,
         )
-        self.shipper = Shipper(
-            self.stores,
-            self.courier,
-            packer=_packer(hub),
-            batchers=self._batchers(hub),
-            breaker=self._breaker(hub),
-            observer=self.observer,
-            now=now,
-            shorten=shortened,
-        )
+        self.shipper = self._make_shipper()
         self.worker = Worker(
             self.shipper,
             self._sources(),
@@ -124,97 +108,48 @@ class Process:
             look=self.look,
             gather=self.tell,
         )
-        self.unconfigured = Tally()
-        self.fitted: Settings | None = None
+
+        def make_encode(ids: RecordIds) -> Callable[[logging.LogRecord], bytes]:
+            return make_formatter(settings, ids, self.misfits).encode
+
+        self.encode = make_encode(self.ids)
+        self.sampler = self.active_sampler = self._make_sampler(make_encode)
+        self.unconfigured = AtomicCounter()
         self.adviser = Adviser(hub)
         self.asked_mono: float | None = None
         self._make_sender: Callable[[], Sender] | None = None
-        self._is_fitted = threading.Event()
+        self._has_hub = threading.Event()
         self._waits_for_patch = self._is_late_told = self.has_ended = False
 
-    def fit(
-        self, settings: Settings, make_sender: Callable[[EventHubSettings], Sender], *, since: float
-    ) -> None:
-        """Take over settings; runs in the worker's thread.
+    @property
+    def is_started(self) -> bool:
+        """Whether it is known where its records go."""
+        return self._make_sender is not None
+
+    def start(self, hub: EventHubSettings, make_sender: Callable[[EventHubSettings], Sender]) -> None:
+        """Send from now on; once, in the worker's thread and before its first step.
 
         Args:
-            settings: what is in force now.
+            hub: where the records go. Packing and routing are those of this hub, all else is as set here.
             make_sender: makes the destination, in the thread that sends.
-            since: when the first of the records came that wait already (monotonic seconds).
         """
-        hub = settings.eventhub
-        self.queue.resize(hub.max_queue_size, hub.max_queue_bytes)
-        self.queue.urgent_level = hub.urgent_level
-        former = self.stores.spooler
-        has_ended = former is not None and former.is_ended  # perhaps for settings that were taken back
-        if has_ended or self.spool_settings != _spool_settings(settings):
-            self.spool_settings = _spool_settings(settings)
-            self.stores = self._make_stores(settings, self._make_spooler(settings))
-            self.put = self._put_of(self.stores)
-            self.worker.watch(self._sources())
-        elif former is not None:
-            former.live.urgent_level = hub.urgent_level
-            former.address(envelope_of(hub))
-        self.observer.refit(hub, spool_dir=settings.spool_dir)
-        self.shipper.refit(
-            self.stores,
-            packer=_packer(hub),
-            batchers=self._batchers(hub, since=since),
-            breaker=self._breaker(hub),
-        )
-        if former is not None and former is not self.stores.spooler:
-            former.end()  # what is in it is taken over by whoever looks there
-        is_first = self._make_sender is None
+        if hub is not self.settings.eventhub:
+            self.shipper.use_packer(_packer(hub))
+            self.observer.name(hub, spool_dir=self.settings.spool_dir)
+            if self.stores.spooler is not None:
+                self.stores.spooler.address(envelope_of(hub))
         self._make_sender = lambda: make_sender(hub)
-        self.fitted = settings
-        if is_first:
-            self._is_fitted.set()
-            if not self.worker.is_missing:  # else no thread may be had, not even at the exit
-                self.courier.start()
-        else:
-            self.courier.refit(self._make_sender, limit_s=hub.send_timeout_seconds)
-
-    def can_apply(self, settings: Settings) -> bool:
-        """Whether other settings may hold for the records that are here, too.
-
-        Not if these were accepted for another destination, packing or routing, nor if some of them lie in
-        another spool.
-        """
-        is_moved = envelope_of(settings.eventhub) != envelope_of(self.settings.eventhub)
-        if self.is_addressed and is_moved:
-            return False
-        if _spool_settings(settings) == _spool_settings(self.settings):
-            return True
-        spooler = self.stores.spooler
-        return spooler is None or spooler.end_if_unused()
-
-    def apply(self, settings: Settings, *, is_addressed: bool) -> None:
-        """Have other settings hold for the records that are here, and for those that come."""
-        self.settings, self.is_addressed = settings, is_addressed
-        self.adviser = Adviser(settings.eventhub)
-        self.use_formatter(settings)
-        self.worker.call_prepare()
-
-    def readdress(self, settings: Settings, *, is_addressed: bool) -> None:
-        """Send what is here to the destination of these settings, from the spool that it lies in."""
-        if not self.is_addressed:
-            own = self.settings
-            hub = replace(
-                settings.eventhub,
-                enabled=own.eventhub.enabled,
-                spool=own.eventhub.spool,
-                spool_dir=own.spool_dir,
-                spool_max_bytes=own.eventhub.spool_max_bytes,
-                spool_sync=own.eventhub.spool_sync,
-            )
-            self.settings, self.is_addressed = replace(settings, eventhub=hub), is_addressed
-            self.worker.call_prepare()
+        self._has_hub.set()
+        if not self.worker.is_missing:  # else no thread may be had, not even at the exit
+            self.send_thread.start()
 
     def finish(self) -> None:
         """Send what is here, and end: another state takes the records that come."""
         self.active_sampler = None
         if self.sampler is not None:
             self.sampler.release()
+        if self.stores.spooler is not None:
+            self.stores.spooler.adopts = False  # that is for the state that goes on
         self.worker.stop()
 
     @property
@@ -222,25 +157,48 @@ class Process:
         """Whether nothing is here and no thread runs."""
         return self.worker.is_ended and self.shipper.is_empty
 
-    def use_formatter(self, settings: Settings) -> None:
-        """Encode as these settings say, and keep the number of records down as they say; any thread."""
+    def _make_stores(self, left: dict[Path, int] | None) -> tuple[MemoryQueue, Storage]:
+        hub = self.settings.eventhub
+        queue = MemoryQueue(
+            max_lines=hub.max_queue_size,
+            max_bytes=hub.max_queue_bytes,
+            urgent_level=hub.urgent_level,
+            drops=self.drops,
+        )
+        return queue, Storage(queue, self._make_spooler(left), mode=hub.spool, drops=self.drops)
 
-        def make_encode(ids: RecordIds) -> Callable[[logging.LogRecord], bytes]:
-            return self._make_formatter(settings, ids, self.misfits).encode
-
-        self.encode = make_encode(self.ids)
-        is_on = is_asked(settings.eventhub)
-        if is_on and self.sampler is None:
-            self.sampler = Sampler(
-                ids=self.ids,
-                ship=self._ship,
-                refuse=lambda level, logger: self.drops.refuse(level, logger, Drop.RATE_LIMITED),
-                wake=lambda: self.worker.wake(),  # noqa: PLW0108  # it is made later
+    def _make_shipper(self) -> Shipper:
+        hub = self.settings.eventhub
+        return Shipper(
+            self.stores,
+            self.send_thread,
+            packer=_packer(hub),
+            batchers=self._batchers(),
+            breaker=CircuitBreaker(
+                threshold=hub.circuit_breaker_threshold,
+                cooldown_s=hub.circuit_breaker_cooldown_seconds,
                 now=self._now,
-            )
-        if self.sampler is not None:
-            self.sampler.fit(settings, encode=self.encode, make_encode=make_encode)
-        self.active_sampler = self.sampler if is_on else None
+            ),
+            observer=self.observer,
+            now=self._now,
+            shorten=shortened,
+        )
+
+    def _make_sampler(
+        self, make_encode: Callable[[RecordIds], Callable[[logging.LogRecord], bytes]]
+    ) -> Sampler | None:
+        if not is_asked(self.settings.eventhub):
+            return None
+        return Sampler(
+            self.settings,
+            ids=self.ids,
+            encode=self.encode,
+            make_encode=make_encode,
+            ship=self._ship,
+            refuse=lambda level, logger: self.drops.refuse(level, logger, Drop.RATE_LIMITED),
+            wake=self.worker.wake,
+            now=self._now,
+        )
 
     def _put_of(self, stores: Storage) -> Callable[[bytes, int], bool]:
         """Return what takes lines as the stores do; a deep log call writes to memory."""
@@ -291,11 +249,11 @@ class Process:
 
     def pause(self) -> None:
         """Leave the network alone until ``resume``; records still come in, and wait."""
-        self.courier.pause()
+        self.send_thread.pause()
 
     def resume(self) -> None:
         """Send again."""
-        self.courier.resume()
+        self.send_thread.resume()
         self.worker.notify()
 
     def end(self) -> None:
@@ -309,7 +267,7 @@ class Process:
         if lost:
             report(logging.WARNING, f"{lost} records could not be delivered before the exit and are lost.")
         self.observer.end(self.shipper.stats())
-        self.shipper.close_spool(at_exit=True)
+        self.shipper.close_spool()
         self._report()
         self.report_drops()  # behind all that may lose some, or find out that others have dropped ours
         self.write_always()  # what comes later is on disk before its log call returns
@@ -343,7 +301,7 @@ class Process:
         """Send in this thread what waits, since no other can be had; for the exit."""
         if timeout_s <= 0 or self.shipper.is_empty:
             return
-        self.shipper.use(InlineSend(self._first_sender, now=self._now))
+        self.shipper.use(InlineSend(self._sender, now=self._now))
         try:
             with time_limit(timeout_s) as is_limited:
                 self.shipper.flush()
@@ -353,7 +311,7 @@ class Process:
         except TooLateError:
             pass  # what did not leave is held, and counted by ``end``
         finally:
-            self.shipper.use(self.courier)
+            self.shipper.use(self.send_thread)
 
     def report_drops(self) -> None:
         """Tell the operator of the drops that are not told yet."""
@@ -388,11 +346,10 @@ class Process:
             with contextlib.suppress(IndexError):  # another thread was quicker
                 report(*self._told.popleft())
 
-    def _first_sender(self) -> Sender:
-        """Make the destination once the settings are there; the thread exists before they are."""
-        is_fitted = self._is_fitted
+    def _sender(self) -> Sender:
+        """Make the destination once it is known; the thread exists before it is."""
         if self._make_sender is None:
-            is_fitted.wait()
+            self._has_hub.wait()
         make = self._make_sender
         if make is None:
             raise RuntimeError("there is no hub")
@@ -408,18 +365,19 @@ class Process:
 
     def _start_sending(self) -> None:
         # Made here and not with the rest: the process may have been patched since then.
-        self._is_fitted = threading.Event()
-        if self._make_sender is not None:
-            self._is_fitted.set()
-        self.courier.start()
+        self._has_hub = threading.Event()
+        if self.is_started:
+            self._has_hub.set()
+        self.send_thread.start()
 
     def _leave(self) -> None:
         """Let go of connection and disk; runs in the worker's thread."""
-        self.courier.close()
-        self._is_fitted.set()
-        self.shipper.close_spool()
+        self.send_thread.close()
+        self._has_hub.set()
+        self.shipper.release_spool()
 
-    def _make_spooler(self, settings: Settings) -> DiskStore | None:
+    def _make_spooler(self, left: dict[Path, int] | None) -> DiskStore | None:
+        settings = self.settings
         hub = settings.eventhub
         if hub.spool is SpoolMode.MEMORY or not hub.enabled:
             return None
@@ -431,34 +389,22 @@ class Process:
             drops=self.drops,
             tell=lambda level, text: self._told.append((level, text)),
             envelope=envelope_of(hub),
+            left=left,
         )
-
-    def _make_stores(self, settings: Settings, spooler: DiskStore | None) -> Storage:
-        return Storage(self.queue, spooler, mode=settings.eventhub.spool, drops=self.drops)
 
     def _sources(self) -> list[Source]:
         spooler = self.stores.spooler
         return [self.queue] if spooler is None else [self.queue, spooler.live]
 
-    def _batchers(self, hub: EventHubSettings, *, since: float | None = None) -> list[tuple[Source, Batcher]]:
-        return [(source, self._batcher(source, hub, since=since)) for source in self._sources()]
-
-    def _batcher(self, source: Source, hub: EventHubSettings, *, since: float | None) -> Batcher:
-        return Batcher(
-            source, batch_size=hub.batch_size, linger_s=hub.batch_timeout_seconds, now=self._now, since=since
-        )
-
-    def _breaker(self, hub: EventHubSettings) -> CircuitBreaker:
-        return CircuitBreaker(
-            threshold=hub.circuit_breaker_threshold,
-            cooldown_s=hub.circuit_breaker_cooldown_seconds,
-            now=self._now,
-        )
-
-
-def _spool_settings(settings: Settings) -> tuple[object, ...]:
-    hub = settings.eventhub
-    return hub.enabled, hub.spool, settings.spool_dir, hub.spool_max_bytes, hub.spool_sync
+    def _batchers(self) -> list[tuple[Source, Batcher]]:
+        hub = self.settings.eventhub
+        return [
+            (
+                source,
+                Batcher(source, batch_size=hub.batch_size, linger_s=hub.batch_timeout_seconds, now=self._now),
+            )
+            for source in self._sources()
+        ]
 
 
 def _packer(hub: EventHubSettings) -> Packer:

@@ -1,22 +1,19 @@
 """The pipelines of a process: one for each configuration, and what is done with all of them together."""
 
 import contextlib
-import os
 import weakref
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final, Protocol
 
-from hublog.capture import thread_context
 from hublog.delivery.accounting import ProcessStats
 from hublog.delivery.sender import Sender
 from hublog.delivery.worker import Request
-from hublog.runtime import uncaught
 from hublog.runtime.exit_hooks import exits
-from hublog.runtime.framework import Lookup, followers, surroundings
+from hublog.runtime.framework import Lookup, adapter
 from hublog.runtime.pipeline import Pipeline
-from hublog.runtime.process_state import Process
+from hublog.runtime.process_state import ProcessState
 from hublog.senders.event_hub import EventHubSender
 from hublog.settings import EventHubSettings, Settings
 
@@ -156,8 +153,8 @@ def use_lookup(lookup: Lookup, *, framework: str) -> None:
         lookup: gives the value of a setting by its environment name, None where it is not set.
         framework: ``django`` or ``flask``; fills the column of that name.
     """
-    surroundings.lookup = lookup
-    surroundings.framework = framework
+    adapter.lookup = lookup
+    adapter.framework = framework
     for pipeline in pipelines():
         pipeline.read_again()
 
@@ -245,30 +242,24 @@ def drain_at_exit() -> None:
             process.end()
 
 
-def _running() -> list[tuple[Pipeline, Process]]:
+def _running() -> list[tuple[Pipeline, ProcessState]]:
     return [(pipeline, process) for pipeline in pipelines() for process in pipeline.processes()]
 
 
-def _request_all(running: list[tuple[Pipeline, Process]]) -> list[Request]:
+def _request_all(running: list[tuple[Pipeline, ProcessState]]) -> list[Request]:
     """Put everything safe, then ask for it to be sent."""
     for _, process in running:
         process.secure()
     return [process.worker.request_flush(give_up_early=True) for _, process in running]
 
 
-def _deliver_at_exit(running: list[tuple[Pipeline, Process]], end: float) -> None:
+def _deliver_at_exit(running: list[tuple[Pipeline, ProcessState]], end: float) -> None:
     for (pipeline, process), request in zip(running, _request_all(running), strict=True):
         if not request.wait(end - monotonic()):
             pipeline.send_inline(process, end - monotonic())
 
 
-def _after_fork_in_child() -> None:
+def forget_in_child() -> None:
+    """Leave the pipelines of the parent alone; runs in a forked child."""
     for pipeline in [*pipelines(), *_regime.resting]:
         pipeline.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
-exits.install(drain_at_exit)
-followers.append(thread_context.follow)
-followers.append(uncaught.follow)

@@ -56,7 +56,7 @@ taken: Final[set[Way]] = set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class ServerView:
     """Where to look.
 
     Attributes:
@@ -83,7 +83,7 @@ def _modules_of(frame: FrameType | None) -> Iterator[str]:
         frame = frame.f_back
 
 
-HERE: Final = Surroundings(
+THIS_PROCESS: Final = ServerView(
     modules=sys.modules,
     term_handler=lambda: signal.getsignal(signal.SIGTERM),
     main_modules=_main_modules,
@@ -134,21 +134,21 @@ def _has_threads(uwsgi: object) -> bool:
     return options.is_on("enable-threads") or options.number("threads") > 0
 
 
-def is_about_to_patch(around: Surroundings = HERE) -> bool:
+def is_about_to_patch(view: ServerView = THIS_PROCESS) -> bool:
     """Whether the server of this process makes greenlets of all threads within moments, if it has not yet.
 
     A worker of gunicorn logs that it boots, and runs hooks of the application, before it patches anything.
     """
-    arbiter = _term_owner(around, "gunicorn.arbiter")
+    arbiter = _term_owner(view, "gunicorn.arbiter")
     kinds = getattr(getattr(arbiter, "worker_class", None), "__mro__", ())
     # The master itself never does.
     return any(kind.__module__ in _PATCHING for kind in kinds) and getattr(arbiter, "pid", 0) != os.getpid()
 
 
-def when_patched(resume: Callable[[], object], around: Surroundings = HERE) -> None:
+def when_patched(resume: Callable[[], object], view: ServerView = THIS_PROCESS) -> None:
     """Have this called by gevent's loop once gevent has patched this process; if another does, never."""
-    subscribers = getattr(around.modules.get("gevent.events"), "subscribers", None)
-    spawn_later = getattr(around.modules.get("gevent"), "spawn_later", None)
+    subscribers = getattr(view.modules.get("gevent.events"), "subscribers", None)
+    spawn_later = getattr(view.modules.get("gevent"), "spawn_later", None)
     if subscribers is None or spawn_later is None:
         return
 
@@ -171,25 +171,25 @@ def leave_signals() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, STEERING)
 
 
-def advice(settings: EventHubSettings, around: Surroundings = HERE) -> list[str]:
+def advice(settings: EventHubSettings, view: ServerView = THIS_PROCESS) -> list[str]:
     """Return what the operator should know of this process's server, one line each.
 
     A server that still imports the application is not judged yet, so ask again: see ``Adviser``.
 
     Args:
         settings: the mode of the spool, the exit budget, and whether the hook of SIGTERM is wanted.
-        around: where to look.
+        view: where to look.
     """
     if not settings.enabled or not settings.is_configured:
         return []
-    found = [_thread_advice(settings, around)]
+    found = [_thread_advice(settings, view)]
     if settings.spool is not SpoolMode.ALWAYS:
-        options = _options(around.modules.get("uwsgi"))
-        found += [_uwsgi_exit_advice(options), _celery_advice(around), _rq_advice(around)]
-        if not settings.flush_on_sigterm and Way.HOOK not in around.ways:
-            found += [_uvicorn_advice(around), _waitress_advice(around)]
+        options = _options(view.modules.get("uwsgi"))
+        found += [_uwsgi_exit_advice(options), _celery_advice(view), _rq_advice(view)]
+        if not settings.flush_on_sigterm and Way.HOOK not in view.ways:
+            found += [_uvicorn_advice(view), _waitress_advice(view)]
     if settings.spool is SpoolMode.MEMORY:  # else the disk has them before the exit is cut short
-        found.append(_gunicorn_advice(settings, around))
+        found.append(_gunicorn_advice(settings, view))
     return [line for line in found if line]
 
 
@@ -198,19 +198,19 @@ class Adviser:
 
     Args:
         settings: see ``advice``.
-        around: where to look.
+        view: where to look.
         now: monotonic seconds.
     """
 
     def __init__(
         self,
         settings: EventHubSettings,
-        around: Surroundings = HERE,
+        view: ServerView = THIS_PROCESS,
         *,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._around = around
+        self._view = view
         self._now = now
         self._begun_mono = self._next_mono = now()
         self._told: set[str] = set()
@@ -221,13 +221,13 @@ class Adviser:
         if now < self._next_mono:
             return []
         self._next_mono = now + max(_LOOK_S, (now - self._begun_mono) * _SHARE_OF_AGE)
-        found = [line for line in advice(self._settings, self._around) if line not in self._told]
+        found = [line for line in advice(self._settings, self._view) if line not in self._told]
         self._told.update(found)
         return found
 
 
-def _thread_advice(settings: EventHubSettings, around: Surroundings) -> str:
-    reason = why_no_thread(around.modules)
+def _thread_advice(settings: EventHubSettings, view: ServerView) -> str:
+    reason = why_no_thread(view.modules)
     place = "in memory" if settings.spool is SpoolMode.MEMORY else "on disk"
     return f"Records wait {place} until the exit: no thread can send them, since {reason}." if reason else ""
 
@@ -290,10 +290,10 @@ def _uwsgi_exit_advice(options: _Options) -> str:
     return f"uWSGI runs no exit hooks with {' and '.join(guilty)}, {_LOST}: set {_ALWAYS}."
 
 
-def _celery_advice(around: Surroundings) -> str:
-    if "celery" not in around.modules or "hublog.celery" in around.modules:
+def _celery_advice(view: ServerView) -> str:
+    if "celery" not in view.modules or "hublog.celery" in view.modules:
         return ""
-    current = getattr(around.modules.get("billiard.process"), "current_process", None)
+    current = getattr(view.modules.get("billiard.process"), "current_process", None)
     process = current() if callable(current) else None
     kind, _, number = str(getattr(process, "name", "")).rpartition("-")
     # One child tells it for all, in the first of its lives; an embedded beat may have taken number 1.
@@ -306,38 +306,38 @@ def _celery_advice(around: Surroundings) -> str:
     )
 
 
-def _rq_advice(around: Surroundings) -> str:
+def _rq_advice(view: ServerView) -> str:
     """RQ forks a work-horse for each job; the worker that forks them says it for all."""
-    is_known = "rq.worker" in around.modules and "hublog.rq" not in around.modules
+    is_known = "rq.worker" in view.modules and "hublog.rq" not in view.modules
     # A work-horse that is spawned runs a program given by -c.
     if not is_known or os.getpid() != _FIRST_PID or sys.argv[:1] == ["-c"]:
         return ""
-    if not any(f"{module}.".startswith("rq.worker.") for module in around.main_modules()):
+    if not any(f"{module}.".startswith("rq.worker.") for module in view.main_modules()):
         return ""
     return f"RQ's work-horses run no exit hooks, {_LOST}: import hublog.rq in the worker, or set {_ALWAYS}."
 
 
-def _uvicorn_advice(around: Surroundings) -> str:
+def _uvicorn_advice(view: ServerView) -> str:
     """From 0.29 on uvicorn raises the signal again at its end, with its default action."""
-    server = _term_owner(around, "uvicorn.server")
-    if server is None or not getattr(server, "started", True) or Way.LIFESPAN in around.ways:
+    server = _term_owner(view, "uvicorn.server")
+    if server is None or not getattr(server, "started", True) or Way.LIFESPAN in view.ways:
         return ""
     remedy = "wrap the application in hublog.asgi.lifespan"
-    if Way.WRAPPER in around.ways:
+    if Way.WRAPPER in view.ways:
         remedy = "let uvicorn reach hublog.asgi.lifespan (no --lifespan off, no wrapper that hides it)"
     return f"uvicorn runs no exit hooks on SIGTERM, {_LOST}: {remedy}, or set {_HOOK} or {_ALWAYS}."
 
 
-def _waitress_advice(around: Surroundings) -> str:
-    if "waitress.server" not in around.modules or around.term_handler() is not signal.SIG_DFL:
+def _waitress_advice(view: ServerView) -> str:
+    if "waitress.server" not in view.modules or view.term_handler() is not signal.SIG_DFL:
         return ""
-    if "waitress.server" not in around.main_modules():
+    if "waitress.server" not in view.main_modules():
         return ""
     return f"SIGTERM ends waitress without exit hooks, {_LOST}: set {_HOOK} or {_ALWAYS}."
 
 
-def _gunicorn_advice(settings: EventHubSettings, around: Surroundings) -> str:
-    config = getattr(_term_owner(around, "gunicorn.workers.base"), "cfg", None)
+def _gunicorn_advice(settings: EventHubSettings, view: ServerView) -> str:
+    config = getattr(_term_owner(view, "gunicorn.workers.base"), "cfg", None)
     found = [(name, getattr(config, name, None)) for name in ("graceful_timeout", "timeout")]
     budget_s = settings.exit_timeout_seconds
     # A time-out of 0 is none.
@@ -351,8 +351,8 @@ def _gunicorn_advice(settings: EventHubSettings, around: Surroundings) -> str:
     )
 
 
-def _term_owner(around: Surroundings, module: str) -> object:
+def _term_owner(view: ServerView, module: str) -> object:
     """Return the object that handles SIGTERM, if a class of its kind is defined in a module."""
-    handler = around.term_handler()
+    handler = view.term_handler()
     owner: object = getattr(getattr(handler, FORMER, handler), "__self__", None)
     return owner if any(kind.__module__ == module for kind in type(owner).__mro__) else None

@@ -15,7 +15,6 @@ from types import FrameType
 from typing import Final, TypeAlias
 
 from hublog.internal_log import report
-from hublog.runtime.framework import followers
 from hublog.runtime.registry import always_from_now, deliver, drain_at_exit, exit_budget_s, has_disk, secure
 from hublog.runtime.server_advice import Way, is_main_interpreter, taken
 from hublog.settings import Settings
@@ -232,7 +231,7 @@ def _may_install() -> bool:
     return is_main and "uwsgi" not in sys.modules
 
 
-def _follow(settings: Settings) -> None:
+def follow(settings: Settings) -> None:
     """Install the hook where the settings ask for it."""
     if not (settings.eventhub.enabled and settings.eventhub.flush_on_sigterm) or install():
         return
@@ -242,6 +241,3 @@ def _follow(settings: Settings) -> None:
             "EVENTHUB_LOG_FLUSH_ON_SIGTERM has no effect: the settings were read in a thread, and only the"
             " main thread can take a signal. Configure logging, or log a record, in the main thread first.",
         )
-
-
-followers.append(_follow)

@@ -22,7 +22,7 @@ from hublog.capture.json_safe import plain
 from hublog.capture.slow_path import has_own_message, timestamp_of
 from hublog.capture.truncation import shortened
 from hublog.capture.typed_columns import END_OF_TIME, NOT_ADDED, STANDARD_LENGTH
-from hublog.internal_log import Tally
+from hublog.internal_log import AtomicCounter
 from hublog.line import Line, RecordIds, escape_line_ends, record_id
 
 #: Records that are known again; then the one that was not met for the longest time is forgotten.
@@ -111,7 +111,7 @@ class Deduplicator:
         max_record_bytes: int,
         ship: Callable[[Line], object],
         wake: Callable[[], object],
-        deduplicated: Tally,
+        deduplicated: AtomicCounter,
         now: Callable[[], float] = monotonic,
     ) -> None:
         self._seconds = seconds

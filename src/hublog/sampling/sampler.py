@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Final
 
 from hublog.capture.truncation import shortened
-from hublog.internal_log import Tally
+from hublog.internal_log import AtomicCounter
 from hublog.line import Line, RecordIds, with_sequence
 from hublog.sampling.dedup import Deduplicator, equality_key
 from hublog.sampling.rate_limit import RateLimit
@@ -54,7 +54,10 @@ class Sampler:
     """Takes the records of one process while any of the three is on; any thread, never waits.
 
     Args:
+        settings: what is switched on, and the bounds.
         ids: numbers what is shipped.
+        encode: makes a line.
+        make_encode: gives what makes a line with other ids.
         ship: sends a line on its way.
         refuse: counts a record that is over the limit, by the names of its level and logger.
         wake: see ``Deduplicator``.
@@ -62,66 +65,49 @@ class Sampler:
 
     Attributes:
         deduplicated: counts the records that a summary stands for.
-        tail: of the requests; keeps nothing unless ``is_tail_on``.
+        tail: of the requests; keeps nothing unless the settings ask for it.
     """
 
     def __init__(
         self,
+        settings: Settings,
         *,
         ids: RecordIds,
+        encode: _Encode,
+        make_encode: Callable[[RecordIds], _Encode],
         ship: Callable[[Line], object],
         refuse: Callable[[str, str], object],
         wake: Callable[[], object],
         now: Callable[[], float] = monotonic,
     ) -> None:
-        self._ids = ids
-        self._ship = ship
-        self._refuse = refuse
-        self._wake = wake
-        self._now = now
-        self._unnumbered = UnnumberedIds(ids)
-        self._max_bytes = 0
-        self._encode: _EncodeLine = _nothing
-        self._limits = (0, 0)
-        self._windows = (0.0, 0)
-        self._rate: RateLimit | None = None
-        self._deduplicator: Deduplicator | None = None
-        self.deduplicated = Tally()
-        self.tail = TailBuffer(encode=_nothing, ship=self._release)
-        self.is_tail_on = False
-
-    def fit(
-        self, settings: Settings, *, encode: _Encode, make_encode: Callable[[RecordIds], _Encode]
-    ) -> None:
-        """Take over settings; what is open and no longer wanted is shipped.
-
-        Args:
-            settings: what is in force now.
-            encode: makes a line.
-            make_encode: gives what makes a line with other ids.
-        """
         hub = settings.eventhub
         self._encode, self._max_bytes = _lines(encode), hub.max_record_bytes
-        if self._limits != (hub.rate_limit, hub.rate_burst):
-            self._limits = hub.rate_limit, hub.rate_burst
-            self._rate = RateLimit(*self._limits, now=self._now) if hub.rate_limit > 0 else None
-        if self._windows != (hub.dedup_seconds, hub.max_record_bytes):
-            self._windows = hub.dedup_seconds, hub.max_record_bytes
-            former, self._deduplicator = self._deduplicator, self._make_deduplicator()
-            if former is not None:
-                former.end()
-        tail = self.tail
-        tail.max_lines, tail.slow_s = hub.tail_max_records, settings.request.slow_seconds
-        if hub.tail_sampling:
-            tail.encode = _lines(make_encode(self._unnumbered))
-        elif self.is_tail_on:
-            tail.release_all()
-        self.is_tail_on = hub.tail_sampling
+        self._ship = ship
+        self._refuse = refuse
+        self._unnumbered = UnnumberedIds(ids)
+        self._rate = RateLimit(hub.rate_limit, hub.rate_burst, now=now) if hub.rate_limit > 0 else None
+        self.deduplicated = AtomicCounter()
+        self._deduplicator = (
+            Deduplicator(
+                hub.dedup_seconds,
+                ids=ids,
+                max_record_bytes=hub.max_record_bytes,
+                ship=ship,
+                wake=wake,
+                deduplicated=self.deduplicated,
+                now=now,
+            )
+            if hub.dedup_seconds > 0
+            else None
+        )
+        self.tail = TailBuffer(encode=_lines(make_encode(self._unnumbered)), ship=self._release)
+        self.tail.max_lines, self.tail.slow_s = hub.tail_max_records, settings.request.slow_seconds
+        self._is_tail_on = hub.tail_sampling
 
     def take(self, record: logging.LogRecord) -> None:
         """Buffer a record, count it, refuse it or ship it."""
         is_own = _is_own(record.name)
-        if self.is_tail_on and self.tail.keeps(record, is_own=is_own):
+        if self._is_tail_on and self.tail.keeps(record, is_own=is_own):
             return
         deduplicator = None if is_own else self._deduplicator
         key = equality_key(record) if deduplicator is not None else None
@@ -177,20 +163,6 @@ class Sampler:
             data = shortened(data, self._max_bytes) or data
         self._ship(line._replace(data=data))
 
-    def _make_deduplicator(self) -> Deduplicator | None:
-        seconds, max_record_bytes = self._windows
-        if seconds <= 0:
-            return None
-        return Deduplicator(
-            seconds,
-            ids=self._ids,
-            max_record_bytes=max_record_bytes,
-            ship=self._ship,
-            wake=self._wake,
-            deduplicated=self.deduplicated,
-            now=self._now,
-        )
-
 
 def _is_own(logger: object) -> bool:
     """Whether a logger is hublog's, such as that of the request record: it passes always."""
@@ -200,8 +172,3 @@ def _is_own(logger: object) -> bool:
 def _lines(encode: _Encode) -> _EncodeLine:
     """Return what makes a line with the facts of its record."""
     return lambda record: Line(encode(record), record.levelno, record.levelname, record.name)
-
-
-def _nothing(record: logging.LogRecord) -> Line:
-    """Stand in until there are settings."""
-    raise RuntimeError(record.name)

@@ -13,7 +13,7 @@ from typing import Final
 
 from hublog.capture import context
 from hublog.capture.reentry_guard import call_deep
-from hublog.internal_log import Tally
+from hublog.internal_log import AtomicCounter
 from hublog.line import Line
 from hublog.requests.request_scope import RequestScope, current_scope
 
@@ -70,7 +70,7 @@ class TailBuffer:
         #: The same by the ids of the requests, which clients may choose, so that several may have one.
         self._by_id: dict[str, dict[int, _Open]] = {}
         self._size = 0
-        self.left_out = Tally()
+        self.left_out = AtomicCounter()
         self.max_lines = 1_000
         self.slow_s = 0.0
 

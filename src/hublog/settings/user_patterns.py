@@ -11,7 +11,6 @@ only what ``steps_of`` proves to be linear, by a bound on its steps for each cha
   search does not begin inside of a run. So it runs over each run once for each way to its beginning.
 """
 
-import os
 import re
 import warnings
 import weakref
@@ -19,6 +18,8 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, Final, NamedTuple
+
+from hublog.process_hooks import process_hooks
 
 _LONGEST: Final = 1_000
 #: Steps of the engine for each character of a text, at most; one takes about 10 ns.
@@ -411,7 +412,7 @@ def _after_fork() -> None:
         searcher.forget()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+process_hooks.in_child(_after_fork)
 
 
 def _translated(pattern: str) -> str:

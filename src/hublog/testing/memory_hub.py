@@ -16,7 +16,7 @@ from hublog.delivery.accounting import Drop
 from hublog.delivery.sender import Sender
 from hublog.errors import EventTooLargeError, SendError, TransientSendError
 from hublog.runtime.pipeline import Pipeline
-from hublog.runtime.process_state import Process
+from hublog.runtime.process_state import ProcessState
 from hublog.settings import EventHubSettings, Settings, SpoolMode
 from hublog.testing.rows import Row
 
@@ -305,9 +305,11 @@ class HubPipeline(Pipeline):
         Returns:
             Whether all of it was sent, or dropped and counted.
         """
-        process = self.process
-        if process is None or self._is_over:
+        if self._is_over:
             return True
+        return all(self._is_delivered(process, limit_s) for process in self.processes())
+
+    def _is_delivered(self, process: ProcessState, limit_s: float) -> bool:
         request = process.worker.request_flush()
         # Counted, not measured: a test may have frozen all clocks.
         for _ in range(int(limit_s / _PACE_S) + 1):
@@ -327,27 +329,17 @@ class HubPipeline(Pipeline):
         """Accept no more records, drop what waits, and end the threads."""
         self._is_over = True
         self._drop()
-        process = self.process
-        if (
-            process is not None
-            and process.worker.wait_until_ended(_END_LIMIT_S)
-            and process.fitted is not None
-        ):
+        has_ended = [process.worker.wait_until_ended(_END_LIMIT_S) for process in self.processes()]
+        if all(has_ended) and any(process.is_started for process in self.processes()):
             self.sender.wait_until_closed(_END_LIMIT_S)
 
     def _drop(self) -> None:
-        process = self.process
-        if process is not None:
+        for process in self.processes():
             process.shipper.drop_held(Drop.EXIT)
-            self.retire()
+        self.retire()
 
-    def _can_apply(self, process: Process, settings: Settings) -> bool:
-        """Return True: all destinations are the one hub of the test."""
-        del process, settings
-        return True
-
-    def _read_surroundings(self) -> Settings:
-        return _for_memory(super()._read_surroundings())
+    def _read_configuration(self) -> Settings:
+        return _for_memory(super()._read_configuration())
 
 
 class MemoryHub:
