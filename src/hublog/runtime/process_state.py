@@ -95,19 +95,7 @@ class ProcessState:
             spawner=spawner,
         )
         self.shipper = self._make_shipper()
-        self.worker = Worker(
-            self.shipper,
-            self._sources(),
-            prepare=lambda is_asked: prepare(self, is_asked),
-            start=self._start_sending,
-            enter=enter,
-            leave=self._leave,
-            may_start=lambda: not why_no_thread(),
-            is_early=self._is_early,
-            spawner=spawner,
-            look=self.look,
-            gather=self.tell,
-        )
+        self.worker = self._make_worker(prepare, enter=enter, spawner=spawner)
 
         def make_encode(ids: RecordIds) -> Callable[[logging.LogRecord], bytes]:
             return make_formatter(settings, ids, self.misfits).encode
@@ -182,6 +170,27 @@ class ProcessState:
             observer=self.observer,
             now=self._now,
             shorten=shortened,
+        )
+
+    def _make_worker(
+        self,
+        prepare: Callable[["ProcessState", bool], float],
+        *,
+        enter: Callable[[], object],
+        spawner: Spawner,
+    ) -> Worker:
+        return Worker(
+            self.shipper,
+            self._sources(),
+            prepare=lambda is_asked: prepare(self, is_asked),
+            start=self._start_sending,
+            enter=enter,
+            leave=self._leave,
+            may_start=lambda: not why_no_thread(),
+            is_early=self._is_early,
+            spawner=spawner,
+            look=self.look,
+            gather=self.tell,
         )
 
     def _make_sampler(
