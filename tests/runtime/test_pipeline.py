@@ -23,23 +23,28 @@ def make_settings(**hub):
 
 
 @pytest.fixture
-def make_logger():
-    made = []
-
-    def make(sender, **hub):
-        pipeline = Pipeline(make_settings(**hub), make_sender=lambda settings: sender)
-        logger = logging.Logger(f"test.{len(made)}")
-        logger.addHandler(Front(pipeline))
-        made.append(pipeline)
-        return logger, pipeline
-
-    yield make
-    for pipeline in made:
+def ended():
+    """Return a list of pipelines; what is in it at the end of the test is ended, with its threads."""
+    pipelines = []
+    yield pipelines
+    for pipeline in pipelines:
         process = pipeline.process
         if process is not None:
             process.shipper.drop_held(Drop.EXIT)
             pipeline.retire()
             assert process.worker.wait_until_ended(5.0)
+
+
+@pytest.fixture
+def make_logger(ended):
+    def make(sender, **hub):
+        pipeline = Pipeline(make_settings(**hub), make_sender=lambda settings: sender)
+        logger = logging.Logger(f"test.{len(ended)}")
+        logger.addHandler(Front(pipeline))
+        ended.append(pipeline)
+        return logger, pipeline
+
+    return make
 
 
 def rows(sender):
@@ -232,8 +237,9 @@ def test_each_of_many_records_inside_one_log_call_is_taken(make_logger):
     assert pipeline.stats().dropped == {}
 
 
-def test_no_connection_is_one_warning_and_the_records_are_counted(caplog):
+def test_no_connection_is_one_warning_and_the_records_are_counted(caplog, ended):
     pipeline = Pipeline(Settings(), make_sender=lambda settings: MemorySender())
+    ended.append(pipeline)
     logger = logging.Logger("test.unconfigured")
     logger.addHandler(Front(pipeline))
     with caplog.at_level(logging.WARNING, "hublog.internal"):
@@ -246,11 +252,12 @@ def test_no_connection_is_one_warning_and_the_records_are_counted(caplog):
     assert "EVENTHUB_NAMESPACE_CONNECTION_STRING" in caplog.text
 
 
-def test_what_is_logged_before_the_framework_hands_over_its_settings_arrives(monkeypatch):
+def test_what_is_logged_before_the_framework_hands_over_its_settings_arrives(monkeypatch, ended):
     monkeypatch.delenv("EVENTHUB_NAMESPACE_CONNECTION_STRING", raising=False)
     monkeypatch.setattr(registry, "_pipelines", {})
     sender = MemorySender()
     pipeline = registry._pipelines["default"] = Pipeline(make_sender=lambda settings: sender)
+    ended.append(pipeline)
     logger = logging.Logger("test.early")
     logger.addHandler(Front(pipeline))
     logger.info("early")

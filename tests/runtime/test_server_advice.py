@@ -98,6 +98,7 @@ print(is_main_interpreter(), why_no_thread()[:26], flush=True)
 """
 MAKE_SUB_INTERPRETER = """
 import sys
+from hublog.runtime.server_advice import is_main_interpreter  # 3.11 compiles nothing behind a sub-interpreter
 code = {code!r}
 if sys.version_info >= (3, 13):
     import _interpreters
@@ -109,7 +110,6 @@ else:
     number = _xxsubinterpreters.create(isolated={kind!r} == "isolated")
     _xxsubinterpreters.run_string(number, code)
     _xxsubinterpreters.destroy(number)
-from hublog.runtime.server_advice import is_main_interpreter
 print(is_main_interpreter())
 """
 

@@ -111,6 +111,7 @@ def test_a_sender_that_was_cut_sends_again(hub, sender):
 
 
 def test_a_send_that_hangs_is_given_up_and_its_thread_comes_back(hub, make_sender):
+    before = threading.enumerate()
     clock, woken = FakeClock(), queue.SimpleQueue()
     send_thread = SendThread(
         make_sender, woken=lambda: woken.put(None), now=clock, limit_s=1.0, enter=lambda: None
@@ -129,7 +130,7 @@ def test_a_send_that_hangs_is_given_up_and_its_thread_comes_back(hub, make_sende
     assert bodies(hub) == [b"next"]
     send_thread.close()
     for thread in threading.enumerate():
-        if thread.name == THREAD_NAME:
+        if thread.name == THREAD_NAME and thread not in before:
             thread.join(LIMIT_S)
             assert not thread.is_alive()
 
