@@ -379,6 +379,7 @@ class _Re2:
         self._re2, self._pattern = re2, _translated(pattern)
         self._expression = self._compiled()
         _in_use.add(self)
+        process_hooks.install()  # a console or a test may search before there is a handler for the hub
 
     def _compiled(self) -> Any:  # noqa: ANN401  # as above
         options = self._re2.Options()
