@@ -3,7 +3,6 @@ import threading
 
 import pytest
 from flask import Blueprint, Flask, Response, abort, current_app, g
-from tests.kits.seen import watching
 
 from hublog.capture import context
 from hublog.errors import SettingsError
@@ -11,20 +10,6 @@ from hublog.flask import HubLog
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 LOGGER = logging.getLogger("shop.views")
-
-
-@pytest.fixture(autouse=True)
-def clean():
-    """A test that fails must not leave its fields to the next one."""
-    token = context.enter({})
-    yield
-    context.leave(token)
-
-
-@pytest.fixture
-def seen():
-    with watching() as handler:
-        yield handler
 
 
 @pytest.fixture

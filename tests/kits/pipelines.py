@@ -37,6 +37,15 @@ def make_settings(*, slow_seconds=0.0, **hub):
     )
 
 
+def end_pipeline(pipeline):
+    """Drop what a pipeline holds, and wait for the end of its threads."""
+    process = pipeline.process
+    if process is not None:
+        process.shipper.drop_held(Drop.EXIT)
+        pipeline.retire()
+        assert process.worker.wait_until_ended(5.0)
+
+
 class Shop:
     """A logger on a pipeline of its own."""
 
@@ -63,11 +72,7 @@ class Shop:
         return stats
 
     def close(self):
-        process = self.pipeline.process
-        if process is not None:
-            process.shipper.drop_held(Drop.EXIT)
-            self.pipeline.retire()
-            assert process.worker.wait_until_ended(5.0)
+        end_pipeline(self.pipeline)
 
 
 def begin():

@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from tests.kits.pipelines import CONNECTED, Front
+from tests.kits.pipelines import CONNECTED, Front, end_pipeline, make_settings
 
 from hublog.capture.reentry_guard import MAX_DEPTH, MAX_INSIDE
 from hublog.delivery.accounting import Circuit, Drop
@@ -13,13 +13,8 @@ from hublog.errors import TransientSendError
 from hublog.runtime import registry
 from hublog.runtime.exit_hooks import Exits
 from hublog.runtime.pipeline import Pipeline
-from hublog.settings import EventHubSettings, ServiceSettings, Settings, SpoolMode
+from hublog.settings import Settings, SpoolMode
 from hublog.testing import MemorySender
-
-
-def make_settings(**hub):
-    hub = {"connection_string": CONNECTED, "batch_timeout_seconds": 0.05, "spool": SpoolMode.MEMORY, **hub}
-    return Settings(eventhub=EventHubSettings(**hub), service=ServiceSettings(name="shop"))
 
 
 @pytest.fixture
@@ -28,11 +23,7 @@ def ended():
     pipelines = []
     yield pipelines
     for pipeline in pipelines:
-        process = pipeline.process
-        if process is not None:
-            process.shipper.drop_held(Drop.EXIT)
-            pipeline.retire()
-            assert process.worker.wait_until_ended(5.0)
+        end_pipeline(pipeline)
 
 
 @pytest.fixture
