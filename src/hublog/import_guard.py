@@ -91,7 +91,7 @@ class Loading:
             self._lock.release()
 
     def after_fork_in_child(self) -> None:
-        """Go on, in the child, whoever held the lock."""
+        """Go on, in the child, whichever thread held the lock."""
         if self._holder not in (None, threading.get_ident()):
             forget_torn_imports()
         self._lock, self._holder, self._forker = threading.Lock(), None, None

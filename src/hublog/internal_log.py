@@ -1,4 +1,4 @@
-"""hublog's own troubles, told on the logger ``hublog.internal``: to console and file, never to the hub."""
+"""hublog's own troubles, reported on the logger ``hublog.internal``: to console and file, not to the hub."""
 
 import contextlib
 import errno

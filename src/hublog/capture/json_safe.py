@@ -281,7 +281,7 @@ def _escaped(data: bytes, most: int) -> str:
 
 def _from_enum(value: enum.Enum) -> object:
     if isinstance(value, int):
-        return _integer(int(value))  # HTTPStatus.OK is a 200 for whoever counts
+        return _integer(int(value))  # HTTPStatus.OK is counted as 200
     inner = value.value
     return inner if type(inner) in _SCALARS else value.name
 

@@ -53,7 +53,7 @@ class ConsoleFormatter(logging.Formatter):
         validate: not used.
 
     Raises:
-        SettingsError: the mapping is invalid; each problem is told.
+        SettingsError: the mapping is invalid; each problem is named.
     """
 
     def __init__(
@@ -275,7 +275,7 @@ class JsonFormatter(logging.Formatter):
             environment says.
 
     Raises:
-        SettingsError: an option is invalid; each problem is told.
+        SettingsError: an option is invalid; each problem is named.
     """
 
     def __init__(
@@ -321,7 +321,7 @@ class JsonFormatter(logging.Formatter):
 
 def _service(given: object, problems: list[str]) -> ServiceSettings:
     """Return the names of the service; adds a sentence to ``problems`` for each that is none."""
-    if given is None or isinstance(given, str):  # a format, and told as that
+    if given is None or isinstance(given, str):  # a format, and reported as that
         return ServiceSettings()
     if isinstance(given, ServiceSettings):
         return given

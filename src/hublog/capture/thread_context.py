@@ -22,7 +22,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 _Function = Callable[..., Any]
 
-#: Threads of these modules serve whoever comes, so they keep nothing of the request that started them.
+#: Threads of these modules serve any request, so they keep nothing of the request that started them.
 _SERVING: Final = (
     "anyio.",
     "apscheduler.",
@@ -136,7 +136,7 @@ class _Run:
 
     def __call__(self, *args: object) -> object:
         former, found, thread = self._former, self._context, self._thread
-        if found is None or thread is None:  # once more, by somebody's wrapper that keeps it
+        if found is None or thread is None:  # once more, by another package's wrapper that keeps it
             return former(*args)
         lend(found)
         self.take_off(thread)
@@ -188,14 +188,14 @@ class _Patch:
         self._former: _Function | None = None
 
     def put(self) -> None:
-        """Wrap the method, unless our wrapper is in place or inside of somebody else's."""
+        """Wrap the method, unless our wrapper is in place or inside of another package's."""
         now = getattr(self._owner, self._name)
         if self._made is None or not _is_inside(self._made, now):
             self._former, self._made = now, self._wrap(now)
             setattr(self._owner, self._name, self._made)
 
     def take_away(self) -> None:
-        """Bring the former method back, unless somebody wrapped ours; that stays, without an effect."""
+        """Bring the former method back, unless ours was wrapped; that stays, without an effect."""
         if self._made is not None and getattr(self._owner, self._name) is self._made:
             setattr(self._owner, self._name, self._former)
             self._made = self._former = None
@@ -203,7 +203,7 @@ class _Patch:
 
 def _is_inside(made: _Function, function: object) -> bool:
     """Whether one function is another one, or what it says to wrap."""
-    for _ in range(64):  # a chain that somebody closed to a ring ends too
+    for _ in range(64):  # a chain that was closed to a ring ends too
         if function is made or function is None:
             break
         function = getattr(function, "__wrapped__", None)

@@ -186,7 +186,7 @@ class Misfits:
         self._total = AtomicCounter()
         #: The column that was met last, empty if none was.
         self.last = ""
-        #: Whether the operator has been told; for whoever tells.
+        #: Whether it has been reported; set by the caller that reports.
         self.is_told = False
 
     def add(self, names: Iterable[str]) -> None:

@@ -218,7 +218,7 @@ class Place(Enum):
 #: Reason, names of level and logger (empty: unknown), records, and where they were.
 Entry = tuple[Drop, str, str, int, Place]
 
-#: From this length on whoever adds to the journal folds it, too.
+#: From this length on a thread that adds to the journal sums it up, too.
 _LONG: Final = 1_000
 #: Names kept apart; an application that makes a logger for each request must not fill the memory.
 LOGGERS_MAX: Final = 1_000
@@ -278,7 +278,7 @@ class DropTotals(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropReport:
-    """What was lost and is not told yet.
+    """What was lost and is not reported yet.
 
     Attributes:
         count: records.
@@ -396,7 +396,7 @@ class DropCounters:
         return self.counts().refused_total
 
     def take_report(self) -> DropReport | None:
-        """Return what was lost since the last call, and is told nowhere else; None when nothing was."""
+        """Return what was lost since the last call, and is reported nowhere else; None when nothing was."""
         while True:
             sums = self._fold()
             if not sums.by_reason:
@@ -422,7 +422,7 @@ class DropCounters:
         return folded
 
     def _replace(self, former: "_Sums", new: "_Sums") -> bool:
-        """Put new sums in the place of the former; False when somebody else has done so."""
+        """Put new sums in the place of the former; False when another thread has done so."""
         with self._lock:
             if self._sums is not former:
                 return False
@@ -447,7 +447,7 @@ class _Sums:
         folded: entries that are counted in here, of all there ever were.
         totals: records by reason.
         refused_total: see ``DropTotals``; and so on.
-        by_reason: records that are not told yet; and so on.
+        by_reason: records that are not reported yet; and so on.
     """
 
     folded: int = 0

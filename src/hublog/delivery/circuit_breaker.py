@@ -72,7 +72,7 @@ class CircuitBreaker:
         """Ask to send; a True must be followed by ``succeeded``, ``failed`` or ``throttled``.
 
         Args:
-            force: do not wait for the retry or the cooldown: the process ends, or somebody asked.
+            force: do not wait for the retry or the cooldown: the process ends, or a caller asked.
         """
         if not force and self._next_mono > self._now():
             return False

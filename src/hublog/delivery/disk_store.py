@@ -1,7 +1,7 @@
 """The disk, as delivery sees it: what this process writes, what it took over, and what becomes of both.
 
 Any thread may write through ``live`` and ``append``. Everything else is called by one thread at a time:
-whoever holds the shipper's lock.
+the holder of the shipper's lock.
 """
 
 import logging
@@ -45,8 +45,8 @@ class LiveLog:
         wake_at: the length at which a put calls ``wake``.
         wake: called in the thread that puts.
         written_bytes: of lines, ever.
-        look_at_bytes: once as many are written somebody should look after the bound.
-        wants_look: somebody should look after the disk: it refused a line, or the bound is due.
+        look_at_bytes: once as many are written the bound is due.
+        wants_look: the disk needs attention: it refused a line, or the bound is due.
     """
 
     max_lines: int = NEVER
@@ -337,7 +337,7 @@ class DiskStore:
         return batches
 
     def write_dead_letters(self, lines: Sequence[bytes], reason: str) -> bool:
-        """Keep records that the hub does not take where somebody can look at them."""
+        """Keep records that the hub does not take where the operator can look at them."""
         return self._door.is_usable() and self._dead_letters.add(lines, reason)
 
     # Reading.
@@ -447,7 +447,7 @@ class DiskStore:
             self._let_go(directory)
 
     def close(self) -> None:
-        """Give all directories up: empty ones are removed, the others left to whoever adopts them.
+        """Give all directories up: empty ones are removed, the others left to the process that recovers them.
 
         What is written later goes to a new one.
         """
@@ -498,7 +498,7 @@ class DiskStore:
         if directory is not None and former is not None and not former.is_open:
             self.live.directory = None
             if former not in self._stored:
-                self._stored.append(former)  # somebody has removed it; its books are still needed
+                self._stored.append(former)  # it was removed; its counters are still needed
         return directory
 
     def _let_go(self, directory: "SpoolDirectory") -> None:

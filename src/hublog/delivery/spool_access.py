@@ -1,4 +1,4 @@
-"""The root of the spool as a process may find it: usable, not yet, not any more; what is odd is told."""
+"""The root of the spool as a process may find it: usable, not yet, not any more; what is odd is reported."""
 
 import errno
 import logging
@@ -24,7 +24,7 @@ except ImportError as error:  # it needs locks and limits that not every system 
 
 #: A root that cannot be used is tried again after this.
 RETRY_S: Final = 3.0
-#: A disk that refuses writes is told of so often.
+#: A disk that refuses writes is reported so often.
 _REPEAT_S: Final = 60.0
 #: What other destinations' processes left and have not taken over after this is reported.
 OTHERS_S: Final = 30.0
@@ -125,7 +125,7 @@ class SpoolAccess:
                 return self._root.create_directory(envelope)
             except Exception as error:  # noqa: BLE001  # whatever it is, the lines wait in memory
                 failure = error
-                self._is_ready, self._retry_mono = False, -math.inf  # somebody removed it: make it once more
+                self._is_ready, self._retry_mono = False, -math.inf  # it was removed: make it once more
         self._failed(failure)
         return None
 

@@ -1,4 +1,4 @@
-"""A secret among a framework's settings: itself for whoever uses it, and masked for whoever shows it."""
+"""A secret among a framework's settings: itself where it is used, and masked where it is shown."""
 
 from collections.abc import Mapping, MutableMapping
 from typing import Final

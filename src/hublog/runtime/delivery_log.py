@@ -1,8 +1,8 @@
 """Tells how delivery goes: a line on ``hublog.internal`` for each change of state, drops, and signals.
 
-In one outage each kind of trouble is told at WARNING or above once. Over all outages there is an allowance:
-a few such lines at once, one more for each minute. What it does not have is told at DEBUG, and an outage
-that could not be told louder yet is told so at its next failed probe.
+In one outage each kind of trouble is reported at WARNING or above once. Over all outages there is an
+allowance: a few such lines at once, one more for each minute. What it does not cover is logged at DEBUG, and
+an outage that could only be logged so is reported at its next failed probe.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from hublog.settings.connection import route_of
 #: Characters of an error that are shown.
 SHOWN_MAX: Final = 500
 
-#: From here on a bound is none, and nobody is told of it.
+#: From here on a bound is none, and is not mentioned.
 NO_BOUND_BYTES: Final = 1 << 40
 
 _REPAIR: Final = (
@@ -36,7 +36,7 @@ _REPAIR: Final = (
 THROTTLED: Final = "The namespace throttles: add throughput units, or send less (EVENTHUB_LOG_PACKING=gzip)."
 
 REPEAT_S: Final = 60.0
-#: So that the beginning of an outage is told in full: degraded, open, stuck.
+#: So that the beginning of an outage is reported in full: degraded, open, stuck.
 BURST: Final = 3
 
 _CIRCUITS: Final = {
@@ -57,13 +57,13 @@ _CIRCUIT_SIGNALS: Final = {
 class DeliveryLog:
     """Turns what delivery does into lines and into ``hublog.signals``.
 
-    Used by the worker's thread, outside all locks; at the exit by whoever drains. None of its methods
+    Used by the worker's thread, outside all locks; at shutdown by the thread that drains. None of its methods
     raises, whatever handlers and receivers do.
 
     Args:
         hub: names the hub and the bounds in the lines.
         spool_dir: where records wait on disk, for the lines.
-        misfits: the count of values that did not fit their column; the first is told.
+        misfits: the count of values that did not fit their column; the first is reported.
         tell: writes a line.
         now: monotonic seconds.
     """
@@ -125,23 +125,23 @@ class DeliveryLog:
         )
 
     def batch_failed(self, error: SendError, *, records: int, seconds: float, stats: Stats) -> None:
-        """Pass on that a send failed; it is the change of state that is told."""
+        """Note that a send failed; the change of state is what is reported."""
         self._emit("batch_failed", error=error, records=records, seconds=seconds, stats=stats)
 
     @property
     def may_tell_drops(self) -> bool:
-        """Whether a minute has passed since drops were told."""
+        """Whether a minute has passed since drops were reported."""
         return self._now() - self._drops_told_mono >= REPEAT_S
 
     def records_dropped(self, report: DropReport) -> None:
-        """Tell what was lost; at once, so whoever calls asks ``may_tell_drops`` unless the process ends."""
+        """Report what was lost; at once, so the caller asks ``may_tell_drops`` unless the process ends."""
         self._drops_told_mono = self._now()
         text = report.text()
         self._tell(logging.WARNING, text)
         self._emit("records_dropped", count=report.count, text=text, details=report.as_extra())
 
     def replayed(self, records: int, stats: Stats) -> None:
-        """Pass on that the stores are empty again; it is the change of state that is told."""
+        """Note that the stores are empty again; the change of state is what is reported."""
         self._emit("spool_replayed", records=records, stats=stats)
 
     def end(self, stats: Stats) -> None:
@@ -153,7 +153,7 @@ class DeliveryLog:
 
     @property
     def has_told_rest(self) -> bool:
-        """Whether ``end`` has told that records stay on disk."""
+        """Whether ``end`` has reported that records stay on disk."""
         return self._kept_on_disk > 0
 
     def _line(self, old: State, new: State, error: SendError | None, stats: Stats) -> tuple[int, str]:
@@ -188,7 +188,7 @@ class DeliveryLog:
         return level, words.still_open(error, stats, away_s=away_s)
 
     def _loud(self, level: int, *, is_new: bool) -> int:
-        """Return the level of a line about trouble, DEBUG where it is told already or once too often."""
+        """Return the level of a line about trouble, DEBUG where it is reported already or once too often."""
         if not is_new or not self._allowance.has(1):
             return logging.DEBUG
         self._allowance.take()
@@ -240,7 +240,7 @@ class DeliveryLog:
 
 
 class _Allowance:
-    """How many lines at WARNING and above may be told: ``BURST`` at once, and one more for each minute."""
+    """How many lines at WARNING and above may be logged: ``BURST`` at once, and one more for each minute."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -263,8 +263,8 @@ class _Outage:
 
     Attributes:
         begin_mono: when the first send failed; None while there is no trouble.
-        told: the highest level at which it has been told, 0 before.
-        is_stuck_told: whether it has been told that sends hang.
+        told: the highest level at which it has been reported, 0 before.
+        is_stuck_told: whether it has been reported that sends hang.
     """
 
     begin_mono: float | None = None
@@ -285,9 +285,9 @@ class _Rest:
 
     Attributes:
         begin_mono: since when.
-        level: at which that was told, as its end will be.
+        level: at which that was reported, as its end will be.
         replayed_total: records replayed before.
-        told_mono: when such a thing was told last at INFO.
+        told_mono: when such a thing was last reported at INFO.
     """
 
     begin_mono: float = 0.0

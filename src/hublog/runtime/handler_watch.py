@@ -112,7 +112,7 @@ def _idle_queues() -> list[tuple[object, logging.Handler]]:
     fronts = [handler for handler in _all_handlers() if getattr(handler, "queue", None) is not None]
     if not fronts:
         return []
-    from logging.handlers import QueueListener  # noqa: PLC0415  # loaded by whoever has a queue
+    from logging.handlers import QueueListener  # noqa: PLC0415  # loaded where there is a queue
 
     # By type: to ask a lazy object of the application for its class may load it.
     listeners = [each for each in gc.get_objects() if issubclass(type(each), QueueListener)]

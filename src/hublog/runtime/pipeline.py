@@ -279,7 +279,7 @@ class Pipeline:
         if may_change:
             return left
         if self.is_configured and process is self.process:
-            # Told before the records are settled: whoever waits for them may end the process.
+            # Reported before the records are settled: a caller that waits for them may end the process.
             self.is_configured = False
             report(logging.WARNING, NOT_CONFIGURED)
         if process.sampler is not None:
@@ -312,7 +312,7 @@ class Pipeline:
         return all(answers)
 
     def stats(self) -> Stats:
-        """Return a snapshot of the books of this process."""
+        """Return a snapshot of the counters of this process."""
         states = self._states.get(os.getpid())
         if states is None:
             return Stats()
@@ -410,7 +410,7 @@ class Pipeline:
         while True:
             states = self._states.get(pid)
             if states is None:
-                # A fork that no hook told us of, as uWSGI's; not a signal handler that was here just now.
+                # A fork that ran no hook, as uWSGI's; not a signal handler that was here just now.
                 if self._states and pid not in self._states:
                     self.forget()
                 # setdefault decides races without a lock

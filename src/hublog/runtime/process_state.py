@@ -46,7 +46,7 @@ class ProcessState:
     Args:
         settings: bounds of the stores, and what the formatter fills in.
         make_formatter: makes the formatter for settings, ids and the count of misfits.
-        prepare: see ``Worker``; is also told which process asks.
+        prepare: see ``Worker``; also gets the state that asks.
         enter: called once in each new thread.
         now: monotonic seconds, by which it is decided what is due; tests pass their own.
         ids: of a former state of this process, which go on; None for new ones.
@@ -323,7 +323,7 @@ class ProcessState:
             self.shipper.use(self.send_thread)
 
     def report_drops(self) -> None:
-        """Tell the operator of the drops that are not told yet."""
+        """Report the drops that have not been reported yet."""
         dropped = self.drops.take_report()
         if dropped is not None and self.unconfigured.read() == 0:
             self.observer.records_dropped(dropped)

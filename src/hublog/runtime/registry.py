@@ -118,7 +118,7 @@ def replaced(make: Maker) -> Iterator[None]:
     made and closed inside is of no use afterwards.
 
     Args:
-        make: makes them; whoever gave it ends what it made.
+        make: makes them; the caller ends what it made.
     """
     former = dict(_pipelines), _regime.make, list(_regime.resting)
     running = _running()
@@ -237,7 +237,7 @@ def drain_at_exit() -> None:
             for _, process in running:
                 process.end()
     except (KeyboardInterrupt, SystemExit):
-        exits.give_up()  # whoever comes later does not wait either
+        exits.give_up()  # later callers do not wait either
         for _, process in running:
             process.end()
 

@@ -1,4 +1,4 @@
-"""What servers do to threads, signals and exits: seen in the process, told where it costs records.
+"""What servers do to threads, signals and exits: seen in the process, reported where it costs records.
 
 No server is imported here, and none is believed to run because it is installed or imported. What serves the
 process has left a trace that nothing else leaves: uWSGI its module, uvicorn and gunicorn their handler of

@@ -29,7 +29,7 @@ _MARGIN_S: Final = 0.3
 
 
 class Ending:
-    """What can be done for the pipelines of this process while it is told to end."""
+    """What can be done for the pipelines of this process when it gets SIGTERM."""
 
     def budget_s(self) -> float | None:
         """Return the exit budget in seconds; None when nothing has been logged in this process."""
@@ -74,7 +74,7 @@ class Hook:
         kill: Callable[[int], object] = signal.raise_signal,
         safe_wait_s: float = SAFE_WAIT_S,
     ) -> None:
-        self.hublog_former: Final = former  # see ``servers.FORMER``
+        self.hublog_former: Final = former  # see ``server_advice.FORMER``
         self._ending = ending
         self._kill = kill
         self._safe_wait_s = safe_wait_s

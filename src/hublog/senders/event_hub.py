@@ -83,7 +83,7 @@ class EventHubSender:
         self._warn_of_expiry()
         try:
             self._max_send_bytes = self._ready_client().create_batch().max_size_in_bytes
-        except Exception:  # noqa: BLE001  # the first send meets it again, and there it is told
+        except Exception:  # noqa: BLE001  # the first send meets it again, and there it is reported
             self._forget()
 
     def _warn_of_expiry(self) -> None:
@@ -201,7 +201,7 @@ def _load(*, has_identity: bool, is_websocket: bool) -> None:
         import certifi  # noqa: PLC0415
 
         certifi.where()
-    if has_identity:  # where it is missing, that is told when it is needed, see ``_credential``
+    if has_identity:  # where it is missing, that is reported when it is needed, see ``_credential``
         import_in_parts(_IDENTITY)
     if is_websocket:  # an extra as well, see ``_check``
         import_in_parts(["websocket"])

@@ -1,4 +1,4 @@
-"""Records that the hub does not take, set aside so that somebody can look at them."""
+"""Records that the hub does not take, quarantined so that the operator can look at them."""
 
 import contextlib
 import json

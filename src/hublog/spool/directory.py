@@ -92,7 +92,7 @@ class SpoolDirectory:
             address: of its lines, which never changes; None to read it.
 
         Returns:
-            None when the owner lives, or somebody else was faster.
+            None when the owner lives, or another process was faster.
 
         Raises:
             SpoolUnavailableError: the directory cannot be read.
@@ -141,7 +141,7 @@ class SpoolDirectory:
 
     @property
     def dropped_total(self) -> int:
-        """Lines that the bound took, whoever kept it, or somebody who removed the files."""
+        """Lines that the bound took, in any process, or that went with removed files."""
         return self._reader.dropped_total
 
     @property
@@ -325,7 +325,7 @@ class SpoolDirectory:
             return self._claim.remove()
 
     def close(self) -> None:
-        """Give the directory up: to nobody when all is settled, else to whoever adopts it first.
+        """Give the directory up: to nobody when all is settled, else to the process that recovers it first.
 
         Waits for nobody longer than a second. An append that this very call has interrupted still ends,
         and closes the directory.

@@ -1,4 +1,4 @@
-"""Who owns a directory: whoever holds the lock on its ``lock`` file, and nobody else.
+"""Who owns a directory: the process that holds the lock on its ``lock`` file, and no other.
 
 No process ids, since two containers may share a volume; no times, since clocks jump. The lock belongs to
 the open file, so a forked child keeps it alive until it has closed its copy of the descriptor.
@@ -158,7 +158,7 @@ class Claim:
                 return False
             _remove_empty(self.path)
         except FileNotFoundError:
-            pass  # somebody removed the whole of it
+            pass  # the whole of it was removed
         except OSError:
             return False
         self.release()
@@ -243,7 +243,7 @@ def _create(root: Path, name: str, *, is_synced: bool, envelope: Envelope | None
             claim.release()
             raise
     except BlockingIOError:
-        return None  # somebody cleans up behind dead creators, and took us for one
+        return None  # another process cleans up behind dead creators, and took us for one
     except BaseException:
         with contextlib.suppress(OSError):
             _remove_empty(hidden)
@@ -330,7 +330,7 @@ class Address(NamedTuple):
 
 
 def read_address(path: Path) -> Address:
-    """Return where the records of a directory go, whoever owns it: its lock says it, and each segment.
+    """Return where the records of a directory go, owned or not: its lock says it, and each segment.
 
     Raises:
         OSError: the directory cannot be read.
@@ -355,7 +355,7 @@ def read_address(path: Path) -> Address:
 
 
 def _open_lock(path: Path, flags: int) -> int:
-    """Open the lock file of a directory; what somebody has put in place of either is left alone.
+    """Open the lock file of a directory; what stands in place of either is left alone.
 
     Raises:
         OSError: it cannot be opened, or is a link, a pipe, a device.
@@ -370,7 +370,7 @@ def _open_lock(path: Path, flags: int) -> int:
 
 
 def peek_cursor(path: Path) -> tuple[int, int]:
-    """Return the cursor of a directory that somebody else owns."""
+    """Return the cursor of a directory that another process owns."""
     try:
         claim = Claim(path, _open_lock(path, os.O_RDONLY))
     except OSError:

@@ -50,7 +50,7 @@ class SpoolRoot:
 
     Attributes:
         unknown: files and directories that were left alone: another version's, nobody's we know, or
-            without a lock. Each is told once, by whoever looks here.
+            without a lock. Each is reported once, by the caller.
         causes: why some of these were left alone.
         others: directories of dead processes, or of living ones, whose lines go to another destination.
         undirected_total: directories that were taken over and do not say where their lines go: an older
@@ -175,7 +175,7 @@ class SpoolRoot:
             return False
 
     def enforce_bound(self) -> int:
-        """Drop the oldest segments, whoever's they are, until the bound is kept.
+        """Drop the oldest segments, of any process, until the bound is kept.
 
         The segment that another living process writes is left to it.
 
@@ -343,7 +343,7 @@ class SpoolRoot:
             if claim is not None:
                 self.orphans_dropped_total += lines
         except FileNotFoundError:
-            return 0  # somebody else keeps the bound too
+            return 0  # another process keeps the bound too
         except OSError:
             return None
         finally:
@@ -353,7 +353,7 @@ class SpoolRoot:
 
 
 def _count(file: _File, cursor: tuple[int, int]) -> int | None:
-    """Return how many unsettled lines are in a segment of somebody else; None when it is not ours to drop.
+    """Return how many unsettled lines are in a segment of another process; None when it is not ours to drop.
 
     Raises:
         FileNotFoundError: it is gone.

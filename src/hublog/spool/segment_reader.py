@@ -24,7 +24,7 @@ class SegmentReader:
 
     Args:
         segments: the books; a writer may add to them meanwhile.
-        vanished: called with a segment whose file somebody has removed; calls ``lose`` if that can be now.
+        vanished: called with a segment whose file was removed; calls ``lose`` if that can be now.
 
     Attributes:
         cursor: everything before it is settled.
@@ -161,7 +161,7 @@ class SegmentReader:
                 self._segments.pop(segment.number, None)
 
     def lose(self, segment: Segment) -> int:
-        """Take a final segment whose file is gone out of the books, but for what is read and not settled.
+        """Take a final segment whose file is gone out of the counters, but for what is read and not settled.
 
         Returns:
             How many lines were lost.
@@ -246,7 +246,7 @@ class SegmentReader:
             self.unknown += (path,)
             return
         header = read_header(data)
-        if header.envelope not in (None, envelope):  # somebody has moved it here
+        if header.envelope not in (None, envelope):  # it was moved here
             self.unknown += (path,)
             return
         lines, damage, _ = survey(data, at=at)

@@ -46,7 +46,7 @@ class SegmentWriter:
         header: the first bytes of each segment.
 
     Attributes:
-        lock: held by whoever writes; let in again is the thread that has it.
+        lock: held by the thread that writes, which may take it again.
         appended_total: lines that were written.
         failures_total: writes, new files and syncs that the disk refused.
         error: why the last of these failed.
@@ -164,7 +164,7 @@ class SegmentWriter:
     def _copy_unsynced(self) -> tuple[Segment, int, int] | None:
         """Return the segment to sync, its end, and a descriptor of our own: writers do not wait for us."""
         if self._rules.sync is not SyncPolicy.INTERVAL or not self.lock.acquire(blocking=False):
-            return None  # where somebody writes the next call is soon enough
+            return None  # where a thread writes the next call is soon enough
         try:
             segment = self._current
             if segment is not None and segment.synced < segment.end and not self._is_writing:

@@ -357,7 +357,7 @@ class MemoryHub:
         framework: str,
         make_sender: Callable[[EventHubSettings], Sender],
     ) -> Pipeline:
-        """Return a new pipeline to this hub, see ``pipelines.replaced``."""
+        """Return a new pipeline to this hub, see ``registry.replaced``."""
         del make_sender  # nothing connects to the real hub
         made = HubPipeline(settings, keywords=keywords, framework=framework, outage=self._outage)
         self._pipelines.append(made)
