@@ -16,7 +16,7 @@ from tests.faults.broker import Broker
 from tests.faults.children import Child, StuckError, wait_until
 from tests.faults.expect import Mode, Order, Seen
 from tests.faults.load import Load
-from tests.faults.servers import CHOSEN, PORT, answers, free_port
+from tests.faults.servers import BOOTED, CHOSEN, PORT, answers, booting, free_port
 from tests.kits.environ import inherited
 
 APPS: Final = Path(__file__).resolve().parent / "apps"
@@ -206,12 +206,17 @@ class Scene:
         return self.start(name, self.command(module, *arguments), **settings)
 
     def serve(self, command: Sequence[str], **settings: str) -> Server:
-        """Start a server on a free port, and wait until it listens; the restart will start it again."""
+        """Start a server on a free port, and wait until it listens and its workers have booted.
+
+        The restart will start it again.
+        """
         self._serve_again = lambda: self.serve(command, **settings)
         limit_s = min(_START_S, self.left_s)
         if not any(CHOSEN in part for part in command):
             child = self.start("server", command, **settings)
-            return Server(child, int(child.wait_for_text(PORT, limit_s)[1]))
+            port = int(child.wait_for_text(PORT, limit_s)[1])
+            child.wait_for_text(rf"(?s)(?:{BOOTED}.*){{{booting(command)}}}", limit_s)
+            return Server(child, port)
         port = free_port()
         child = self.start("server", [part.replace(CHOSEN, str(port)) for part in command], **settings)
         self.until(lambda: answers(port) or child.status is not None, "the server listens", limit_s=limit_s)

@@ -2,6 +2,7 @@
 
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,8 @@ PORT: Final = (
     r"|bound to TCP address )127\.0\.0\.1:(\d+)"
 )
 ANY_PORT: Final = "127.0.0.1:0"
+#: What each worker of gunicorn prints when it can be told to end; see ``apps/booted.py``.
+BOOTED: Final = "handles signals"
 #: Stands for a port that is chosen before the start, where a server does not print the one that it took.
 CHOSEN: Final = "{port}"
 
@@ -19,8 +22,13 @@ def gunicorn(*options: str, app: str = "wsgi:app", workers: int = 2) -> list[str
     """Return gunicorn's command line."""
     return [
         *(sys.executable, "-m", "gunicorn", "--bind", ANY_PORT, "--workers", str(workers)),
-        *("--no-control-socket", "--graceful-timeout", "8", *options, app),
+        *("--config", "python:booted", "--no-control-socket", "--graceful-timeout", "8", *options, app),
     ]
+
+
+def booting(command: Sequence[str]) -> int:
+    """Return how many workers of a command say that they have booted."""
+    return int(command[command.index("--workers") + 1]) if "gunicorn" in command else 0
 
 
 def uvicorn(*options: str) -> list[str]:

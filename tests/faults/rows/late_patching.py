@@ -34,7 +34,7 @@ _CONFIG: Final = {
 )
 def _t9(scene: Scene) -> None:
     config = scene.folder / "gunicorn.conf.py"
-    config.write_text(f"logconfig_dict = {_CONFIG!r}\n")
+    config.write_text(f"from booted import post_worker_init\nlogconfig_dict = {_CONFIG!r}\n")
     preload = ["--preload"] if scene.variant else []
     for _ in range(_LIVES):
         server = scene.serve(gunicorn("-k", "gevent", "--config", str(config), "--timeout", "10", *preload))
