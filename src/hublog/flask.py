@@ -15,7 +15,7 @@ from hublog.cli.click_group import register_commands
 from hublog.configure import configure
 from hublog.configure.handlers import conflicts
 from hublog.internal_log import report
-from hublog.redaction.hidden_settings import hidden
+from hublog.redaction.redactor import hidden
 from hublog.requests.request_fields import UserLook, user_fields
 from hublog.requests.wsgi_requests import WsgiResponse, response_of, serve
 from hublog.runtime.registry import use_lookup

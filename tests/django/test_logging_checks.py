@@ -8,7 +8,7 @@ import pytest
 from django.core.checks import Info, Warning  # noqa: A004  # Django's name
 from tests.django.setups import CONSOLE, GOOD, HUB, dict_config, found, ids, project
 
-from hublog.django.deployment import known_workers
+from hublog.django.checks import known_workers
 
 pytestmark = pytest.mark.usefixtures("environ")
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 from tests.django.setups import GOOD, KEY, REAL, ids
 
-from hublog.redaction.hidden_settings import HiddenText
+from hublog.redaction.redactor import HiddenText
 
 PROGRAM = f"""
 import io, sys, django
@@ -26,7 +26,7 @@ django.setup()
 from django.core.management import call_command
 from django.test import RequestFactory
 from django.views.debug import ExceptionReporter
-from hublog.django.conf import read_project
+from hublog.django.project import read_project
 request = RequestFactory().get("/", EVENTHUB_NAMESPACE_CONNECTION_STRING={REAL!r})
 try:
     raise ValueError("order")

@@ -136,7 +136,7 @@ def test_a_record_of_django_is_on_the_console_once_and_still_goes_to_the_admins(
 
 
 def test_a_setting_that_a_test_overrides_applies_until_it_ends(monkeypatch):
-    from hublog.django.conf import lookup
+    from hublog.django.project import lookup
     from hublog.runtime.framework import adapter
     from hublog.runtime.registry import pipelines, use_lookup
 

@@ -11,7 +11,7 @@ from hublog.capture import thread_context
 from hublog.configure.dict_config import apply_late
 from hublog.django import tasks
 from hublog.django.checks import register_all
-from hublog.django.conf import hide_secrets, lookup, read_project
+from hublog.django.project import hide_secrets, lookup, read_project
 from hublog.internal_log import report
 from hublog.runtime import uncaught
 from hublog.runtime.registry import pipelines, use_lookup

@@ -1,12 +1,14 @@
 """Django's system checks of hublog's configuration; their ids and hints are in ``check_messages``."""
 
+import configparser
 import logging
 import logging.handlers
 import os
+import shlex
 import sys
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 from django.apps import AppConfig
@@ -16,9 +18,16 @@ from django.core.checks import CheckMessage, Tags, register
 from hublog.configure.file_log import FileLogHandler
 from hublog.configure.handlers import contradictions
 from hublog.django.check_messages import message
-from hublog.django.conf import lookup, project_names, read_project, shown_settings
-from hublog.django.deployment import known_workers, written_options
-from hublog.django.logging_dict import LoggerEntry, LoggingDict, is_hub, read_logging
+from hublog.django.project import (
+    LoggerEntry,
+    LoggingDict,
+    is_hub,
+    lookup,
+    project_names,
+    read_logging,
+    read_project,
+    shown_settings,
+)
 from hublog.doctor.offline_checks import log_file_problem, misspelt, spool_problem
 from hublog.handler import EventHubHandler
 from hublog.requests.request_record import LOGGER_NAME as REQUESTS
@@ -373,6 +382,98 @@ def find_server_problems() -> Iterator[CheckMessage]:
     """Find what loses records in the server of this process; most is visible only inside of it."""
     for line in advice(read_project().settings.eventhub):
         yield message("W009", line)
+
+
+#: Programs whose arguments give the number of workers, and variables that do.
+_SERVERS: Final = frozenset({"gunicorn", "uvicorn", "hypercorn", "granian"})
+_WORKER_COUNTS: Final = ("WEB_CONCURRENCY", "UWSGI_PROCESSES", "UWSGI_WORKERS")
+_UWSGI_PREFIX: Final = "UWSGI_"
+_UWSGI_SECTION: Final = "uwsgi"
+_UWSGI_FILE: Final = "uwsgi.ini"
+_UWSGI_MAX_BYTES: Final = 1 << 20
+
+
+def known_workers(
+    environ: Mapping[str, str] = os.environ,
+    arguments: Sequence[str] | None = None,
+    modules: Mapping[str, object] = sys.modules,
+) -> int:
+    """Return the configured number of workers; 0 if it is unknown.
+
+    Args:
+        environ: ``WEB_CONCURRENCY``, ``GUNICORN_CMD_ARGS``, ``UWSGI_PROCESSES`` and ``UWSGI_WORKERS``.
+        arguments: of this process, its name first; default ``sys.argv``.
+        modules: imported modules; uWSGI provides one.
+    """
+    numbers = [_worker_count(environ.get(name, "")) for name in _WORKER_COUNTS]
+    numbers.append(_from_arguments(_split(environ.get("GUNICORN_CMD_ARGS", ""))))
+    program, *rest = (sys.argv if arguments is None else arguments) or [""]
+    if PurePath(program).stem in _SERVERS:
+        numbers.append(_from_arguments(rest))
+    processes = getattr(modules.get("uwsgi"), "numproc", 0)
+    numbers.append(processes if isinstance(processes, int) else 0)
+    return max(numbers)
+
+
+def _from_arguments(arguments: Sequence[str]) -> int:
+    """Return the last number, as the servers do."""
+    number = 0
+    for at, argument in enumerate(arguments):
+        if argument in ("--workers", "-w"):
+            number = _worker_count(arguments[at + 1]) if at + 1 < len(arguments) else number
+        elif argument.startswith("--workers="):
+            number = _worker_count(argument.removeprefix("--workers="))
+        elif argument.startswith("-w"):
+            number = _worker_count(argument.removeprefix("-w").removeprefix("=")) or number
+    return number
+
+
+def _split(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:  # an unclosed quotation
+        return text.split()
+
+
+def _worker_count(text: str) -> int:
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0  # noqa: PLR2004  # digits of a plausible number
+
+
+def written_options(folders: list[Path], environ: Mapping[str, str]) -> dict[str, object]:
+    """Return the options of ``uwsgi.ini`` and of the environment, by their names with dashes.
+
+    A variable ``UWSGI_SKIP_ATEXIT`` is the option ``skip-atexit``, and wins over the file. A file that cannot
+    be read is ignored, and so are included files.
+
+    Args:
+        folders: possible directories of the file; the first one that has it counts.
+        environ: the environment.
+    """
+    options: dict[str, object] = {}
+    for folder in folders:
+        path = folder / _UWSGI_FILE
+        if path.is_file():
+            options |= _read_ini(path)
+            break
+    for name, value in environ.items():
+        if name.startswith(_UWSGI_PREFIX):
+            options[name.removeprefix(_UWSGI_PREFIX).lower().replace("_", "-")] = value
+    return options
+
+
+def _read_ini(path: Path) -> dict[str, object]:
+    # Like uWSGI: no interpolation, names may be repeated, a name without a value is true.
+    parser = configparser.RawConfigParser(strict=False, allow_no_value=True, delimiters=("=",))
+    try:
+        if path.stat().st_size > _UWSGI_MAX_BYTES:
+            return {}
+        parser.read_string(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, configparser.Error):
+        return {}
+    if not parser.has_section(_UWSGI_SECTION):
+        return {}
+    return {name: value or True for name, value in parser.items(_UWSGI_SECTION)}
 
 
 #: ``manage.py check --tag hublog`` runs only these checks.

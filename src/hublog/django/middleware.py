@@ -18,7 +18,7 @@ from django.utils.functional import LazyObject, empty
 from django.utils.log import log_response
 
 from hublog.capture.context import stored
-from hublog.django.conf import read_project
+from hublog.django.project import read_project
 from hublog.requests.framework_routes import route_text
 from hublog.requests.query_counting import watched
 from hublog.requests.request_fields import UserLook, length_of, user_fields

@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import asdict, fields, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -77,6 +77,8 @@ PERSONAL_COLUMNS: Final = frozenset({"client_ip", "user_id", "user_name", "http_
 #: The column whose text is a query, which begins with no ``?``.
 _QUERY: Final = "http_query"
 _HASH_KEY: Final = "hash_key"
+#: Names below which others write secrets for us: an item of ``LOGGING`` is one.
+_CONNECTION: Final = "connection_string"
 _HASH_KEY_ID: Final = "hash_key_id"
 _FIELDS: Final = frozenset(field.name for field in fields(RedactionSettings))
 _SALT: Final = os.urandom(32)
@@ -476,3 +478,27 @@ def _key(hash_key: str) -> bytes:
 
 #: Masks what is secret by a built-in rule.
 DEFAULT: Final = redactor_for(RedactionSettings())
+
+
+class HiddenText(str):
+    """A text whose ``repr`` has marks in place of its secrets; pages and dumps of settings show that."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Return the ``repr`` of the text without its secrets."""
+        return repr(DEFAULT.text(str.__str__(self)))
+
+
+def hidden(value: object) -> object:
+    """Return a text with secrets as one that does not show them, anything else as it is."""
+    is_secret = type(value) is str and DEFAULT.text(value) != value
+    return HiddenText(value) if is_secret else value
+
+
+def hide_handlers(logging_config: object) -> None:
+    """Hide the connection strings of handlers in a configuration for ``dictConfig``, in place."""
+    handlers = logging_config.get("handlers") if isinstance(logging_config, Mapping) else None
+    for handler in handlers.values() if isinstance(handlers, Mapping) else ():
+        if isinstance(handler, MutableMapping) and _CONNECTION in handler:
+            handler[_CONNECTION] = hidden(handler[_CONNECTION])

@@ -11,8 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from hublog.cli import Caller, add_commands, run
 from hublog.django.checks import CHECKS, run_all
-from hublog.django.conf import lookup, project_names
-from hublog.django.logging_dict import read_logging
+from hublog.django.project import lookup, project_names, read_logging
 from hublog.doctor import StepResult, StepStatus
 from hublog.settings import Reading, Settings, read_settings
 

@@ -1,7 +1,8 @@
-"""The project's ``LOGGING``, read defensively, since it may contain anything."""
+"""The project's settings and its ``LOGGING``, which may hold anything, and hiding the secrets in them."""
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,9 +12,12 @@ from typing import Any, Final
 from django.conf import settings
 from django.utils.log import DEFAULT_LOGGING, RequireDebugFalse, RequireDebugTrue
 from django.utils.module_loading import import_string
+from django.views.debug import SafeExceptionReporterFilter, get_default_exception_reporter_filter
 
+from hublog.doctor.offline_checks import PREFIXES
 from hublog.handler import EventHubHandler
-from hublog.settings import SETTINGS
+from hublog.redaction.redactor import hidden, hide_handlers
+from hublog.settings import SETTINGS, Reading, read_settings
 
 #: Keys of a handler that are not its own keywords.
 _COMMON: Final = frozenset({"class", "()", "level", "filters", "formatter", "framework"})
@@ -23,6 +27,46 @@ _DJANGOS: Final = "Django's "
 _STREAMS: Final = ("ext://sys.stdout", "ext://sys.stderr")
 _PASSING_DEBUG: Final = ("django.utils.log.RequireDebugTrue", RequireDebugTrue)
 _PASSING_PRODUCTION: Final = ("django.utils.log.RequireDebugFalse", RequireDebugFalse)
+#: What Django's filter hides besides its own names.
+_HIDDEN: Final = "CONNECTION_STRING"
+
+
+def lookup(name: str) -> object | None:
+    """Return a Django setting by its name; None if it is not set."""
+    return getattr(settings, name, None)
+
+
+def read_project() -> Reading:
+    """Read hublog's settings from the project and the environment."""
+    return read_settings(framework=lookup)
+
+
+def project_names() -> dict[str, object]:
+    """Return the project's settings that may be meant for hublog, including misspelt names."""
+    return {name: lookup(name) for name in dir(settings) if name.startswith(PREFIXES)}
+
+
+def hide_secrets() -> None:
+    """Hide secrets in hublog's settings, and add connection strings to the names that Django's filter hides.
+
+    The filter also applies to the environment in ``request.META``. It is changed once, and not at all if the
+    project has replaced it.
+    """
+    for name, value in project_names().items():
+        safe = hidden(value)
+        if safe is not value:
+            setattr(settings, name, safe)
+    hide_handlers(lookup("LOGGING"))
+    known = SafeExceptionReporterFilter.hidden_settings
+    if not known.search(_HIDDEN):
+        SafeExceptionReporterFilter.hidden_settings = re.compile(f"{known.pattern}|{_HIDDEN}", known.flags)
+
+
+def shown_settings(secret: str) -> Iterator[str]:
+    """Yield the names of settings in which Django's debug page would show a secret."""
+    for name, value in get_default_exception_reporter_filter().get_safe_settings().items():
+        if secret in repr(value):
+            yield name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +176,7 @@ class LoggingDict:
         A logger that ``LOGGING`` names loses them, and one that it disables propagates nothing.
         """
         is_silenced = self.config.get("disable_existing_loggers", True)
-        if "django" in self.loggers or is_silenced or not getattr(settings, "LOGGING_CONFIG", None):
+        if "django" in self.loggers or is_silenced or not lookup("LOGGING_CONFIG"):
             return self
         defaults: Mapping[str, Any] = DEFAULT_LOGGING
         entry = _mapping(defaults["loggers"].get("django"))
@@ -157,7 +201,7 @@ class LoggingDict:
 
 def read_logging() -> LoggingDict:
     """Return the current ``LOGGING``."""
-    return LoggingDict(getattr(settings, "LOGGING", None))
+    return LoggingDict(lookup("LOGGING"))
 
 
 def is_hub(kind: type | None) -> bool:
