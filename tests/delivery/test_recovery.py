@@ -97,6 +97,26 @@ def test_new_records_do_not_wait_behind_a_send_that_took_long(tmp_path):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_new_records_do_not_wait_behind_what_was_logged_before_the_first_send(tmp_path, mode):
+    found = bench(tmp_path, mode)
+    found.log(BACKLOG_LINES, size=LINE_BYTES)  # at the pace of the first send it takes six seconds
+    found.step()
+    assert_soon(lateness(found, 6.0))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_burst_after_silence_is_no_backlog(tmp_path, mode):
+    found = bench(tmp_path, mode)
+    found.hub.max_send_bytes = 8 << 20
+    found.log(size=LINE_BYTES)
+    found.run(2.0)  # a send of one record, which says nothing of the pace of others
+    found.log(4_000, size=LINE_BYTES)
+    found.run(3.0)
+    assert len(found.arrived) == 4_001
+    assert found.stats.replayed_total == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_new_records_do_not_wait_where_a_slow_hub_has_fallen_behind(tmp_path, mode):
     found = bench(tmp_path, mode)
     found.hub.events_per_send = 1  # 2 MB a second at most

@@ -39,8 +39,7 @@ SLOW_SEND_S: Final = 1.0
 LOOK_S: Final = 1.0
 #: With more events in front of new ones these have fallen behind: what is old is sent beside them instead.
 _BEHIND_EVENTS: Final = 4
-#: At once after a send that failed or took long, else when it has been so for this long: a burst is no
-#: backlog.
+#: At once after a send that failed, else where they would take this long at the pace of the last send.
 BEHIND_S: Final = 2.0
 _MOVED_EVENTS: Final = 64
 #: From this part of its bound on the queue is emptied to disk.
@@ -98,7 +97,6 @@ class Shipper:
         self._was_replay = self._has_replayed = False
         self._begun_mono = -math.inf
         self._retry_mono = -math.inf
-        self._behind_mono: float | None = None
 
     def step(self) -> float:
         """Do what is due; never waits for the network.
@@ -301,7 +299,7 @@ class Shipper:
 
     def _arrived(self, outcome: Outcome) -> None:
         self._in_flight.give_up_quarantined()
-        has_failed, is_slow = self._breaker.failures > 0, outcome.seconds >= SLOW_SEND_S
+        has_failed = self._breaker.failures > 0
         self._breaker.succeeded()
         is_replay = self._in_flight.is_replay
         records, size = self._in_flight.arrived(outcome.accepted)
@@ -310,10 +308,12 @@ class Shipper:
             self._has_replayed = True
         self._rejections.arrived(outcome.accepted)
         self._limit_events(self._send_thread.max_send_bytes)
-        if has_failed or not is_replay:  # what is old leaves by one event: it says nothing of what can
-            self._let_new_ones_pass(
-                at_once=has_failed or is_slow, more_than_lines=0 if has_failed else 2 * records
-            )
+        # Only a full send shows the pace: what comes during another one leaves with the next.
+        is_full = outcome.accepted == EVENTS_PER_SEND or len(self._in_flight) > 0
+        if has_failed:
+            self._let_new_ones_pass()
+        elif is_full and not is_replay:
+            self._let_new_ones_pass(seconds_per_line=outcome.seconds / max(records, 1))
         self.dispatcher.sent(
             records=records,
             events=outcome.accepted,
@@ -335,7 +335,7 @@ class Shipper:
         self._force = self._has_replayed = False
         self._in_flight.give_back()
         self._rejections.stop()
-        self._let_new_ones_pass(at_once=True)  # what comes from now on is before this when the hub is back
+        self._let_new_ones_pass()  # what comes from now on is before this when the hub is back
 
     def _limit_events(self, send_bytes: int) -> None:
         for _, batcher in self._batchers:
@@ -440,24 +440,17 @@ class Shipper:
         for batch in batcher.take(_MOVED_EVENTS):
             self._stores.keep(batch.lines, number=batch.number)
 
-    def _let_new_ones_pass(self, *, at_once: bool, more_than_lines: int = 0) -> None:
-        """Have what is old sent beside new records, not before them, where it is more than a few events.
+    def _let_new_ones_pass(self, *, seconds_per_line: float = math.inf) -> None:
+        """Have a backlog sent alongside new records, not before them, where it is more than a few events.
 
         Args:
-            at_once: it has piled up while nothing, or little, could be sent.
-            more_than_lines: and more than this: what comes during one send and leaves with the next is no
-                backlog, however much it is, and is sent faster than what is old.
+            seconds_per_line: pace of the last send; where the backlog is sent within ``BEHIND_S`` it is none.
         """
         limit = _BEHIND_EVENTS * self._batchers[0][1].event_bytes
-        if not any(
-            source.bytes_waiting > limit and len(source) > more_than_lines for source, _ in self._batchers
+        if any(
+            source.bytes_waiting > limit and len(source) * seconds_per_line >= BEHIND_S
+            for source, _ in self._batchers
         ):
-            self._behind_mono = None
-            return
-        if self._behind_mono is None:
-            self._behind_mono = self._now()
-        if at_once or self._now() - self._behind_mono >= BEHIND_S:
-            self._behind_mono = None
             self._stores.retire(limit)
             if self._stores.queue.bytes_waiting > limit:
                 self._empty_queue()
