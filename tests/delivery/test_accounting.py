@@ -25,7 +25,7 @@ from hublog.delivery.accounting import (
     State,
     Stats,
 )
-from hublog.settings.table import SETTINGS
+from hublog.settings.model import SETTINGS
 
 #: By what the fault harness, and whoever reads a log file, counts drops that are told.
 TOLD = re.compile(r"(\d[\d,]*) records? (?:were|was)\b[^\n]*\bdropped\b")

@@ -6,7 +6,7 @@ import pytest
 from websocket._url import get_proxy_info
 
 from hublog.settings import Transport, read_settings
-from hublog.settings.connection import is_excepted, route_of
+from hublog.settings.route import is_excepted, route_of
 
 PASSWORD = "S3cretS3cret"
 NAMESPACE = "shop.servicebus.windows.net"

@@ -4,7 +4,7 @@ import typing
 from hublog.configure import EventHubLoggingConfig, FileLoggingConfig, LoggingConfig
 from hublog.configure.setup import RedactionConfig, RequestConfig, ServiceConfig
 from hublog.settings import SETTINGS, settings_table
-from hublog.settings.table import SECTIONS
+from hublog.settings.model import SECTIONS
 
 SHAPES = {
     "": LoggingConfig,

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from hublog.settings.model import Packing
 from hublog.settings.values import (
     BOOLEAN,
     HEADER_NAME,
@@ -16,6 +15,7 @@ from hublog.settings.values import (
     SECONDS,
     TEXT,
     InvalidValueError,
+    Packing,
     choice,
     integer,
     shown,

@@ -360,8 +360,6 @@ def _place(each: AttachedHandler) -> str:
     return f"{article} {each.kind} handler on {name}"
 
 
-#: The attribute of ``Settings`` where it is not the name of the section.
-_ATTRIBUTES: Final = {"file_logging": "file", "eventhub_logging": "eventhub"}
 #: Each application has its own, except for what is patched once for the process.
 _OF_APP: Final = "request"
 _OF_PROCESS: Final = "context_in_threads"
@@ -381,8 +379,6 @@ def conflicts(one: Settings, other: Settings) -> list[str]:
             continue
         if setting.section == _OF_APP and setting.field != _OF_PROCESS:
             continue
-        attribute = _ATTRIBUTES.get(setting.section, setting.section)
-        sections = [getattr(each, attribute) if attribute else each for each in (one, other)]
-        if getattr(sections[0], setting.field) != getattr(sections[1], setting.field):
+        if setting.value_in(one) != setting.value_in(other):
             differing.append(setting.name)
     return differing

@@ -34,7 +34,7 @@ from hublog.requests.request_record import LOGGER_NAME as REQUESTS
 from hublog.runtime.handler_watch import findings
 from hublog.runtime.server_advice import advice, uwsgi_advice
 from hublog.settings import NO_HASH_KEY, SpoolMode
-from hublog.settings.connection import route_of
+from hublog.settings.route import route_of
 
 MIDDLEWARE: Final = "hublog.django.middleware.RequestContextMiddleware"
 

@@ -32,7 +32,7 @@ from hublog.senders.azure_errors import (
 from hublog.senders.connections import Connections, tls_context
 from hublog.senders.event_hub import EventHubSender, connect_producer
 from hublog.settings import EventHubSettings, Settings
-from hublog.settings.connection import WSS_PORT, Route, route_of
+from hublog.settings.route import WSS_PORT, Route, route_of
 
 if TYPE_CHECKING:
     from hublog.senders.event_hub import EventHubProducerClient

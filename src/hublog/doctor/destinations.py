@@ -7,7 +7,8 @@ from urllib.parse import quote, unquote
 
 from hublog.configure.handlers import CONSOLE, EVENT_HUB, FILE, AttachedHandler, file_name, level_text
 from hublog.settings import EventHubSettings, Settings
-from hublog.settings.connection import Route, parts_of, route_of, signature_of
+from hublog.settings.connection import parts_of, signature_of
+from hublog.settings.route import Route, route_of
 
 #: Shorter strings are not keys, and may be part of any word.
 _SECRET_MIN: Final = 8

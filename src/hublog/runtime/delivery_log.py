@@ -21,7 +21,7 @@ from hublog.delivery.accounting import Circuit, DropReport, State, Stats
 from hublog.errors import PermanentSendError, SendError, TransientSendError
 from hublog.internal_log import report as write_report
 from hublog.settings import EventHubSettings, SpoolMode
-from hublog.settings.connection import route_of
+from hublog.settings.route import route_of
 
 #: Characters of an error that are shown.
 SHOWN_MAX: Final = 500

@@ -21,7 +21,8 @@ from hublog.errors import (
     TransientSendError,
 )
 from hublog.senders.sign_in import is_sign_in, sign_in_cause
-from hublog.settings.connection import PROXY_SETTING, Route
+from hublog.settings.connection import PROXY_SETTING
+from hublog.settings.route import Route
 
 #: Links of a chain of errors that are looked at.
 _CHAIN_MAX: Final = 24

@@ -25,7 +25,8 @@ from hublog.senders.azure_errors import is_expired, is_settled, translate
 from hublog.senders.connections import Connections, tls_context, watched
 from hublog.senders.sign_in import QuietCredential, misconfigured
 from hublog.settings import EventHubSettings
-from hublog.settings.connection import PROXY_SETTING, Route, expiry_of, route_of, without_port
+from hublog.settings.connection import PROXY_SETTING, expiry_of, without_port
+from hublog.settings.route import Route, route_of
 
 if TYPE_CHECKING:
     from azure.eventhub import EventHubProducerClient as EventHubProducerClient  # noqa: PLC0414  # for others, too

@@ -1,21 +1,18 @@
 """Settings: frozen values, read from argument, framework, environment and YAML by one reader."""
 
 from hublog.settings.model import (
+    SETTINGS,
     EventHubSettings,
     FileSettings,
-    Mask,
-    Packing,
-    PersonalData,
     RedactionSettings,
     RequestSettings,
     ServiceSettings,
+    Setting,
     Settings,
-    SpoolMode,
-    SyncPolicy,
-    Transport,
+    settings_table,
 )
 from hublog.settings.reader import ARGUMENT, NO_HASH_KEY, Override, Reading, is_switched_off, read_settings
-from hublog.settings.table import SETTINGS, Setting, settings_table
+from hublog.settings.values import Mask, Packing, PersonalData, SpoolMode, SyncPolicy, Transport
 
 __all__ = [
     "ARGUMENT",

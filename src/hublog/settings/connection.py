@@ -1,21 +1,16 @@
-"""How a namespace is reached: connection string, host and port, proxy, and trusted certificates.
+"""The values that say how a namespace is reached: connection string, proxy and endpoint.
 
 A connection string is validated and never shown. Two things in it are normalized, since azure-eventhub would
 misread them: blanks around a part, and ``UseDevelopmentEmulator=True``, which only counts in lower case
-(azure-eventhub 5.15.1, ``_parse_conn_str``). Sender, doctor and log lines use the same ``Route``.
+(azure-eventhub 5.15.1, ``_parse_conn_str``).
 """
 
-import ipaddress
-import os
 import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from hublog.settings.model import EventHubSettings, Transport
 from hublog.settings.values import HUB_NAME, QUOTES, InvalidValueError, ValueKind, unquoted
 
 _ENDPOINT = re.compile(r"(?i)sb://([a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:]+\])(:[0-9]{1,5})?/*")
@@ -147,11 +142,6 @@ CONNECTION_STRING: Final = ValueKind(
 )
 
 
-#: AMQP over TLS, the emulator's AMQP without it, and both inside WebSockets.
-AMQPS_PORT: Final = 5671
-AMQP_PORT: Final = 5672
-WSS_PORT: Final = 443
-WS_PORT: Final = 80
 PROXY_PORT: Final = 80
 
 PROXY_SETTING: Final = "EVENTHUB_LOG_PROXY"
@@ -183,7 +173,7 @@ class Proxy:
     @property
     def place(self) -> str:
         """Host and port, without the login."""
-        return _place(self.host, self.port)
+        return place_of(self.host, self.port)
 
     @property
     def url(self) -> str:
@@ -192,139 +182,7 @@ class Proxy:
         return f"http://{login}@{self.place}" if login else f"http://{self.place}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """Where the client connects; the only secret is that of the proxy.
-
-    Attributes:
-        namespace: host name that the token is for.
-        host: host that the client connects to; the certificate must be for it.
-        port: of that host.
-        has_tls: whether the connection is encrypted; only an emulator's is not.
-        transport: AMQP itself, or inside WebSockets.
-        proxy: None for a direct connection.
-        proxy_problem: why the proxy of the environment cannot be used; empty if it can.
-        ca_file: certificates that are trusted in addition to the usual ones.
-        has_identity: whether it signs in without a key.
-        expires_at: expiry of the token in the connection string; None if there is none.
-    """
-
-    namespace: str
-    host: str
-    port: int
-    has_tls: bool
-    transport: Transport = Transport.AMQP
-    proxy: Proxy | None = None
-    proxy_problem: str = ""
-    ca_file: Path | None = None
-    has_identity: bool = False
-    expires_at: datetime | None = None
-
-    @property
-    def is_websocket(self) -> bool:
-        """Whether AMQP is sent over WebSockets."""
-        return self.transport is Transport.WEBSOCKET
-
-    @property
-    def place(self) -> str:
-        """Host and port."""
-        return _place(self.host, self.port)
-
-    @property
-    def default_port(self) -> int:
-        """The port of the transport."""
-        return default_port(has_tls=self.has_tls, is_websocket=self.is_websocket)
-
-
-def route_of(settings: EventHubSettings, environ: Mapping[str, str] | None = None) -> Route:
-    """Return the route to the namespace of the settings.
-
-    Args:
-        settings: a configured Event Hub.
-        environ: the environment, for ``HTTPS_PROXY`` and ``NO_PROXY``; default ``os.environ``.
-    """
-    parts = parts_of(settings.connection_string)
-    has_tls = parts.get("usedevelopmentemulator") != "true"
-    is_websocket = settings.transport is Transport.WEBSOCKET
-    stated = urlsplit(parts.get("endpoint") or f"sb://{settings.fully_qualified_namespace}")
-    namespace = host = stated.hostname or ""
-    port = _port_of(stated)
-    if is_websocket and port in {AMQPS_PORT, AMQP_PORT}:
-        port = 0  # the port of plain AMQP, as the portal shows it
-    if settings.endpoint:
-        custom = urlsplit(f"sb://{settings.endpoint}")
-        host, port = custom.hostname or "", _port_of(custom)
-    proxy, problem = _find_proxy(settings, host, os.environ if environ is None else environ, has_tls=has_tls)
-    return Route(
-        namespace=namespace,
-        host=host,
-        port=port or default_port(has_tls=has_tls, is_websocket=is_websocket),
-        has_tls=has_tls,
-        transport=settings.transport,
-        proxy=proxy,
-        proxy_problem=problem,
-        ca_file=settings.ca_file,
-        has_identity=not settings.connection_string,
-        expires_at=expiry_of(settings.connection_string),
-    )
-
-
-def default_port(*, has_tls: bool, is_websocket: bool) -> int:
-    """Return the port of a transport."""
-    if is_websocket:
-        return WSS_PORT if has_tls else WS_PORT
-    return AMQPS_PORT if has_tls else AMQP_PORT
-
-
-def _find_proxy(
-    settings: EventHubSettings, host: str, environ: Mapping[str, str], *, has_tls: bool
-) -> tuple[Proxy | None, str]:
-    """Return the proxy, and the problem of that in the environment."""
-    if settings.transport is not Transport.WEBSOCKET:  # an HTTP proxy carries nothing else
-        return None, ""
-    source, stated = PROXY_SETTING, settings.proxy
-    if not stated:
-        lower = "https_proxy" if has_tls else "http_proxy"
-        # The lower-case one wins even if it is empty, as in the client's WebSocket package.
-        source = lower if lower in environ else lower.upper()
-        stated = "".join(environ.get(source, "").split())
-    if not stated or is_excepted(host, environ.get("no_proxy", environ.get("NO_PROXY", ""))):
-        return None, ""
-    try:
-        return _read_proxy(stated, source), ""
-    except InvalidValueError as error:
-        return None, f"{source} {error}; it must be {PROXY.allowed}."
-
-
-def is_excepted(host: str, no_proxy: str) -> bool:
-    """Whether a host is reached directly although there is a proxy, by the rules of the client's package.
-
-    Args:
-        host: name or address.
-        no_proxy: entries separated by commas: names, which include their subdomains, addresses, networks like
-            ``10.0.0.0/8``, or ``*``.
-    """
-    entries = [entry.strip() for entry in no_proxy.split(",") if entry.strip()]
-    if "*" in entries or host in entries:
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return any(
-            host.endswith(entry.lstrip(".") if entry.startswith(".") else f".{entry}") for entry in entries
-        )
-    return any(address in network for network in _networks(entries))
-
-
-def _networks(entries: list[str]) -> Iterator[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    for entry in entries:
-        try:
-            yield ipaddress.ip_network(entry)
-        except ValueError:
-            continue
-
-
-def _read_proxy(text: str, source: str) -> Proxy:
+def read_proxy(text: str, source: str) -> Proxy:
     """Return a proxy from its address.
 
     Raises:
@@ -358,7 +216,7 @@ def _read_proxy(text: str, source: str) -> Proxy:
 
 def _parse_proxy(value: object) -> str:
     text = _bounded(value)
-    _read_proxy(text, PROXY_SETTING)
+    read_proxy(text, PROXY_SETTING)
     return text
 
 
@@ -374,7 +232,7 @@ def _parse_endpoint(value: object) -> str:
         raise InvalidValueError from None
     if not _HOST.fullmatch(host) or port == 0 or address.path.strip("/") or "@" in rest or address.query:
         raise InvalidValueError
-    return _place(host, port) if port else _place(host, 0).removesuffix(":0")
+    return place_of(host, port) if port else place_of(host, 0).removesuffix(":0")
 
 
 def _bounded(value: object) -> str:
@@ -386,13 +244,14 @@ def _bounded(value: object) -> str:
     return text
 
 
-def _port_of(address: SplitResult) -> int:
+def port_of(address: SplitResult) -> int:
     """Return the port of an address; 0 if it has none or an invalid one."""
     match = re.search(r":([0-9]{1,5})$", address.netloc)
     return int(match[1]) if match else 0
 
 
-def _place(host: str, port: int) -> str:
+def place_of(host: str, port: int) -> str:
+    """Return a host and its port as they are written in an address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from hublog.settings.table import SECTIONS, SETTINGS
+from hublog.settings.model import SECTIONS, SETTINGS
 from hublog.settings.values import InvalidValueError, shown
 
 Document: TypeAlias = str | os.PathLike[str] | Mapping[str, object]

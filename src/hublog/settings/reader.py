@@ -13,10 +13,18 @@ from urllib.parse import unquote
 from hublog.errors import SettingsError
 from hublog.settings.connection import entity_path
 from hublog.settings.document import ROOT, Document, expand, load, unknown_keys
-from hublog.settings.model import Mask, Settings, Transport
-from hublog.settings.table import FIELD_OF_SECTION, SECTIONS, SETTINGS, Setting
+from hublog.settings.model import FIELD_OF_SECTION, SECTIONS, SETTINGS, Setting, Settings
 from hublog.settings.user_patterns import problem_of
-from hublog.settings.values import BOOLEAN, InvalidValueError, ValueKind, is_empty, shown, unquoted
+from hublog.settings.values import (
+    BOOLEAN,
+    InvalidValueError,
+    Mask,
+    Transport,
+    ValueKind,
+    is_empty,
+    shown,
+    unquoted,
+)
 
 #: Returns the value of a setting by its environment name; None means not set.
 Lookup: TypeAlias = Callable[[str], object | None]

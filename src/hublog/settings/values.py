@@ -13,8 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from hublog.settings.model import PersonalData
-
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
 _MAX_TEXT: Final = 256
 _MAX_WORDS: Final = 1_000
 _MAX_SHOWN: Final = 60
@@ -50,6 +50,52 @@ _PLAIN_TEXT = re.compile(r"[\w.+-]+", re.ASCII)
 _SECRET_TEXT = re.compile(
     r"(?i)sharedaccess|accountkey|password|sig=|[a-z0-9+/]{30,}|(?:^\s*|//)[\w.%+~-]{0,256}:[^\s@]{1,256}@"
 )
+
+
+class Packing(StrEnum):
+    """How records become events."""
+
+    SINGLE = "single"
+    LINES = "lines"
+    GZIP = "gzip"
+
+
+class Transport(StrEnum):
+    """How AMQP reaches the namespace: directly on port 5671, or over WebSockets on port 443."""
+
+    AMQP = "amqp"
+    WEBSOCKET = "websocket"
+
+
+class SpoolMode(StrEnum):
+    """When records go to disk."""
+
+    MEMORY = "memory"
+    OVERFLOW = "overflow"
+    ALWAYS = "always"
+
+
+class SyncPolicy(StrEnum):
+    """When lines on disk are flushed to the device: never, every half second, or before a write returns."""
+
+    NONE = "none"
+    INTERVAL = "interval"
+    BATCH = "batch"
+
+
+class Mask(StrEnum):
+    """What replaces a secret: a fixed mark, or a keyed hash, so that equal secrets can be matched."""
+
+    MASK = "mask"
+    HASH = "hash"
+
+
+class PersonalData(StrEnum):
+    """What happens to client address, user, session and query."""
+
+    KEEP = "keep"
+    HASH = "hash"
+    DROP = "drop"
 
 
 class InvalidValueError(ValueError):
