@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hublog.capture import resource, thread_context
 from hublog.configure import handlers
 from hublog.runtime import uncaught
-from hublog.runtime.framework import adapter
+from hublog.runtime.shared import runtime
 
 pytest_plugins = ["pytester"]
 # How long an example takes says something of the machine, not of the code.
@@ -33,8 +33,8 @@ _NAMES = ("", "azure", "msal", "hublog", "hublog.internal", "web-1", "web-2")
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch):
     """Forget what an adapter under test handed over."""
-    monkeypatch.setattr(adapter, "lookup", None)
-    monkeypatch.setattr(adapter, "framework", "")
+    monkeypatch.setattr(runtime, "lookup", None)
+    monkeypatch.setattr(runtime, "framework", "")
     monkeypatch.setattr(resource, "_suggestions", {})
 
 

@@ -11,8 +11,9 @@ from hublog.capture.reentry_guard import enter_own_thread
 from hublog.delivery.accounting import Drop
 from hublog.errors import SettingsError
 from hublog.handler import EventHubHandler
-from hublog.runtime import framework, registry
+from hublog.runtime import registry
 from hublog.runtime.pipeline import Pipeline
+from hublog.runtime.shared import runtime
 from hublog.settings import EventHubSettings, Settings
 from hublog.testing import MemorySender
 
@@ -231,14 +232,14 @@ def test_a_record_that_comes_while_the_settings_are_being_read_is_taken(sender, 
             seen.append(settings)
             logger.info("amid")
 
-    framework.adapter.followers.append(follow)
+    runtime.followers.append(follow)
     try:
         handler = EventHubHandler()
         logger.addHandler(handler)
         logger.info("first")
         assert hublog.flush(10)
     finally:
-        framework.adapter.followers.remove(follow)
+        runtime.followers.remove(follow)
     assert sorted(messages(sender)) == ["amid", "first"]
 
 

@@ -26,16 +26,16 @@ def test_a_name_that_is_none_is_an_attribute_error():
 
 def test_the_package_alone_loads_no_part_of_it():
     program = "import sys, hublog; print([name for name in sys.modules if name.startswith('hublog.')])"
-    assert output(program) == "['hublog._version', 'hublog.import_guard']\n"
+    assert output(program) == "['hublog._version', 'hublog.process_hooks']\n"
 
 
 def test_hooks_that_were_registered_after_the_first_handler_run_before_the_exit_of_hublog():
     program = """
 import atexit, logging, hublog
-from hublog.runtime.exit_hooks import exits
+from hublog.runtime.shared import runtime
 connection = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true"
 handler = hublog.EventHubHandler(connection_string=connection, exit_timeout_seconds=0.1, spool="memory")
-atexit.register(lambda: print(exits.is_begun))
+atexit.register(lambda: print(runtime.is_exiting))
 logging.getLogger().addHandler(handler)
 logging.getLogger().error("order")
 """

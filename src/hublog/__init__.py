@@ -6,7 +6,7 @@ The names are loaded when they are used: pytest loads this package in every run,
 from typing import TYPE_CHECKING, Final
 
 from hublog._version import __version__
-from hublog.import_guard import loader
+from hublog.process_hooks import loader
 
 if TYPE_CHECKING:
     from hublog.capture.context import bind, bound, unbind

@@ -22,9 +22,9 @@ from typing import Final, TypeVar, cast
 from hublog.requests import asgi_requests, framework_routes
 from hublog.requests.asgi_requests import Application, Message, Receive, Send
 from hublog.requests.request_scope import SCOPE_KEY
-from hublog.runtime.framework import adapter
 from hublog.runtime.server_advice import Way, taken
-from hublog.runtime.sigterm import Ending
+from hublog.runtime.shared import runtime
+from hublog.runtime.shutdown import ExitSequence, exit_sequence
 from hublog.settings import RequestSettings, read_settings
 
 __all__ = ["lifespan", "request_context"]
@@ -46,7 +46,7 @@ def lifespan(app: Callable[[S, R, E], Awaitable[None]]) -> Callable[[S, R, E], A
     delivered within ``EVENTHUB_LOG_EXIT_TIMEOUT``; only then may the server go on. For an application
     without lifespan support, such as Django's, the server is answered here.
     """
-    return _wrap(app, Ending())
+    return _wrap(app, exit_sequence)
 
 
 def request_context(app: Callable[[S, R, E], Awaitable[None]]) -> Callable[[S, R, E], Awaitable[None]]:
@@ -65,7 +65,7 @@ def request_context(app: Callable[[S, R, E], Awaitable[None]]) -> Callable[[S, R
             await app(scope, receive, send)
             return
         if not known:
-            known.append(read_settings(framework=adapter.lookup).settings.request)
+            known.append(read_settings(framework=runtime.lookup).settings.request)
         framework_routes.watch()
         conversation = cast("Receive", receive), cast("Send", send)
         await asgi_requests.serve(cast("Application", app), opened, *conversation, known[0])
@@ -73,7 +73,9 @@ def request_context(app: Callable[[S, R, E], Awaitable[None]]) -> Callable[[S, R
     return update_wrapper(wrapped, app, updated=())
 
 
-def _wrap(app: Callable[[S, R, E], Awaitable[None]], ending: Ending) -> Callable[[S, R, E], Awaitable[None]]:
+def _wrap(
+    app: Callable[[S, R, E], Awaitable[None]], ending: ExitSequence
+) -> Callable[[S, R, E], Awaitable[None]]:
     taken.add(Way.WRAPPER)
 
     async def wrapped(scope: S, receive: R, send: E) -> None:
@@ -110,7 +112,7 @@ class _Lifespan:
         ending: what is done at the end.
     """
 
-    def __init__(self, receive: Receive, send: Send, ending: Ending) -> None:
+    def __init__(self, receive: Receive, send: Send, ending: ExitSequence) -> None:
         self._receive = receive
         self._send = send
         self._ending = ending

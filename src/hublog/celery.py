@@ -23,7 +23,7 @@ from hublog.handler import EventHubHandler
 from hublog.internal_log import report
 from hublog.requests import task_scope
 from hublog.requests.task_scope import KEY, TaskOutcome, TaskScope
-from hublog.runtime.registry import drain_at_exit
+from hublog.runtime.shutdown import exit_sequence
 
 try:
     from celery import current_app, exceptions, signals, states
@@ -194,7 +194,7 @@ def _is_shown(handler: logging.Handler) -> bool:
 
 def _drain(**_: object) -> None:
     """Deliver what is queued in a child of the pool, within the exit budget."""
-    drain_at_exit()
+    exit_sequence.drain()
 
 
 def _name_of_app() -> str:

@@ -17,9 +17,9 @@ from hublog.capture.interop import read, take
 from hublog.capture.origin import LOG_CALL, call_with, kept, origin
 from hublog.capture.reentry_guard import CaptureHandler, quiet_azure
 from hublog.runtime.handler_watch import watch
-from hublog.runtime.installation import install
 from hublog.runtime.pipeline import Pipeline
-from hublog.runtime.registry import add_feeder, get_pipeline
+from hublog.runtime.registry import get_pipeline, install
+from hublog.runtime.shared import runtime
 from hublog.settings import Settings, is_switched_off, read_settings
 
 #: Frames from ``capture`` up to a log call that has its record handled at once.
@@ -41,6 +41,9 @@ class EventHubHandler(CaptureHandler):
         keywords: names and values of ``EventHubSettings``, plain data, as ``dictConfig`` passes them.
             What is not given comes from the framework's configuration or the environment, read when
             the first record is sent.
+
+    Attributes:
+        pipeline: what it feeds; others may feed it too.
 
     Raises:
         SettingsError: a keyword is unknown or its value is invalid.
@@ -67,28 +70,19 @@ class EventHubHandler(CaptureHandler):
         super().__init__(level)
         quiet_azure()
         watch()
-        add_feeder(self)
-
-    @property
-    def pipeline(self) -> Pipeline:
-        """The pipeline that this handler feeds; others may feed it too."""
-        return self._pipeline
+        runtime.handlers.add(self)
 
     def find_pipeline(self) -> None:
         """Feed the pipeline of this configuration; a test may have replaced it."""
-        self._pipeline = get_pipeline(self._settings, keywords=self._keywords, framework=self._framework)
+        self.pipeline = get_pipeline(self._settings, keywords=self._keywords, framework=self._framework)
         if not self.is_closed:
-            self._pipeline.join(self)
+            self.pipeline.join(self)
         if self._settings is not None:
-            self._pipeline.read()  # here, in the main thread, the hook of SIGTERM can be installed
-
-    def feed(self, pipeline: Pipeline) -> None:
-        """Feed a pipeline that it has fed before."""
-        self._pipeline = pipeline
+            self.pipeline.read()  # here, in the main thread, the hook of SIGTERM can be installed
 
     def capture(self, record: logging.LogRecord) -> None:
         """Hand the record to the pipeline, once even where two handlers of it see the record."""
-        pipeline = self._pipeline
+        pipeline = self.pipeline
         try:
             if pipeline.is_enabled is None:
                 pipeline.read()
@@ -118,7 +112,7 @@ class EventHubHandler(CaptureHandler):
 
     def refuse(self, record: logging.LogRecord) -> None:
         """Have a record counted that was logged inside too many log calls."""
-        self._pipeline.refuse_nested(record)
+        self.pipeline.refuse_nested(record)
 
     def flush(self) -> None:
         """Send what waits, for at most the exit timeout; inside ``dictConfig`` do nothing.
@@ -126,12 +120,12 @@ class EventHubHandler(CaptureHandler):
         ``dictConfig`` flushes under logging's lock, which every other thread may need.
         """
         if not _holds_logging_lock():
-            self._pipeline.flush()
+            self.pipeline.flush()
 
     def close(self) -> None:
         """Leave the pipeline; the last one to leave lets its thread end once all is delivered."""
         self.is_closed = True
-        self._pipeline.leave(self)
+        self.pipeline.leave(self)
         super().close()
 
     def __repr__(self) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from hublog.requests import task_scope
 from hublog.requests.task_scope import KEY, TaskOutcome, TaskScope
-from hublog.runtime.registry import drain_at_exit
+from hublog.runtime.shutdown import exit_sequence
 
 try:
     from rq import Worker
@@ -77,7 +77,7 @@ def _in_scope(original: _Function) -> _Function:
                     scope.finish(_outcome(job, has_succeeded=bool(has_succeeded)))
                 scope.leave()
             if getattr(self, "is_horse", False):
-                drain_at_exit()
+                exit_sequence.drain()
         return has_succeeded
 
     return perform_job
@@ -91,7 +91,7 @@ def _delivered(original: _Function) -> _Function:
             return original(self, *args, **kwargs)
         finally:
             if getattr(self, "is_horse", False) and task_scope.running_now() is None:
-                drain_at_exit()
+                exit_sequence.drain()
 
     return finalize
 

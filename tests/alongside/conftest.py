@@ -9,8 +9,8 @@ import hublog
 from hublog.capture import context
 from hublog.delivery.accounting import Drop
 from hublog.handler import EventHubHandler
-from hublog.runtime import registry
 from hublog.runtime.pipeline import Pipeline
+from hublog.runtime.shared import runtime
 from hublog.settings import EventHubSettings, Settings
 from hublog.testing import MemorySender
 
@@ -49,7 +49,7 @@ class Hub:
 def hub(monkeypatch):
     """All pipelines of the test send to this one."""
     found = Hub()
-    monkeypatch.setattr(registry, "_pipelines", {})
+    monkeypatch.setattr(runtime, "pipelines", {})
     original = Pipeline.__init__
 
     def init(self, *args, **kwargs):
@@ -57,7 +57,7 @@ def hub(monkeypatch):
 
     monkeypatch.setattr(Pipeline, "__init__", init)
     yield found
-    for pipeline in registry.pipelines():
+    for pipeline in runtime.pipelines.values():
         if pipeline.process is not None:
             pipeline.process.shipper.drop_held(Drop.EXIT)
             pipeline.retire()

@@ -137,11 +137,12 @@ def test_a_record_of_django_is_on_the_console_once_and_still_goes_to_the_admins(
 
 def test_a_setting_that_a_test_overrides_applies_until_it_ends(monkeypatch):
     from hublog.django.project import lookup
-    from hublog.runtime.framework import adapter
-    from hublog.runtime.registry import pipelines, use_lookup
+    from hublog.runtime.registry import use_lookup
+    from hublog.runtime.shared import runtime
+    from hublog.runtime.shutdown import pipelines
 
     monkeypatch.setenv("EVENTHUB_NAMESPACE_CONNECTION_STRING", CONNECTED)
-    monkeypatch.setattr(adapter, "lookup", None)
+    monkeypatch.setattr(runtime, "lookup", None)
     handler = hublog.EventHubHandler(eventhub_name="overridden")
     use_lookup(lookup, framework="django")
     try:

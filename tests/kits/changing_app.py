@@ -7,8 +7,8 @@ from tests.spool.independent import lines_on_disk, names_of
 
 from hublog.delivery.accounting import Drop
 from hublog.errors import TransientSendError
-from hublog.runtime.framework import adapter
 from hublog.runtime.pipeline import Pipeline
+from hublog.runtime.shared import runtime
 from hublog.testing import MemorySender
 from hublog.testing.memory_hub import lines_of
 
@@ -65,7 +65,7 @@ class ChangingApp:
 
     def change(self, **changes):
         """Have the framework hand over its configuration."""
-        self.patch.setattr(adapter, "lookup", changes.get)
+        self.patch.setattr(runtime, "lookup", changes.get)
         self.pipeline.read_again()
 
     def log(self, name, count=10):

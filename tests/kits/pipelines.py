@@ -7,6 +7,8 @@ from hublog.capture.reentry_guard import CaptureHandler
 from hublog.delivery.accounting import Drop
 from hublog.requests.request_scope import RequestScope
 from hublog.runtime.pipeline import Pipeline
+from hublog.runtime.registry import install
+from hublog.runtime.shared import runtime
 from hublog.settings import EventHubSettings, RequestSettings, ServiceSettings, Settings, SpoolMode
 from hublog.testing import MemorySender
 
@@ -52,6 +54,8 @@ class Shop:
     def __init__(self, number, **known):
         self.sender = MemorySender()
         self.pipeline = Pipeline(make_settings(**known), make_sender=lambda settings: self.sender)
+        install()
+        runtime.pipelines[self] = self.pipeline
         self.logger = logging.Logger(f"shop.{number}")
         self.logger.addHandler(Front(self.pipeline))
 
@@ -72,6 +76,7 @@ class Shop:
         return stats
 
     def close(self):
+        runtime.pipelines.pop(self, None)
         end_pipeline(self.pipeline)
 
 

@@ -4,8 +4,8 @@ import logging
 
 import orjson
 
-from hublog.runtime.framework import adapter
 from hublog.runtime.pipeline import Pipeline
+from hublog.runtime.shared import runtime
 from hublog.settings import EventHubSettings, PersonalData, RedactionSettings, Settings
 
 
@@ -32,9 +32,9 @@ def test_a_pipeline_redacts_as_configured():
 def test_a_pipeline_follows_the_framework_that_is_configured_after_it(monkeypatch):
     pipeline = Pipeline(keywords={"connection_string": EventHubSettings().connection_string})
     assert row_of(pipeline, "note=abc")["message"] == "note=abc"
-    monkeypatch.setattr(adapter, "lookup", {"LOG_REDACTION_KEYS": "note"}.get)
+    monkeypatch.setattr(runtime, "lookup", {"LOG_REDACTION_KEYS": "note"}.get)
     pipeline.read_again()
     assert row_of(pipeline, "note=abc")["message"] == "note=[redacted]"
-    monkeypatch.setattr(adapter, "lookup", {"LOG_REDACTION": "false"}.get)
+    monkeypatch.setattr(runtime, "lookup", {"LOG_REDACTION": "false"}.get)
     pipeline.read_again()
     assert row_of(pipeline, "password=abc")["message"] == "password=abc"

@@ -8,7 +8,7 @@ from tests.kits.changing_app import CONNECTED, LIMIT_S, MODES, ChangingApp
 
 import hublog.flask
 from hublog.cli.spool_inspection import inspect_spool
-from hublog.runtime.framework import adapter
+from hublog.runtime.shared import runtime
 
 
 @pytest.fixture
@@ -236,7 +236,7 @@ def test_what_ends_before_it_is_sent_stays_where_it_was_accepted_for(shop, tmp_p
         shop.hub(name).is_away = False
     again = ChangingApp(shop.patch, tmp_path)
     again.hubs = shop.hubs
-    again.patch.setattr(adapter, "lookup", {"EVENTHUB_LOGS_NAME": "first"}.get)
+    again.patch.setattr(runtime, "lookup", {"EVENTHUB_LOGS_NAME": "first"}.get)
     again.pipeline.read_again()
     again.log("again", 1)
     assert shop.hub("first").wait_for(1, timeout_s=LIMIT_S)

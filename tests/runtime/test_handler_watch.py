@@ -11,6 +11,7 @@ import pytest
 
 from hublog.configure import configure
 from hublog.runtime import handler_watch
+from hublog.runtime.shared import runtime
 from hublog.settings import EventHubSettings, Settings
 
 CONNECTION = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=a;SharedAccessKey=b;UseDevelopmentEmulator=true"
@@ -28,13 +29,13 @@ pytestmark = pytest.mark.usefixtures("logging_state")
 def root():
     """Put back what a configuration has removed, also from pytest."""
     found = logging.getLogger()
-    before = found.level, list(found.handlers), handler_watch._Watch.lost
+    before = found.level, list(found.handlers), runtime.removed
     yield found
     for handler in set(found.handlers) - set(before[1]):
         found.removeHandler(handler)
         handler.close()
     found.setLevel(before[0])
-    found.handlers[:], handler_watch._Watch.lost = before[1:]
+    found.handlers[:], runtime.removed = before[1:]
 
 
 @pytest.fixture

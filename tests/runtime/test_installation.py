@@ -1,7 +1,11 @@
 """Importing hublog changes nothing in the interpreter; the first handler does."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
+
+import hublog
 
 IMPORT_ALL = """
 import atexit, gc, importlib, logging, os, pkgutil, signal, sys, threading, traceback
@@ -82,3 +86,20 @@ def test_importing_every_module_registers_nothing_and_patches_nothing():
 
 def test_the_first_handler_registers_the_hook_of_forks_once():
     assert output(FIRST_HANDLER)[-1] == "1"
+
+
+def test_each_kind_of_hook_is_registered_in_one_module():
+    package = Path(hublog.__file__).parent
+    found = {
+        (hook, str(path.relative_to(package)))
+        for path in package.rglob("*.py")
+        for hook in re.findall(
+            r"atexit\.register|register_at_fork\(|Finalize\b|signal\.SIGTERM, Hook", path.read_text()
+        )
+    }
+    assert found == {
+        ("atexit.register", "process_hooks.py"),
+        ("register_at_fork(", "process_hooks.py"),
+        ("Finalize", "process_hooks.py"),
+        ("signal.SIGTERM, Hook", "runtime/shutdown.py"),
+    }

@@ -11,8 +11,8 @@ from hublog.capture.reentry_guard import MAX_DEPTH, MAX_INSIDE
 from hublog.delivery.accounting import Circuit, Drop
 from hublog.errors import TransientSendError
 from hublog.runtime import registry
-from hublog.runtime.exit_hooks import Exits
 from hublog.runtime.pipeline import Pipeline
+from hublog.runtime.shared import Runtime, runtime
 from hublog.settings import Settings, SpoolMode
 from hublog.testing import MemorySender
 
@@ -245,9 +245,9 @@ def test_no_connection_is_one_warning_and_the_records_are_counted(caplog, ended)
 
 def test_what_is_logged_before_the_framework_hands_over_its_settings_arrives(monkeypatch, ended):
     monkeypatch.delenv("EVENTHUB_NAMESPACE_CONNECTION_STRING", raising=False)
-    monkeypatch.setattr(registry, "_pipelines", {})
+    monkeypatch.setattr(runtime, "pipelines", {})
     sender = MemorySender()
-    pipeline = registry._pipelines["default"] = Pipeline(make_sender=lambda settings: sender)
+    pipeline = runtime.pipelines["default"] = Pipeline(make_sender=lambda settings: sender)
     ended.append(pipeline)
     logger = logging.Logger("test.early")
     logger.addHandler(Front(pipeline))
@@ -379,15 +379,15 @@ def test_a_record_that_cannot_be_taken_is_counted_and_told_once(monkeypatch, cap
 
 @pytest.mark.parametrize("begins_first", [False, True])
 def test_a_flush_in_vain_and_the_exit_share_one_budget(make_logger, monkeypatch, begins_first):
-    exits = Exits()
-    monkeypatch.setattr("hublog.runtime.pipeline.exits", exits)
+    fresh = Runtime()
+    monkeypatch.setattr("hublog.runtime.pipeline.runtime", fresh)
     away = MemorySender(*[TransientSendError("away")] * 99)
     logger, pipeline = make_logger(away, exit_timeout_seconds=0.3)
     logger.info("kept")
     if begins_first:  # logging.shutdown() may run behind our own hook
-        exits.begin(0.0)
+        fresh.begin_exit(0.0)
     assert not pipeline.flush()
-    assert exits.begin(0.3) <= time.monotonic()
+    assert fresh.begin_exit(0.3) <= time.monotonic()
 
 
 # With a disk.

@@ -17,13 +17,15 @@ from pathlib import Path
 import pytest
 from flask import Flask, Response
 from tests.adx.kusto import KustoParser
-from tests.kits.pipelines import CONNECTED, REPORT, Front, Shop, begin, end, make_settings, of_views
+from tests.kits.pipelines import CONNECTED, REPORT, Front, Shop, begin, end, of_views
 from werkzeug.test import create_environ
 
 from hublog.delivery.accounting import Drop
 from hublog.flask import HubLog
 from hublog.runtime import registry
-from hublog.runtime.pipeline import Pipeline, _requests
+from hublog.runtime.pipeline import Pipeline
+from hublog.runtime.shared import runtime
+from hublog.runtime.shutdown import exit_sequence
 from hublog.sampling import dedup, rate_limit, tail_buffer
 from hublog.settings import EventHubSettings, Settings, SpoolMode
 from hublog.testing import MemorySender
@@ -54,17 +56,6 @@ def test_with_all_off_there_is_nothing_in_the_way_of_a_record(make_shop):
     assert shop.messages == ["a"]
 
 
-def test_a_pipeline_that_is_gone_is_not_told_of_requests():
-    gone = [Pipeline(make_settings(tail_sampling=True)) for _ in range(50)]
-    assert len(_requests) >= 50
-    del gone
-    gc.collect()
-    last = Pipeline(make_settings())
-    assert len(_requests) < 50
-    end(begin())
-    assert last.process is None
-
-
 def test_a_pipeline_that_fails_keeps_no_other_from_being_told(make_shop, monkeypatch):
     first, second = make_shop(tail_sampling=True), make_shop(tail_sampling=True)
     monkeypatch.setattr(first.pipeline, "_this_process", lambda: 1 / 0)
@@ -73,26 +64,6 @@ def test_a_pipeline_that_fails_keeps_no_other_from_being_told(make_shop, monkeyp
     end(scope)
     monkeypatch.undo()
     assert second.stats.dropped == {Drop.SAMPLED_OUT: 1}
-
-
-def test_pipelines_that_go_while_a_request_begins_keep_no_other_from_being_told(make_shop, monkeypatch):
-    gone = [Pipeline(make_settings())]
-    shop = make_shop(tail_sampling=True)
-    monkeypatch.setattr(Pipeline, "begin_request", _dropping(Pipeline.begin_request, gone))
-    scope = begin()
-    shop.logger.info("a")
-    end(scope)
-    assert shop.stats.dropped == {Drop.SAMPLED_OUT: 1}
-
-
-def _dropping(begin_request, gone):
-    def begin_and_drop(pipeline, scope):
-        if gone:
-            gone.clear()
-            gc.collect()
-        begin_request(pipeline, scope)
-
-    return begin_and_drop
 
 
 # The tail
@@ -195,10 +166,10 @@ def test_what_the_queue_has_no_room_for_at_the_release_is_counted(make_shop):
 
 def test_switching_at_run_time_applies_to_later_requests(monkeypatch):
     values = {"EVENTHUB_NAMESPACE_CONNECTION_STRING": CONNECTED, "EVENTHUB_LOG_SPOOL": "memory"}
-    monkeypatch.setattr(registry, "_pipelines", {})
+    monkeypatch.setattr(runtime, "pipelines", {})
     shop = Shop(0)
     shop.pipeline._fixed = None
-    registry._pipelines["default"] = shop.pipeline
+    runtime.pipelines["default"] = shop.pipeline
     registry.use_lookup(values.get, framework="flask")
     for switch in ("false", "true", "false"):
         values["EVENTHUB_LOG_TAIL_SAMPLING"] = switch
@@ -377,8 +348,8 @@ def test_a_forked_child_ships_nothing_of_what_its_parent_keeps_or_counts(make_sh
             shop.logger.warning("again")
             end(scope, 500)
             del scope
-            registry._pipelines["here"] = shop.pipeline
-            registry.drain_at_exit()
+            runtime.pipelines["here"] = shop.pipeline
+            exit_sequence.drain()
             found = [json.loads(line)["message"] for body in own.bodies for line in body.splitlines()]
             os.write(writing, json.dumps(found).encode())
         finally:

@@ -6,7 +6,8 @@ import socket
 import pytest
 
 from hublog.capture import thread_context
-from hublog.runtime import registry
+from hublog.runtime.registry import all_feeders
+from hublog.runtime.shared import runtime
 
 #: Plugins of other packages, which take most of the time that pytest needs to start.
 OTHERS = ("anyio", "django", "faker", "hypothesispytest", "pytest_cov")
@@ -16,9 +17,9 @@ OTHERS = ("anyio", "django", "faker", "hypothesispytest", "pytest_cov")
 def _bare(monkeypatch):
     """Count no handler that other tests have left to the collector, and end what this one leaves."""
     thread_context.uninstall()
-    for feeder in registry.all_feeders():
+    for feeder in all_feeders():
         monkeypatch.setattr(feeder, "is_closed", True)
-    monkeypatch.setattr(registry, "_pipelines", {})
+    monkeypatch.setattr(runtime, "pipelines", {})
     for name in ("EVENTHUB_NAMESPACE_CONNECTION_STRING", "EVENTHUB_LOGGING_ENABLED", "EVENTHUB_LOG_LEVEL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LOG_TO_STDOUT", "false")

@@ -16,8 +16,8 @@ import hublog
 from hublog.capture.columns import BY_NAME
 from hublog.errors import PermanentSendError
 from hublog.runtime import registry
-from hublog.runtime.framework import adapter
 from hublog.runtime.pipeline import Pipeline
+from hublog.runtime.shared import runtime
 from hublog.settings import EventHubSettings, Packing, ServiceSettings, Settings, SpoolMode
 from hublog.testing import MemorySender, capture_records
 
@@ -36,8 +36,8 @@ def state():
             for logger in loggers
             if isinstance(logger, logging.Logger) and (logger.handlers or logger.level or logger.disabled)
         },
-        registry.pipelines(),
-        (adapter.lookup, adapter.framework, adapter.is_hub_replaced),
+        runtime.pipelines,
+        (runtime.lookup, runtime.framework, runtime.is_hub_replaced),
         dict(os.environ),
         dict(hublog.bound()),
         (threading.Thread.start, ThreadPoolExecutor.submit),

@@ -286,7 +286,7 @@ def test_a_project_of_django_arrives_from_every_kind_of_its_tests(run, pytester)
 SENDING = """
     import logging, os
     import hublog
-    from hublog.runtime.registry import pipelines
+    from hublog.runtime.shutdown import pipelines
 
     logging.getLogger("shop").addHandler(hublog.EventHubHandler())
 

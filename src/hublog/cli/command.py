@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from hublog.doctor import StepResult
 from hublog.doctor.offline_checks import log_files
-from hublog.runtime.framework import Lookup
+from hublog.runtime.shared import Lookup
 from hublog.settings import Reading, Settings, read_settings
 from hublog.spool.envelope import Destination
 

@@ -13,8 +13,8 @@ from hublog.capture.stdlib_formatters import ConsoleFormatter, ConsoleHandler, J
 from hublog.internal_log import report
 from hublog.process_hooks import process_hooks
 from hublog.runtime import uncaught
-from hublog.runtime.framework import adapter
 from hublog.runtime.handler_watch import behind
+from hublog.runtime.shared import runtime
 from hublog.settings import SETTINGS, EventHubSettings, Reading, Settings
 
 #: Names of hublog's handlers, also of those that ``dictConfig`` makes from ``logging_config``.
@@ -200,7 +200,7 @@ def _make_file(plan: _Plan, worker: str) -> logging.Handler:
 
 def _make_event_hub(plan: _Plan, messages: list[_Message]) -> logging.Handler | None:
     event_hub: EventHubSettings = plan.settings.eventhub
-    if not (event_hub.enabled and event_hub.is_configured) and not adapter.is_hub_replaced:
+    if not (event_hub.enabled and event_hub.is_configured) and not runtime.is_hub_replaced:
         return None
     try:
         from hublog.handler import EventHubHandler  # noqa: PLC0415  # nothing of it is needed when switched off
@@ -241,7 +241,7 @@ def _report(
     event_hub = plan.settings.eventhub
     is_malformed = any(_CONNECTION in problem for problem in plan.problems)
     is_missing = event_hub.enabled and not event_hub.is_configured and not is_malformed
-    if is_missing and not adapter.is_hub_replaced:
+    if is_missing and not runtime.is_hub_replaced:
         from hublog.runtime.pipeline import NOT_CONFIGURED  # noqa: PLC0415  # the message is defined there
 
         report(logging.WARNING, NOT_CONFIGURED)

@@ -14,7 +14,8 @@ from hublog.django.checks import register_all
 from hublog.django.project import hide_secrets, lookup, read_project
 from hublog.internal_log import report
 from hublog.runtime import uncaught
-from hublog.runtime.registry import pipelines, use_lookup
+from hublog.runtime.registry import use_lookup
+from hublog.runtime.shutdown import pipelines
 from hublog.settings import SETTINGS
 
 _NAMES: Final = frozenset(setting.name for setting in SETTINGS)

@@ -1,6 +1,5 @@
 """Handlers that get no records: removed by a later configuration, or behind a queue that nobody empties."""
 
-import atexit
 import gc
 import logging
 import sys
@@ -9,18 +8,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from hublog.internal_log import SKIPS_REPORTS, report
+from hublog.process_hooks import process_hooks
+from hublog.runtime.shared import runtime
 
 #: Where the classes of the handlers are, and what each of them feeds.
 _MODULES: Final = {"hublog.handler": "the Event Hub", "hublog.configure.file_log": "the log file"}
 _REMEDY: Final = "call setup_logging() after it, or add the handlers to it (hublog.EventHubHandler)."
-
-
-class _Watch:
-    """What a later configuration removed, and which module applied it."""
-
-    is_on = False
-    lost: frozenset[str] = frozenset()
-    by = ""
 
 
 def watch() -> None:
@@ -28,9 +21,9 @@ def watch() -> None:
 
     ``dictConfigClass`` is where ``logging`` lets its configurator be replaced.
     """
-    if _Watch.is_on:
+    if runtime.is_watching:
         return
-    _Watch.is_on = True
+    runtime.is_watching = True
     import logging.config  # noqa: PLC0415  # 5 ms that only a process with a handler needs
 
     config: Any = logging.config
@@ -42,7 +35,7 @@ def watch() -> None:
         _compare(before, sys._getframe(1))  # noqa: SLF001  # the only way to name the caller
 
     config.dictConfigClass = type(former.__name__, (former,), {"configure": configure})
-    atexit.register(_report_queues)
+    process_hooks.at_exit(_report_queues)
 
 
 def destinations() -> frozenset[str]:
@@ -63,7 +56,7 @@ def behind(handler: logging.Handler) -> Iterator[logging.Handler]:
 def findings() -> list[str]:
     """Return a sentence, with a remedy, for each way in which handlers of hublog get no records here."""
     found = []
-    lost = _Watch.lost - destinations()
+    lost = runtime.removed - destinations()
     if lost:
         found.append(_removed_text(lost))
     waiting = [queue for queue, _ in _idle_queues()]
@@ -79,14 +72,14 @@ def _compare(before: frozenset[str], frame: types.FrameType | None) -> None:
     while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "logging":
         frame = frame.f_back
     by = str(frame.f_globals.get("__name__", "")) if frame is not None else ""
-    is_new = lost - _Watch.lost
-    _Watch.lost, _Watch.by = _Watch.lost | lost, by
+    is_new = lost - runtime.removed
+    runtime.removed, runtime.removed_by = runtime.removed | lost, by
     if is_new:
         report(logging.WARNING, _removed_text(lost))
 
 
 def _removed_text(lost: frozenset[str]) -> str:
-    by = f" by {_Watch.by}" if _Watch.by else ""
+    by = f" by {runtime.removed_by}" if runtime.removed_by else ""
     return (
         f"A logging configuration that was applied{by} has removed hublog's handlers, and records no longer"
         f" reach {' and '.join(sorted(lost))}: {_REMEDY}"
@@ -130,11 +123,15 @@ def _idle_queues() -> list[tuple[object, logging.Handler]]:
 
 
 def _report_queues() -> None:
-    """Say at the end of the process what nobody has taken from a queue."""
-    idle = [(queue, front) for queue, front in _idle_queues() if getattr(queue, "qsize", lambda: 0)()]
+    """Say at the end of the process, once, what nobody has taken from a queue."""
+    idle = [
+        (queue, front)
+        for queue, front in _idle_queues()
+        if getattr(queue, "qsize", lambda: 0)() and not getattr(front, SKIPS_REPORTS, False)
+    ]
     if idle:
         for _, front in idle:
-            setattr(front, SKIPS_REPORTS, True)  # or the report would wait there too
+            setattr(front, SKIPS_REPORTS, True)  # or the report would wait there too, and come once more
         report(logging.WARNING, _queue_text(queue for queue, _ in idle))
 
 

@@ -6,7 +6,6 @@ Its settings are read when its thread starts, so that Django's settings and Flas
 although ``LOGGING`` made the handler before they could be read.
 """
 
-import contextlib
 import logging
 import math
 import os
@@ -26,11 +25,11 @@ from hublog.delivery.accounting import Drop, DropReport, Stats
 from hublog.delivery.sender import Sender
 from hublog.internal_log import LOGGER_NAME, AtomicCounter, cause_of, is_exhausted, report
 from hublog.line import RecordIds
-from hublog.requests.request_scope import RequestScope, observers
-from hublog.runtime.exit_hooks import exits
-from hublog.runtime.framework import Lookup, adapter
+from hublog.process_hooks import process_hooks
+from hublog.requests.request_scope import RequestScope
 from hublog.runtime.process_state import ProcessState
 from hublog.runtime.server_advice import leave_signals
+from hublog.runtime.shared import Lookup, runtime
 from hublog.senders.event_hub import EventHubSender
 from hublog.settings import ARGUMENT, EventHubSettings, Settings, read_settings
 from hublog.settings.connection import is_local
@@ -94,7 +93,6 @@ class Pipeline:
         self._errors = AtomicCounter()
         self._exhausted = AtomicCounter()
         self._handlers: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
-        _requests.add(self)
         #: Whether more than one handler may feed this pipeline, so that a record must be known again.
         self.is_shared = False
         #: False when the destination is switched off: nothing is formatted or counted. None: not read yet.
@@ -114,20 +112,20 @@ class Pipeline:
             process.unconfigured.add()
             return
         sampler = process.active_sampler
-        if sampler is None or exits.is_begun:
+        if sampler is None or runtime.is_exiting:
             line = process.encode(record)
             if not process.put(line, record.levelno):
                 process.put_when_full(line, record)
         else:
             sampler.take(record)
-        if process.worker.is_missing or exits.is_begun:
+        if process.worker.is_missing or runtime.is_exiting:
             self._see_to(process)
 
     def _see_to(self, process: ProcessState) -> None:
         """Do for a record what no thread will do: none can be started, or the exit hook has run."""
         if is_own_thread():  # a finalizer that runs in it; it goes on behind that
             return
-        end = exits.end_mono
+        end = runtime.exit_end_mono
         if process.worker.is_missing or sys.is_finalizing():
             process.shipper.secure()
             process.look()
@@ -153,7 +151,7 @@ class Pipeline:
         if self._settings is None or not (self.is_enabled and self._settings.eventhub.tail_sampling):
             return
         sampler = self._this_process().active_sampler
-        if sampler is not None and self.is_configured and not exits.is_begun:
+        if sampler is not None and self.is_configured and not runtime.is_exiting:
             sampler.tail.begin(scope)
 
     def end_request(self, scope: RequestScope, *, seconds: float, has_failed: bool) -> None:
@@ -161,7 +159,7 @@ class Pipeline:
         process = self._process
         if process is not None and process.sampler is not None and process.pid == os.getpid():
             process.sampler.tail.end(scope, seconds=seconds, has_failed=has_failed)
-            if process.worker.is_missing or exits.is_begun:
+            if process.worker.is_missing or runtime.is_exiting:
                 self._see_to(process)
 
     def join(self, handler: logging.Handler) -> None:
@@ -197,7 +195,7 @@ class Pipeline:
 
     def read_again(self) -> Settings:
         """Read the settings anew and have them applied; what waits in the queue stays there."""
-        self._read_with = adapter.lookup
+        self._read_with = runtime.lookup
         has_lookup = self._read_with is not None
         settings = self._fixed or self._read_configuration()
         if settings == self._settings:
@@ -207,7 +205,7 @@ class Pipeline:
         self.is_enabled = settings.eventhub.enabled and not self._is_barred(settings.eventhub)
         # Behind them: a record that comes meanwhile, from wherever, relies on all three.
         self._settings = settings
-        for follow in adapter.followers:
+        for follow in runtime.followers:
             follow(settings)
         self._change(settings)
         self._has_lookup = has_lookup  # behind the change: see ``_prepare``
@@ -246,7 +244,7 @@ class Pipeline:
         reading = read_settings({"eventhub_logging": self._keywords}, framework=self._read_with)
         self._is_hub_stated = _HUB_NAME in reading.origins
         problems, notices = reading.problems, reading.notices
-        if adapter.lookup is not None:
+        if runtime.lookup is not None:
             # The adapter has reported what is wrong, but does not know what this handler was given.
             ours = [override for override in reading.overrides if override.ignored.source == ARGUMENT]
             problems, notices = (), tuple(override.text for override in ours if override.is_switch)
@@ -303,12 +301,12 @@ class Pipeline:
         begun = monotonic()
         if timeout_s is None:
             timeout_s = self.read().eventhub.exit_timeout_seconds
-        if exits.end_mono is not None:
-            timeout_s = min(timeout_s, exits.end_mono - begun)
-        requests = [each.worker.request_flush(give_up_early=exits.is_begun) for each in processes]
+        if runtime.exit_end_mono is not None:
+            timeout_s = min(timeout_s, runtime.exit_end_mono - begun)
+        requests = [each.worker.request_flush(give_up_early=runtime.is_exiting) for each in processes]
         answers = [request.wait(begun + timeout_s - monotonic()) for request in requests]
         if not all(answers):
-            exits.waited_in_vain(monotonic() - begun)
+            runtime.waited_in_vain(monotonic() - begun)
         return all(answers)
 
     def stats(self) -> Stats:
@@ -377,7 +375,7 @@ class Pipeline:
         """Return the formatter for these settings."""
         return LineFormatter(
             settings.service,
-            framework=self._framework or adapter.framework,
+            framework=self._framework or runtime.framework,
             max_record_bytes=settings.eventhub.max_record_bytes,
             ids=ids,
             misfits=misfits,
@@ -385,7 +383,7 @@ class Pipeline:
         )
 
     def _make_process(self, settings: Settings, *, ids: RecordIds | None = None) -> ProcessState:
-        exits.follow_multiprocessing()
+        process_hooks.follow_multiprocessing()
         process = ProcessState(
             settings,
             make_formatter=self._make_formatter,
@@ -446,46 +444,7 @@ class _States:
         return _States(made, (*former, self.current), finished)
 
 
-class _Requests:
-    """Tells the pipelines of this process when requests begin and end; one object for all of them.
-
-    A pipeline may be thrown away in the middle of that, so it is a copy that is walked through.
-    """
-
-    def __init__(self) -> None:
-        self._pipelines: list[weakref.ref[Pipeline]] = []
-
-    def add(self, pipeline: Pipeline) -> None:
-        if self not in observers:
-            observers.append(self)
-        self._pipelines.append(weakref.ref(pipeline))
-        for gone in [reference for reference in self._pipelines if reference() is None]:
-            with contextlib.suppress(ValueError):  # another thread was quicker
-                self._pipelines.remove(gone)
-
-    def __len__(self) -> int:
-        return len(self._pipelines)
-
-    def begin(self, scope: RequestScope) -> None:
-        for reference in self._pipelines.copy():
-            pipeline = reference()
-            if pipeline is not None:
-                with contextlib.suppress(Exception):  # the next one must hear of it
-                    pipeline.begin_request(scope)
-
-    def end(self, scope: RequestScope, *, status: int, seconds: float, has_failed: bool) -> None:
-        del status
-        for reference in self._pipelines.copy():
-            pipeline = reference()
-            if pipeline is not None:
-                with contextlib.suppress(Exception):  # as above
-                    pipeline.end_request(scope, seconds=seconds, has_failed=has_failed)
-
-
-_requests: Final = _Requests()
-
-
 def _enter_thread() -> None:
     enter_own_thread()
     leave_signals()
-    exits.follow_multiprocessing()
+    process_hooks.follow_multiprocessing()

@@ -51,7 +51,7 @@ class Way(Enum):
     HOOK = auto()
 
 
-#: The ways that are taken in this process; filled by ``hublog.asgi`` and ``hublog.runtime.sigterm``.
+#: The ways that are taken in this process; filled by ``hublog.asgi`` and ``hublog.runtime.shutdown``.
 taken: Final[set[Way]] = set()
 
 

@@ -19,8 +19,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from hublog.errors import EventTooLargeError, PermanentSendError, SendError
-from hublog.import_guard import import_in_parts, importing
 from hublog.internal_log import report
+from hublog.process_hooks import import_in_parts, importing
 from hublog.senders.azure_errors import is_expired, is_settled, translate
 from hublog.senders.connections import Connections, tls_context, watched
 from hublog.senders.sign_in import QuietCredential, misconfigured

@@ -5,7 +5,7 @@ The names are loaded on use, since every run of pytest loads this package for it
 
 from typing import TYPE_CHECKING, Final
 
-from hublog.import_guard import loader
+from hublog.process_hooks import loader
 
 if TYPE_CHECKING:
     from hublog.testing.capturing import capture_records

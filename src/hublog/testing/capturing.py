@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 from hublog.capture import context, thread_context
 from hublog.configure.handlers import installed, kept
 from hublog.handler import EventHubHandler
-from hublog.runtime.framework import Lookup, adapter
 from hublog.runtime.registry import Feeder, all_feeders, replaced
+from hublog.runtime.shared import Lookup, runtime
 from hublog.testing.memory_hub import MemoryHub, note_late
 from hublog.testing.recorded import RecordedLogs
 from hublog.testing.rows import level_number, reached
@@ -69,8 +69,8 @@ def capture_records(*, level: int | str | None = None) -> Iterator[RecordedLogs]
         stack.callback(hub.end)
         stack.enter_context(kept())
         stack.enter_context(replaced(hub.make))
-        stack.callback(_set_adapter, adapter.lookup, adapter.framework, adapter.is_hub_replaced)
-        adapter.is_hub_replaced = True
+        stack.callback(_set_adapter, runtime.lookup, runtime.framework, runtime.is_hub_replaced)
+        runtime.is_hub_replaced = True
         stack.callback(Snapshot().restore)
         stack.callback(_standbys.__delitem__, slice(len(_standbys), None))
         _left.update(found for found in all_feeders() if not _is_led_to(found))
@@ -142,8 +142,8 @@ def _is_handled(record: logging.LogRecord) -> bool:
 
 
 def _set_adapter(lookup: Lookup | None, framework: str, is_hub_replaced: bool) -> None:  # noqa: FBT001
-    adapter.lookup, adapter.framework = lookup, framework
-    adapter.is_hub_replaced = is_hub_replaced
+    runtime.lookup, runtime.framework = lookup, framework
+    runtime.is_hub_replaced = is_hub_replaced
 
 
 class _State(NamedTuple):

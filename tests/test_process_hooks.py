@@ -5,11 +5,11 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from hublog.import_guard import import_in_parts, importing, loading
-from hublog.process_hooks import process_hooks
+from hublog.process_hooks import ProcessHooks, import_in_parts, importing, loading, process_hooks
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 process_hooks.install()
@@ -131,8 +131,7 @@ def test_a_child_of_a_fork_that_did_not_wait_imports_what_was_torn(slow_module, 
 FORK_AMID_AN_IMPORT_THAT_LOGS = """
 import hublog
 import os, signal, threading, time
-from hublog.import_guard import importing, loading
-from hublog.process_hooks import process_hooks
+from hublog.process_hooks import importing, loading, process_hooks
 import logging
 process_hooks.install()
 loading.limit_s = 20.0
@@ -174,7 +173,7 @@ def test_a_fork_that_waits_holds_no_lock_of_logging_although_hublog_was_imported
 PATCH_AMID_AN_IMPORT = """
 import sys, threading, time
 import gevent.events
-from hublog.import_guard import import_in_parts
+from hublog.process_hooks import import_in_parts
 from gevent import monkey
 sys.path.insert(0, {folder!r})
 thread = threading.Thread(target=import_in_parts, args=([f"part{{n}}" for n in range(20)],))
@@ -218,3 +217,32 @@ def test_forks_of_many_threads_leave_the_lock_free():
         thread.join()
     assert codes == [0] * 8
     assert can_import()
+
+
+class Finalizers:
+    """As ``multiprocessing.util`` keeps them; a child clears them when it begins."""
+
+    def __init__(self):
+        self.hooks = []
+
+    def make(self, _of, hook, *, exitpriority):
+        self.hooks.append(hook)
+        number = len(self.hooks)
+        return SimpleNamespace(still_active=lambda: len(self.hooks) >= number)
+
+
+def test_multiprocessing_is_told_once_and_again_when_it_has_forgotten(monkeypatch):
+    finalizers = Finalizers()
+    monkeypatch.setitem(sys.modules, "multiprocessing.util", SimpleNamespace(Finalize=finalizers.make))
+    hooks = ProcessHooks()
+    hooks.follow_multiprocessing()
+    hooks.follow_multiprocessing()
+    assert len(finalizers.hooks) == 1
+    finalizers.hooks.clear()
+    hooks.follow_multiprocessing()
+    assert len(finalizers.hooks) == 1
+
+
+def test_multiprocessing_that_is_just_being_imported_is_left_alone(monkeypatch):
+    monkeypatch.setitem(sys.modules, "multiprocessing.util", SimpleNamespace())
+    ProcessHooks().follow_multiprocessing()

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 from tests.kits.file_hub import LIMIT_S, Program
 
-from hublog.runtime import server_advice, sigterm
+from hublog.runtime import server_advice, shutdown
 from hublog.runtime.server_advice import Way
-from hublog.runtime.sigterm import Hook, install, is_installed
+from hublog.runtime.shutdown import Hook, hook_sigterm, is_sigterm_hooked
 from hublog.settings import EventHubSettings, Settings
 
 #: What a busy machine may add to a limit.
@@ -21,7 +21,7 @@ SLACK_S = 3.0
 @pytest.fixture(autouse=True)
 def _sigterm(monkeypatch):
     """Leave the signal and the marks as they were."""
-    monkeypatch.setattr(sigterm, "taken", set())
+    monkeypatch.setattr(shutdown, "taken", set())
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
@@ -209,40 +209,40 @@ def test_without_a_thread_it_does_nothing_that_could_wait_for_interrupted_code_o
 def test_it_is_installed_once_in_front_of_the_former_handler():
     calls = []
     signal.signal(signal.SIGTERM, lambda number, frame: calls.append(number))
-    assert not is_installed()
-    assert install(FakeEnding())
+    assert not is_sigterm_hooked()
+    assert hook_sigterm(FakeEnding())
     hook = signal.getsignal(signal.SIGTERM)
-    assert install(FakeEnding())
-    assert is_installed()
+    assert hook_sigterm(FakeEnding())
+    assert is_sigterm_hooked()
     assert signal.getsignal(signal.SIGTERM) is hook
-    assert sigterm.taken == {Way.HOOK}
+    assert shutdown.taken == {Way.HOOK}
     signal.raise_signal(signal.SIGTERM)
     assert calls == [signal.SIGTERM]
 
 
 def test_it_is_not_installed_by_another_thread():
     found = []
-    thread = threading.Thread(target=lambda: found.append(install()))
+    thread = threading.Thread(target=lambda: found.append(hook_sigterm()))
     thread.start()
     thread.join()
     assert found == [False]
-    assert not is_installed()
+    assert not is_sigterm_hooked()
 
 
 def test_it_is_not_installed_where_the_signal_is_ignored():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    assert not install()
+    assert not hook_sigterm()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
 
 
 def test_it_is_not_installed_under_uwsgi(monkeypatch):
     monkeypatch.setitem(sys.modules, "uwsgi", SimpleNamespace())
-    assert not install()
+    assert not hook_sigterm()
 
 
 def test_it_is_not_installed_in_a_sub_interpreter(monkeypatch):
-    monkeypatch.setattr(sigterm, "is_main_interpreter", lambda: False)
-    assert not install()
+    monkeypatch.setattr(shutdown, "is_main_interpreter", lambda: False)
+    assert not hook_sigterm()
 
 
 def test_it_is_not_installed_where_the_system_refuses(monkeypatch):
@@ -251,8 +251,8 @@ def test_it_is_not_installed_where_the_system_refuses(monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(signal, "signal", refuse)
-        assert not install()
-    assert sigterm.taken == set()
+        assert not hook_sigterm()
+    assert shutdown.taken == set()
 
 
 def settings_with(**hub):
@@ -268,12 +268,12 @@ def settings_with(**hub):
     ],
 )
 def test_it_follows_the_settings(hub, is_wanted):
-    sigterm.follow(settings_with(**hub))
-    assert is_installed() is is_wanted
+    shutdown.follow(settings_with(**hub))
+    assert is_sigterm_hooked() is is_wanted
 
 
 def test_settings_that_are_read_in_a_thread_are_told_to_have_no_effect(caplog):
-    thread = threading.Thread(target=sigterm.follow, args=(settings_with(flush_on_sigterm=True),))
+    thread = threading.Thread(target=shutdown.follow, args=(settings_with(flush_on_sigterm=True),))
     thread.start()
     thread.join()
     assert "EVENTHUB_LOG_FLUSH_ON_SIGTERM has no effect" in caplog.text
@@ -283,7 +283,7 @@ def test_a_handler_that_calls_the_hook_as_its_former_one_may_be_hooked_again():
     """Two layers of each: the chain ends at the first handler."""
     calls, ending = [], FakeEnding()
     signal.signal(signal.SIGTERM, lambda number, frame: calls.append("first"))
-    install(ending)
+    hook_sigterm(ending)
     hook = signal.getsignal(signal.SIGTERM)
 
     def theirs(number, frame):
@@ -291,7 +291,7 @@ def test_a_handler_that_calls_the_hook_as_its_former_one_may_be_hooked_again():
         hook(number, frame)
 
     signal.signal(signal.SIGTERM, theirs)
-    install(ending)
+    hook_sigterm(ending)
     signal.raise_signal(signal.SIGTERM)
     assert calls == ["theirs", "first"]
 
@@ -307,10 +307,10 @@ LOGGED = [f"record {number}" for number in range(50)]
 SCRIPT = """
 import sys, threading
 import file_hub
-from hublog.runtime import sigterm
+from hublog.runtime import shutdown
 
 file_hub.set_up()
-assert sigterm.install()
+assert shutdown.hook_sigterm()
 for number in range(50):
     file_hub.log.info("record %d", number)
 file_hub.say("logged")
@@ -357,10 +357,10 @@ def test_a_second_signal_ends_the_program_at_once(tmp_path):
 FORKING = """
 import os, threading
 import file_hub
-from hublog.runtime import sigterm
+from hublog.runtime import shutdown
 
 file_hub.set_up()
-assert sigterm.install()
+assert shutdown.hook_sigterm()
 file_hub.log.info("of the parent")
 child = os.fork()
 if child == 0:
@@ -386,10 +386,10 @@ def test_a_forked_child_delivers_its_own(tmp_path):
 FLOOD = """
 import os
 import file_hub
-from hublog.runtime import sigterm
+from hublog.runtime import shutdown
 
 file_hub.set_up(linger_s=0.05)
-assert sigterm.install()
+assert shutdown.hook_sigterm()
 journal = os.open("journal", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 for number in range(1_000_000):
     file_hub.log.info("record %d", number)
@@ -412,10 +412,10 @@ def test_a_signal_in_the_middle_of_log_calls_neither_hangs_nor_loses(tmp_path, m
 
 UVICORN = """
 import file_hub
-from hublog.runtime import sigterm
+from hublog.runtime import shutdown
 
 file_hub.set_up()
-assert sigterm.install()
+assert shutdown.hook_sigterm()
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":

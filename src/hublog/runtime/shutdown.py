@@ -1,7 +1,7 @@
-"""The opt-in hook of SIGTERM: what waits is put safe before the signal does what it did.
+"""The end of a process: what waits is delivered by the exit hook, or put safe by the opt-in hook of SIGTERM.
 
-For servers that leave the signal at its default action, or raise it again at their end: no exit hook runs
-there. The hook works in front of handlers as well. It takes the signal as the end of the process.
+The latter is for servers that leave the signal at its default action, or raise it again at their end: no exit
+hook runs there. It works in front of handlers as well. It takes the signal as the end of the process.
 """
 
 import _thread
@@ -11,12 +11,16 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from time import monotonic
 from types import FrameType
 from typing import Final, TypeAlias
 
+from hublog.delivery.worker import Request
 from hublog.internal_log import report
-from hublog.runtime.registry import always_from_now, deliver, drain_at_exit, exit_budget_s, has_disk, secure
+from hublog.runtime.pipeline import Pipeline
+from hublog.runtime.process_state import ProcessState
 from hublog.runtime.server_advice import Way, is_main_interpreter, taken
+from hublog.runtime.shared import runtime
 from hublog.settings import Settings
 
 #: What ``signal.signal`` takes.
@@ -24,36 +28,90 @@ Handler: TypeAlias = Callable[[int, FrameType | None], object] | int | signal.Ha
 
 #: Longer than securing waits for the worker before it does it itself.
 SAFE_WAIT_S: Final = 1.5
-#: Beyond the exit budget, for writing and telling.
+#: Beyond the exit budget, for writing and reporting.
 _MARGIN_S: Final = 0.3
 
 
-class Ending:
-    """What can be done for the pipelines of this process when it gets SIGTERM."""
+def pipelines() -> list[Pipeline]:
+    """Return all pipelines of this process."""
+    return list(runtime.pipelines.values())
+
+
+class ExitSequence:
+    """What is done for the pipelines of this process when it ends."""
 
     def budget_s(self) -> float | None:
         """Return the exit budget in seconds; None when nothing has been logged in this process."""
-        return exit_budget_s()
+        budgets = [pipeline.read().eventhub.exit_timeout_seconds for pipeline, _ in _running()]
+        return max(budgets, default=None)
+
+    def has_disk(self) -> bool:
+        """Whether all pipelines of this process have one."""
+        return all(process.stores.spooler is not None for _, process in _running())
+
+    def secure(self) -> int:
+        """Write what waits to disk, where the mode has one; returns how many records are in memory alone."""
+        return sum(process.secure() for _, process in _running())
 
     def write_always(self) -> None:
         """Have each record on disk before its log call returns from now on, where the mode has a disk."""
-        always_from_now()
-
-    def secure(self) -> int:
-        """Write what waits to disk; returns how many records are still in memory alone."""
-        return secure()
-
-    def has_disk(self) -> bool:
-        """Whether all pipelines have one."""
-        return has_disk()
+        for _, process in _running():
+            process.write_always()
 
     def deliver(self) -> None:
-        """Deliver within the exit budget what waits, and count what is lost; the process may go on."""
-        deliver()
+        """Deliver within the exit budget what waits, and count what is lost; the process may go on.
+
+        Records that come later are delivered as before. If the hub does not answer, the exit hook waits less.
+        """
+        begun = monotonic()
+        end = begun + (self.budget_s() or 0.0)
+        running = _running()
+        answers = [request.wait(end - monotonic()) for request in _request_all(running)]
+        if not all(answers):
+            runtime.waited_in_vain(monotonic() - begun)
+        for _, process in running:
+            if process.stores.memory_lines:
+                process.end()
 
     def drain(self) -> None:
-        """Do what the exit hook does."""
-        drain_at_exit()
+        """Deliver what waits, within one budget for all exit hooks of this process; count what is lost.
+
+        What has a disk is on it before anything is sent. A signal that raises ends the wait at once.
+        """
+        running = _running()
+        if not running:
+            return
+        end = runtime.begin_exit(self.budget_s() or 0.0)
+        try:
+            try:
+                _deliver_at_exit(running, end)
+            finally:
+                for _, process in running:
+                    process.end()
+        except (KeyboardInterrupt, SystemExit):
+            runtime.give_up_exit()
+            for _, process in running:
+                process.end()
+
+
+exit_sequence: Final = ExitSequence()
+
+
+def _running() -> list[tuple[Pipeline, ProcessState]]:
+    return [(pipeline, process) for pipeline in pipelines() for process in pipeline.processes()]
+
+
+def _request_all(running: list[tuple[Pipeline, ProcessState]]) -> list[Request]:
+    """Put everything safe, then ask for it to be sent."""
+    for _, process in running:
+        process.secure()
+    return [process.worker.request_flush(give_up_early=True) for _, process in running]
+
+
+def _deliver_at_exit(running: list[tuple[Pipeline, ProcessState]], end: float) -> None:
+    for (pipeline, process), request in zip(running, _request_all(running), strict=True):
+        if not request.wait(end - monotonic()):
+            pipeline.send_inline(process, end - monotonic())
 
 
 class Hook:
@@ -61,7 +119,7 @@ class Hook:
 
     Args:
         former: what the signal did: a function, or the default action.
-        ending: what can be done.
+        ending: what is done at the end.
         kill: ends the process by a signal; called when its action is the default one.
         safe_wait_s: what waits is on disk after so many seconds, or needs what the interrupted code holds.
     """
@@ -69,7 +127,7 @@ class Hook:
     def __init__(
         self,
         former: Handler,
-        ending: Ending,
+        ending: ExitSequence,
         *,
         kill: Callable[[int], object] = signal.raise_signal,
         safe_wait_s: float = SAFE_WAIT_S,
@@ -108,10 +166,10 @@ class Hook:
 
 
 class _Keeper:
-    """Works beside the main thread: that one was interrupted anywhere, with whatever locks it held.
+    """Works alongside the main thread: that one was interrupted anywhere, with whatever locks it held.
 
     Args:
-        ending: what can be done.
+        ending: what is done at the end.
         is_last: the process ends by the signal, so exit hooks will not run.
         kill: ends it, in case that the main thread does not wait for us.
 
@@ -120,7 +178,7 @@ class _Keeper:
         done: set when all is done.
     """
 
-    def __init__(self, ending: Ending, *, is_last: bool, kill: Callable[[], object]) -> None:
+    def __init__(self, ending: ExitSequence, *, is_last: bool, kill: Callable[[], object]) -> None:
         self._ending = ending
         self._is_last = is_last
         self._kill = kill
@@ -195,7 +253,7 @@ def _is_ours(frame: FrameType | None) -> bool:
     return False
 
 
-def install(ending: Ending | None = None) -> bool:
+def hook_sigterm(ending: ExitSequence | None = None) -> bool:
     """Put the hook in front of what SIGTERM does now; once a process, however often it is called.
 
     Only the main thread of the main interpreter can. Never raises.
@@ -208,19 +266,19 @@ def install(ending: Ending | None = None) -> bool:
         itself and runs exit hooks.
     """
     try:
-        if not is_installed() and _may_install():
+        if not is_sigterm_hooked() and _may_install():
             former = signal.getsignal(signal.SIGTERM)
             # None is a handler that is not Python's, and could not be called.
             if former is not None and former is not signal.SIG_IGN:
-                signal.signal(signal.SIGTERM, Hook(former, ending or Ending()))
+                signal.signal(signal.SIGTERM, Hook(former, ending or exit_sequence))
     except (OSError, ValueError):  # a system without the signal, or an interpreter that is not asked
         return False
-    if is_installed():
+    if is_sigterm_hooked():
         taken.add(Way.HOOK)
-    return is_installed()
+    return is_sigterm_hooked()
 
 
-def is_installed() -> bool:
+def is_sigterm_hooked() -> bool:
     """Whether SIGTERM comes to the hook first."""
     return isinstance(signal.getsignal(signal.SIGTERM), Hook)
 
@@ -233,7 +291,7 @@ def _may_install() -> bool:
 
 def follow(settings: Settings) -> None:
     """Install the hook where the settings ask for it."""
-    if not (settings.eventhub.enabled and settings.eventhub.flush_on_sigterm) or install():
+    if not (settings.eventhub.enabled and settings.eventhub.flush_on_sigterm) or hook_sigterm():
         return
     if threading.current_thread() is not threading.main_thread():
         report(
