@@ -1,6 +1,7 @@
 """What all commands share: their declaration, their caller, and how they write names, numbers and tables."""
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ OK: Final = 0
 FAILURE: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130
+
+_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,11 @@ class Caller:
         """Write one line to the operator."""
         self.err.write(f"hublog: {text}\n")
         self.err.flush()
+
+    def write_json(self, data: object) -> None:
+        """Write the result for programs."""
+        json.dump(data, self.out, indent=2)
+        self.out.write("\n")
 
     def read(self, document: Path | None) -> Reading:
         """Read the effective settings: the framework's, the environment's, and those of a YAML file."""
@@ -108,18 +116,20 @@ def time_text(moment: datetime | None) -> str:
     return "-" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S}Z"
 
 
+def age_text(moment: datetime | None) -> str:
+    """Return how long ago a moment was, in its largest unit; a dash for none."""
+    if moment is None:
+        return "-"
+    seconds = max((datetime.now(UTC) - moment).total_seconds(), 0.0)
+    unit_s, unit = next(((size, name) for size, name in _UNITS if seconds >= size), (1, "s"))
+    return f"{seconds / unit_s:.0f} {unit}"
+
+
 def destination_text(destination: Destination | None) -> str:
     """Return where records go as one cell; a dash where their directory does not say."""
     if destination is None:
         return "-"
     return shown(f"{destination.namespace or '*'}/{destination.eventhub or '*'}")
-
-
-def destination_json(destination: Destination | None) -> dict[str, str | None] | None:
-    """Return where records go as plain data."""
-    if destination is None:
-        return None
-    return {"namespace": destination.namespace or None, "eventhub": destination.eventhub or None}
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str | int]], *, left: int) -> str:

@@ -45,7 +45,7 @@ def run_doctor(options: argparse.Namespace, caller: Caller) -> int:
 
 def check_spool_content(root: Path, hub: EventHubSettings) -> StepResult:
     """Check the records in a spool that can be used; the last step of the doctor on disk."""
-    from hublog.cli.spool_summary import summarize_spool  # noqa: PLC0415  # needs fcntl
+    from hublog.cli.spool_report import summarize_spool  # noqa: PLC0415  # needs fcntl
 
     summary = summarize_spool(root, hub)
     detail = f"{root} can be used; {summary.text}"

@@ -48,13 +48,13 @@ def run_tool(options: argparse.Namespace, caller: Caller) -> int:
 def _run_list(options: argparse.Namespace, caller: Caller) -> int:
     from hublog.cli.spool_report import list_spool  # noqa: PLC0415  # needs fcntl
 
-    return list_spool(_root(options, caller), caller.out, as_json=options.json)
+    return list_spool(_root(options, caller), caller, as_json=options.json)
 
 
 def _run_verify(options: argparse.Namespace, caller: Caller) -> int:
     from hublog.cli.spool_report import verify_spool  # noqa: PLC0415  # needs fcntl
 
-    return verify_spool(_root(options, caller), caller.out, as_json=options.json)
+    return verify_spool(_root(options, caller), caller, as_json=options.json)
 
 
 def _add_drain(parser: argparse.ArgumentParser) -> None:

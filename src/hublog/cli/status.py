@@ -1,28 +1,15 @@
 """``hublog status``: the effective configuration and the state of this machine; it uses no network."""
 
 import argparse
-import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from hublog.cli.command import (
-    FAILURE,
-    OK,
-    Caller,
-    add_config,
-    add_json,
-    count_of,
-    destination_json,
-    destination_text,
-    shown,
-    table,
-    time_text,
-)
+from hublog.cli.command import FAILURE, OK, Caller, add_config, add_json, age_text, count_of, shown, time_text
 from hublog.configure.handlers import CONSOLE, EVENT_HUB, FILE, AttachedHandler
 from hublog.doctor.destinations import destinations_text, target_of, target_text
 from hublog.doctor.offline_checks import absolute
@@ -31,15 +18,9 @@ from hublog.runtime.handler_watch import findings
 from hublog.settings import Settings, SpoolMode
 
 if TYPE_CHECKING:
-    from hublog.cli.spool_summary import SpoolSummary
+    from hublog.cli.spool_report import SpoolSummary
 
 _NAME_WIDTH: Final = 14
-_DIRECTORIES_MAX: Final = 20
-_MINUTE_S: Final = 60
-_HOUR_S: Final = 3_600
-_DAY_S: Final = 86_400
-_HEADER: Final = ("owner", "pid", "since", "age", "destination", "records", "bytes", "damage")
-_TEXT_COLUMNS: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +64,7 @@ class LogFile:
         """All of it in a line."""
         if self.size is None or self.changed_at is None:
             return f"{shown(self.path)} does not exist yet"
-        text = f"{shown(self.path)}, {count_of(self.size, 'byte')}, written {_age(self.changed_at)} ago"
+        text = f"{shown(self.path)}, {count_of(self.size, 'byte')}, written {age_text(self.changed_at)} ago"
         if not self.archives:
             return text
         return f"{text}, {count_of(self.archives, 'archive')} of {count_of(self.archives_size, 'byte')}"
@@ -98,8 +79,8 @@ class StatusReport:
         framework: ``django``, ``flask`` or empty.
         attached: the handlers of the application's process; None where no application is loaded.
         spool_dir: of the settings.
-        is_spooled: whether records go to disk in this mode.
-        spool: its contents; None if there is no such directory, or it cannot be read.
+        spool: its contents.
+        shows_spool: whether records go to disk in this mode, or are there.
         log_files: all that these settings write.
         overrides: settings that have no effect, a sentence each.
         problems: what the operator has to act on, a sentence each.
@@ -109,8 +90,8 @@ class StatusReport:
     framework: str
     attached: Sequence[AttachedHandler] | None
     spool_dir: Path
-    is_spooled: bool
-    spool: "SpoolSummary | None"
+    spool: "SpoolSummary"
+    shows_spool: bool
     log_files: tuple[LogFile, ...]
     overrides: tuple[str, ...]
     problems: tuple[str, ...]
@@ -151,7 +132,7 @@ def report_json(status: StatusReport) -> dict[str, object]:
             "packing": str(hub.packing),
             "spool": str(hub.spool),
         },
-        "spool": _spool_json(status),
+        "spool": {"directory": str(status.spool_dir), **status.spool.as_json()},
         "log_files": [
             {
                 "path": str(file.path),
@@ -170,66 +151,16 @@ def _is_on(status: StatusReport, kind: str, *, is_set: bool) -> bool:
     return is_set if status.attached is None else any(each.kind == kind for each in status.attached)
 
 
-def _spool_lines(status: StatusReport) -> list[str]:
-    spool = status.spool
-    name = shown(status.spool_dir)
-    if spool is None:
-        return [_line("spool", f"{name}, no records waiting")] if status.is_spooled else []
-    lines = [_line("spool", f"{name}, {spool.text}")]
-    if spool.rejected:
-        size = count_of(spool.rejected_size, "byte")
-        lines.append(_line("rejected", f"{count_of(spool.rejected, 'record')} ({size})"))
-    rows = [
-        (
-            str(each.owner),
-            str(each.pid or "-"),
-            time_text(each.since),
-            _age(each.since),
-            destination_text(each.destination),
-            each.records,
-            each.size,
-            each.damaged,
-        )
-        for each in spool.directories[:_DIRECTORIES_MAX]
-    ]
-    if rows:
-        text = table(_HEADER, rows, left=_TEXT_COLUMNS)
-        lines += [_line("", line) for line in text.splitlines()]
-    if len(spool.directories) > _DIRECTORIES_MAX:
-        lines.append(
-            _line("", f"and {len(spool.directories) - _DIRECTORIES_MAX:,} more; see hublog spool list")
-        )
-    return lines
-
-
-def _spool_json(status: StatusReport) -> dict[str, object]:
-    spool = status.spool
-    directories = spool.directories if spool else ()
-    return {
-        "directory": str(status.spool_dir),
-        "records": spool.records if spool else 0,
-        "bytes": spool.size if spool else 0,
-        "oldest": time_text(spool.oldest) if spool and spool.oldest else None,
-        "orphaned": spool.orphaned if spool else 0,
-        "for_others": [
-            {**(destination_json(other) or {}), "records": records}
-            for other, records in (spool.for_others if spool else {}).items()
-        ],
-        "rejected": spool.rejected if spool else 0,
-        "owners": [
-            {
-                "name": each.name,
-                "owner": str(each.owner),
-                "pid": each.pid,
-                "since": time_text(each.since) if each.since else None,
-                "destination": destination_json(each.destination),
-                "records": each.records,
-                "bytes": each.size,
-                "damage": each.damaged,
-            }
-            for each in directories
-        ],
-    }
+def _spool_lines(status: StatusReport) -> Iterator[str]:
+    if not status.shows_spool:
+        return
+    yield _line("spool", f"{shown(status.spool_dir)}, {status.spool.text}")
+    rejected = status.spool.rejected
+    if rejected.records:
+        size = count_of(rejected.size, "byte")
+        yield _line("rejected", f"{count_of(rejected.records, 'record')} ({size})")
+    for line in status.spool.lines():
+        yield _line("", line)
 
 
 def _is_archive(name: str, of: str) -> bool:
@@ -238,17 +169,6 @@ def _is_archive(name: str, of: str) -> bool:
 
 def _line(name: str, text: str) -> str:
     return f"{name:<{_NAME_WIDTH}}{text}".rstrip() + "\n"
-
-
-def _age(moment: datetime | None) -> str:
-    """Return how long ago a moment was, in its largest unit."""
-    if moment is None:
-        return "-"
-    seconds = max((datetime.now(UTC) - moment).total_seconds(), 0.0)
-    for unit_s, unit in ((_DAY_S, "d"), (_HOUR_S, "h"), (_MINUTE_S, "min")):
-        if seconds >= unit_s:
-            return f"{seconds / unit_s:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 #: A running process recovers orphaned records every second and a half.
@@ -269,15 +189,14 @@ def run_status(
 
     status = _collect(options, caller, pause)
     if options.json:
-        json.dump(report_json(status), caller.out, indent=2)
-        caller.out.write("\n")
+        caller.write_json(report_json(status))
     else:
         caller.out.write(printable(report_text(status), caller.out))
     return FAILURE if status.problems else OK
 
 
 def _collect(options: argparse.Namespace, caller: Caller, pause: Callable[[float], None]) -> "StatusReport":
-    from hublog.cli.spool_summary import summarize_spool  # noqa: PLC0415  # needs fcntl
+    from hublog.cli.spool_report import SpoolSummary, summarize_spool  # noqa: PLC0415  # needs fcntl
     from hublog.configure.handlers import contradictions  # noqa: PLC0415  # for this command only
     from hublog.runtime.pipeline import NOT_CONFIGURED  # noqa: PLC0415  # as above
 
@@ -304,8 +223,8 @@ def _collect(options: argparse.Namespace, caller: Caller, pause: Callable[[float
         framework=caller.framework,
         attached=attached,
         spool_dir=root,
-        is_spooled=hub.enabled and hub.spool is not SpoolMode.MEMORY,
-        spool=spool,
+        spool=spool or SpoolSummary(),
+        shows_spool=spool is not None or (hub.enabled and hub.spool is not SpoolMode.MEMORY),
         log_files=tuple(LogFile.at(path) for path in caller.find_log_files(settings)),
         overrides=(
             *(override.text for override in reading.overrides),
