@@ -7,8 +7,9 @@ import sys
 import time
 from collections.abc import Callable
 from itertools import count
-from threading import RLock
 from typing import Final
+
+from hublog.locks import ThreadLock
 
 LOGGER_NAME: Final = "hublog.internal"
 #: Set on handlers that do not take our reports, so that a report is not sent to nobody.
@@ -152,7 +153,7 @@ class AtomicCounter:
     def __init__(self) -> None:
         self._count = count()
         self._reads = 0
-        self._lock = RLock()
+        self._lock = ThreadLock()
         self.add = self._count.__next__
 
     def read(self) -> int:

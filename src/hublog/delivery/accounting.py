@@ -1,6 +1,5 @@
 """Accounting: records accepted, sent, dropped by reason, and still held."""
 
-import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -8,6 +7,7 @@ from enum import Enum, StrEnum
 from typing import Final, NamedTuple, Self
 
 from hublog.line import level_and_logger
+from hublog.locks import ThreadLock
 
 
 class Drop(StrEnum):
@@ -335,7 +335,7 @@ class DropCounters:
         self._popped = 0
         # Held over statements without a call or a loop only, where CPython lets no signal handler in: one
         # that waited for the worker would else keep it from counting.
-        self._lock = threading.RLock()
+        self._lock = ThreadLock()
 
     def add(self, reason: Drop, level: str, logger: str, count: int = 1) -> None:
         """Count records.

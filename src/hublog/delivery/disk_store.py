@@ -6,7 +6,6 @@ the holder of the shipper's lock.
 
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from hublog.delivery.accounting import Drop, DropCounters
 from hublog.delivery.batcher import Batch
 from hublog.delivery.memory_queue import NEVER
 from hublog.delivery.spool_access import ADOPTED_BYTES, SpoolAccess, is_full
+from hublog.locks import ThreadLock
 from hublog.settings import SyncPolicy
 from hublog.spool.dead_letters import DeadLetters
 from hublog.spool.envelope import Envelope
@@ -64,7 +64,7 @@ class LiveLog:
         self.wants_look = False
         self._make = make
         self._taken = 0
-        self._making = threading.RLock()
+        self._making = ThreadLock()
         self._is_making = False
 
     @property

@@ -8,7 +8,6 @@ the lock is free, since their code is not ours.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from threading import RLock
 from typing import Final
 
 from hublog.delivery.accounting import Circuit, Drop, Stats
@@ -28,6 +27,7 @@ from hublog.errors import (
     SendError,
     TransientSendError,
 )
+from hublog.locks import ThreadLock
 
 #: With a backlog, that many events are offered to one send; the sender takes what fits.
 EVENTS_PER_SEND: Final = 16
@@ -86,7 +86,7 @@ class Shipper:
         self._breaker = breaker
         self.dispatcher = EventDispatcher(observer, stats=self.stats)
         self._now = now
-        self._lock = RLock()
+        self._lock = ThreadLock()
         self._in_flight = InFlight(stores, packer=packer, wall=wall)
         self._rejections = RejectionSearch(self._in_flight, shorten=shorten, now=now)
         self._pace = ReplayPace(now=now)

@@ -6,10 +6,10 @@ SQLAlchemy is not imported here: its events are listened to once the application
 import contextlib
 import sys
 import time
-from threading import RLock
 from typing import Any, Final
 
 from hublog.capture import context
+from hublog.locks import ThreadLock
 
 NAME: Final = "sqlalchemy"
 #: Set on the execution context of a statement while the database works on it.
@@ -27,7 +27,7 @@ class QueryCounter:
     def __init__(self) -> None:
         self._count = 0
         self._seconds = 0.0
-        self._lock = RLock()  # a signal handler may query in between
+        self._lock = ThreadLock()  # a signal handler may query in between
 
     def add(self, seconds: float) -> None:
         """Count one query that took this many seconds."""

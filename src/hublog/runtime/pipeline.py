@@ -10,7 +10,6 @@ import logging
 import math
 import os
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,7 @@ from hublog.delivery.accounting import Drop, DropReport, Stats
 from hublog.delivery.sender import Sender
 from hublog.internal_log import LOGGER_NAME, AtomicCounter, cause_of, is_exhausted, report
 from hublog.line import RecordIds
+from hublog.locks import ThreadLock
 from hublog.process_hooks import process_hooks
 from hublog.requests.request_scope import RequestScope
 from hublog.runtime.process_state import ProcessState
@@ -83,7 +83,7 @@ class Pipeline:
         self._states: dict[int, _States] = {}
         #: The one that takes records, as ``accept`` found it last.
         self._process: ProcessState | None = None
-        self._changing = threading.RLock()
+        self._changing = ThreadLock()
         #: Records that states of this process left on disk, by directory.
         self._left: dict[Path, int] = {}
         #: Whether it was a framework's configuration, and every state of this process knows what is in it.
@@ -351,7 +351,7 @@ class Pipeline:
         _inherited.append(self._states)
         self._states = {}
         self._process = None
-        self._changing = threading.RLock()
+        self._changing = ThreadLock()
         self._left = {}
         self._errors = AtomicCounter()
         self._exhausted = AtomicCounter()

@@ -5,12 +5,12 @@ what reads, settles or drops is one thread at a time.
 """
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from hublog.locks import ThreadLock
 from hublog.spool import locking
 from hublog.spool.envelope import Envelope
 from hublog.spool.format import encode_header
@@ -54,7 +54,7 @@ class SpoolDirectory:
             header=encode_header(envelope),
         )
         self._reader = SegmentReader(self._segments, vanished=self._vanished)
-        self._lock = threading.RLock()
+        self._lock = ThreadLock()
         self._is_closing = False
 
     @classmethod

@@ -10,11 +10,11 @@ import contextlib
 import errno
 import itertools
 import os
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from hublog.locks import ThreadLock
 from hublog.settings import SyncPolicy
 from hublog.spool.format import HEADER, encode
 from hublog.spool.locking import FILE_MODE
@@ -73,7 +73,7 @@ class SegmentWriter:
         self._is_closed = False
         self._retry_mono = now()
         self._sync_mono = now()
-        self.lock = threading.RLock()
+        self.lock = ThreadLock()
         self.appended_total = 0
         self.failures_total = 0
         self.error: OSError | None = None
@@ -163,7 +163,7 @@ class SegmentWriter:
 
     def _copy_unsynced(self) -> tuple[Segment, int, int] | None:
         """Return the segment to sync, its end, and a descriptor of our own: writers do not wait for us."""
-        if self._rules.sync is not SyncPolicy.INTERVAL or not self.lock.acquire(blocking=False):
+        if self._rules.sync is not SyncPolicy.INTERVAL or not self.lock.acquire(timeout=0):
             return None  # where a thread writes the next call is soon enough
         try:
             segment = self._current
