@@ -145,32 +145,34 @@ _HOSTILE: Final = b"cos\nsystem\n(S'touch taken'\ntR."
 
 @row("D9", "segments of another version and of strangers", disk(Expect(is_drained=False)), has_control=False)
 def _d9(scene: Scene) -> None:
-    strange = {
-        "00000001.seg": b"hublog\x00\x7f" + bytes(range(256)),
-        "00000002.seg": _HOSTILE,
-        "00000003.seg": segments.MAGIC + segments.FRAME.pack(len(_HOSTILE), 0) + _HOSTILE,
-    }
+    strange = {"00000001.seg": b"hublog\x00\x7f" + bytes(range(256)), "00000002.seg": _HOSTILE}
+    damaged = segments.OLD_MAGIC + segments.FRAME.pack(len(_HOSTILE), 0) + _HOSTILE
     scene.is_left_alone = True  # strange segments stay where they are
-    folder = scene.spool / "000001a208b4f658-5f0c9a31"
-    folder.mkdir(parents=True)
-    (folder / "lock").touch()
-    for name, content in strange.items():
-        (folder / name).write_bytes(content)
+    # A directory is written by one process, so by one version.
+    for folder, files in (
+        ("000001a208b4f658-5f0c9a31", strange),
+        ("000001a208b4f659-5f0c9a32", {"00000001.seg": damaged}),
+    ):
+        path = scene.spool / folder
+        path.mkdir(parents=True)
+        (path / "lock").touch()
+        for name, content in files.items():
+            (path / name).write_bytes(content)
     program = scene.program("revive")
     scene.until_delivered(1)
     wait_until(lambda: False, 2.0)  # as long as an adoption may take
     program.tell()
     scene.end(program, is_timed=False)
-    for name in ("00000001.seg", "00000002.seg"):
+    for name, content in strange.items():
         left = list(scene.spool.rglob(name))
         scene.check(
-            any(path.read_bytes() == strange[name] for path in left),
+            any(path.read_bytes() == content for path in left),
             f"{name} of a stranger is gone or changed",
         )
     warnings = [line for line in program.text().splitlines() if line.startswith("WARNING hublog")]
     told = [line for line in warnings if "not of this version" in line]
     scene.check(len(told) == 1, f"strangers are told {len(told)} times: {warnings}")
-    # The third is of this version, and damaged.
+    # The damaged one is of this version.
     scene.check(len(warnings) == 2, f"{len(warnings)} warnings: {warnings}")
     scene.check(not list(scene.folder.rglob("taken")), "something on disk was evaluated")
 
