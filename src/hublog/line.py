@@ -15,6 +15,11 @@ from typing import Final, NamedTuple
 
 import orjson
 
+#: A value as JSON, and back; the only import of the encoder, bound here so that a call costs nothing more.
+dumps, loads = orjson.dumps, orjson.loads
+#: Option of ``dumps``: refuse a dataclass, too.
+NO_DATACLASSES: Final = orjson.OPT_PASSTHROUGH_DATACLASS
+
 #: Columns at the front, in this order; a line without ids has the first only.
 HEAD_COLUMNS: Final = ("timestamp", "record_id", "sequence")
 
@@ -153,7 +158,7 @@ def _string(match: re.Match[bytes] | None) -> str:
     raw = match[1]
     if b"\\" in raw:
         try:
-            return str(orjson.loads(b'"%b"' % raw))
+            return str(loads(b'"%b"' % raw))
         except ValueError:  # damaged: shown as it stands
             pass
     return raw.decode("utf-8", "replace")

@@ -10,8 +10,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-import orjson
-
 from hublog.capture import context
 from hublog.capture.context import note_shown
 from hublog.capture.exceptions import from_record
@@ -33,11 +31,10 @@ from hublog.capture.typed_columns import (
     encoded_thread,
     utc_text,
 )
-from hublog.line import HEAD, HEAD_WITH_IDS, SECOND, RecordIds, escape_line_ends
+from hublog.line import HEAD, HEAD_WITH_IDS, SECOND, RecordIds, dumps, escape_line_ends
 from hublog.redaction.redactor import Redactor, redactor_for
 from hublog.settings import RedactionSettings, ServiceSettings
 
-_dumps = orjson.dumps
 _LogRecord = logging.LogRecord
 
 #: What an entry of a cache takes beside its texts: tuples, numbers and heads of objects.
@@ -75,7 +72,7 @@ class LineFormatter:
         self._max_bytes = max_record_bytes
         self._ids = ids
         self._misfits = misfits or Misfits()
-        self._tail = orjson.dumps(process_fields(service, framework=framework))[1:]
+        self._tail = dumps(process_fields(service, framework=framework))[1:]
         self._second = (-1, b"")
         self._sites: BoundedCache[tuple[object, ...], tuple[bytes, str, bytes, int]] = BoundedCache()
         self._threads: BoundedCache[tuple[object, ...], bytes] = BoundedCache()
@@ -120,7 +117,7 @@ class LineFormatter:
         if message is not cached_template:
             if type(message) is not str:
                 message = str(message)
-            template_json, slack = _dumps(self._texts.redacted(message)), 0
+            template_json, slack = dumps(self._texts.redacted(message)), 0
         is_own = type(record) is not _LogRecord and has_own_message(record)
         args, message_json = record.args, template_json
         if is_own or args:
@@ -135,7 +132,7 @@ class LineFormatter:
                 or ">" in message
             ):
                 message = self._texts.redacted(message)
-            message_json = _dumps(message)
+            message_json = dumps(message)
 
         now = context.current()
         bound: EncodedContext | None = now.encoded
@@ -157,7 +154,7 @@ class LineFormatter:
                 message_json,
                 b',"message_template":',
                 template_json,
-                _LOG if record_type == "log" else b',"record_type":%b,' % _dumps(record_type),
+                _LOG if record_type == "log" else b',"record_type":%b,' % dumps(record_type),
                 self._thread(record),
                 exception,
                 added,
@@ -188,7 +185,7 @@ class LineFormatter:
             extra = {**bound.extra, **extra}
         if bound.misfits:
             misfits = (*bound.misfits, *misfits)
-        return (b'%b"extra":%b,' % (fragment, _dumps(extra)) if extra else fragment), record_type, misfits
+        return (b'%b"extra":%b,' % (fragment, dumps(extra)) if extra else fragment), record_type, misfits
 
     def _site(self, record: logging.LogRecord) -> tuple[bytes, str, bytes, int]:
         """Return the encoded place, and the template that stood there first with its encoded form.
@@ -199,7 +196,7 @@ class LineFormatter:
         found = self._sites.get(key)
         if found is None:
             template = record.msg if type(record.msg) is str and len(record.msg) <= _TEMPLATE_MAX else ""
-            shown = _dumps(self._texts.redacted(template))
+            shown = dumps(self._texts.redacted(template))
             site = encoded_call_site(record)
             found = (site, template, shown, self._redactor.safe_length(template))
             # The site is made of the key's own texts, of which it holds at most so much.
@@ -215,7 +212,7 @@ class LineFormatter:
             self._threads.keep(key, found, _SITE_BYTES + len(found) + _text_size(key))
         task = getattr(record, "taskName", None)
         if task is not None:
-            found += b'"async_task_name":%b,' % _dumps(str(task))
+            found += b'"async_task_name":%b,' % dumps(str(task))
         return found
 
     def _slow(self, record: logging.LogRecord, head: bytes, created: float, length: int) -> bytes:

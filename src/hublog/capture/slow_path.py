@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 
-import orjson
-
 from hublog.capture import context
 from hublog.capture.columns import OPEN_COLUMNS
 from hublog.capture.context import note_shown
@@ -38,6 +36,7 @@ from hublog.capture.typed_columns import (
     thread_of,
     utc_text,
 )
+from hublog.line import dumps
 from hublog.redaction.redactor import SHORTEST, Redactor
 from hublog.redaction.secret_names import Secrecy
 
@@ -216,7 +215,7 @@ def _message(record: logging.LogRecord, redactor: Redactor) -> str:
             return clean(str(record.getMessage()))
         return clean(str(template % arguments(record.args, redactor))) if record.args else template
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a log call never raises
-        shown = orjson.dumps(unfit(template, record.args, redactor)).decode()
+        shown = dumps(unfit(template, record.args, redactor)).decode()
         return f"{template} {mark(f'arguments {shown} do not fit: {type(error).__name__}')}"
 
 

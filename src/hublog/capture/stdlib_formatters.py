@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final, TextIO
 
-import orjson
-
 from hublog.capture import context
 from hublog.capture.columns import BY_NAME
 from hublog.capture.exceptions import frames_of, is_ordinary, print_of
@@ -21,7 +19,7 @@ from hublog.capture.origin import format_where_made
 from hublog.capture.slow_path import arguments, has_own_message
 from hublog.errors import SettingsError
 from hublog.internal_log import LogOutput, cause_of
-from hublog.line import escape_line_ends, with_last
+from hublog.line import NO_DATACLASSES, dumps, escape_line_ends, loads, with_last
 from hublog.redaction.redactor import Redactor, redaction_of, redactor_for
 from hublog.settings import RedactionSettings, ServiceSettings
 from hublog.terminal import WERKZEUG, harmless_lines, of_werkzeug
@@ -302,7 +300,7 @@ class JsonFormatter(logging.Formatter):
             raise SettingsError(problems)
         self._lines = LineFormatter(names, framework=framework, redaction=taken_out)
         self._renamed = renamed
-        self._static = orjson.dumps(static) if static else b""
+        self._static = dumps(static) if static else b""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record; never raises."""
@@ -312,8 +310,8 @@ class JsonFormatter(logging.Formatter):
         meant = read(record)
         line = self._lines.encode(record) if meant is None else take(meant, self._lines.encode)
         if self._renamed:
-            row = {self._renamed.get(name, name): value for name, value in orjson.loads(line).items()}
-            line = orjson.dumps(row)
+            row = {self._renamed.get(name, name): value for name, value in loads(line).items()}
+            line = dumps(row)
         if self._static:
             line = with_last(line, self._static)
         return (escape_line_ends(line) if self._renamed or self._static else line).decode()
@@ -389,7 +387,7 @@ def _is_name(value: object) -> bool:
 
 def _is_plain(value: object) -> bool:
     try:
-        orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_DATACLASS)
+        dumps(value, option=NO_DATACLASSES)
     except TypeError:
         return False
     return True

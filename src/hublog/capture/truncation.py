@@ -6,10 +6,8 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
-import orjson
-
 from hublog.capture.resource import process_fields
-from hublog.line import HEAD_COLUMNS, escape_line_ends
+from hublog.line import HEAD_COLUMNS, dumps, escape_line_ends, loads
 from hublog.redaction.text_ranges import cut_middle
 from hublog.settings import ServiceSettings
 
@@ -85,7 +83,7 @@ def shortened(line: bytes, max_bytes: int) -> bytes | None:
         None when it cannot be made that short, or is no line of ours.
     """
     try:
-        row = orjson.loads(line)
+        row = loads(line)
     except ValueError:
         return None
     if not isinstance(row, dict):
@@ -94,7 +92,7 @@ def shortened(line: bytes, max_bytes: int) -> bytes | None:
     fixed = {name: row.pop(name) for name in _FIXED & row.keys()}
 
     def encode(columns: Mapping[str, object]) -> bytes:
-        return escape_line_ends(orjson.dumps({**head, **columns, **fixed}))
+        return escape_line_ends(dumps({**head, **columns, **fixed}))
 
     cut = fit(row, encode, max_bytes=max_bytes, original=len(line))
     return cut if len(cut) <= max_bytes else None
@@ -126,7 +124,7 @@ def _cut_extra_values(row: dict[str, object], max_bytes: int) -> dict[str, objec
 
 
 def _short(value: object, limit: int) -> object:
-    encoded = orjson.dumps(value)
+    encoded = dumps(value)
     if len(encoded) <= limit:
         return value
     return _cut(value if isinstance(value, str) else encoded.decode(), limit // 2)

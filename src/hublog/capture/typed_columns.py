@@ -12,12 +12,11 @@ from itertools import islice
 from math import isfinite
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-import orjson
-
 from hublog.capture.columns import BY_NAME, OPEN_COLUMNS, Kind
 from hublog.capture.context import Context, looked
 from hublog.capture.json_safe import INT64, MAX_ITEMS, MAX_NAME, Distinct, Plain, key_of, mark, plain, text_of
 from hublog.internal_log import AtomicCounter
+from hublog.line import dumps
 from hublog.redaction.redactor import CARD_FROM, PERSONAL_COLUMNS, SHORTEST, Redactor
 
 #: What every LogRecord has, in the order in which its constructor sets it; what follows is ``extra``.
@@ -27,7 +26,7 @@ STANDARD_LENGTH: Final = len(_STANDARD)
 #: These, and what other formatters set on the record they share with us.
 NOT_ADDED: Final = frozenset({*_STANDARD, "message", "asctime"})
 
-#: What orjson writes as it is. It writes ints up to 64 bits without a sign, one more than ADX holds.
+#: What ``dumps`` writes as it is. Of ints it takes 64 bits without a sign, one more than ADX holds.
 _SAFE: Final = frozenset({bool, type(None)})
 
 _NOTHING: Final[dict[str, object]] = {}
@@ -155,7 +154,7 @@ def put(columns: dict[str, object], name: str, value: object) -> bool:
 
 def as_text(value: object) -> str:
     """Return a text as it is, anything else as its JSON."""
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    return value if isinstance(value, str) else dumps(value).decode()
 
 
 def _fits(kind: Kind, value: object, shape: type) -> bool:
@@ -174,7 +173,7 @@ def encode_columns(columns: Mapping[str, object]) -> bytes:
     """Return ``"name":value,`` for each column, ready to stand inside an object."""
     if not columns:
         return b""
-    return orjson.dumps(columns)[1:-1] + b","
+    return dumps(columns)[1:-1] + b","
 
 
 class Misfits:

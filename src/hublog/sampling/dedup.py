@@ -13,8 +13,6 @@ from math import isfinite
 from time import monotonic
 from typing import Final
 
-import orjson
-
 from hublog.capture.columns import OPEN_COLUMNS
 from hublog.capture.exceptions import from_record
 from hublog.capture.interop import said
@@ -23,7 +21,7 @@ from hublog.capture.slow_path import has_own_message, timestamp_of
 from hublog.capture.truncation import shortened
 from hublog.capture.typed_columns import END_OF_TIME, NOT_ADDED, STANDARD_LENGTH
 from hublog.internal_log import AtomicCounter
-from hublog.line import Line, RecordIds, escape_line_ends, record_id
+from hublog.line import Line, RecordIds, dumps, escape_line_ends, loads, record_id
 
 #: Records that are known again; then the one that was not met for the longest time is forgotten.
 KEYS_MAX: Final = 1_000
@@ -249,7 +247,7 @@ class Deduplicator:
         }
         if len(line) + _ADDED_BYTES > self._max_bytes:
             line = shortened(line, self._max_bytes - _ADDED_BYTES) or line
-        row = orjson.loads(line)
+        row = loads(line)
         own = window.own
         extra = row.pop("extra", None) or {}
         notes = _NOTES if row.get("truncated") else frozenset()
@@ -259,7 +257,7 @@ class Deduplicator:
         row["record_id"] = record_id(prefix, sequence)
         row["sequence"] = sequence
         kept = {name: value for name, value in extra.items() if name in own or name in notes}
-        return escape_line_ends(orjson.dumps({**row, "extra": {**kept, **reported}}))
+        return escape_line_ends(dumps({**row, "extra": {**kept, **reported}}))
 
 
 def _is_shared(name: str) -> bool:
@@ -298,7 +296,7 @@ def _key(record: logging.LogRecord) -> Hashable | None:
             return None  # names that were made at run time, by which no other record is known again
         added = {name: _shown(attributes[name]) for name in tuple(attributes) if name not in _NOT_ADDED}
         also = {name: _shown(value) for name, value in fields.items()}
-        found.append(_short(orjson.dumps((added, also)).decode()))
+        found.append(_short(dumps((added, also)).decode()))
     return tuple(found)
 
 
