@@ -1,8 +1,8 @@
-"""A LogRecord and the bound context become one line: a JSON object, UTF-8, without a line break.
+"""Takes a ``LogRecord`` and the bound context; gives a line: one JSON object, UTF-8, without a line break.
 
-Total: whatever the application logs, a valid line comes out, and no exception. The common case is joined from
-pieces encoded once (per process, call site, thread, request) and three small encodings; anything odd takes
-the slow path, field by field.
+Total: whatever the application logs, a valid line comes out, and no exception. The common case (``_fast``) is
+joined from pieces encoded once (per process, call site, thread, request) and three small encodings; for
+anything odd that raises, and ``slow_path`` does it again, field by field.
 """
 
 import logging
@@ -14,21 +14,20 @@ from hublog.capture import context
 from hublog.capture.context import note_shown
 from hublog.capture.exceptions import from_record
 from hublog.capture.resource import process_fields
-from hublog.capture.slow_path import arguments, careful_row, has_own_message, timestamp_of
-from hublog.capture.truncation import fit
+from hublog.capture.slow_path import fit, has_own_message, rendered, row_of, timestamp_of
 from hublog.capture.typed_columns import (
     END_OF_TIME,
     NOT_ADDED,
     STANDARD_LENGTH,
     AddedFields,
     BoundedCache,
-    BoundedText,
     EncodedContext,
     Misfits,
+    call_site,
     encode_columns,
     encode_context,
-    encoded_call_site,
-    encoded_thread,
+    encode_fitting,
+    thread_of,
     utc_text,
 )
 from hublog.line import HEAD, HEAD_WITH_IDS, SECOND, RecordIds, dumps, escape_line_ends
@@ -37,7 +36,7 @@ from hublog.settings import RedactionSettings, ServiceSettings
 
 _LogRecord = logging.LogRecord
 
-#: What an entry of a cache takes beside its texts: tuples, numbers and heads of objects.
+#: What an entry of a cache takes in addition to its strings: tuples, numbers and heads of objects.
 _SITE_BYTES: Final = 512
 _PLAN_BYTES: Final = 2_048
 #: A longer template is a message that was made before the call, and seldom comes again.
@@ -51,7 +50,7 @@ class LineFormatter:
     Args:
         service: the names of the service; see ``process_fields``.
         framework: ``django``, ``flask`` or empty.
-        max_record_bytes: a longer line is cut, see ``truncation.fit``.
+        max_record_bytes: a longer line is cut, see ``slow_path.fit``.
         ids: gives each record its ``record_id`` and ``sequence``; None leaves them out.
         misfits: counts the values that do not fit their column; None counts for nobody.
         redaction: what is taken out; by default what is secret by a built-in rule.
@@ -68,7 +67,6 @@ class LineFormatter:
         redaction: RedactionSettings = RedactionSettings(),  # noqa: B008  # it is frozen
     ) -> None:
         self._redactor = redactor_for(redaction)
-        self._texts = BoundedText(self._redactor, max_record_bytes)
         self._max_bytes = max_record_bytes
         self._ids = ids
         self._misfits = misfits or Misfits()
@@ -117,12 +115,12 @@ class LineFormatter:
         if message is not cached_template:
             if type(message) is not str:
                 message = str(message)
-            template_json, slack = dumps(self._texts.redacted(message)), 0
+            template_json, slack = dumps(self._redacted(message)), 0
         is_own = type(record) is not _LogRecord and has_own_message(record)
         args, message_json = record.args, template_json
         if is_own or args:
             is_plain = type(args) is tuple and not is_own
-            message = message % args if is_plain else self._rendered(record, message, is_own=is_own)
+            message = message % args if is_plain else rendered(record, self._redactor)
             if (
                 is_own
                 or len(message) > slack
@@ -131,7 +129,7 @@ class LineFormatter:
                 or " -" in message
                 or ">" in message
             ):
-                message = self._texts.redacted(message)
+                message = self._redacted(message)
             message_json = dumps(message)
 
         now = context.current()
@@ -162,9 +160,10 @@ class LineFormatter:
             )
         ), misfits
 
-    def _rendered(self, record: logging.LogRecord, template: str, *, is_own: bool) -> str:
-        """Return the message of a record that makes it in its own way, or of arguments by name."""
-        return str(record.getMessage() if is_own else template % arguments(record.args, self._redactor))
+    def _redacted(self, text: str) -> str:
+        if len(text) > self._max_bytes:
+            raise ValueError("the slow way cuts it")
+        return self._redactor.text(text)
 
     def _added(
         self, record: logging.LogRecord, bound: EncodedContext, record_type: str
@@ -174,7 +173,7 @@ class LineFormatter:
         key = tuple(attributes)
         plan = self._plans.get(key)
         if plan is None:
-            plan = AddedFields(key, self._redactor, self._texts)
+            plan = AddedFields(key, self._redactor, self._max_bytes)
             self._plans.keep(key, plan, _PLAN_BYTES + sum(map(len, key)))
         extra, columns, misfits = plan.read(attributes)
         fragment = bound.columns_json
@@ -193,45 +192,42 @@ class LineFormatter:
         And the length up to which a message made of it needs no look, see ``Redactor.safe_length``.
         """
         key = (record.pathname, record.lineno, record.levelno, record.name, record.funcName, record.levelname)
-        found = self._sites.get(key)
-        if found is None:
-            template = record.msg if type(record.msg) is str and len(record.msg) <= _TEMPLATE_MAX else ""
-            shown = dumps(self._texts.redacted(template))
-            site = encoded_call_site(record)
-            found = (site, template, shown, self._redactor.safe_length(template))
-            # The site is made of the key's own texts, of which it holds at most so much.
-            size = _SITE_BYTES + len(site) + len(template) + len(shown) + _text_size(key)
-            self._sites.keep(key, found, size)
-        return found
+        known = self._sites.get(key)
+        if known is not None:
+            return known
+        template = record.msg if type(record.msg) is str and len(record.msg) <= _TEMPLATE_MAX else ""
+        template_json = dumps(self._redacted(template))
+        site = encode_fitting(call_site(record))
+        # The site is made of the key's own strings, so no other memory counts.
+        size = _SITE_BYTES + len(site) + len(template) + len(template_json) + _text_size(key)
+        entry = (site, template, template_json, self._redactor.safe_length(template))
+        return self._sites.keep(key, entry, size)
 
     def _thread(self, record: logging.LogRecord) -> bytes:
         key = (record.thread, record.threadName, record.process, record.processName)
-        found = self._threads.get(key)
-        if found is None:
-            found = encoded_thread(record)
-            self._threads.keep(key, found, _SITE_BYTES + len(found) + _text_size(key))
+        thread = self._threads.get(key)
+        if thread is None:
+            thread = encode_fitting(thread_of(record))
+            self._threads.keep(key, thread, _SITE_BYTES + len(thread) + _text_size(key))
         task = getattr(record, "taskName", None)
-        if task is not None:
-            found += b'"async_task_name":%b,' % dumps(str(task))
-        return found
+        return thread if task is None else b'%b"async_task_name":%b,' % (thread, dumps(str(task)))
 
     def _slow(self, record: logging.LogRecord, head: bytes, created: float, length: int) -> bytes:
-        added = [name for name in tuple(record.__dict__) if name not in NOT_ADDED]
-        row, misfits, left_out = careful_row(
+        row = row_of(
             record,
-            added,
+            [name for name in tuple(record.__dict__) if name not in NOT_ADDED],
             timestamp=timestamp_of(created),
             redactor=self._redactor,
             max_bytes=self._max_bytes,
         )
-        self._misfits.add(misfits)
+        self._misfits.add(row.misfits)
 
-        def encode(row: Mapping[str, object]) -> bytes:
-            return escape_line_ends(b"%b%b%b" % (head, encode_columns(row), self._tail))
+        def encode(columns: Mapping[str, object]) -> bytes:
+            return escape_line_ends(b"%b%b%b" % (head, encode_columns(columns), self._tail))
 
-        if left_out:
-            length = max(length, len(encode(row)) + left_out)
-        return fit(row, encode, max_bytes=self._max_bytes, original=length)
+        if row.left_out:
+            length = max(length, len(encode(row.columns)) + row.left_out)
+        return fit(row.columns, encode, max_bytes=self._max_bytes, original=length)
 
 
 def _text_size(key: Iterable[object]) -> int:
@@ -250,10 +246,10 @@ def _usable(created: object) -> float:
 
 
 def _exception(record: logging.LogRecord, bound: EncodedContext, redactor: Redactor) -> tuple[str, bytes]:
-    found = from_record(record.exc_info, record.exc_text, redactor)
-    if found is None:
+    error = from_record(record.exc_info, record.exc_text, redactor)
+    if error is None:
         return bound.record_type or "log", b""
-    if found.is_cut:
+    if error.is_cut:
         raise ValueError("the slow way sets truncated once")
     note_shown(record)
-    return bound.record_type or "exception", encode_columns(found.columns())
+    return bound.record_type or "exception", encode_columns(error.columns())

@@ -1,13 +1,15 @@
-"""The slow way from a record to a row: field by field, so that one odd value costs only itself.
+"""Takes a record that the formatter's short way cannot encode; gives its columns, and a line that fits.
 
-And the way to make a row fit: what is long is cut in a fixed order, ids are kept, ``truncated`` is set.
+Field by field, so that one odd value costs only itself. What is too long for a line is cut in a fixed order:
+ids are kept, ``truncated`` is set. ``fit`` cuts the columns before they are a line, ``shortened`` a line that
+the hub does not take.
 """
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from hublog.capture import context
 from hublog.capture.columns import OPEN_COLUMNS
@@ -25,7 +27,7 @@ from hublog.capture.json_safe import (
     plain,
     whole_text_of,
 )
-from hublog.capture.truncation import text_limit
+from hublog.capture.resource import process_fields
 from hublog.capture.typed_columns import (
     END_OF_TIME,
     EncodedContext,
@@ -36,38 +38,26 @@ from hublog.capture.typed_columns import (
     thread_of,
     utc_text,
 )
-from hublog.line import dumps
+from hublog.line import HEAD_COLUMNS, dumps, escape_line_ends, loads
 from hublog.redaction.redactor import SHORTEST, Redactor
 from hublog.redaction.secret_names import Secrecy
+from hublog.redaction.text_ranges import cut_middle
+from hublog.settings import ServiceSettings
 
-#: How often the texts of a record may fill its line before no further one is looked at.
+#: How often the strings of a record may fill its line before no further one is looked at.
 _LOOKED_AT: Final = 4
 _T = TypeVar("_T")
 _NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 
-class CarefulRow(NamedTuple):
-    """The columns of a record.
-
-    Attributes:
-        columns: plain data.
-        misfits: names of those columns whose value did not fit.
-        left_out: bytes that were cut out of texts too long for the line.
-    """
-
-    columns: dict[str, object]
-    misfits: list[str]
-    left_out: int
-
-
-def careful_row(
+def row_of(
     record: logging.LogRecord,
     added: Iterable[str],
     *,
     timestamp: str,
     redactor: Redactor,
     max_bytes: int,
-) -> CarefulRow:
+) -> "Row":
     """Return the columns of a record behind the head of its line, each field read by itself.
 
     A text that cannot fit into the line is cut here already, so that not all of it is looked at for
@@ -80,25 +70,25 @@ def careful_row(
         redactor: takes the secrets out.
         max_bytes: limit of the line.
     """
-    row = _Row(redactor, max_bytes)
+    row = Row(redactor, max_bytes)
     if _attempt(lambda: timestamp_of(record.created), "") != timestamp:
         row.put("timestamp", record.created, fits=False)
     for name, value in _attempt(lambda: call_site(record), _NOTHING).items():
         row.put(name, value)
-    message = _attempt(lambda: _message(record, redactor), mark("message that cannot be shown"))
-    row.columns["message"] = row.bounded(message)
     template = whole_text_of(record.msg)
+    message = _attempt(lambda: _message(record, template, redactor), mark("message that cannot be shown"))
+    row.columns["message"] = row.bounded(message)
     row.columns["message_template"] = row.columns["message"] if template == message else row.bounded(template)
     row.columns["record_type"] = "log"
     for name, value in _attempt(lambda: thread_of(record), _NOTHING).items():
         row.put(name, value)
-    found = _attempt(lambda: from_record(record.exc_info, getattr(record, "exc_text", None), redactor), None)
-    if found is not None:
+    error = _attempt(lambda: from_record(record.exc_info, getattr(record, "exc_text", None), redactor), None)
+    if error is not None:
         row.columns["record_type"] = "exception"
         _attempt(lambda: note_shown(record), None)
     row.take(_attempt(lambda: _context(redactor), None))
-    if found is not None:
-        row.columns |= found.columns()
+    if error is not None:
+        row.columns |= error.columns()
     if record.stack_info:
         stack = whole_text_of(record.stack_info)
         row.columns["stack_info"] = redactor.bounded(stack, MAX_STACKTRACE, MAX_STACKTRACE)
@@ -108,11 +98,18 @@ def careful_row(
     row.add_all(added, record.__dict__)
     if row.extra:
         row.columns["extra"] = row.extra
-    return CarefulRow(row.columns, row.misfits, row.left_out)
+    return row
 
 
-class _Row:
-    """Columns, what goes to ``extra``, and what did so because it does not fit its column."""
+class Row:
+    """The columns of a record while they are put together.
+
+    Attributes:
+        columns: plain data.
+        extra: what goes into the column ``extra``.
+        misfits: names of the columns whose value did not fit, and went to ``extra``.
+        left_out: bytes that were cut out of strings too long for the line.
+    """
 
     def __init__(self, redactor: Redactor, max_bytes: int) -> None:
         self.columns: dict[str, object] = {}
@@ -126,6 +123,7 @@ class _Row:
         self._plain = Plain(redactor.head, most=max(self._room, MAX_TEXT_IN_ALL))
 
     def put(self, name: str, value: object, *, fits: bool = True) -> None:
+        """Set a column, or keep the value in ``extra`` if it does not fit."""
         shown = self._redactor.column(name, self._plain.value(value))
         if not (fits and put(self.columns, name, shown)):
             self.extra[name] = as_text(shown)
@@ -161,13 +159,14 @@ class _Row:
 
     def bounded(self, text: str) -> str:
         """Return a text without its secrets, cut if it alone is longer than the line may be."""
-        shown = self._redactor.bounded(text, self._max_bytes, text_limit(self._max_bytes))
+        shown = self._redactor.bounded(text, self._max_bytes, _text_limit(self._max_bytes))
         if len(text) > self._max_bytes:
             self.columns["truncated"] = True
             self.left_out += max(_size(text) - _size(shown), 0)
         return shown
 
     def take(self, bound: EncodedContext | None) -> None:
+        """Take what is bound; a column that is set already gives way."""
         if bound is not None:
             self.columns |= bound.columns
             self.extra |= bound.extra
@@ -207,13 +206,29 @@ def has_own_message(record: logging.LogRecord) -> bool:
     return type(record).getMessage is not logging.LogRecord.getMessage
 
 
-def _message(record: logging.LogRecord, redactor: Redactor) -> str:
+def rendered(record: logging.LogRecord, redactor: Redactor | None) -> str:
+    """Return the message of a record; what its class, template and arguments raise leaves this.
+
+    Args:
+        record: as it was logged.
+        redactor: masks arguments with a secret name; None masks nothing.
+    """
+    if type(record) is not logging.LogRecord and has_own_message(record):
+        return str(record.getMessage())
+    template, args = str(record.msg), record.args
+    if not args:
+        return template
+    if redactor is not None and isinstance(args, Mapping):
+        return template % _Named(args, redactor)
+    return template % args
+
+
+def _message(record: logging.LogRecord, template: str, redactor: Redactor) -> str:
     """Render the message; where that fails, show the template, the arguments and the reason."""
-    template = whole_text_of(record.msg)
+    if not (record.args or has_own_message(record)):
+        return template
     try:
-        if has_own_message(record):
-            return clean(str(record.getMessage()))
-        return clean(str(template % arguments(record.args, redactor))) if record.args else template
+        return clean(rendered(record, redactor))
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a log call never raises
         shown = dumps(unfit(template, record.args, redactor)).decode()
         return f"{template} {mark(f'arguments {shown} do not fit: {type(error).__name__}')}"
@@ -221,8 +236,8 @@ def _message(record: logging.LogRecord, redactor: Redactor) -> str:
 
 def _context(redactor: Redactor) -> EncodedContext:
     now = context.current()
-    found: EncodedContext | None = now.encoded
-    return found if found and found.redactor is redactor else encode_context(now, redactor)
+    encoded: EncodedContext | None = now.encoded
+    return encoded if encoded and encoded.redactor is redactor else encode_context(now, redactor)
 
 
 _WORD: Final = re.compile(r"[\w-]{1,96}+")
@@ -237,7 +252,7 @@ class _Named:
 
     __slots__ = ("_args", "_redactor")
 
-    def __init__(self, args: Mapping[object, object], redactor: Redactor) -> None:
+    def __init__(self, args: Mapping[str, object], redactor: Redactor) -> None:
         self._args = args
         self._redactor = redactor
 
@@ -253,11 +268,6 @@ class _Named:
         return repr(self._args)
 
 
-def arguments(args: object, redactor: Redactor) -> object:
-    """Return what ``%`` is to be given in place of a record's arguments, which stay as they are."""
-    return _Named(args, redactor) if isinstance(args, Mapping) else args
-
-
 def unfit(template: str, args: object, redactor: Redactor) -> object:
     """Return arguments that do not fit their template as plain data.
 
@@ -265,8 +275,139 @@ def unfit(template: str, args: object, redactor: Redactor) -> object:
     """
     shown = plain(args, cut=redactor.head)
     listed = shown if isinstance(shown, list) else [shown]
-    texts = [item for item in listed if isinstance(item, str) and len(item) <= _NAME_LONGEST]
-    names = {found[0] for text in (template[: _NAME_LONGEST * 10], *texts) for found in _WORD.finditer(text)}
+    strings = [item for item in listed if isinstance(item, str) and len(item) <= _NAME_LONGEST]
+    names = {word for text in (template[: _NAME_LONGEST * 10], *strings) for word in _WORD.findall(text)}
     if len(names) > _NAMES_MAX or any(map(redactor.secrecy, names)):
         return redactor.hidden(shown, Secrecy.TEXT) if redactor.is_on else shown
     return redactor.value(shown)
+
+
+#: What is kept of a record to the last, each if it is no longer than an id may be.
+_KEPT: Final = (
+    *("level", "level_number", "severity_number", "record_type"),
+    *("trace_id", "span_id", "request_id", "truncated"),
+)
+_MAX_ID: Final = 64
+_STACKS: Final = frozenset({"exception_stacktrace", "stack_info", "exception_message"})
+_STRINGS: Final = _STACKS | {"message", "message_template"}
+#: What says which record it is stays whole, and so does what says whose it is.
+_FIXED: Final = (
+    frozenset({"service_name", "service_namespace", "service_version", "service_instance_id", "environment"})
+    | process_fields(ServiceSettings(), environ={}, host_name=lambda: "host").keys()
+)
+
+
+def fit(
+    row: dict[str, object],
+    encode: Callable[[Mapping[str, object]], bytes],
+    *,
+    max_bytes: int,
+    original: int = 0,
+) -> bytes:
+    """Return the line of a row, cut until it is at most ``max_bytes`` long.
+
+    Args:
+        row: the columns of a ``Row``.
+        encode: makes the whole line, head and static columns included.
+        max_bytes: limit of the line, 1 KiB or more.
+        original: length of the whole line where it is known to be too long already; else 0.
+
+    Returns:
+        The line. It is over the limit only if head and static columns alone are.
+    """
+    if not original:
+        line = encode(row)
+        if len(line) <= max_bytes:
+            return line
+        original = len(line)
+    # Strings that alone are longer than the line may be go first, before each try would encode all of them.
+    endless = {name for name in _STRINGS if isinstance(text := row.get(name), str) and len(text) > max_bytes}
+    row = {**_cut_each(row, endless, _text_limit(max_bytes)), "truncated": True}
+    for cut in (_cut_stack, _cut_extra_values, _drop_extra, _cut_message, _drop_rest):
+        row = cut(row, max_bytes)
+        extra = row.get("extra")
+        noted = {**(extra if isinstance(extra, dict) else {}), "original_bytes": original}
+        line = encode({**row, "extra": noted})
+        if len(line) <= max_bytes:
+            return line
+    # Static columns take all the room: of the message stays what they leave.
+    least = _drop_rest({**row, "message": ""}, max_bytes)
+    bare = encode(least)
+    room = max((max_bytes - len(bare) - len(',"message":""')) // 6, 0)
+    return encode({**least, "message": _cut(row.get("message", ""), room)}) if room else bare
+
+
+def shortened(line: bytes, max_bytes: int) -> bytes | None:
+    """Return a line cut in the order in which the formatter cuts, and marked as ``truncated``.
+
+    Args:
+        line: as the formatter wrote it.
+        max_bytes: limit of the line.
+
+    Returns:
+        None when it cannot be made that short, or is no line of ours.
+    """
+    try:
+        row = loads(line)
+    except ValueError:
+        return None
+    if not isinstance(row, dict):
+        return None
+    head = {name: row.pop(name) for name in HEAD_COLUMNS if name in row}
+    fixed = {name: row.pop(name) for name in _FIXED & row.keys()}
+
+    def encode(columns: Mapping[str, object]) -> bytes:
+        return escape_line_ends(dumps({**head, **columns, **fixed}))
+
+    cut = fit(row, encode, max_bytes=max_bytes, original=len(line))
+    return cut if len(cut) <= max_bytes else None
+
+
+def _text_limit(max_bytes: int) -> int:
+    """Return the characters of a message or template that fit into a line of this length in any case."""
+    return max(max_bytes // 16, 64)  # escapes make up to six bytes of a character, and both may be that long
+
+
+def _cut_stack(row: dict[str, object], max_bytes: int) -> dict[str, object]:
+    return _cut_each(row, _STACKS, max(max_bytes // 4, 256))
+
+
+def _cut_extra_values(row: dict[str, object], max_bytes: int) -> dict[str, object]:
+    extra = row.get("extra")
+    if not isinstance(extra, dict):
+        return row
+    limit = max(max_bytes // 64, 64)
+    return {**row, "extra": {name: _short(value, limit) for name, value in extra.items()}}
+
+
+def _short(value: object, limit: int) -> object:
+    encoded = dumps(value)
+    if len(encoded) <= limit:
+        return value
+    return _cut(value if isinstance(value, str) else encoded.decode(), limit // 2)
+
+
+def _drop_extra(row: dict[str, object], _max_bytes: int) -> dict[str, object]:
+    extra = row.get("extra")
+    return {**row, "extra": {"left_out": len(extra)} if isinstance(extra, dict) else {}}
+
+
+def _cut_message(row: dict[str, object], max_bytes: int) -> dict[str, object]:
+    return _cut_each(row, _STRINGS, _text_limit(max_bytes))
+
+
+def _cut_each(row: dict[str, object], names: Collection[str], limit: int) -> dict[str, object]:
+    return {name: _cut(value, limit) if name in names else value for name, value in row.items()}
+
+
+def _drop_rest(row: dict[str, object], max_bytes: int) -> dict[str, object]:
+    """The last resort: what names the record, and as much of the message as is sure to fit."""
+    short: dict[str, object] = {
+        name: row[name] for name in _KEPT if name in row and len(str(row[name])) <= _MAX_ID
+    }
+    limit = max(min((max_bytes - 1_600) // 6, 512), 8)
+    return {**short, "message": _cut(row.get("message", ""), limit)}
+
+
+def _cut(value: object, limit: int) -> object:
+    return cut_middle(value, limit) if isinstance(value, str) else value

@@ -16,7 +16,7 @@ from hublog.capture.formatter import LineFormatter
 from hublog.capture.interop import read, take
 from hublog.capture.json_safe import mark, plain, text_of, whole_text_of
 from hublog.capture.origin import format_where_made
-from hublog.capture.slow_path import arguments, has_own_message
+from hublog.capture.slow_path import rendered
 from hublog.errors import SettingsError
 from hublog.internal_log import LogOutput, cause_of
 from hublog.line import NO_DATACLASSES, dumps, escape_line_ends, loads, with_last
@@ -234,9 +234,7 @@ def _time(formatter: logging.Formatter, record: logging.LogRecord) -> str:
 
 def _message(record: logging.LogRecord, redactor: Redactor) -> str:
     try:
-        if not isinstance(record.args, Mapping) or has_own_message(record):
-            return record.getMessage()
-        return str(str(record.msg) % arguments(record.args, redactor))
+        return rendered(record, redactor)
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a log call never raises
         return f"{whole_text_of(record.msg)} {mark(f'arguments do not fit: {type(error).__name__}')}"
 

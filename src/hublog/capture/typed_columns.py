@@ -28,14 +28,12 @@ NOT_ADDED: Final = frozenset({*_STANDARD, "message", "asctime"})
 
 #: What ``dumps`` writes as it is. Of ints it takes 64 bits without a sign, one more than ADX holds.
 _SAFE: Final = frozenset({bool, type(None)})
-
 _NOTHING: Final[dict[str, object]] = {}
-
 #: A record with more attributes has names made at run time, and the slow way bounds their number.
 _PLAN_MAX: Final = 128
 
-K = TypeVar("K")
-V = TypeVar("V")
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 ENTRIES_MAX: Final = 4_096
 #: Of all keys and values of one cache.
@@ -46,7 +44,8 @@ ENTRY_MAX: Final = 8_192
 MAX_COLUMN_TEXT: Final = 2_048
 #: The first second that a Kusto datetime cannot hold: the year 10000.
 END_OF_TIME: Final = 253_402_300_800
-_INT32 = 1 << 31
+#: What the numbers of a column stay below.
+_BOUNDS: Final = {Kind.INT: 1 << 31, Kind.LONG: INT64}
 _KINDS: Final = {name: column.kind for name, column in BY_NAME.items()}
 
 
@@ -76,8 +75,8 @@ def encode_context(context: Context, redactor: Redactor) -> EncodedContext:
     """Encode the bound fields, with what has become known since, and keep the result on the context."""
     look = context.look
     if look is None or context.is_settled:
-        context.encoded = found = _encoded(context, redactor)
-        return found
+        context.encoded = encoded = _encoded(context, redactor)
+        return encoded
     now = context
     for known, name, value in look.probes:
         if known.get(name) is not value:
@@ -138,18 +137,15 @@ def put(columns: dict[str, object], name: str, value: object) -> bool:
     if value is None or value == "":
         return True
     kind = _KINDS[name]
-    shape = type(value)
     if kind is Kind.STRING:
-        text = as_text(value)
-        if len(text) > MAX_COLUMN_TEXT:
-            text = text[:MAX_COLUMN_TEXT]
+        value = as_text(value)
+        if len(value) > MAX_COLUMN_TEXT:
+            value = value[:MAX_COLUMN_TEXT]
             columns["truncated"] = True
-        columns[name] = text
-        return True
-    fits = _fits(kind, value, shape)
-    if fits:
-        columns[name] = value
-    return fits
+    elif not _fits(kind, value):
+        return False
+    columns[name] = value
+    return True
 
 
 def as_text(value: object) -> str:
@@ -157,16 +153,15 @@ def as_text(value: object) -> str:
     return value if isinstance(value, str) else dumps(value).decode()
 
 
-def _fits(kind: Kind, value: object, shape: type) -> bool:
-    if kind is Kind.INT:
-        return shape is int and -_INT32 <= value < _INT32  # type: ignore[operator]  # it is an int
-    if kind is Kind.LONG:
-        return shape is int and -INT64 <= value < INT64  # type: ignore[operator]  # it is an int
-    if kind is Kind.REAL:
-        return shape is int or (shape is float and isfinite(value))  # type: ignore[arg-type]  # it is a float
+def _fits(kind: Kind, value: object) -> bool:
     if kind is Kind.BOOL:
-        return shape is bool
-    return kind is Kind.DYNAMIC
+        return type(value) is bool
+    if kind is Kind.REAL:
+        return type(value) is int or (type(value) is float and isfinite(value))
+    bound = _BOUNDS.get(kind)
+    if bound is None:
+        return kind is Kind.DYNAMIC
+    return type(value) is int and -bound <= value < bound
 
 
 def encode_columns(columns: Mapping[str, object]) -> bytes:
@@ -179,14 +174,14 @@ def encode_columns(columns: Mapping[str, object]) -> bytes:
 class Misfits:
     """Counts values that did not fit the type of their column; any thread may add."""
 
-    __slots__ = ("_total", "is_told", "last")
+    __slots__ = ("_total", "is_reported", "last")
 
     def __init__(self) -> None:
         self._total = AtomicCounter()
         #: The column that was met last, empty if none was.
         self.last = ""
         #: Whether it has been reported; set by the caller that reports.
-        self.is_told = False
+        self.is_reported = False
 
     def add(self, names: Iterable[str]) -> None:
         """Count one value for each of these columns."""
@@ -233,25 +228,12 @@ def thread_of(record: logging.LogRecord) -> dict[str, object]:
     }
 
 
-def encoded_call_site(record: logging.LogRecord) -> bytes:
-    """Return the call site's columns as a fragment of the line.
+def encode_fitting(values: Mapping[str, object]) -> bytes:
+    """Return what ``encode_columns`` makes of values as they stand on a record.
 
     Raises:
         ValueError: a value does not fit its column; the slow way puts it elsewhere.
     """
-    return _encoded_columns(call_site(record))
-
-
-def encoded_thread(record: logging.LogRecord) -> bytes:
-    """Return the thread's columns as a fragment of the line.
-
-    Raises:
-        ValueError: a value does not fit its column; the slow way puts it elsewhere.
-    """
-    return _encoded_columns(thread_of(record))
-
-
-def _encoded_columns(values: dict[str, object]) -> bytes:
     columns: dict[str, object] = {}
     for name, value in values.items():
         if not put(columns, name, plain(value)):
@@ -268,23 +250,17 @@ def severity(level: object) -> int:
 def relative(path: str) -> str:
     """Shorten a path: below the working directory, or below an installed-packages directory."""
     for marker in _PACKAGES:
-        _, found, rest = path.rpartition(marker)
-        if found:
+        _, package, rest = path.rpartition(marker)
+        if package:
             return rest
-    root = _working_directory()
-    if root and path.startswith(root):
-        return path[len(root) :]
-    return path
-
-
-def _working_directory() -> str:
     try:
-        return os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118  # text in, text out, in the log call
+        root = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118  # text in, text out, in the log call
     except OSError:  # it was deleted
-        return sys.prefix + os.sep
+        root = sys.prefix + os.sep
+    return path.removeprefix(root)
 
 
-class BoundedCache(dict[K, V], Generic[K, V]):
+class BoundedCache(dict[_Key, _Value], Generic[_Key, _Value]):
     """A dictionary to read from as usual; ``keep`` adds to it. Any thread may do both.
 
     What does not fit makes it empty: an application has as many places in its code as it has, so that a cache
@@ -297,12 +273,12 @@ class BoundedCache(dict[K, V], Generic[K, V]):
         super().__init__()
         self._size = 0
 
-    def keep(self, key: K, value: V, size: int) -> V:
+    def keep(self, key: _Key, value: _Value, size: int) -> _Value:
         """Remember a value unless it is too large, and return it.
 
         Args:
-            key: what it is found by.
-            value: what is found.
+            key: what it is looked up by.
+            value: what is kept.
             size: bytes of both, about.
         """
         if size > ENTRY_MAX:
@@ -315,40 +291,25 @@ class BoundedCache(dict[K, V], Generic[K, V]):
         return value
 
 
-class BoundedText:
-    """Takes the secrets out of texts that alone fit into a line.
-
-    Raises:
-        ValueError: a text is too long; the slow way cuts it.
-    """
-
-    __slots__ = ("_redactor", "max_length")
-
-    def __init__(self, redactor: Redactor, max_length: int) -> None:
-        self._redactor, self.max_length = redactor, max_length
-
-    def redacted(self, text: str) -> str:
-        """Return a text without its secrets."""
-        self.check(text)
-        return self._redactor.text(text)
-
-    def check(self, text: str) -> None:
-        """Raise if a text is too long."""
-        if len(text) > self.max_length:
-            raise ValueError(len(text))
-
-
 class AddedFields:
     """How to read what was added to a record with just these attributes.
 
     Records of one place in the code have the same ones, so this is worked out once. The order in which
     a constructor sets the standard attributes is not relied upon: a factory or filter may have put its
     own in front.
+
+    Args:
+        attributes: names of all attributes, in their order.
+        redactor: takes the secrets out.
+        max_bytes: limit of the line, and so of the characters in it.
+
+    Raises:
+        ValueError: here and in ``read``: the slow way has to cut something.
     """
 
-    __slots__ = ("_all_free", "_columns", "_names", "_redactor", "_secret", "_texts")
+    __slots__ = ("_all_free", "_columns", "_max_bytes", "_names", "_redactor", "_secret")
 
-    def __init__(self, attributes: tuple[str, ...], redactor: Redactor, texts: BoundedText) -> None:
+    def __init__(self, attributes: tuple[str, ...], redactor: Redactor, max_bytes: int) -> None:
         if len(attributes) > _PLAN_MAX:
             raise ValueError(len(attributes))
         names = tuple(name for name in attributes if name not in NOT_ADDED)
@@ -360,12 +321,12 @@ class AddedFields:
         self._secret = tuple((name, secrecy) for name, secrecy in free if secrecy)
         self._names = tuple(name for name, secrecy in free if not secrecy)
         self._all_free = not (self._columns or self._secret)
-        self._redactor, self._texts = redactor, texts
+        self._redactor, self._max_bytes = redactor, max_bytes
 
     def read(self, attributes: dict[str, Any]) -> tuple[dict[str, object], dict[str, object], Sequence[str]]:
         """Return the free names and the columns as plain data, and the columns whose value did not fit."""
         extra: dict[str, object] = {}
-        room = self._texts.max_length
+        room = self._max_bytes
         is_looked_at = self._redactor.checks_short_texts
         for name in self._names:
             value = attributes[name]
@@ -405,8 +366,8 @@ class AddedFields:
             extra[name] = redactor.hidden(plain(attributes[name]), secrecy)
         for name in self._columns:
             value = attributes[name]
-            if type(value) is str:
-                self._texts.check(value)
+            if type(value) is str and len(value) > self._max_bytes:
+                raise ValueError(name)
             value = redactor.column(name, plain(value, cut=redactor.head))
             if not put(columns, name, value):
                 extra[name] = as_text(value)

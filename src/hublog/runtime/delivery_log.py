@@ -219,9 +219,9 @@ class DeliveryLog:
     def _tell_misfit(self) -> None:
         """Tell once in the life of a process which column gets values that are not of its type."""
         name = self._misfits.last
-        if not name or self._misfits.is_told:
+        if not name or self._misfits.is_reported:
             return
-        self._misfits.is_told = True
+        self._misfits.is_reported = True
         self._tell(
             logging.WARNING,
             f"A value of {name!r} does not fit its column, which holds {BY_NAME[name].kind.value}: Azure Data"

@@ -13,7 +13,7 @@ from typing import Final
 
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.reentry_guard import is_deep
-from hublog.capture.truncation import shortened
+from hublog.capture.slow_path import shortened
 from hublog.capture.typed_columns import Misfits
 from hublog.delivery.accounting import Drop, DropCounters
 from hublog.delivery.batcher import Batcher, Source

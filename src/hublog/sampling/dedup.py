@@ -17,8 +17,7 @@ from hublog.capture.columns import OPEN_COLUMNS
 from hublog.capture.exceptions import from_record
 from hublog.capture.interop import said
 from hublog.capture.json_safe import plain
-from hublog.capture.slow_path import has_own_message, timestamp_of
-from hublog.capture.truncation import shortened
+from hublog.capture.slow_path import rendered, shortened, timestamp_of
 from hublog.capture.typed_columns import END_OF_TIME, NOT_ADDED, STANDARD_LENGTH
 from hublog.internal_log import AtomicCounter
 from hublog.line import Line, RecordIds, dumps, escape_line_ends, loads, record_id
@@ -38,7 +37,7 @@ _ADDED_BYTES: Final = 256
 _NOT_ADDED: Final = NOT_ADDED | {"taskName"}
 #: What may differ between the records that a summary stands for, with what was bound.
 _THREAD: Final = frozenset({"thread_id", "thread_name", "async_task_name"})
-#: What ``truncation.fit`` notes in ``extra``.
+#: What ``slow_path.fit`` notes in ``extra``.
 _NOTES: Final = frozenset({"original_bytes", "left_out"})
 
 
@@ -280,7 +279,7 @@ def _key(record: logging.LogRecord) -> Hashable | None:
     created = record.created
     if record.stack_info or type(created) is not float or not 0.0 <= created < END_OF_TIME:
         return None
-    message = _message(record)
+    message = rendered(record, None)
     place = (record.name, record.levelname, record.pathname, record.levelno, record.lineno, message)
     if tuple(map(type, place)) != _EXACT:
         return None
@@ -298,13 +297,6 @@ def _key(record: logging.LogRecord) -> Hashable | None:
         also = {name: _shown(value) for name, value in fields.items()}
         found.append(_short(dumps((added, also)).decode()))
     return tuple(found)
-
-
-def _message(record: logging.LogRecord) -> str:
-    if type(record) is not logging.LogRecord and has_own_message(record):
-        return str(record.getMessage())
-    message = record.msg if type(record.msg) is str else str(record.msg)
-    return message % record.args if record.args else message
 
 
 #: Hash and comparison of these call no code of the application.

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from hublog.capture.truncation import shortened
+from hublog.capture.slow_path import shortened
 from hublog.internal_log import AtomicCounter
 from hublog.line import Line, RecordIds, with_sequence
 from hublog.sampling.dedup import Deduplicator, equality_key
