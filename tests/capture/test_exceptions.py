@@ -9,7 +9,7 @@ from collections import UserDict
 
 import pytest
 
-from hublog.capture.exceptions import cut_middle, describe, frames_of, from_exc_info, from_record, print_of
+from hublog.capture.exceptions import cut_middle, describe, frames_of, from_record, print_of
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.stdlib_formatters import ConsoleFormatter, JsonFormatter
 from hublog.redaction.redactor import DEFAULT
@@ -175,7 +175,7 @@ def test_notes_of_any_kind_cost_only_themselves(notes, shown):
 
 
 def test_an_exception_with_names_of_its_own_keeps_its_columns():
-    shown = from_exc_info(OddError("x"))
+    shown = from_record(OddError("x"), None)
     assert shown.message == "x"
     assert shown.stacktrace.endswith("OddError: x\nIgnored error getting __notes__: <ZeroDivisionError>\n")
 
@@ -287,17 +287,17 @@ def test_the_fingerprint_groups_by_place_and_type():
 
 @pytest.mark.parametrize("exc_info", [None, False, (None, None, None), "text", (1, 2), 0])
 def test_what_is_no_exception_gives_nothing(exc_info):
-    assert from_exc_info(exc_info) is None
+    assert from_record(exc_info, None) is None
 
 
 def test_an_exception_may_stand_in_any_form():
     error = caught(chained)
-    assert from_exc_info(error) == from_exc_info((type(error), error, error.__traceback__))
+    assert from_record(error, None) == from_record((type(error), error, error.__traceback__), None)
     try:
         raise error
     except ValueError:
-        assert from_exc_info(True).type == "ValueError"
-    assert from_exc_info(sys.exc_info()) is None
+        assert from_record(True, None).type == "ValueError"
+    assert from_record(sys.exc_info(), None) is None
 
 
 def test_cutting_keeps_both_ends_and_the_limit():

@@ -12,7 +12,8 @@ import sys
 import sysconfig
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from dataclasses import dataclass, field
+from itertools import groupby, islice
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
@@ -24,7 +25,7 @@ from hublog.redaction.text_ranges import cut_middle
 MAX_SHOWN: Final = 16_384
 #: Of a longer text the middle, which is cut out of a stack trace anyway, is not looked at.
 MAX_SCRUBBED: Final = 65_536
-#: Characters of all texts of an exception, its causes and members that are looked at.
+#: Characters of all strings of an exception, its causes and members that are looked at.
 _ROOM: Final = MAX_SCRUBBED + MAX_SHOWN
 #: Exceptions that are printed, and causes one behind the other.
 _PRINTED_MAX: Final = 100
@@ -63,12 +64,12 @@ class Frame(NamedTuple):
 
 def frames_of(traceback: TracebackType | None) -> list[Frame]:
     """Return the frames of a traceback, the outermost first."""
-    found: list[Frame] = []
+    frames: list[Frame] = []
     while traceback is not None:
         code = traceback.tb_frame.f_code
-        found.append(Frame(code.co_filename, traceback.tb_lineno or 0, code.co_name))
+        frames.append(Frame(code.co_filename, traceback.tb_lineno or 0, code.co_name))
         traceback = traceback.tb_next
-    return found
+    return frames
 
 
 def print_of(error: BaseException, frames: list[Frame], redactor: Redactor) -> str:
@@ -77,7 +78,7 @@ def print_of(error: BaseException, frames: list[Frame], redactor: Redactor) -> s
     Args:
         error: the exception.
         frames: of its traceback.
-        redactor: takes the secrets out of its texts and of the lines of source, before they are cut.
+        redactor: takes the secrets out of its strings and of the lines of source, before they are cut.
     """
     printer = _Printer(redactor)
     printer.chain(_tree(error, frames))
@@ -98,17 +99,15 @@ def is_ordinary(error: object) -> bool:
     return False
 
 
+@dataclass(slots=True, eq=False)
 class _Node:
-    """An exception and what is printed with it."""
+    """An exception and what is printed with it; without frames those of its own traceback."""
 
-    __slots__ = ("cause", "context", "error", "frames", "members")
-
-    def __init__(self, error: BaseException, frames: list[Frame] | None = None) -> None:
-        self.error = error
-        self.frames = frames
-        self.cause: _Node | None = None
-        self.context: _Node | None = None
-        self.members: list[_Node] = []
+    error: BaseException
+    frames: list[Frame] | None = None
+    cause: "_Node | None" = None
+    border: str = ""
+    members: "list[_Node]" = field(default_factory=list)
 
 
 def _tree(error: BaseException, frames: list[Frame]) -> _Node:
@@ -130,11 +129,10 @@ def _tree(error: BaseException, frames: list[Frame]) -> _Node:
         one = queue.pop()
         cause, context = _cause(one.error), _context(one.error)
         if cause is not None and id(cause) not in seen:
-            one.cause = node(cause)
-            queue.append(one.cause)
+            one.cause, one.border = node(cause), _CAUSE
         elif context is not None and not _is_suppressed(one.error) and id(context) not in seen:
-            one.context = node(context)
-            queue.append(one.context)
+            one.cause, one.border = node(context), _CONTEXT
+        queue += [] if one.cause is None else [one.cause]
         if isinstance(one.error, BaseExceptionGroup):
             one.members = [node(member) for member in _members(one.error)[:_MEMBERS_MAX]]
             queue += one.members
@@ -157,18 +155,15 @@ class _Printer:
         printed: list[tuple[str, _Node]] = []
         following: _Node | None = node
         while following is not None:
-            border, cause = _CAUSE, following.cause
-            if cause is None:
-                border, cause = _CONTEXT, following.context
+            cause, border = following.cause, following.border
             self._left -= 1
-            is_last = cause is None or len(printed) >= _CHAIN_MAX or self._left <= 0
-            if is_last and cause is not None:
-                border = f"... (further causes left out)\n{border}"
-            printed.append(("" if cause is None else border, following))
-            following = None if is_last else cause
-        # Of the latest first, since the texts of all together are bounded.
-        texts = ["".join(self._only(one.error)) for _, one in printed]
-        for (border, one), text in zip(reversed(printed), reversed(texts), strict=True):
+            if cause is not None and (len(printed) >= _CHAIN_MAX or self._left <= 0):
+                cause, border = None, f"... (further causes left out)\n{border}"
+            printed.append((border, following))
+            following = cause
+        # Of the latest first, since the strings of all together are bounded.
+        shown = ["".join(self._only(one.error)) for _, one in printed]
+        for (border, one), text in zip(reversed(printed), reversed(shown), strict=True):
             if border:
                 self._emit(border)
             if isinstance(one.error, BaseExceptionGroup):
@@ -233,7 +228,7 @@ class _Printer:
 
     def _only(self, error: BaseException) -> Iterator[str]:
         """Yield what follows the frames: the exception by its name, its text and notes."""
-        name = _printed_name(type(error))
+        name = type_name(type(error), short=("builtins", "__main__"))
         if isinstance(error, SyntaxError):
             yield from self._syntax(error, name)
         else:
@@ -265,12 +260,6 @@ class _Printer:
         return self._redactor.bounded(text, MAX_SCRUBBED, MAX_SHOWN)
 
 
-def _printed_name(kind: type) -> str:
-    name = text_of(type.__dict__["__qualname__"].__get__(kind))
-    module = kind.__module__
-    return name if module in ("builtins", "__main__") else f"{text_of(module)}.{name}"
-
-
 def _notes(error: BaseException) -> Iterator[str]:
     """Yield the notes of an exception, whatever stands in their place; of very many the first."""
     try:
@@ -280,7 +269,7 @@ def _notes(error: BaseException) -> Iterator[str]:
     if notes is None:
         return
     if not isinstance(notes, Sequence) or isinstance(notes, str | bytes):
-        yield text_of(_Repr(notes))
+        yield text_of(notes, show=repr)
         return
     try:
         for note in islice(notes, _NOTES_MAX):
@@ -289,18 +278,6 @@ def _notes(error: BaseException) -> Iterator[str]:
             yield f"... {len(notes) - _NOTES_MAX} notes left out ..."
     except (Exception, SystemExit) as failed:  # noqa: BLE001  # as above
         yield mark(f"notes that cannot be shown: {type(failed).__name__}")
-
-
-class _Repr:
-    """Shows an object by its ``repr`` where ``str`` is asked for."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: object) -> None:
-        self._value = value
-
-    def __str__(self) -> str:
-        return repr(self._value)
 
 
 def _frame_lines(frames: list[Frame], redactor: Redactor) -> Iterator[str]:
@@ -324,13 +301,7 @@ def _frame_lines(frames: list[Frame], redactor: Redactor) -> Iterator[str]:
 
 def _runs(frames: list[Frame]) -> list[tuple[Frame, int]]:
     """Return equal frames that follow each other as one, with their number."""
-    found: list[tuple[Frame, int]] = []
-    for frame in frames:
-        if found and found[-1][0] == frame:
-            found[-1] = (frame, found[-1][1] + 1)
-        else:
-            found.append((frame, 1))
-    return found
+    return [(frame, len(list(equal))) for frame, equal in groupby(frames)]
 
 
 def _name(name: object) -> str:
@@ -390,7 +361,7 @@ def describe(
     Args:
         error: the exception of ``record.exc_info``.
         traceback: its traceback as in ``exc_info[2]``; None gives no frames.
-        redactor: takes the secrets out of its texts and of the lines of source, before they are cut.
+        redactor: takes the secrets out of its strings and of the lines of source, before they are cut.
     """
     frames = frames_of(traceback)
     message, stacktrace = whole_text_of(error), print_of(error, frames, redactor)
@@ -403,13 +374,13 @@ def describe(
     )
 
 
-def type_name(kind: type) -> str:
-    """Return the full name of a class, without ``builtins``."""
-    name = text_of(kind.__qualname__)
-    return name if kind.__module__ == "builtins" else f"{text_of(kind.__module__)}.{name}"
+def type_name(kind: type, short: Sequence[str] = ("builtins",)) -> str:
+    """Return the full name of a class, without its module if that is one of ``short``."""
+    name = text_of(type.__dict__["__qualname__"].__get__(kind))
+    return name if kind.__module__ in short else f"{text_of(kind.__module__)}.{name}"
 
 
-def from_text(text: object, redactor: Redactor = DEFAULT) -> ExceptionFields | None:
+def _from_text(text: object, redactor: Redactor) -> ExceptionFields | None:
     """Return the fields for what stands in ``record.exc_text`` of a record that has lost its exception.
 
     So do records that have come from another process or through a queue. Type, message and fingerprint are
@@ -422,10 +393,10 @@ def from_text(text: object, redactor: Redactor = DEFAULT) -> ExceptionFields | N
         return None
     text = clean(text).strip("\n")
     last = text[-MAX_SCRUBBED:]
-    at = max((found.end() for found in _HEADER.finditer(last)), default=0)
+    at = max((match.end() for match in _HEADER.finditer(last)), default=0)
     named = _NAMED.search(last, at)
     name, message = (named[1], named[2].partition(_MEMBERS)[0]) if named else ("", "")
-    frames = [Frame(found[1], int(found[2]), found[3]) for found in _FRAME.finditer(last, at)]
+    frames = [Frame(match[1], int(match[2]), match[3]) for match in _FRAME.finditer(last, at)]
     return ExceptionFields(
         name,
         redactor.bounded(message, MAX_MESSAGE, MAX_MESSAGE),
@@ -436,8 +407,20 @@ def from_text(text: object, redactor: Redactor = DEFAULT) -> ExceptionFields | N
 
 
 def from_record(exc_info: object, exc_text: object, redactor: Redactor = DEFAULT) -> ExceptionFields | None:
-    """Return the fields of a record's exception, by its text where nothing else is left."""
-    return from_exc_info(exc_info, redactor) or from_text(exc_text, redactor)
+    """Return the fields of a record's exception, by its text where nothing else is left; None without one.
+
+    Args:
+        exc_info: what stands there: a tuple as of ``sys.exc_info()``, an exception, True, or anything.
+        exc_text: the traceback as text, where the record comes from another process.
+        redactor: see ``describe``.
+    """
+    if exc_info is True:
+        exc_info = sys.exc_info()
+    if isinstance(exc_info, BaseException):
+        return describe(exc_info, exc_info.__traceback__, redactor)
+    if isinstance(exc_info, tuple) and len(exc_info) == 3 and isinstance(exc_info[1], BaseException):  # noqa: PLR2004  # the shape of sys.exc_info()
+        return describe(exc_info[1], exc_info[2], redactor)
+    return _from_text(exc_text, redactor)
 
 
 def _fingerprint(name: str, frames: list[Frame]) -> str:
@@ -445,14 +428,3 @@ def _fingerprint(name: str, frames: list[Frame]) -> str:
     own = [frame for frame in frames if not frame.file.startswith(_FOREIGN)] or frames
     text = "|".join([name, *(f"{frame.file}:{frame.function}" for frame in own)])
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
-
-
-def from_exc_info(exc_info: object, redactor: Redactor = DEFAULT) -> ExceptionFields | None:
-    """Return the fields for what stands in ``record.exc_info``, or None where there is no exception."""
-    if exc_info is True:
-        exc_info = sys.exc_info()
-    if isinstance(exc_info, BaseException):
-        return describe(exc_info, exc_info.__traceback__, redactor)
-    if isinstance(exc_info, tuple) and len(exc_info) == 3 and isinstance(exc_info[1], BaseException):  # noqa: PLR2004  # the shape of sys.exc_info()
-        return describe(exc_info[1], exc_info[2], redactor)
-    return None

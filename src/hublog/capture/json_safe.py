@@ -10,8 +10,9 @@ import enum
 import math
 import operator
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from datetime import date, time, timedelta
+from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
 
@@ -34,13 +35,11 @@ _LOOK_MAX: Final = 100
 #: Marks are text between these, so that a reader tells them from the application's own values.
 _MARK = "<{}>"
 
-#: So many bytes a character takes in UTF-8 at most.
+#: Bytes that a character takes in UTF-8 at most.
 _UTF8_MAX: Final = 4
 #: What stands for bytes that are no UTF-8, and how the encoder writes what the decoder makes of them.
 _ESCAPED: Final = {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)}
-
 _LONE: Final = rb"\udc"
-
 _SCALARS: Final = frozenset({str, bool, type(None)})
 
 
@@ -54,22 +53,23 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def text_of(value: object) -> str:
-    """Return the first ``MAX_TEXT`` characters of ``str(value)``, or a mark as ``whole_text_of`` does."""
-    return whole_text_of(value, most=MAX_TEXT)
-
-
-def whole_text_of(value: object, *, most: int | None = None) -> str:
+def text_of(value: object, most: int | None = MAX_TEXT, *, show: Callable[[object], str] = str) -> str:
     """Return ``str(value)``, or a mark that names the type and the error if that fails.
 
     Args:
         value: anything.
         most: characters to keep; None keeps all.
+        show: makes the text.
     """
     try:
-        return clean(str.__str__(str(value)[:most]))
+        return clean(str.__str__(show(value)[:most]))
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a log call never raises
         return mark(f"{type(value).__name__} that cannot be shown: {type(error).__name__}")
+
+
+def whole_text_of(value: object) -> str:
+    """Return all of ``str(value)``, or a mark as ``text_of`` does."""
+    return text_of(value, None)
 
 
 def key_of(key: object, most: int = MAX_KEY) -> str:
@@ -98,10 +98,10 @@ class Distinct:
         number = self._last.get(name, 0)
         while True:
             number += 1
-            found = f"{name}_{number}" if number > 1 else f"{name}_"
-            if found not in taken:
+            distinct = f"{name}_{number}" if number > 1 else f"{name}_"
+            if distinct not in taken:
                 self._last[name] = number
-                return found
+                return distinct
 
 
 def plain(value: object, *, cut: Callable[[str, int], str] | None = None) -> object:
@@ -109,7 +109,7 @@ def plain(value: object, *, cut: Callable[[str, int], str] | None = None) -> obj
 
     Args:
         value: anything, hostile objects included.
-        cut: returns the first so many characters of a longer text; None cuts wherever that is.
+        cut: returns the first characters of a longer text, up to a number; None cuts wherever that is.
 
     Returns:
         None, bool, int (64 bits), finite float, str, or lists and string-keyed dicts of these; at
@@ -125,13 +125,13 @@ class Plain:
 
     Args:
         cut: see ``plain``.
-        most: characters of all texts together.
+        most: characters of all strings together.
     """
 
     __slots__ = ("_cut", "_in_all", "_left", "_most", "_open", "_text_left")
 
     def __init__(self, cut: Callable[[str, int], str] | None = None, *, most: int = MAX_TEXT_IN_ALL) -> None:
-        self._cut = cut or _cut
+        self._cut = cut or (lambda text, most: text[:most])
         self._left = 0
         self._in_all = MAX_ITEMS_IN_ALL
         self._most = self._text_left = most
@@ -139,7 +139,7 @@ class Plain:
 
     @property
     def characters(self) -> int:
-        """How many characters the texts have had so far."""
+        """How many characters the strings have had so far."""
         return self._most - self._text_left
 
     def value(self, value: object) -> object:
@@ -168,26 +168,25 @@ class Plain:
             return mark(f"{kind.__name__} that cannot be shown: {type(error).__name__}")
 
     def _other(self, value: Any, kind: type, depth: int) -> object:  # noqa: ANN401  # anything at all
-        shown = _converter(kind)
-        if shown is _from_bytes:
-            return self._bytes(value)
-        if shown is not _MAPPING and shown is not _SEQUENCE and shown is not _named:
-            made = shown(value)
-            return self._text(made) if type(made) is str else made
+        convert = _converter(kind)
+        if convert is Plain.binary:
+            return self.binary(value)
+        if convert not in _CONTAINERS:
+            shown = convert(value)
+            return self._text(shown) if type(shown) is str else shown
         if depth <= 0:
             return mark("too deep")
         if id(value) in self._open:
             return mark("cycle")
         self._open.add(id(value))
         try:
-            if shown is not _SEQUENCE:
-                items: Mapping[object, object] = _named(value) if shown is _named else value
-                return self._mapping(items, depth)
-            return self._sequence(value, depth)
+            if convert is Plain.sequence:
+                return self.sequence(value, depth)
+            return self.mapping(_named(value) if convert is _named else value, depth)
         finally:
             self._open.discard(id(value))
 
-    def _bytes(self, value: bytes | bytearray | memoryview) -> str:
+    def binary(self, value: bytes | bytearray | memoryview) -> str:
         """Decode what is kept, and as far beyond as a secret may reach, but no more."""
         room = min(MAX_TEXT, max(self._text_left, 0))
         text, is_whole = _decoded(value, room + MARGIN) if room else ("", False)
@@ -195,7 +194,8 @@ class Plain:
             return self._text(text)
         shown = clean(self._cut(text, room)) if room else ""
         self._text_left -= max(len(shown), room)
-        return shown + mark(f"cut off, {_size(value)} bytes in all")
+        size = value.nbytes if isinstance(value, memoryview) else len(value)
+        return shown + mark(f"cut off, {size} bytes in all")
 
     def _text(self, value: str) -> str:
         room = min(MAX_TEXT, max(self._text_left, 0))
@@ -207,32 +207,29 @@ class Plain:
         self._text_left -= max(len(text), room)
         return text + mark(f"{len(value) - room} characters left out")
 
-    def _mapping(self, value: Mapping[object, object], depth: int) -> dict[str, object]:
-        found: dict[str, object] = {}
+    def mapping(self, value: Mapping[Any, object], depth: int) -> dict[str, object]:
+        """Return the items of a mapping; see ``visit``."""
+        shown: dict[str, object] = {}
         distinct = Distinct()
         for key, item in _limited(value.items(), self._left):
             if self._left <= 0:
                 break
-            name = distinct.name(key_of(key), found)  # 1 and "1" are two keys: keep both
-            found[name] = self.visit(item, depth - 1)
-        if len(found) < len(value):
-            found[mark("left out")] = len(value) - len(found)
-        return found
+            name = distinct.name(key_of(key), shown)  # 1 and "1" are two keys: keep both
+            shown[name] = self.visit(item, depth - 1)
+        if len(shown) < len(value):
+            shown[mark("left out")] = len(value) - len(shown)
+        return shown
 
-    def _sequence(self, value: Iterable[object], depth: int) -> list[object]:
-        found: list[object] = []
+    def sequence(self, value: Collection[object], depth: int) -> list[object]:
+        """Return the items of a sequence or set; see ``visit``."""
+        shown: list[object] = []
         for item in _limited(value, self._left):
             if self._left <= 0:
                 break
-            found.append(self.visit(item, depth - 1))
-        length = len(value)  # type: ignore[arg-type]  # all kinds in _SEQUENCES have a length
-        if len(found) < length:
-            found.append(mark(f"{length - len(found)} left out"))
-        return found
-
-
-def _cut(text: str, most: int) -> str:
-    return text[:most]
+            shown.append(self.visit(item, depth - 1))
+        if len(shown) < len(value):
+            shown.append(mark(f"{len(value) - len(shown)} left out"))
+        return shown
 
 
 def _limited(items: Iterable[Any], most: int) -> Iterable[Any]:
@@ -246,14 +243,6 @@ def _integer(value: int) -> int | str:
     if value.bit_length() <= MAX_INT_BITS:
         return str(value)
     return mark(f"int of {value.bit_length()} bits")
-
-
-def _from_bytes(value: bytes | bytearray | memoryview) -> str:
-    raise AssertionError(value)  # pragma: no cover - never called, compared by identity
-
-
-def _size(value: bytes | bytearray | memoryview) -> int:
-    return value.nbytes if isinstance(value, memoryview) else len(value)
 
 
 def _decoded(value: bytes | bytearray | memoryview, most: int) -> tuple[str, bool]:
@@ -314,15 +303,15 @@ def _shown_fields(value: Any) -> dict[str, object]:  # noqa: ANN401  # any datac
 
 def _holds_late(value: object, depth: int = 3) -> bool:
     """Whether a repr of this would evaluate what is not to be evaluated."""
-    shown = _converter(type(value))
-    if shown in _LATE or depth <= 0:
-        return shown in _LATE
+    convert = _converter(type(value))
+    if convert in _LATE or depth <= 0:
+        return convert in _LATE
     inside: Iterable[object] = ()
-    if shown is _from_dataclass:
+    if convert is _from_dataclass:
         inside = _shown_fields(value).values()
-    elif shown is _MAPPING:
+    elif convert is Plain.mapping:
         inside = value.values()  # type: ignore[attr-defined]  # it is a mapping
-    elif shown is _SEQUENCE or shown is _named:
+    elif convert in _CONTAINERS:
         inside = value  # type: ignore[assignment]  # it is a sequence
     return any(_holds_late(item, depth - 1) for item in _limited(inside, _LOOK_MAX))
 
@@ -362,30 +351,19 @@ def timespan(value: timedelta) -> str:
     return f"{sign}{days}{hours:02d}:{minutes:02d}:{seconds:02d}{fraction}"
 
 
-def _type(value: type) -> str:
-    return f"{value.__module__}.{value.__qualname__}"
-
-
-def _MAPPING(value: object) -> object:  # noqa: N802  # a sentinel with the converters' type
-    raise AssertionError(value)  # pragma: no cover - never called, compared by identity
-
-
-def _SEQUENCE(value: object) -> object:  # noqa: N802  # a sentinel with the converters' type
-    raise AssertionError(value)  # pragma: no cover - never called, compared by identity
-
-
 def _named(value: Any) -> dict[object, object]:  # noqa: ANN401  # a named tuple or a row of SQLAlchemy
     """Return the items by their names; those of equal names, and of odd ones, by their places."""
     names, items = tuple(value._fields), list(islice(value, MAX_ITEMS))  # its documented name
     if len(names) != len(value) or not all(type(name) is str for name in names):
         return dict(zip(map(str, range(len(items))), items, strict=False))
-    found: dict[object, object] = {}
+    named: dict[object, object] = {}
     for place, (name, item) in enumerate(zip(names, items, strict=False)):
-        found[f"{name}_{place}" if name in found else name] = item
-    return found
+        named[f"{name}_{place}" if name in named else name] = item
+    return named
 
 
-_SEQUENCES = (list, tuple, set, frozenset, deque)
+#: Bounded in their number of items and in their depth.
+_CONTAINERS: Final[frozenset[Callable[..., object]]] = frozenset({Plain.mapping, Plain.sequence, _named})
 #: Modules whose functions ``django.utils.functional.lazy`` may call here: translations and paths.
 _HARMLESS: Final = ("django.utils.translation", "django.urls")
 _LAZY = {
@@ -407,44 +385,31 @@ _LAZY = {
 
 _LATE: Final = frozenset({_unevaluated, _promise, _model, _mapped})
 
-_converters: dict[type, Callable[[Any], object]] = {}
-_CONVERTERS_MAX = 4_096
-
-
-def _converter(kind: type) -> Callable[[Any], object]:
-    found = _converters.get(kind)
-    if found is None:
-        found = _choose(kind)
-        if len(_converters) < _CONVERTERS_MAX:  # classes made at run time must not pile up
-            _converters[kind] = found
-    return found
-
-
-def _choose(kind: type) -> Callable[[Any], object]:
-    for base in kind.__mro__:
-        lazy = _LAZY.get(f"{base.__module__}.{base.__qualname__}")
-        if lazy is not None:
-            return lazy
-    return _mapped if hasattr(kind, "_sa_class_manager") else _choose_plain(kind)
-
-
 #: First match wins: an enum may be an int, a bool is one.
-_KINDS: tuple[tuple[type | tuple[type, ...], Callable[[Any], object]], ...] = (
+_KINDS: tuple[tuple[type | tuple[type, ...], Callable[..., object]], ...] = (
     (enum.Enum, _from_enum),
     (str, whole_text_of),
     (int, lambda value: _integer(int(value))),
     (float, _from_float),
-    ((bytes, bytearray, memoryview), _from_bytes),
+    ((bytes, bytearray, memoryview), Plain.binary),
     ((date, time), lambda value: value.isoformat()),
     (timedelta, timespan),
     (BaseException, _from_exception),
-    (type, _type),
-    (_SEQUENCES, _SEQUENCE),
-    (Mapping, _MAPPING),
+    (type, lambda value: f"{value.__module__}.{value.__qualname__}"),
+    ((list, tuple, set, frozenset, deque), Plain.sequence),
+    (Mapping, Plain.mapping),
 )
 
 
-def _choose_plain(kind: type) -> Callable[[Any], object]:
+@lru_cache(maxsize=4_096)  # classes may be made at run time
+def _converter(kind: type) -> Callable[..., object]:
+    """Return what shows the objects of a class: a function of the object, or a method of ``Plain``."""
+    for base in kind.__mro__:
+        lazy = _LAZY.get(f"{base.__module__}.{base.__qualname__}")
+        if lazy is not None:
+            return lazy
+    if hasattr(kind, "_sa_class_manager"):
+        return _mapped
     if issubclass(kind, tuple) and isinstance(getattr(kind, "_fields", None), tuple):
         return _named
     for classes, converter in _KINDS:
