@@ -12,9 +12,9 @@ from sys import _getframe
 from typing import Final
 
 from hublog.capture import context
-from hublog.capture.context import EMPTY, stored
+from hublog.capture.context import EMPTY, call_with, stored
 from hublog.capture.interop import read, take
-from hublog.capture.origin import LOG_CALL, call_with, kept, origin
+from hublog.capture.origin import LOG_CALL, kept, origin
 from hublog.capture.reentry_guard import CaptureHandler, quiet_azure
 from hublog.runtime.handler_watch import watch
 from hublog.runtime.pipeline import Pipeline

@@ -10,10 +10,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar, Token
-from typing import Any, Final, Protocol
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
-#: For so long after its end a thread or task that a request has started keeps its fields: it may still work
-#: for the request. What goes on for longer serves others.
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+#: Seconds after the end of a request for which a thread or task that it has started keeps its fields: it may
+#: still work for the request. What goes on for longer serves others.
 LINGER_S: Final = 60.0
 
 
@@ -25,6 +29,7 @@ class CountsQueries(Protocol):
         ...
 
 
+@dataclass(slots=True, eq=False)
 class Life:
     """Whether the request, task or block of code whose fields are bound goes on.
 
@@ -32,100 +37,72 @@ class Life:
         ended_mono: when it ended (monotonic seconds); None while it goes on.
     """
 
-    __slots__ = ("ended_mono",)
-
-    def __init__(self) -> None:
-        self.ended_mono: float | None = None
+    ended_mono: float | None = None
 
 
+@dataclass(slots=True, eq=False)
 class Look:
-    """Where fields are found that become known late, such as the user once the application has loaded it.
+    """Finds fields that become known late, such as the user once the application has loaded it.
 
     Attributes:
         probes: mappings, names and values: as long as each is there, ``look`` would find nothing new.
         found: what was found last; the same object as long as it stays the same.
     """
 
-    __slots__ = ("found", "probes")
-
-    def __init__(self) -> None:
-        self.probes: Sequence[tuple[Mapping[str, object], str, object]] = ()
-        self.found: Mapping[str, object] | None = None
+    probes: Sequence[tuple[Mapping[str, object], str, object]] = ()
+    found: Mapping[str, object] | None = None
 
     def look(self) -> None:
         """Set ``found`` and ``probes`` anew; nothing is loaded for it, and it need not be total."""
 
 
+@dataclass(slots=True, eq=False)
 class Context:
     """An immutable set of fields, with a place where the formatter keeps their encoded form.
 
-    Args:
-        fields: must not be changed afterwards.
+    Attributes:
+        fields: must not be changed.
         counter: counts the queries of the request; threads and tasks that carry the fields share it.
         life: of the request or task; None for fields that never end.
         linger_s: how long the fields last where they are bound when the life has ended (seconds).
-
-    Attributes:
         since: when the fields were bound, or bound again (seconds since 1970).
         is_settled: whether these are the fields of a record that was made earlier or elsewhere, to which
             nothing is added now.
         settled: the same fields, settled; made when it is needed.
-        look: where fields are found that become known late; None for nowhere. Such a context has no
-            ``encoded``, so that each record comes to look.
+        look: finds fields that become known late; None for none. Such a context has no ``encoded``, so that
+            each record comes to look.
         looked_up: what was found there when these fields were bound.
-        partial: what the formatter made of the fields while they may become more.
+        encoded: what the formatter made of ``fields``, so that a request is encoded once; an
+            ``EncodedContext``, whose module imports this one.
+        partial: what it made of them while they may become more.
+        in_span: the ids of the span that was active last, and the context of records inside it; see
+            ``tracing``.
     """
 
-    __slots__ = (
-        "counter",
-        "encoded",
-        "fields",
-        "in_span",
-        "is_settled",
-        "life",
-        "linger_s",
-        "look",
-        "looked_up",
-        "partial",
-        "settled",
-        "since",
-    )
-
-    def __init__(
-        self,
-        fields: Mapping[str, object],
-        counter: CountsQueries | None = None,
-        life: Life | None = None,
-        *,
-        linger_s: float = LINGER_S,
-    ) -> None:
-        self.fields = fields
-        self.counter = counter
-        self.life = life
-        self.linger_s = linger_s
-        self.since = time.time()
-        self.is_settled = False
-        self.settled: Context | None = None
-        #: Owned by the formatter: what it made of ``fields``, so that a request is encoded once.
-        self.encoded: Any = None  # its type is the formatter's own, one layer of reading away
-        self.look: Look | None = None
-        self.looked_up: Mapping[str, object] | None = None
-        self.partial: Any = None
-        #: Owned by ``spans``: the ids of the span that was active last, and the context of records inside it.
-        self.in_span: tuple[object, Context | None] | None = None
+    fields: Mapping[str, object]
+    counter: CountsQueries | None = None
+    life: Life | None = None
+    _: KW_ONLY
+    linger_s: float = LINGER_S
+    since: float = field(default_factory=time.time)
+    is_settled: bool = False
+    settled: "Context | None" = None
+    look: Look | None = None
+    looked_up: Mapping[str, object] | None = None
+    encoded: Any = None
+    partial: Any = None
+    in_span: "tuple[object, Context | None] | None" = None
 
 
 EMPTY = Context({})
-
 _current: ContextVar[Context] = ContextVar("hublog_context", default=EMPTY)
 
 #: What is bound here, whatever span is active; an alias, since a call would cost more than the look-up.
 stored: Final = _current.get
 
 #: Read by the formatter for each record, as an attribute of this module: once the application uses
-#: OpenTelemetry, ``spans`` puts a function here that gives the ids of the active span.
+#: OpenTelemetry, ``tracing`` puts a function here that gives the ids of the active span.
 current: Callable[[], Context] = stored
-
 
 #: The ``RequestScope`` that is served here; the outer one while an application calls itself.
 current_request: Final[ContextVar[Any]] = ContextVar("hublog_request", default=None)
@@ -191,6 +168,15 @@ def restore(token: Token[Context]) -> None:
         _current.reset(token)
     except ValueError:
         _current.set(EMPTY)
+
+
+def call_with(context: Context, function: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    """Call a function that logs with the fields of a context, as ``lend`` has it."""
+    token = lend(context)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        restore(token)
 
 
 def clear() -> None:
@@ -268,7 +254,7 @@ def looked(now: Context) -> Context:
     """Return a context with what has become known of its request since; it is bound here from now on.
 
     Args:
-        now: what is bound here, or what ``spans`` has made of it.
+        now: what is bound here, or what ``tracing`` has made of it.
     """
     look = now.look
     if look is None or now.is_settled:
@@ -278,25 +264,28 @@ def looked(now: Context) -> Context:
             with suppress(Exception):  # a log call never raises
                 look.look()
             break
-    found = look.found
-    if found is None or found is now.looked_up:
+    fields = look.found
+    if fields is None or fields is now.looked_up:
         return now
     here = _current.get()
-    made = _with(now, found)
+    made = _with(now, fields)
     if here is now:
         _current.set(made)
     elif here.look is look:
-        _current.set(_with(here, found))
+        _current.set(_with(here, fields))
     return made
 
 
-def _with(now: Context, found: Mapping[str, object]) -> Context:
-    made = Context({**now.fields, **found}, now.counter, now.life, linger_s=now.linger_s)
-    made.since = now.since  # for the records of this moment nothing else is bound
-    made.looked_up = found
-    if not found.get("user_authenticated"):  # one who is signed in later is another one
-        made.look = now.look
-    return made
+def _with(now: Context, looked_up: Mapping[str, object]) -> Context:
+    return Context(
+        {**now.fields, **looked_up},
+        now.counter,
+        now.life,
+        linger_s=now.linger_s,
+        since=now.since,  # for the records of this moment nothing else is bound
+        looked_up=looked_up,
+        look=None if looked_up.get("user_authenticated") else now.look,  # who signs in later is another one
+    )
 
 
 def is_over(context: Context) -> bool:
@@ -312,9 +301,15 @@ def _replace(fields: Mapping[str, object]) -> Token[Context]:
     now = _current.get()
     if is_over(now):
         now = EMPTY
-    made = Context(fields, now.counter, now.life or Life(), linger_s=now.linger_s)
-    made.is_settled = now.is_settled
-    made.look, made.looked_up = now.look, now.looked_up
+    made = Context(
+        fields,
+        now.counter,
+        now.life or Life(),
+        linger_s=now.linger_s,
+        is_settled=now.is_settled,
+        look=now.look,
+        looked_up=now.looked_up,
+    )
     return _current.set(made)
 
 

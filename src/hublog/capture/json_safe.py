@@ -303,7 +303,8 @@ def _shown_fields(value: Any) -> dict[str, object]:  # noqa: ANN401  # any datac
 
 def _holds_late(value: object, depth: int = 3) -> bool:
     """Whether a repr of this would evaluate what is not to be evaluated."""
-    convert = _converter(type(value))
+    kind: type = type(value)
+    convert = _converter(kind)
     if convert in _LATE or depth <= 0:
         return convert in _LATE
     inside: Iterable[object] = ()

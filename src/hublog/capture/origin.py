@@ -1,7 +1,7 @@
 """The fields of a record are those of the moment and thread in which it was made, however late it is handled.
 
 Most records are handled within their own log call, where what is bound is what counts; the call stack shows
-that. ``QueueHandler`` and ``MemoryHandler`` hand a record over later, so ``threads.install`` wraps them: they
+that. ``QueueHandler`` and ``MemoryHandler`` hand a record over later, so ``thread_context`` wraps them: they
 note what is bound when they get it. Of any other record that comes later, or from elsewhere, nothing is
 known, and it has no field of the request that is served meanwhile.
 """
@@ -16,14 +16,14 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from hublog.capture import context, tracing
-from hublog.capture.context import EMPTY, Context, is_over, lend, looked, restore, stored
+from hublog.capture.context import EMPTY, Context, call_with, is_over, lend, looked, stored
 
 _T = TypeVar("_T")
 _Function = Callable[..., Any]
 
 #: The code of a log call: its frame holds the record for as long as the call lasts.
 LOG_CALL: Final = logging.Logger._log.__code__  # noqa: SLF001  # its frame is all that shows a log call
-#: From a formatter's ``format`` it is so many frames up to the log call, or one more.
+#: Frames from a formatter's ``format`` up to the log call, or one less than these.
 _FORMAT_DEPTH: Final = 6
 #: A call stack is followed so far.
 _FRAMES_MAX: Final = 100
@@ -33,15 +33,12 @@ _FRAMES_MAX: Final = 100
 kept: Final[dict[int, tuple["weakref.ref[logging.LogRecord]", Context]]] = {}
 
 
-def settled(found: Context) -> Context:
+def settled(now: Context) -> Context:
     """Return the same fields for records of another moment: nothing of now is added to them."""
-    found = looked(found)
-    if found.settled is None:
-        made = Context(found.fields, found.counter)
-        made.is_settled = True
-        made.encoded = found.encoded
-        found.settled = made
-    return found.settled
+    now = looked(now)
+    if now.settled is None:
+        now.settled = Context(now.fields, now.counter, is_settled=True, encoded=now.encoded)
+    return now.settled
 
 
 #: No fields at all, whatever is bound and whichever span is active.
@@ -63,8 +60,8 @@ def keep(record: logging.LogRecord, *, of: logging.LogRecord | None = None) -> N
         if tracing.MODULE in sys.modules and context.current is stored:
             tracing.active_fields()  # from now on what is bound includes the ids of the active span
         now = origin(of or record, stored(), depth=0)
-        found = now if now.is_settled else settled(context.current())
-        kept[key] = weakref.ref(record, lambda _: kept.pop(key, None)), found
+        fields = now if now.is_settled else settled(context.current())
+        kept[key] = weakref.ref(record, lambda _: kept.pop(key, None)), fields
     except Exception:  # noqa: BLE001, S110  # a log call never raises; the record then has no fields
         pass
 
@@ -104,23 +101,11 @@ def format_where_made(record: logging.LogRecord, encode: Callable[[logging.LogRe
     now = stored()
     if now is EMPTY and not kept and context.current is stored:
         return encode(record)
-    if not kept and not _has_ended(now) and _is_near(record, now):
+    has_ended = now.life is not None and now.life.ended_mono is not None
+    if not kept and not has_ended and _is_near(record, now):
         return encode(record)
-    found = origin(record, now, depth=0)
-    return encode(record) if found is stored() else call_with(found, encode, record)
-
-
-def call_with(found: Context, function: Callable[[logging.LogRecord], _T], record: logging.LogRecord) -> _T:
-    """Call a function with the fields of a record's moment bound, and nothing of now."""
-    token = lend(found)
-    try:
-        return function(record)
-    finally:
-        restore(token)
-
-
-def _has_ended(now: Context) -> bool:
-    return now.life is not None and now.life.ended_mono is not None
+    made_in = origin(record, now, depth=0)
+    return encode(record) if made_in is stored() else call_with(made_in, encode, record)
 
 
 def _is_near(record: logging.LogRecord, now: Context) -> bool:
@@ -181,10 +166,10 @@ def wrap_prepare(original: _Function) -> _Function:
 
     @functools.wraps(original)
     def prepare(self: object, record: logging.LogRecord) -> Any:  # noqa: ANN401  # as it returns
-        made = original(self, record)
-        if isinstance(made, logging.LogRecord):
-            keep(made, of=record)
-        return made
+        prepared = original(self, record)
+        if isinstance(prepared, logging.LogRecord):
+            keep(prepared, of=record)
+        return prepared
 
     return prepare
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from threading import Thread, current_thread
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-from hublog.capture.context import EMPTY, Context, is_over, lend, restore, stored
+from hublog.capture.context import EMPTY, Context, call_with, is_over, lend, restore, stored
 from hublog.capture.origin import wrap_prepare, wrap_taking
 from hublog.settings import Settings
 
@@ -74,13 +74,13 @@ def preserve_context(function: Callable[P, R]) -> Callable[P, R]:
         function: what to call; arguments, result and exceptions are its own.
     """
     now = stored()
-    found = EMPTY if is_over(now) else Context(now.fields, now.counter)  # without an end
+    fields = EMPTY if is_over(now) else Context(now.fields, now.counter)  # without an end
     if inspect.iscoroutinefunction(function):
-        return cast("Callable[P, R]", _carry_coroutine(function, found))
+        return cast("Callable[P, R]", _carry_coroutine(function, fields))
 
     @functools.wraps(function)
     def carried(*args: P.args, **kwargs: P.kwargs) -> R:
-        token = lend(found)
+        token = lend(fields)
         try:
             return function(*args, **kwargs)
         finally:
@@ -89,10 +89,10 @@ def preserve_context(function: Callable[P, R]) -> Callable[P, R]:
     return carried
 
 
-def _carry_coroutine(function: _Function, found: Context) -> _Function:
+def _carry_coroutine(function: _Function, fields: Context) -> _Function:
     @functools.wraps(function)
     async def carried(*args: object, **kwargs: object) -> object:
-        token = lend(found)
+        token = lend(fields)
         try:
             result = await function(*args, **kwargs)
         except GeneratorExit:
@@ -135,14 +135,14 @@ class _Run:
             self.take_off(thread)
 
     def __call__(self, *args: object) -> object:
-        former, found, thread = self._former, self._context, self._thread
-        if found is None or thread is None:  # once more, by another package's wrapper that keeps it
+        former, context, thread = self._former, self._context, self._thread
+        if context is None or thread is None:  # once more, by another package's wrapper that keeps it
             return former(*args)
-        lend(found)
+        lend(context)
         self.take_off(thread)
         # A thread that is kept when it has ended keeps nothing of the request, and is in no cycle.
         self._former = getattr(former, "__func__", former)
-        self._had = self._thread = self._context = found = thread = None
+        self._had = self._thread = self._context = context = thread = None
         return former()  # Sentry's wrapper passes the thread, which a bound method has already
 
     def take_off(self, thread: Thread) -> None:
@@ -165,7 +165,7 @@ class _Job:
     def __call__(self, /, *args: object, **kwargs: object) -> object:
         # Without fields it keeps those that the executor's initializer bound.
         token = lend(self._context if self._context.fields else stored())
-        try:
+        try:  # not by ``call_with``: a traceback has one frame more, not two
             return self._function(*args, **kwargs)
         finally:
             restore(token)
@@ -194,7 +194,7 @@ class _Patch:
             self._former, self._made = now, self._wrap(now)
             setattr(self._owner, self._name, self._made)
 
-    def take_away(self) -> None:
+    def remove(self) -> None:
         """Bring the former method back, unless ours was wrapped; that stays, without an effect."""
         if self._made is not None and getattr(self._owner, self._name) is self._made:
             setattr(self._owner, self._name, self._former)
@@ -240,7 +240,7 @@ def uninstall() -> None:
     """Have threads and executors carry nothing any more; wrappers of others stay."""
     _State.is_active = False
     for patch in _State.patches:
-        patch.take_away()
+        patch.remove()
 
 
 def is_installed() -> bool:
@@ -259,24 +259,21 @@ def follow(settings: Settings) -> None:
 def _wrap_start(original: _Function) -> _Function:
     @functools.wraps(original)
     def start(self: Thread, *args: object, **kwargs: object) -> object:
-        found = stored()
-        if not (found.fields and _State.is_active):
+        fields = stored()
+        if not (fields.fields and _State.is_active):
             return original(self, *args, **kwargs)
         run = None
         with suppress(Exception):  # the thread starts, whatever is wrong with its fields
-            found = _for_thread(self, found)
-            if found.fields and not isinstance(vars(self).get("run"), _Run):
-                run = _Run(self, found)
+            fields = _for_thread(self, fields)
+            if fields.fields and not isinstance(vars(self).get("run"), _Run):
+                run = _Run(self, fields)
         # Where a thread inherits the context, as under gevent, one that serves others has none either.
-        token = lend(found)
         try:
-            return original(self, *args, **kwargs)
+            return call_with(fields, original, self, *args, **kwargs)
         except BaseException:
             if run is not None:
                 run.take_off(self)
             raise
-        finally:
-            restore(token)
 
     return start
 
@@ -286,13 +283,8 @@ def _wrap_submit(original: _Function) -> _Function:
     def submit(self: object, fn: _Function, /, *args: object, **kwargs: object) -> object:
         if not _State.is_active or isinstance(fn, _Job):
             return original(self, fn, *args, **kwargs)
-        job = _Job(fn, stored())
         # A worker that is started for this job will do others: it gets no fields of its own.
-        token = lend(EMPTY)
-        try:
-            return original(self, job, *args, **kwargs)
-        finally:
-            restore(token)
+        return call_with(EMPTY, original, self, _Job(fn, stored()), *args, **kwargs)
 
     return submit
 

@@ -74,9 +74,7 @@ def _derived(now: Context, span: Any, ids: Any) -> Context | None:  # noqa: ANN4
     fields = _fields(span, ids)
     if all(now.fields.get(name) == fields[name] for name in ("trace_id", "span_id")):
         return None
-    made = Context(merged(now.fields, fields), now.counter)
-    made.look, made.looked_up = now.look, now.looked_up
-    return made
+    return Context(merged(now.fields, fields), now.counter, look=now.look, looked_up=now.looked_up)
 
 
 def _fields(span: Any, ids: Any) -> dict[str, object]:  # noqa: ANN401  # of any tracer
@@ -155,10 +153,10 @@ def read_traceparent(header: str | None) -> TraceParent | None:
     """Return what a header says, or None if it is not valid."""
     if not header or len(header) > _TRACEPARENT_MAX:
         return None
-    found = _TRACEPARENT.match(header)
-    if found is None:
+    match = _TRACEPARENT.match(header)
+    if match is None:
         return None
-    version, trace_id, span_id, flags, rest = found.groups()
+    version, trace_id, span_id, flags, rest = match.groups()
     if version == "ff" or (version == "00" and rest) or not trace_id.strip("0") or not span_id.strip("0"):
         return None
     return TraceParent(trace_id, span_id, bool(int(flags, 16) & _SAMPLED))
@@ -176,10 +174,10 @@ def parse_tracestate(header: str | None) -> str:
         member = part.strip(" \t")
         if not member:
             continue
-        found = _MEMBER.fullmatch(member)
-        if found is None:
+        match = _MEMBER.fullmatch(member)
+        if match is None:
             return ""
-        members.setdefault(found[1], member)
+        members.setdefault(match[1], member)
     if len(members) > _MEMBERS_MAX:
         return ""
     text = ",".join(members.values())
@@ -187,7 +185,7 @@ def parse_tracestate(header: str | None) -> str:
 
 
 def new_id(size: int) -> str:
-    """Return a random id of so many bytes as hex digits; never all zeros."""
+    """Return a random id of ``size`` bytes as hex digits; never all zeros."""
     return os.urandom(size).hex().replace("0" * 2 * size, "1" * 2 * size)
 
 
