@@ -1,6 +1,6 @@
-"""Stored functions over the table, and the materialized view.
+"""Stored functions over the table, the materialized view, and queries for dashboards and alerts.
 
-Their bodies use the table's default name; ``KqlNames.rename`` replaces it.
+All use the table's default name; ``KqlNames.rename`` replaces it.
 """
 
 import re
@@ -10,10 +10,8 @@ from typing import Final
 from hublog.adx.tables import FOLDER, KqlNames, quoted, text
 from hublog.capture.columns import COLUMNS, TABLE, Group
 
-_WINDOW: Final = "from_: datetime, to_: datetime"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Function:
     """One stored function.
 
@@ -59,23 +57,18 @@ PipelineLogs
     ), coalesce(extra, dynamic({{}})))"""
 
 
-FUNCTIONS: Final = (
-    Function(
-        name=f"{TABLE}Dedup",
-        parameters=_WINDOW,
-        summary="The records of a time span, each once: delivery is at least once.",
-        body="""\
+#: A comment with its summary, its name with the parameters, and its body.
+_FUNCTIONS: Final = f"""\
+// The records of a time span, each once: delivery is at least once.
+PipelineLogsDedup(from_: datetime, to_: datetime)
 // Rows of other producers may have no record_id; they are kept as they are.
 let rows = PipelineLogs | where timestamp between (from_ .. to_);
 union
     (rows | where isempty(record_id)),
-    (rows | where isnotempty(record_id) | summarize arg_max(sent_at, *) by record_id)""",
-    ),
-    Function(
-        name=f"{TABLE}Errors",
-        parameters=_WINDOW,
-        summary="Errors and failed requests of a time span, one row per error, the most frequent first.",
-        body="""\
+    (rows | where isnotempty(record_id) | summarize arg_max(sent_at, *) by record_id)
+
+// Errors and failed requests of a time span, one row per error, the most frequent first.
+PipelineLogsErrors(from_: datetime, to_: datetime)
 PipelineLogs
 | where timestamp between (from_ .. to_) and (level_number >= 40 or http_status_code >= 500)
 | extend error = case(
@@ -90,35 +83,26 @@ PipelineLogs
 | project
     service_name, records, requests, users, first_seen, last_seen = timestamp, level, logger_name,
     exception_type, http_route, message, trace_id, error
-| order by records desc, last_seen desc""",
-    ),
-    Function(
-        name=f"{TABLE}SlowRequests",
-        parameters=f"{_WINDOW}, slower_than_ms: real = 1000.0",
-        summary="Requests of a time span that took longer than a limit in milliseconds, the slowest first.",
-        body="""\
+| order by records desc, last_seen desc
+
+// Requests of a time span that took longer than a limit in milliseconds, the slowest first.
+PipelineLogsSlowRequests(from_: datetime, to_: datetime, slower_than_ms: real = 1000.0)
 PipelineLogs
 | where timestamp between (from_ .. to_) and record_type == "request" and duration_ms > slower_than_ms
 | project
     timestamp, duration_ms, service_name, http_method, http_route, http_path, http_status_code,
     db_query_count, db_duration_ms, user_id, request_id, trace_id
-| order by duration_ms desc""",
-    ),
-    Function(
-        name=f"{TABLE}Trace",
-        parameters="id: string, within: timespan = 1d",
-        summary="All records with a trace, request, correlation, task or record id, in order.",
-        body="""\
+| order by duration_ms desc
+
+// All records with a trace, request, correlation, task or record id, in order.
+PipelineLogsTrace(id: string, within: timespan = 1d)
 PipelineLogs
 | where timestamp > ago(within)
 | where trace_id == id or request_id == id or correlation_id == id or task_id == id or record_id == id
-| order by timestamp asc, process_id asc, sequence asc""",
-    ),
-    Function(
-        name=f"{TABLE}Lag",
-        parameters=f"{_WINDOW}, step: timespan = 1m",
-        summary="Seconds from the log call to the table: in total, until sent, and after that.",
-        body="""\
+| order by timestamp asc, process_id asc, sequence asc
+
+// Seconds from the log call to the table: in total, until sent, and after that.
+PipelineLogsLag(from_: datetime, to_: datetime, step: timespan = 1m)
 PipelineLogs
 | where timestamp between (from_ .. to_)
 | extend
@@ -130,13 +114,10 @@ PipelineLogs
     total_max = max(total_s), application_p95 = percentile(application_s, 95),
     azure_p95 = percentile(azure_s, 95)
     by timestamp = bin(timestamp, step)
-| order by timestamp asc""",
-    ),
-    Function(
-        name=f"{TABLE}Gaps",
-        parameters=_WINDOW,
-        summary="Processes with missing records in a time span: a gap in sequence is a dropped record.",
-        body="""\
+| order by timestamp asc
+
+// Processes with missing records in a time span: a gap in sequence is a dropped record.
+PipelineLogsGaps(from_: datetime, to_: datetime)
 // Characters 15 to 28 of a record_id are chosen once per process. Threads number their records a
 // moment before they send them, so rows just outside of the window are included as well.
 let rows = PipelineLogs
@@ -158,14 +139,15 @@ rows
 | project
     service_name, host_name, process_id, lost, received, first_sequence, last_sequence,
     first_seen, last_seen
-| order by lost desc""",
-    ),
-    Function(
-        name=f"{TABLE}AsOTel",
-        parameters=_WINDOW,
-        summary="The records of a time span with the columns of OpenTelemetry's exporter.",
-        body=_as_otel(),
-    ),
+| order by lost desc
+
+// The records of a time span with the columns of OpenTelemetry's exporter.
+PipelineLogsAsOTel(from_: datetime, to_: datetime)
+{_as_otel()}
+"""
+FUNCTIONS: Final = tuple(
+    Function(name, parameters, summary, body.rstrip())
+    for summary, name, parameters, body in re.findall(r"// (.+)\n(\w+)\((.+)\)\n((?:.+\n)+)", _FUNCTIONS)
 )
 
 #: The query of the materialized view.
@@ -209,3 +191,122 @@ with (lookback = 6h, autoUpdateSchema = true, folder = {text(FOLDER)}, docstring
 {names.rename(VIEW_QUERY)}
 }}
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One query.
+
+    Attributes:
+        name: of its file; that of an alert begins with ``alert_``, and each row is a finding.
+        summary: what it answers.
+        body: KQL with the table's default name.
+    """
+
+    name: str
+    summary: str
+    body: str
+
+
+#: Ready to paste; the comment above a query is its name and its summary.
+_QUERIES: Final = """\
+// requests_and_errors: Requests and server errors per minute.
+PipelineLogs
+| where timestamp > ago(1h) and record_type == "request" and isnotnull(http_status_code)
+| summarize requests = count(), errors = countif(http_status_code >= 500) by timestamp = bin(timestamp, 1m)
+| extend error_percent = round(100.0 * errors / requests, 2)
+| order by timestamp asc
+
+// latency_by_route: Latency of each route in milliseconds.
+PipelineLogs
+| where timestamp > ago(1h) and record_type == "request" and isnotnull(duration_ms)
+| summarize
+    requests = count(), p50 = percentile(duration_ms, 50), p95 = percentile(duration_ms, 95),
+    p99 = percentile(duration_ms, 99), slowest = max(duration_ms)
+    by service_name, http_method, http_route
+| order by p95 desc
+
+// records_by_level: Records per minute by level.
+PipelineLogs
+| where timestamp > ago(1h)
+| summarize records = count() by timestamp = bin(timestamp, 1m), level
+| order by timestamp asc, level asc
+
+// records_by_service: Records by service, and the time of the newest one.
+PipelineLogs
+| where timestamp > ago(1h)
+| summarize
+    records = count(), warnings = countif(level_number >= 30), errors = countif(level_number >= 40),
+    instances = dcount(service_instance_id), newest = max(timestamp)
+    by service_name, environment
+| order by records desc
+
+// new_errors: Exceptions of the last hour that did not occur in the seven days before.
+let known = PipelineLogs
+    | where timestamp between (ago(7d) .. ago(1h)) and isnotempty(exception_fingerprint)
+    | distinct exception_fingerprint;
+PipelineLogs
+| where timestamp > ago(1h) and isnotempty(exception_fingerprint)
+| where exception_fingerprint !in (known)
+| summarize records = count(), first_seen = min(timestamp), arg_max(timestamp, exception_message, trace_id)
+    by exception_fingerprint, exception_type, service_name
+| project first_seen, service_name, exception_type, exception_message, records, trace_id
+| order by first_seen asc
+
+// database_by_view: Views with the most database queries.
+PipelineLogs
+| where timestamp > ago(1h) and record_type == "request" and isnotnull(db_query_count)
+| summarize
+    requests = count(), db_queries = avg(db_query_count), db_queries_max = max(db_query_count),
+    db_ms = avg(db_duration_ms)
+    by service_name, view_name
+| order by db_queries desc
+
+// duplicates: Duplicate rows per hour.
+PipelineLogs
+| where timestamp > ago(1d) and isnotempty(record_id)
+| summarize copies = count() by record_id, timestamp = bin(timestamp, 1h)
+| summarize records = count(), duplicates = sum(copies) - count() by timestamp
+| extend duplicate_percent = round(100.0 * duplicates / (records + duplicates), 3)
+| order by timestamp asc
+
+// truncated: Loggers whose records are truncated.
+PipelineLogs
+| where timestamp > ago(1d) and truncated
+| summarize records = count(), arg_max(timestamp, source_file, source_line, message_template)
+    by service_name, logger_name
+| project service_name, logger_name, records, source_file, source_line, message_template, newest = timestamp
+| order by records desc
+
+// alert_error_rate: Services where more than 5 % of at least 20 requests failed within five minutes.
+PipelineLogs
+| where timestamp > ago(5m) and record_type == "request" and isnotnull(http_status_code)
+| summarize requests = count(), errors = countif(http_status_code >= 500) by service_name
+| where requests >= 20 and errors > 0.05 * requests
+
+// alert_silent: Instances that wrote in the last hour and nothing in the last five minutes.
+PipelineLogs
+| where timestamp > ago(1h)
+| summarize newest = max(timestamp) by service_name, service_instance_id, host_name
+| where newest < ago(5m)
+| order by newest asc
+
+// alert_lag: Services whose records take more than a minute to reach the table (95th percentile).
+PipelineLogs
+| where timestamp > ago(15m)
+| extend total_s = (ingestion_time() - timestamp) / 1s
+| summarize records = count(), total_p95 = percentile(total_s, 95) by service_name
+| where total_p95 > 60
+
+// alert_gaps: Processes that dropped records in the last 15 minutes.
+PipelineLogsGaps(ago(15m), now())
+"""
+QUERIES: Final = tuple(
+    Query(name, summary, body.rstrip())
+    for name, summary, body in re.findall(r"// (\w+): (.+)\n((?:.+\n)+)", _QUERIES)
+)
+
+
+def query_kql(query: Query, names: KqlNames) -> str:
+    """Return the content of a query's file."""
+    return f"// {query.summary}\n{names.rename(query.body)}\n"

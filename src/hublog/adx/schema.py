@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from hublog.adx.functions import functions_kql, materialized_view_kql
-from hublog.adx.queries import QUERIES, query_kql
+from hublog.adx.functions import QUERIES, functions_kql, materialized_view_kql, query_kql
 from hublog.adx.tables import KqlNames, mapping_json, policies_kql, roles_kql, table_kql
 from hublog.capture.columns import COLUMNS
 

@@ -77,7 +77,7 @@ def capture_records(*, level: int | str | None = None) -> Iterator[RecordedLogs]
         if not _has_handler():
             _stand_by(number)
         yield records
-        hub.recover()
+        hub.outage.end()
         records.end()
 
 

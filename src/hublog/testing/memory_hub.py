@@ -343,10 +343,14 @@ class HubPipeline(Pipeline):
 
 
 class MemoryHub:
-    """All pipelines of a test, and the one hub in which they end."""
+    """All pipelines of a test, and the one hub in which they end.
+
+    Attributes:
+        outage: makes sends fail, whichever pipeline they come from.
+    """
 
     def __init__(self) -> None:
-        self._outage = Outage()
+        self.outage = Outage()
         self._pipelines: list[HubPipeline] = []
 
     def make(
@@ -359,7 +363,7 @@ class MemoryHub:
     ) -> Pipeline:
         """Return a new pipeline to this hub, see ``registry.replaced``."""
         del make_sender  # nothing connects to the real hub
-        made = HubPipeline(settings, keywords=keywords, framework=framework, outage=self._outage)
+        made = HubPipeline(settings, keywords=keywords, framework=framework, outage=self.outage)
         self._pipelines.append(made)
         return made
 
@@ -370,14 +374,6 @@ class MemoryHub:
     def take(self) -> list[list[Row]]:
         """Return the rows that arrived since the last call, for each pipeline, in the order of arrival."""
         return [pipeline.sender.take() for pipeline in list(self._pipelines)]
-
-    def fail_next(self, number: int, error: Exception | type[Exception] | None) -> None:
-        """Let the next sends fail, see ``Outage.begin``."""
-        self._outage.begin(number, error)
-
-    def recover(self) -> None:
-        """Let later sends succeed."""
-        self._outage.end()
 
     @property
     def waiting(self) -> int:

@@ -5,10 +5,11 @@ import json
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, Protocol, overload
+from typing import Final, overload
 from urllib.parse import quote, quote_plus
 
 from hublog.redaction.redactor import find_secrets
+from hublog.testing.memory_hub import MemoryHub
 from hublog.testing.rows import Row, conditions, leaves, missing, unwanted
 
 _MASK: Final = "***"
@@ -120,37 +121,20 @@ def _name(row: Mapping[str, object]) -> str:
 READ_LIMIT_S: Final = 5.0
 
 
-class RowSource(Protocol):
-    """The hub that rows are read from."""
-
-    def deliver(self, limit_s: float) -> bool:
-        """Send what was logged before; returns whether all of it has arrived in time."""
-
-    def take(self) -> list[list[Row]]:
-        """Return the rows that arrived since the last call, for each pipeline, in the order of arrival."""
-
-    def fail_next(self, number: int, error: Exception | type[Exception] | None) -> None:
-        """Let the next sends fail."""
-
-    @property
-    def waiting(self) -> int:
-        """Records that have not arrived."""
-
-
 class RecordedLogs(Sequence[Row]):
     """Rows as Azure Data Explorer would get them, oldest first; reading waits for what was logged before.
 
     Every access to rows reads: ``len``, iteration, an index, a property, an assertion. Any thread may read.
 
     Args:
-        source: the hub that they are read from.
+        hub: that they are read from.
 
     Raises:
         TimeoutError: from reading, if records have not arrived after ``READ_LIMIT_S``.
     """
 
-    def __init__(self, source: RowSource) -> None:
-        self._source = source
+    def __init__(self, hub: MemoryHub) -> None:
+        self._hub = hub
         self._arrived: list[list[Row]] = []
         self._past: list[Row] = []
         self._rows: list[Row] = []
@@ -174,7 +158,7 @@ class RecordedLogs(Sequence[Row]):
 
         After ``fail_next`` they wait until rows are read.
         """
-        return self._source.waiting
+        return self._hub.waiting
 
     def clear(self) -> None:
         """Forget the current rows; ``forbid`` and ``assert_no_secrets`` still check them."""
@@ -273,7 +257,7 @@ class RecordedLogs(Sequence[Row]):
             ValueError: the number is less than 1.
         """
         self._read()  # what was logged before must not fail
-        self._source.fail_next(number, error)
+        self._hub.outage.begin(number, error)
 
     def end(self) -> None:
         """Read for the last time, and check what ``forbid`` named; for the creator of this object.
@@ -297,13 +281,13 @@ class RecordedLogs(Sequence[Row]):
     def _read(self) -> list[Row]:
         if self._is_over:
             return self._rows
-        if not self._source.deliver(READ_LIMIT_S):
+        if not self._hub.deliver(READ_LIMIT_S):
             raise TimeoutError(
                 f"{self.waiting} records have not arrived after {READ_LIMIT_S:.0f} s;"
                 " does fail_next make more sends fail than can be tried in that time?"
             )
         with self._reading:
-            taken = self._source.take()
+            taken = self._hub.take()
             if any(taken):
                 self._arrived += [[] for _ in range(len(taken) - len(self._arrived))]
                 for known, new in zip(self._arrived, taken, strict=True):
