@@ -48,17 +48,17 @@ def of_werkzeug(text: str) -> str:
 
     What a client has put into the path has no part in them.
     """
-    found = _WERKZEUG.fullmatch(text) if "\x1b" in text else None
-    if not found:
+    match = _WERKZEUG.fullmatch(text) if "\x1b" in text else None
+    if not match:
         return harmless_lines(text)
-    before, colours, within, after = found.groups()
+    before, colours, within, after = match.groups()
     return f"{_lines(before)}{colours}{_lines(within)}\x1b[0m{_lines(after)}"
 
 
 def without_colours(text: str) -> str:
     """Return a message of Werkzeug's log without the colours it has given it, and nothing else changed."""
-    found = _WERKZEUG.fullmatch(text) if "\x1b" in text else None
-    return f"{found[1]}{found[3]}{found[4]}" if found else text
+    match = _WERKZEUG.fullmatch(text) if "\x1b" in text else None
+    return f"{match[1]}{match[3]}{match[4]}" if match else text
 
 
 def _is_usual(text: str) -> bool:
@@ -69,13 +69,13 @@ def _lines(text: str) -> str:
     return _IN_LINES.sub(_written_out, text).replace("\n", f"\n{_INDENT}")
 
 
-def _written_out(found: re.Match[str]) -> str:
-    code = ord(found[0])
+def _written_out(match: re.Match[str]) -> str:
+    code = ord(match[0])
     if code <= 0xFF:  # noqa: PLR2004  # what two hex digits hold
-        return _SHORT.get(found[0]) or f"\\x{code:02x}"
+        return _SHORT.get(match[0]) or f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= _LAST_OF_BMP else f"\\U{code:08x}"
 
 
-def _as_json(found: re.Match[str]) -> str:
-    units = found[0].encode("utf-16-be", "surrogatepass").hex()
+def _as_json(match: re.Match[str]) -> str:
+    units = match[0].encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))

@@ -9,7 +9,7 @@ from tests.kits.spools import kill, leave, make_hostile, reject, snapshot
 from tests.spool.independent import A, B, C, is_locked, make_lines, make_segment, names_of
 
 from hublog.cli import main
-from hublog.cli.spool_purge import PurgeOptions, purge_spool
+from hublog.cli.spool_purge import purge_spool
 from hublog.spool.directory import SpoolDirectory
 
 
@@ -41,8 +41,8 @@ def test_with_yes_orphaned_records_are_removed_and_those_of_running_processes_st
 
 def purge(root, *, wall, **options):
     out = io.StringIO()
-    wanted = PurgeOptions(**{"dead": True, "rejected": False, "is_confirmed": True} | options)
-    return purge_spool(root, wanted, out, wall=lambda: wall), out.getvalue()
+    chosen = {"dead": True, "rejected": False, "is_confirmed": True} | options
+    return purge_spool(root, out, wall=lambda: wall, **chosen), out.getvalue()
 
 
 def test_only_what_was_last_written_before_the_age_is_removed(root):
@@ -112,8 +112,8 @@ def purge_interrupted(root, happens, **options):
     """Purge, while something happens after the look and before the removal; A is what is printed first."""
     (leave(root, A, make_segment(make_lines(1))) / "core").touch()
     out = Interrupted(happens)
-    wanted = PurgeOptions(**{"dead": True, "rejected": False, "is_confirmed": True} | options)
-    status = purge_spool(root, wanted, out)
+    chosen = {"dead": True, "rejected": False, "is_confirmed": True} | options
+    status = purge_spool(root, out, **chosen)
     return status, out.getvalue().splitlines()[1:]
 
 

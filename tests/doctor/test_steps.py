@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,9 +9,9 @@ from hypothesis import strategies as st
 from hublog.doctor.steps import StepResult, StepStatus, fail, ok, warn, write_json, write_lines
 
 RESULTS = [
-    ok("dns", "shop.servicebus.windows.net is 10.0.0.4", seconds=0.0123),
+    replace(ok("dns", "shop.servicebus.windows.net is 10.0.0.4"), seconds=0.0123),
     warn("spool", "something " * 20, "do this " * 20),
-    fail("tcp", "no answer", "let it out", seconds=5.0),
+    replace(fail("tcp", "no answer", "let it out"), seconds=5.0),
 ]
 
 

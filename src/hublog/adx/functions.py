@@ -199,8 +199,6 @@ class Query:
 
     Attributes:
         name: of its file; that of an alert begins with ``alert_``, and each row is a finding.
-        summary: what it answers.
-        body: KQL with the table's default name.
     """
 
     name: str

@@ -41,7 +41,7 @@ class KqlNames:
 
         The names of functions and views begin with that of their table, and change with it.
         """
-        return _OURS.sub(lambda found: quoted(self.table + found[1]), kql)
+        return _OURS.sub(lambda match: quoted(self.table + match[1]), kql)
 
 
 def _is_allowed(name: str) -> bool:

@@ -29,21 +29,13 @@ class App(Protocol):
 
 
 def register_commands(app: App) -> None:
-    """Give an app the group ``hublog``, unless it has a command of that name already.
-
-    Args:
-        app: of Flask.
-    """
+    """Give a Flask app the group ``hublog``, unless it has a command of that name already."""
     if NAME not in app.cli.commands:
         app.cli.add_command(CommandGroup(app))
 
 
 class CommandGroup(click.Group):
-    """All commands of the table, by name.
-
-    Args:
-        app: the commands run in its context.
-    """
+    """All commands of the table, by name; they run in the context of the app."""
 
     def __init__(self, app: App) -> None:
         super().__init__(NAME, help=_SUMMARY, no_args_is_help=False, invoke_without_command=True)

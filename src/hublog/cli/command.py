@@ -133,13 +133,7 @@ def destination_text(destination: Destination | None) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str | int]], *, left: int) -> str:
-    """Return a table, one row a line.
-
-    Args:
-        header: names of the columns.
-        rows: as many cells each; numbers get separators of thousands.
-        left: number of text columns, which come first; the others are numbers.
-    """
+    """Return a table, one row a line; the first columns are text, the others numbers with separators."""
     lines = [
         list(header),
         *([f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in rows),

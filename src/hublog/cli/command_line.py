@@ -63,12 +63,7 @@ def main(
 
 
 def add_commands(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Add all commands to a parser as sub-commands; ``run`` takes the parsed options.
-
-    Args:
-        parser: of any program.
-        required: whether a command must be given.
-    """
+    """Add all commands to a parser as sub-commands; ``run`` takes the parsed options."""
     parsers = parser.add_subparsers(dest="command", metavar="command", required=required)
     for command in commands():
         # No abbreviated options: one that is unique today may not be after the next release.
@@ -80,12 +75,7 @@ def add_commands(parser: argparse.ArgumentParser, *, required: bool = True) -> N
 
 
 def run(options: argparse.Namespace, caller: Caller | None = None) -> int:
-    """Run the command of parsed options; returns the exit status.
-
-    Args:
-        options: parsed with the arguments of ``add_commands``.
-        caller: who runs it; default the shell.
-    """
+    """Run the command of options that were parsed with ``add_commands``; returns the exit status."""
     caller = caller or Caller()
     try:
         status: int = options.run_command(options, caller)
@@ -109,11 +99,7 @@ def commands() -> tuple[Command, ...]:
 
 
 def _added_commands(taken: Collection[str]) -> Iterator[Command]:
-    """Load the commands of other distributions; one that cannot be loaded reports the reason when it is run.
-
-    Args:
-        taken: names of commands that no distribution can replace.
-    """
+    """Load the commands of other distributions; one that cannot be loaded reports why when it is run."""
     entries = {entry.name: entry for entry in reversed(tuple(entry_points(group=GROUP)))}
     for name in (*_LOCAL, *sorted(entries.keys() - _LOCAL.keys())):
         if name in entries and name not in taken:

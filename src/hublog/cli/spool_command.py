@@ -97,15 +97,16 @@ def _add_purge(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_purge(options: argparse.Namespace, caller: Caller) -> int:
-    from hublog.cli.spool_purge import PurgeOptions, purge_spool  # noqa: PLC0415  # as above
+    from hublog.cli.spool_purge import purge_spool  # noqa: PLC0415  # as above
 
-    wanted = PurgeOptions(
+    return purge_spool(
+        _root(options, caller),
+        caller.out,
         dead=options.dead or not options.rejected,
         rejected=options.rejected,
         older_than_s=options.older_than,
         is_confirmed=options.yes,
     )
-    return purge_spool(_root(options, caller), wanted, caller.out)
 
 
 def _settings(options: argparse.Namespace, caller: Caller) -> Settings:

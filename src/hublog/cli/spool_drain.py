@@ -54,15 +54,7 @@ def drain_spool(
     report: Callable[[str], None],
     make_sender: Callable[[EventHubSettings], Sender] = EventHubSender,
 ) -> int:
-    """Send the orphaned records of a spool; what is not sent stays there.
-
-    Args:
-        root: of the spool.
-        settings: where to send; their spool mode does not matter.
-        timeout_s: how long to try.
-        out: where the result goes.
-        report: writes one line to the operator: progress and failures.
-        make_sender: makes the destination.
+    """Send the orphaned records of a spool, whatever the settings' spool mode; what is not sent stays.
 
     Returns:
         The exit status: 0 when no orphaned records are left, else 1. Records for another destination are not
@@ -108,7 +100,6 @@ class DrainResult:
 
     Attributes:
         left: orphaned records that were not sent.
-        stats: counters of the pipeline that sent.
         error: the last failure; None when the last send succeeded.
     """
 
@@ -118,12 +109,7 @@ class DrainResult:
 
 
 class OrphanedRecords:
-    """Counts the records in orphaned directories; reads each directory once.
-
-    Args:
-        root: of the spool.
-        destination: only records that may be sent there are counted.
-    """
+    """Counts the orphaned records that may be sent to a destination; reads each directory once."""
 
     def __init__(self, root: Path, destination: Destination) -> None:
         self._root = root
@@ -146,10 +132,6 @@ class DrainMonitor:
 
     Args:
         left: returns the number of records not recovered yet.
-        stats: returns the counters of the pipeline that sends.
-        report: writes one line.
-        now: monotonic seconds.
-        pause: waits for a number of seconds.
 
     Attributes:
         error: the last failure of a send; None when the last one succeeded.
@@ -180,11 +162,7 @@ class DrainMonitor:
         self.error = None
 
     def wait(self, timeout_s: float) -> DrainResult:
-        """Return when no records are left, a permanent error occurred, or the time is over.
-
-        Args:
-            timeout_s: how long to wait at most.
-        """
+        """Return when no records are left, a permanent error occurred, or the time is over."""
         end = self._now() + timeout_s
         reported_mono, last = self._now(), ""
         while True:

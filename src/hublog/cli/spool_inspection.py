@@ -41,7 +41,6 @@ class IgnoredEntry:
 
     Attributes:
         name: in its directory; it may hold any character.
-        reason: why it is ignored.
         is_refused: whether it is a segment that another user may have made or changed.
     """
 
@@ -74,8 +73,6 @@ class SegmentState:
     """One segment file.
 
     Attributes:
-        path: its file.
-        size: in bytes.
         good: records that can be read.
         waiting: those that are neither sent nor dropped.
         damaged: ranges not settled that cannot be read, a torn end included.
@@ -218,15 +215,7 @@ def _pass_through(data: bytes, begin: int) -> _Pass:
 def _segment_state(
     path: Path, data: bytes, passed: _Pass, *, at: int | None, is_written: bool
 ) -> SegmentState:
-    """Return the state of a segment.
-
-    Args:
-        path: of the segment.
-        data: the whole of it.
-        passed: the result of reading it.
-        at: records before this offset are settled; None: all of them.
-        is_written: its owner is alive and may be writing its end.
-    """
+    """Return the state of a segment; records before the offset ``at`` are settled, for None all of them."""
     waiting, damaged, is_torn = (0, 0, False) if at is None else survey(data, at=at)
     damage, torn_at = passed.damage, None
     if damage and damage[-1][1] == len(data):
@@ -249,8 +238,6 @@ class RejectedFile:
     """One file of rejected records.
 
     Attributes:
-        path: the file.
-        size: in bytes.
         records: complete lines.
         changed_at: when it was changed last (seconds since 1970).
     """
@@ -266,7 +253,6 @@ class RejectedRecords:
     """All rejected records of a spool.
 
     Attributes:
-        files: in the order of their names.
         ignored: entries that are not such files, or cannot be read.
     """
 
@@ -285,11 +271,7 @@ class RejectedRecords:
 
 
 def inspect_rejected(root: Path) -> RejectedRecords:
-    """Count the rejected records; reads one file after the other.
-
-    Args:
-        root: of the spool.
-    """
+    """Count the rejected records; reads one file after the other."""
     directory = root / REJECTED_NAME
     files: list[RejectedFile] = []
     ignored: list[IgnoredEntry] = []
@@ -361,9 +343,7 @@ class LockState:
     """The lock file of a directory.
 
     Attributes:
-        owner: whether it is locked.
         cursor: segment and offset before which all records are settled; zeros without one.
-        size: of the file in bytes.
         expected_size: of a cursor, and the envelope after it where there is one.
         problem: why the owner is unclear; else empty.
     """
@@ -380,9 +360,6 @@ class DirectoryState:
     """The directory of one process.
 
     Attributes:
-        path: the directory.
-        lock: its lock file.
-        content: its segments.
         problem: why it could not be read; else empty.
         envelope: where its records go; None when it does not say.
     """
@@ -432,11 +409,9 @@ class SpoolState:
     """The whole spool.
 
     Attributes:
-        path: the root.
         directories: oldest first.
         unfinished: names of directories that are being made, or whose process was killed while making them.
         has_rejected: whether there is a directory of rejected records.
-        ignored: all other entries.
     """
 
     path: Path
@@ -493,11 +468,7 @@ def inspect_spool(root: Path) -> SpoolState:
 
 
 def dead_directories(root: Path, destination: Destination) -> Iterator[Path]:
-    """Yield the directories whose owner is dead, oldest first; their segments are not read.
-
-    Args:
-        root: of the spool.
-        destination: only those whose records may be sent there.
+    """Yield the directories of ended processes whose records may be sent to a destination, oldest first.
 
     Raises:
         SpoolUnavailableError: the root cannot be read.

@@ -7,7 +7,6 @@ stay, and their directory with them.
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -28,32 +27,25 @@ from hublog.spool.segments import unlink
 _HEADER: Final = ("path", "destination", "records", "bytes")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PurgeOptions:
-    """What to remove.
-
-    Attributes:
-        dead: orphaned records.
-        rejected: the files of records that the event hub rejected.
-        older_than_s: only what was last written longer ago, in seconds.
-        is_confirmed: False only shows what would be removed.
-    """
-
-    dead: bool
-    rejected: bool
-    older_than_s: float = 0.0
-    is_confirmed: bool = False
-
-
 def purge_spool(
-    root: Path, options: PurgeOptions, out: TextIO, *, wall: Callable[[], float] = time.time
+    root: Path,
+    out: TextIO,
+    *,
+    dead: bool,
+    rejected: bool,
+    older_than_s: float = 0.0,
+    is_confirmed: bool = False,
+    wall: Callable[[], float] = time.time,
 ) -> int:
-    """Remove orphaned or rejected records, or show what would be removed.
+    """Remove records for good, or show what would be removed.
 
     Args:
         root: of the spool.
-        options: what to remove.
         out: where to write.
+        dead: whether to remove orphaned records.
+        rejected: whether to remove the files of records that the event hub rejected.
+        older_than_s: only what was last written longer ago, in seconds.
+        is_confirmed: False only shows what would be removed.
         wall: seconds since 1970, for the age.
 
     Returns:
@@ -63,13 +55,13 @@ def purge_spool(
         SpoolUnavailableError: the spool belongs to another user.
     """
     _check_owner(root)
-    before = wall() - options.older_than_s
-    directories = _dead(root, before) if options.dead else []
-    files = _rejected(root, before) if options.rejected else []
+    before = wall() - older_than_s
+    directories = _dead(root, before) if dead else []
+    files = _rejected(root, before) if rejected else []
     if not directories and not files:
         out.write("Nothing to remove.\n")
         return 0
-    if not options.is_confirmed:
+    if not is_confirmed:
         _write_plan(root, directories, files, out)
         return 1
     done = [_purge_directory(directory.path, before, out) for directory in directories]

@@ -50,13 +50,7 @@ _ROWS_MAX: Final = 20
 
 
 def list_spool(root: Path, caller: Caller, *, as_json: bool) -> int:
-    """Write the contents of a spool, never a record; returns the exit status.
-
-    Args:
-        root: of the spool.
-        caller: where to write.
-        as_json: one JSON object in place of a table.
-    """
+    """Write the contents of a spool, never a record; returns the exit status."""
     spool, rejected = inspect_spool(root), inspect_rejected(root)
     if as_json:
         caller.write_json(_list_json(spool, rejected))
@@ -171,10 +165,7 @@ class _Finding:
 
     Attributes:
         path: below the root; empty for the root itself.
-        kind: of the finding.
-        text: in words.
         begin: first byte of a damaged range; None for other findings.
-        end: end of the range.
         is_fault: whether something is damaged or wrong.
     """
 
@@ -187,16 +178,7 @@ class _Finding:
 
 
 def verify_spool(root: Path, caller: Caller, *, as_json: bool) -> int:
-    """Read a whole spool and write the findings; nothing is changed.
-
-    Args:
-        root: of the spool.
-        caller: where to write.
-        as_json: one JSON object in place of text.
-
-    Returns:
-        The exit status: 0 without faults, else 1.
-    """
+    """Read a whole spool and write the findings; the exit status is 1 if there is a fault."""
     spool, rejected = inspect_spool(root), inspect_rejected(root)
     findings = [*_of_root(spool), *_of_rejected(spool, rejected)]
     for directory in spool.directories:
@@ -323,7 +305,6 @@ class SpoolSummary:
 
     Attributes:
         directories: of the processes, oldest first.
-        rejected: records that the event hub rejected.
         own: where the settings send; None where they name no destination.
         pids: of the living owners by the name of their directory, as far as the system shows them to us.
     """
@@ -448,10 +429,6 @@ class SpoolSummary:
 
 def summarize_spool(root: Path, hub: EventHubSettings) -> SpoolSummary:
     """Read a whole spool and sum it up; changes nothing.
-
-    Args:
-        root: of the spool.
-        hub: where the settings send.
 
     Raises:
         SpoolUnavailableError: it cannot be read.

@@ -28,11 +28,8 @@ class LogFile:
     """A log file on disk.
 
     Attributes:
-        path: of the file.
         size: in bytes; None if it is missing.
-        changed_at: when it was written last.
         archives: number of rotated files next to it.
-        archives_size: bytes of them.
     """
 
     path: Path
@@ -75,13 +72,9 @@ class StatusReport:
     """The state of this machine.
 
     Attributes:
-        settings: the effective ones.
         framework: ``django``, ``flask`` or empty.
         attached: the handlers of the application's process; None where no application is loaded.
-        spool_dir: of the settings.
-        spool: its contents.
         shows_spool: whether records go to disk in this mode, or are there.
-        log_files: all that these settings write.
         overrides: settings that have no effect, a sentence each.
         problems: what the operator has to act on, a sentence each.
     """

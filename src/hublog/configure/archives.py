@@ -66,10 +66,10 @@ def open_safely(path: str, flags: int, mode: int = 0o600) -> int:
         if kind and error.errno in NO_FILE | {errno.EACCES}:
             raise OSError(errno.EINVAL, f"{os.path.basename(path)} is {kind}, not a file") from None  # noqa: PTH119  # as below, no Path on the way of a record
         raise
-    found = os.fstat(descriptor).st_mode
-    if not (stat.S_ISREG(found) or stat.S_ISCHR(found)):
+    mode = os.fstat(descriptor).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, f"{os.path.basename(path)} is {_word(found)}, not a file")  # noqa: PTH119
+        raise OSError(errno.EINVAL, f"{os.path.basename(path)} is {_word(mode)}, not a file")  # noqa: PTH119
     return descriptor
 
 
@@ -132,11 +132,7 @@ def locked(
 ) -> Iterator[bool]:
     """Hold the exclusive lock of a lock file in the context; yields whether it was taken.
 
-    Args:
-        path: of the lock file; created if missing.
-        like: whose owner and mode a new lock file gets.
-        tries: how often to try.
-        pause_s: between two tries.
+    A missing lock file is created, with the owner and mode of ``like``.
 
     Raises:
         OSError: it cannot be opened, or the file system has no locks (``NoLocksError``).
@@ -209,9 +205,7 @@ class Archive:
     """One archive.
 
     Attributes:
-        path: of the file.
         number: 1 is the newest; a leftover of concurrent-log-handler has 0 until it is renumbered.
-        is_compressed: whether it is gzip.
     """
 
     path: str
@@ -223,7 +217,6 @@ class Archives:
     """All archives of one log file. Files are renamed only under the lock of ``lock_path``.
 
     Args:
-        path: of the log file.
         lock_path: of its lock file; the names of temporary files begin like it.
         count: archives kept; 1 or more.
     """

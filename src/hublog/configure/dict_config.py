@@ -88,13 +88,7 @@ _IN_ORDER: Final = (CONSOLE_NAME, FILE_NAME, EVENT_HUB_NAME, NO_DESTINATION_NAME
 
 
 def apply_late(made: Settings, settings: Settings, *, framework: str) -> None:
-    """Bring the handlers of ``logging_config`` on the root logger up to date.
-
-    Args:
-        made: the settings that ``logging_config`` read.
-        settings: the effective ones.
-        framework: ``django``, ``flask`` or empty.
-    """
+    """Bring the handlers that ``logging_config`` made on the root logger up to the effective settings."""
     former, wanted = (_config(each, framework) for each in (made, settings))
     root = logging.getLogger()
     for name in _IN_ORDER:

@@ -96,11 +96,7 @@ class FileLogHandler(logging.FileHandler):
     def check(self, *, is_reported: bool = False) -> bool:
         """Report now, not at the first record, if the file cannot be written; does not create it.
 
-        Args:
-            is_reported: a failure of this directory has been reported already, so stay silent.
-
-        Returns:
-            Whether the file can be written.
+        It stays silent if a failure of this directory is reported already. Returns whether it can be written.
         """
         try:
             path = _checked(self.baseFilename)

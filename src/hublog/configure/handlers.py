@@ -261,11 +261,8 @@ class AttachedHandler:
     """A handler on a logger.
 
     Attributes:
-        kind: console, file or Event Hub.
         level: of the handler; NOTSET leaves it to the logger, and in an ``EventHubHandler`` to its setting.
         logger: name of the logger; empty for the root.
-        is_ours: whether it is one of hublog's.
-        path: of the file.
     """
 
     kind: str

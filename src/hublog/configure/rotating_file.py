@@ -89,13 +89,7 @@ class RotatingFile:
         return self._descriptor != _CLOSED
 
     def append(self, line: bytes) -> int:
-        """Write one line.
-
-        Args:
-            line: with its line break.
-
-        Returns:
-            The number of earlier lines, partially written, that were completed.
+        """Write one line, and return the number of earlier lines, partially written, that were completed.
 
         Raises:
             OSError: it cannot be written; ``strerror`` names the cause.
@@ -123,11 +117,7 @@ class RotatingFile:
             self._start_compressing()
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until the compression in this process has finished.
-
-        Args:
-            timeout_s: how long at most.
-        """
+        """Wait until the compression in this process has finished, or the time is over."""
         thread = self._thread
         if thread is not None and self._pid == os.getpid():
             thread.join(timeout_s)
@@ -140,15 +130,15 @@ class RotatingFile:
             if self._pid != os.getpid():
                 self._after_fork()
             try:
-                found = os.fstat(self._descriptor)
+                state = os.fstat(self._descriptor)
             except OSError:
-                found = None
-            if found is None or self._own is None or not same_file(found, self._own):
+                state = None
+            if state is None or self._own is None or not same_file(state, self._own):
                 self._descriptor = (
                     _CLOSED  # closed by other code, as daemons do; the number may be another file's
                 )
-            elif self._is_named(found):
-                return found.st_size
+            elif self._is_named(state):
+                return state.st_size
             else:
                 self._leave()
                 self._start_compressing()

@@ -243,7 +243,7 @@ def prepare_eventhub_logging_config(config: Config | None = None) -> EventHubLog
     problems = [problem for problem in reading.problems if problem not in elsewhere]
     if problems:
         report(logging.ERROR, f"Invalid settings, their defaults are used: {' '.join(problems)}")
-    found: dict[str, object] = {}
+    plain: dict[str, object] = {}
     for field in fields(EventHubSettings):
         value = getattr(reading.settings.eventhub, field.name)
         if field.name in _SECRETS or f"eventhub_logging.{field.name}" in reading.invalid:
@@ -251,8 +251,8 @@ def prepare_eventhub_logging_config(config: Config | None = None) -> EventHubLog
         if field.name in _LEVELS:
             value = level_text(value)
         if value not in (None, ""):
-            found[field.name] = str(value) if isinstance(value, Path | StrEnum) else value
-    return cast("EventHubLoggingConfig", found)
+            plain[field.name] = str(value) if isinstance(value, Path | StrEnum) else value
+    return cast("EventHubLoggingConfig", plain)
 
 
 def _read(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from hublog.capture.formatter import LineFormatter
 from hublog.delivery.packer import Packer
-from hublog.doctor.steps import StepResult, StepTimeoutError, TimeBudget, fail, ok, run_with_timeout
+from hublog.doctor.steps import StepResult, StepTimeoutError, TimeBudget, fail, ok, run_with_timeout, took
 from hublog.errors import PermanentSendError, SendError, TransientSendError
 from hublog.runtime.delivery_log import THROTTLED, Wording, sentence_of
 from hublog.senders.azure_errors import (
@@ -69,27 +69,23 @@ class _NoTunnelError(Exception):
 def check_network(
     route: Route, budget: TimeBudget, *, roots: str, environ: Mapping[str, str] | None = None
 ) -> Iterator[StepResult]:
-    """Yield a result for each step, until one fails.
-
-    Args:
-        route: to the namespace.
-        budget: the time left.
-        roots: file with the certificates that the client trusts.
-        environ: the environment, for ``SSL_CERT_FILE``; default ``os.environ``.
-    """
-    addresses, result = _look_up(route, budget)
-    yield result
+    """Yield a result for each step, until one fails; ``roots`` is the file of trusted certificates."""
+    begin = time.monotonic()
+    addresses, result = _look_up(route, budget.step_s())
+    yield took(begin, result)
     if not addresses:
         return
-    steps: list[Callable[[], StepResult]] = [lambda: _connect(route, addresses, budget)]
+    steps: list[Callable[[float], StepResult]] = [lambda limit_s: _connect(route, addresses, limit_s)]
     if route.proxy is not None:
-        steps.append(lambda: _tunnel(route, budget))
+        steps.append(lambda limit_s: _tunnel(route, limit_s))
     if route.has_tls:
-        steps.append(lambda: _shake_hands(route, budget, roots, os.environ if environ is None else environ))
+        variables = os.environ if environ is None else environ
+        steps.append(lambda limit_s: _shake_hands(route, limit_s, roots, variables))
     if route.is_websocket:
-        steps.append(lambda: _upgrade(route, budget, roots))
+        steps.append(lambda limit_s: _upgrade(route, limit_s, roots))
     for step in steps:
-        result = step()
+        begin = time.monotonic()
+        result = took(begin, step(budget.step_s()))
         yield result
         if result.hint:
             return
@@ -100,8 +96,7 @@ def _first_hop(route: Route) -> tuple[str, int]:
     return (route.proxy.host, route.proxy.port) if route.proxy else (route.host, route.port)
 
 
-def _look_up(route: Route, budget: TimeBudget) -> tuple[list[str], StepResult]:
-    begun, limit_s = time.monotonic(), budget.step_s()
+def _look_up(route: Route, limit_s: float) -> tuple[list[str], StepResult]:
     host, port = _first_hop(route)
 
     def resolve() -> list[str]:
@@ -113,16 +108,15 @@ def _look_up(route: Route, budget: TimeBudget) -> tuple[list[str], StepResult]:
     except StepTimeoutError:
         return [], fail("dns", f"{host} was not resolved within {limit_s:.0f} s", _NAME_HINT)
     except (OSError, ValueError, OverflowError) as error:  # an impossible name is one of these
-        return [], _failed("dns", error, route, begun, f"host name not found: {host} ({_why(error)})")
+        return [], _failed("dns", error, route, f"host name not found: {host} ({_why(error)})")
     shown = ", ".join(addresses[:_SHOWN_ADDRESSES])
     more = f" and {len(addresses) - _SHOWN_ADDRESSES} more" if len(addresses) > _SHOWN_ADDRESSES else ""
     whose = "the proxy " if route.proxy else ""
     detail = f"{host} is an address" if addresses == [host] else f"{whose}{host} is {shown}{more}"
-    return addresses, ok("dns", detail, seconds=time.monotonic() - begun)
+    return addresses, ok("dns", detail)
 
 
-def _connect(route: Route, addresses: list[str], budget: TimeBudget) -> StepResult:
-    begun, limit_s = time.monotonic(), budget.step_s()
+def _connect(route: Route, addresses: list[str], limit_s: float) -> StepResult:
     host, port = _first_hop(route)
     each_s = max(limit_s / len(addresses), _LEAST_S)
 
@@ -134,12 +128,12 @@ def _connect(route: Route, addresses: list[str], budget: TimeBudget) -> StepResu
         address = run_with_timeout(limit_s, connect)
     except (StepTimeoutError, OSError, OverflowError) as error:
         late = f"connection to {host}, port {port}, timed out: no answer within {limit_s:.0f} s"
-        result = _failed("tcp", error, route, begun, late)
+        result = _failed("tcp", error, route, late)
         may_be_blocked = route.has_tls and not (route.proxy or route.is_websocket)
         if may_be_blocked and _is_open(route.host):
             return fail("tcp", result.detail, f"{result.hint} Port {WSS_PORT} answers.")
         return result
-    return ok("tcp", f"connected to {address}, port {port}", seconds=time.monotonic() - begun)
+    return ok("tcp", f"connected to {address}, port {port}")
 
 
 def _is_open(host: str) -> bool:
@@ -152,9 +146,7 @@ def _is_open(host: str) -> bool:
     return False
 
 
-def _tunnel(route: Route, budget: TimeBudget) -> StepResult:
-    begun, limit_s = time.monotonic(), budget.step_s()
-
+def _tunnel(route: Route, limit_s: float) -> StepResult:
     def connect() -> None:
         with _open(route, limit_s):
             pass
@@ -162,16 +154,14 @@ def _tunnel(route: Route, budget: TimeBudget) -> StepResult:
     try:
         run_with_timeout(limit_s, connect)
     except StepTimeoutError:
-        return _result_of("proxy", proxy_failure("did not answer in time", route), begun)
+        return _result_of("proxy", proxy_failure("did not answer in time", route))
     except (_NoTunnelError, OSError) as error:
-        return _failed("proxy", error, route, begun)
+        return _failed("proxy", error, route)
     place = route.proxy.place if route.proxy else ""
-    return ok("proxy", f"{place} opens a tunnel to {route.place} (CONNECT)", seconds=time.monotonic() - begun)
+    return ok("proxy", f"{place} opens a tunnel to {route.place} (CONNECT)")
 
 
-def _shake_hands(route: Route, budget: TimeBudget, roots: str, environ: Mapping[str, str]) -> StepResult:
-    begun, limit_s = time.monotonic(), budget.step_s()
-
+def _shake_hands(route: Route, limit_s: float, roots: str, environ: Mapping[str, str]) -> StepResult:
     def shake() -> str:
         with _open(route, limit_s) as plain, _secured(plain, route, roots, limit_s) as secured:
             certificate = secured.getpeercert() or {}
@@ -184,16 +174,12 @@ def _shake_hands(route: Route, budget: TimeBudget, roots: str, environ: Mapping[
         why = f"TLS handshake with {route.place} timed out: no answer within {limit_s:.0f} s"
         return fail("tls", why, _INTERCEPTED)
     except (SendError, _NoTunnelError, OSError) as error:
-        result = _failed("tls", error, route, begun)
-        return fail(
-            "tls", result.detail, f"{result.hint}{_unread_store(environ)}", seconds=time.monotonic() - begun
-        )
-    return ok("tls", detail, seconds=time.monotonic() - begun)
+        result = _failed("tls", error, route)
+        return fail("tls", result.detail, f"{result.hint}{_unread_store(environ)}")
+    return ok("tls", detail)
 
 
-def _upgrade(route: Route, budget: TimeBudget, roots: str) -> StepResult:
-    begun, limit_s = time.monotonic(), budget.step_s()
-
+def _upgrade(route: Route, limit_s: float, roots: str) -> StepResult:
     def upgrade() -> None:
         with contextlib.ExitStack() as stack:
             connection = stack.enter_context(_open(route, limit_s))
@@ -207,8 +193,8 @@ def _upgrade(route: Route, budget: TimeBudget, roots: str) -> StepResult:
         why = f"WebSocket upgrade timed out: no answer from {route.place} within {limit_s:.0f} s"
         return fail("websocket", why, sentence_of(upgrade_refusal(None, route).advice))
     except (SendError, _NoTunnelError, OSError) as error:
-        return _failed("websocket", error, route, begun)
-    return ok("websocket", f"{route.place} accepts AMQP over WebSockets", seconds=time.monotonic() - begun)
+        return _failed("websocket", error, route)
+    return ok("websocket", f"{route.place} accepts AMQP over WebSockets")
 
 
 @contextlib.contextmanager
@@ -288,19 +274,19 @@ def _read_status(connection: socket.socket) -> int | None:
     return int(status[1]) if status else None
 
 
-def _failed(what: str, error: Exception, route: Route, begun: float, otherwise: str = "") -> StepResult:
+def _failed(what: str, error: Exception, route: Route, otherwise: str = "") -> StepResult:
     """Return a failed step with its cause."""
     if isinstance(error, SendError):
-        return fail(what, error.cause, sentence_of(error.advice), seconds=time.monotonic() - begun)
+        return fail(what, error.cause, sentence_of(error.advice))
     cause = error.cause if isinstance(error, _NoTunnelError) else cause_of(error, route)
     if cause is None or isinstance(error, StepTimeoutError):
         hint = _NAME_HINT if what == "dns" else _port_hint(route)
         return fail(what, otherwise or f"no connection to {route.place} ({_why(error)})", hint)
-    return _result_of(what, cause, begun)
+    return _result_of(what, cause)
 
 
-def _result_of(what: str, cause: Cause, begun: float) -> StepResult:
-    return fail(what, cause.text, sentence_of(cause.advice), seconds=time.monotonic() - begun)
+def _result_of(what: str, cause: Cause) -> StepResult:
+    return fail(what, cause.text, sentence_of(cause.advice))
 
 
 def _port_hint(route: Route) -> str:
@@ -341,7 +327,6 @@ class _Link:
 
     client: "EventHubProducerClient"
     connections: Connections
-    max_send_bytes: int
 
 
 def check_event_hub(
@@ -352,15 +337,7 @@ def check_event_hub(
     sends_record: bool,
     client_options: Mapping[str, object],
 ) -> Iterator[StepResult]:
-    """Open a link to the event hub as the sender does, and send one record on request.
-
-    Args:
-        settings: the effective ones.
-        budget: the time left.
-        framework: ``django``, ``flask`` or empty; fills a column of the record.
-        sends_record: whether to send a record, with the event name ``hublog.doctor``.
-        client_options: more keywords for the client.
-    """
+    """Open a link to the event hub as the sender does, and send one record on request."""
     with _quiet():
         link, result = _open_link(settings.eventhub, budget, client_options)
         yield result
@@ -368,7 +345,8 @@ def check_event_hub(
             return
         try:
             if sends_record:
-                yield _send(settings, link, budget, framework=framework)
+                begin = time.monotonic()
+                yield took(begin, _send(settings, link, budget.step_s(), framework=framework))
         finally:
             _end(link.client, link.connections)
 
@@ -381,36 +359,35 @@ def _open_link(
         connections, client = connect_producer(settings, client_options)
     except Exception as error:  # noqa: BLE001  # raised by other packages
         return None, _failed_link(_OPEN, settings, error)
-    begun, limit_s = time.monotonic(), budget.open_s()
+    begin, limit_s = time.monotonic(), budget.open_s()
     try:
         size = run_with_timeout(limit_s, lambda: client.create_batch().max_size_in_bytes)
     except Exception as error:  # noqa: BLE001  # each of the client's errors is reported
-        seconds = time.monotonic() - begun
-        _end(client, connections)
         if isinstance(error, StepTimeoutError):
             why = f"{settings.eventhub_name!r} could not be opened for sending within {limit_s:.0f} s"
-            return None, fail(_OPEN, why, _reach_hint(settings), seconds=seconds)
-        return None, _failed_link(_OPEN, settings, error, seconds=seconds)
+            result = fail(_OPEN, why, _reach_hint(settings))
+        else:
+            result = _failed_link(_OPEN, settings, error)
+        result = took(begin, result)
+        _end(client, connections)
+        return None, result
     detail = f"{settings.eventhub_name!r} is open for sending, up to {size // _KIB:,} KiB per batch"
-    result = ok(_OPEN, detail, seconds=time.monotonic() - begun)
-    return _Link(client=client, connections=connections, max_send_bytes=size), result
+    return _Link(client=client, connections=connections), took(begin, ok(_OPEN, detail))
 
 
-def _send(settings: Settings, link: _Link, budget: TimeBudget, *, framework: str) -> StepResult:
+def _send(settings: Settings, link: _Link, limit_s: float, *, framework: str) -> StepResult:
     hub = settings.eventhub
     packer = Packer(hub.packing, gzip_level=hub.gzip_level, routing=hub.routing)
     [packed] = packer.pack([_line(settings, framework)], sent_at=datetime.now(UTC))
     sender = EventHubSender(hub, connect=lambda _: link.client)
-    begun, limit_s = time.monotonic(), budget.step_s()
     try:
         run_with_timeout(limit_s, lambda: sender.send([packed.body], packer.properties))
     except StepTimeoutError:
         why = f"the event hub did not confirm a record within {limit_s:.0f} s"
-        return fail(_SEND, why, _reach_hint(hub), seconds=time.monotonic() - begun)
+        return fail(_SEND, why, _reach_hint(hub))
     except SendError as error:
-        return _failed_link(_SEND, hub, error, seconds=time.monotonic() - begun)
-    seconds = time.monotonic() - begun
-    return ok(_SEND, f"the event hub accepted one record with event_name {EVENT_NAME!r}", seconds=seconds)
+        return _failed_link(_SEND, hub, error)
+    return ok(_SEND, f"the event hub accepted one record with event_name {EVENT_NAME!r}")
 
 
 def _line(settings: Settings, framework: str) -> bytes:
@@ -419,9 +396,7 @@ def _line(settings: Settings, framework: str) -> bytes:
     return LineFormatter(settings.service, framework=framework).encode(record)
 
 
-def _failed_link(
-    what: str, settings: EventHubSettings, error: Exception, *, seconds: float | None = None
-) -> StepResult:
+def _failed_link(what: str, settings: EventHubSettings, error: Exception) -> StepResult:
     """Return a failed step with its cause, and what to check."""
     is_known = isinstance(error, SendError | ImportError)
     known = error if is_known else translate(error, route_of(settings))
@@ -433,7 +408,7 @@ def _failed_link(
     elif not hint and isinstance(known, PermanentSendError | ImportError):
         hint = "Correct what the message names, and run the doctor again."
     detail = f"{settings.eventhub_name!r} {failure}: {cause}"
-    return fail(what, detail, hint or _reach_hint(settings), seconds=seconds)
+    return fail(what, detail, hint or _reach_hint(settings))
 
 
 def _reach_hint(settings: EventHubSettings) -> str:

@@ -19,8 +19,6 @@ class Target:
     """Where records are sent; only the proxy of its route holds a secret, which is in no repr.
 
     Attributes:
-        route: host, port, proxy and certificates.
-        hub: name of the event hub.
         policy: name of the key; empty for a signature and without a key.
     """
 
@@ -57,12 +55,7 @@ def secrets_of(settings: EventHubSettings) -> list[str]:
 
 
 def destinations_text(settings: Settings, attached: Sequence[AttachedHandler] | None = None) -> str:
-    """Return the three destinations with their levels.
-
-    Args:
-        settings: the effective ones.
-        attached: the handlers of the application's process; None where no application is loaded.
-    """
+    """Return the destinations with their levels: as attached, or as set where no application is loaded."""
     file, hub = settings.file, settings.eventhub
     if attached is None:
         path = settings.log_dir / file_name()

@@ -56,16 +56,11 @@ class DoctorInput:
     """What the doctor is given.
 
     Attributes:
-        reading: the effective settings, and their problems.
         framework: ``django``, ``flask`` or empty.
-        names: the framework's configuration.
         find_results: returns the results of the framework's own checks.
         find_log_files: returns the log files; by default the one of the settings.
         find_attached: returns the handlers of the application's process; None where none is loaded.
-        check_spool_content: checks the records in the spool.
-        sends_record: whether to send one record.
         client_options: more keywords for the client, such as the certificates that it trusts.
-        budget: the time left.
     """
 
     reading: Reading

@@ -21,9 +21,6 @@ def spool_problem(root: Path) -> str:
 
     An existing root is tested as each process tests it at its start; for a missing one, whether it could be
     created.
-
-    Args:
-        root: of the spool.
     """
     try:
         from hublog.spool import locking  # noqa: PLC0415  # needs fcntl
@@ -64,11 +61,9 @@ def absolute(path: Path) -> Path:
 
 
 def log_file_problem(path: Path, *, is_ours: bool = False) -> str:
-    """Return why a log file cannot be written; empty if it can.
+    """Return why a log file cannot be written; empty if it can, also where it is still to be created.
 
-    Args:
-        path: of the file; it and its directory may be missing.
-        is_ours: whether hublog's own handler writes it, which does not follow links.
+    Hublog's own handler does not follow links.
     """
     from hublog.configure.archives import kind_of  # noqa: PLC0415  # as above
     from hublog.configure.rotating_file import check_right  # noqa: PLC0415
@@ -121,14 +116,7 @@ _FILE_HINT: Final = "Make its directory writable, change LOG_DIR, or set FILE_LO
 def check_spool(
     root: Path, hub: EventHubSettings, check_content: CheckSpoolContent, budget: TimeBudget
 ) -> StepResult:
-    """Check whether a spool can be used, and the records in it.
-
-    Args:
-        root: of the spool; it may be missing.
-        hub: where the settings send.
-        check_content: checks the records in it.
-        budget: how long it may take.
-    """
+    """Check whether a spool can be used or created, and the records in it."""
     root = absolute(root)
     reason = _in_time(lambda: spool_problem(root), budget)
     if reason:
@@ -143,13 +131,7 @@ def check_spool(
 
 
 def check_log_files(paths: Sequence[Path], ours: Sequence[Path], budget: TimeBudget) -> Iterator[StepResult]:
-    """Check whether log files can be written.
-
-    Args:
-        paths: of the files; they and their directories may be missing.
-        ours: those that hublog's own handler writes.
-        budget: how long each may take.
-    """
+    """Check whether log files can be written or created; ``ours`` are those of hublog's own handler."""
     for path in map(absolute, paths):
         reason = _in_time(lambda path=path: log_file_problem(path, is_ours=path in ours), budget)  # type: ignore[misc]  # mypy does not know the default's type
         if reason:
@@ -181,9 +163,6 @@ def misspelt(names: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """Yield each name that is almost that of a setting, and the setting.
 
     A name that other software may use is reported only if its value is valid for the setting.
-
-    Args:
-        names: of an environment or a framework's configuration, with their values.
     """
     for name, value in names.items():
         meant = "" if name in _KNOWN else _almost(name, value)

@@ -6,7 +6,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, TextIO, TypeVar
 
@@ -32,7 +32,6 @@ class StepResult:
     """One line of the doctor.
 
     Attributes:
-        status: of the step.
         what: name of the step, one or two words.
         detail: what was observed, without secrets.
         hint: what to do; empty for a step that passed.
@@ -51,9 +50,9 @@ class StepResult:
         object.__setattr__(self, "hint", DEFAULT.text(self.hint))
 
 
-def ok(what: str, detail: str, *, seconds: float | None = None) -> StepResult:
+def ok(what: str, detail: str) -> StepResult:
     """Return a step that passed."""
-    return StepResult(status=StepStatus.OK, what=what, detail=detail, seconds=seconds)
+    return StepResult(status=StepStatus.OK, what=what, detail=detail)
 
 
 def warn(what: str, detail: str, hint: str) -> StepResult:
@@ -61,9 +60,14 @@ def warn(what: str, detail: str, hint: str) -> StepResult:
     return StepResult(status=StepStatus.WARN, what=what, detail=detail, hint=hint)
 
 
-def fail(what: str, detail: str, hint: str, *, seconds: float | None = None) -> StepResult:
+def fail(what: str, detail: str, hint: str) -> StepResult:
     """Return a step that failed."""
-    return StepResult(status=StepStatus.FAIL, what=what, detail=detail, hint=hint, seconds=seconds)
+    return StepResult(status=StepStatus.FAIL, what=what, detail=detail, hint=hint)
+
+
+def took(begin_mono: float, result: StepResult) -> StepResult:
+    """Return a result with the time since the step began."""
+    return replace(result, seconds=time.monotonic() - begin_mono)
 
 
 #: Limit of all steps together in seconds; with the minimum of each step half a minute.
@@ -83,11 +87,7 @@ class StepTimeoutError(Exception):
 
 
 def run_with_timeout(limit_s: float, function: Callable[[], _T]) -> _T:
-    """Call a function in a thread of its own, and wait for it.
-
-    Args:
-        limit_s: how long to wait at most.
-        function: to call; its exceptions are raised here.
+    """Call a function in a thread of its own, and wait for it; its exceptions are raised here.
 
     Raises:
         StepTimeoutError: it did not finish. The thread is a daemon, so it does not keep the process alive.
@@ -111,14 +111,7 @@ def run_with_timeout(limit_s: float, function: Callable[[], _T]) -> _T:
 
 
 class TimeBudget:
-    """The time left for all steps.
-
-    Args:
-        all_s: for all of them together.
-        step_s: for one step.
-        open_s: for the step that opens a link.
-        now: monotonic seconds.
-    """
+    """The seconds left for all steps, for one of them, and for the one that opens a link."""
 
     def __init__(
         self,
@@ -146,15 +139,9 @@ class TimeBudget:
 
 
 def write_lines(results: Iterable[StepResult], out: TextIO, *, width: int | None = None) -> list[StepResult]:
-    """Write each result as soon as it is there, and a summary line.
+    """Write each result as soon as it is there, and a summary line; returns the results.
 
-    Args:
-        results: an iterator that runs the steps.
-        out: where to write.
-        width: columns of the terminal; None wraps nothing: each result is one line, its hint another.
-
-    Returns:
-        The results.
+    Without the width of a terminal each result is one line, and its hint another.
     """
     seen = []
     for result in results:

@@ -157,8 +157,6 @@ class Proxy:
     """An HTTP proxy for a tunnel (CONNECT).
 
     Attributes:
-        host: name or address.
-        port: its port.
         username: empty without a login.
         password: a secret; in no repr.
         source: the setting or variable that names it.

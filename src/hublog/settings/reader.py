@@ -46,10 +46,8 @@ class StatedValue:
     """A value that a source states for a setting.
 
     Attributes:
-        source: which one.
         label: names the value in a sentence.
         value: without quotation marks around it; it may be a secret, and is in no repr.
-        was_quoted: whether there were some.
     """
 
     source: str
@@ -132,13 +130,7 @@ NO_HASH_KEY: Final = "is hash, but LOG_REDACTION_HASH_KEY is not set; secrets ar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Override:
-    """A value without effect, since a stronger source states another.
-
-    Attributes:
-        setting: the setting of both values.
-        used: the effective value.
-        ignored: the other one.
-    """
+    """A value without effect, since a stronger source states another."""
 
     setting: Setting
     used: StatedValue
@@ -324,11 +316,7 @@ def _is_unclear_switch(stated: StatedValue) -> bool:
 
 
 def is_switched_off(environ: Mapping[str, str] | None = None) -> bool:
-    """Whether the environment switches the Event Hub off, also for settings that code created by itself.
-
-    Args:
-        environ: the environment; default ``os.environ``.
-    """
+    """Whether the environment switches the Event Hub off, also for settings that code created by itself."""
     name = next(setting.name for setting in SETTINGS if setting.path == SWITCH)
     return _parsed(BOOLEAN, unquoted((os.environ if environ is None else environ).get(name))) is False
 

@@ -36,9 +36,7 @@ class Route:
     Attributes:
         namespace: host name that the token is for.
         host: host that the client connects to; the certificate must be for it.
-        port: of that host.
         has_tls: whether the connection is encrypted; only an emulator's is not.
-        transport: AMQP itself, or inside WebSockets.
         proxy: None for a direct connection.
         proxy_problem: why the proxy of the environment cannot be used; empty if it can.
         ca_file: certificates that are trusted in addition to the usual ones.
@@ -74,12 +72,7 @@ class Route:
 
 
 def route_of(settings: EventHubSettings, environ: Mapping[str, str] | None = None) -> Route:
-    """Return the route to the namespace of the settings.
-
-    Args:
-        settings: a configured Event Hub.
-        environ: the environment, for ``HTTPS_PROXY`` and ``NO_PROXY``; default ``os.environ``.
-    """
+    """Return the route to the namespace of a configured Event Hub; the environment may name a proxy."""
     parts = parts_of(settings.connection_string)
     has_tls = parts.get("usedevelopmentemulator") != "true"
     is_websocket = settings.transport is Transport.WEBSOCKET

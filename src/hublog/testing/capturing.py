@@ -73,7 +73,7 @@ def capture_records(*, level: int | str | None = None) -> Iterator[RecordedLogs]
         runtime.is_hub_replaced = True
         stack.callback(Snapshot().restore)
         stack.callback(_standbys.__delitem__, slice(len(_standbys), None))
-        _left.update(found for found in all_feeders() if not _is_led_to(found))
+        _left.update(feeder for feeder in all_feeders() if not _is_led_to(feeder))
         if not _has_handler():
             _stand_by(number)
         yield records
@@ -88,11 +88,11 @@ def open_root() -> None:
 
 
 def _stand_by(level: int) -> None:
-    found = installed()
-    if found is None:
+    configured = installed()
+    if configured is None:
         standby = _Standby(level)
     else:
-        settings, framework = found
+        settings, framework = configured
         standby = _Standby(level or settings.eventhub.level, settings=settings, framework=framework)
     logging.root.addHandler(standby)
     _standbys.append(standby)
@@ -101,15 +101,15 @@ def _stand_by(level: int) -> None:
 
 def _has_handler() -> bool:
     return any(
-        _is_another(found) and not found.is_closed and (found not in _left or _is_led_to(found))
-        for found in all_feeders()
+        _is_another(feeder) and not feeder.is_closed and (feeder not in _left or _is_led_to(feeder))
+        for feeder in all_feeders()
     )
 
 
 def _is_led_to(handler: object) -> bool:
     """Whether records reach a handler: from a logger, another handler, or a queue with a listener."""
-    ways: list[object] = [found for logger in all_loggers() for found in logger.handlers]
-    queues = {id(getattr(found, "queue", None)) for found in ways if isinstance(found, QueueHandler)}
+    ways: list[object] = [handler for logger in all_loggers() for handler in logger.handlers]
+    queues = {id(getattr(handler, "queue", None)) for handler in ways if isinstance(handler, QueueHandler)}
     for thread in threading.enumerate():
         listener = getattr(getattr(thread, "_target", None), "__self__", None)
         if isinstance(listener, QueueListener) and id(listener.queue) in queues:
@@ -126,13 +126,13 @@ def _is_led_to(handler: object) -> bool:
 def _behind(handler: object) -> Iterator[logging.Handler]:
     """Yield the handlers that another one holds, as ``MemoryHandler`` does."""
     for value in list(getattr(handler, "__dict__", {}).values()):
-        for found in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(found, logging.Handler):
-                yield found
+        for held in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(held, logging.Handler):
+                yield held
 
 
-def _is_another(found: object) -> bool:
-    return isinstance(found, EventHubHandler) and not isinstance(found, _Standby)
+def _is_another(handler: object) -> bool:
+    return isinstance(handler, EventHubHandler) and not isinstance(handler, _Standby)
 
 
 def _is_handled(record: logging.LogRecord) -> bool:
@@ -187,9 +187,9 @@ class Snapshot:
 def all_loggers() -> Iterator[logging.Logger]:
     """Yield all existing loggers, the root first."""
     yield logging.root
-    for found in list(logging.root.manager.loggerDict.values()):
-        if isinstance(found, logging.Logger):
-            yield found
+    for logger in list(logging.root.manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger):
+            yield logger
 
 
 def _state(logger: logging.Logger) -> _State:
@@ -206,7 +206,10 @@ def _restore(logger: logging.Logger, then: _State) -> list[logging.Handler]:
     added = [handler for handler in now.handlers if handler not in then.handlers and not _stays(handler)]
     for handler in added:
         logger.removeHandler(handler)
-    logger.handlers[:] = [*then.handlers, *(found for found in logger.handlers if found not in then.handlers)]
+    logger.handlers[:] = [
+        *then.handlers,
+        *(handler for handler in logger.handlers if handler not in then.handlers),
+    ]
     logger.filters[:] = then.filters
     logger.propagate, logger.disabled = then.propagate, then.disabled
     if now.level != then.level:

@@ -134,11 +134,7 @@ _late: Final["weakref.WeakSet[threading.Thread]"] = weakref.WeakSet()
 
 
 def note_late(before: Iterable[threading.Thread]) -> None:
-    """Discard later records of the threads that a test has left running.
-
-    Args:
-        before: threads that ran before the test, whose records are kept.
-    """
+    """Discard later records of the threads that a test has started and left running."""
     left = set(threading.enumerate()).difference(before)
     frames = sys._current_frames() if left else {}  # noqa: SLF001  # documented, for debuggers
     for thread in left:
@@ -219,11 +215,7 @@ class Outage:
 
 
 class HubSender(MemorySender):
-    """A pipeline's connection to the hub of a test.
-
-    Args:
-        outage: makes sends fail.
-    """
+    """A pipeline's connection to the hub of a test, on which an outage has effect."""
 
     def __init__(self, outage: Outage) -> None:
         super().__init__()
@@ -252,17 +244,7 @@ class HubSender(MemorySender):
 
 
 class HubPipeline(Pipeline):
-    """A pipeline that ends in memory, whatever is configured; its clock moves only when a test reads.
-
-    Args:
-        settings: as for ``Pipeline``, like the next two.
-        keywords: keywords of ``EventHubHandler``.
-        framework: ``django``, ``flask`` or empty.
-        outage: makes sends fail.
-
-    Attributes:
-        sender: its destination.
-    """
+    """A pipeline that ends in memory, whatever is configured; its clock moves only when a test reads."""
 
     def __init__(
         self,
@@ -343,11 +325,7 @@ class HubPipeline(Pipeline):
 
 
 class MemoryHub:
-    """All pipelines of a test, and the one hub in which they end.
-
-    Attributes:
-        outage: makes sends fail, whichever pipeline they come from.
-    """
+    """All pipelines of a test, and the one hub in which they end."""
 
     def __init__(self) -> None:
         self.outage = Outage()
@@ -387,12 +365,7 @@ class MemoryHub:
 
 
 def lines_of(body: bytes, properties: Mapping[str, str]) -> bytes:
-    """Return the JSON lines of an event.
-
-    Args:
-        body: its payload.
-        properties: its application properties.
-    """
+    """Return the JSON lines of an event with these application properties."""
     return zlib.decompress(body, _GZIP) if properties.get("Compression") == "gzip" else body
 
 

@@ -64,7 +64,7 @@ def secrets_of(values: Iterable[str | bytes]) -> list[Secret]:
 
 
 def leaks(rows: Sequence[Row], secrets: Sequence[Secret], *, with_shapes: bool) -> list[str]:
-    """Return a line for each secret found, with its row and column.
+    """Return a line for each secret in the rows, with its row and column.
 
     Args:
         rows: what reached the hub.
@@ -125,9 +125,6 @@ class RecordedLogs(Sequence[Row]):
     """Rows as Azure Data Explorer would get them, oldest first; reading waits for what was logged before.
 
     Every access to rows reads: ``len``, iteration, an index, a property, an assertion. Any thread may read.
-
-    Args:
-        hub: that they are read from.
 
     Raises:
         TimeoutError: from reading, if records have not arrived after ``READ_LIMIT_S``.
@@ -199,10 +196,10 @@ class RecordedLogs(Sequence[Row]):
             AssertionError: there is none; its message shows the closest rows and how they differ.
         """
         __tracebackhide__ = True
-        found = self.where(level=level, message=message, **fields)
-        if not found:
+        rows = self.where(level=level, message=message, **fields)
+        if not rows:
             raise AssertionError(missing(conditions(level, message, fields), self._read()))
-        return found[0]
+        return rows[0]
 
     def assert_not_logged(
         self,
@@ -217,9 +214,9 @@ class RecordedLogs(Sequence[Row]):
             AssertionError: there is one; its message shows it.
         """
         __tracebackhide__ = True
-        found = self.where(level=level, message=message, **fields)
-        if found:
-            raise AssertionError(unwanted(conditions(level, message, fields), found))
+        rows = self.where(level=level, message=message, **fields)
+        if rows:
+            raise AssertionError(unwanted(conditions(level, message, fields), rows))
 
     def assert_no_secrets(self, *values: str | bytes) -> None:
         """Assert that no row contains one of these values, or anything that redaction recognizes as a secret.
@@ -274,9 +271,9 @@ class RecordedLogs(Sequence[Row]):
     def _check(self, secrets: Sequence[Secret], *, with_shapes: bool) -> None:
         __tracebackhide__ = True
         rows = self._read()
-        found = leaks([*self._past, *rows], secrets, with_shapes=with_shapes)
-        if found:
-            raise AssertionError(report_of(found))
+        lines = leaks([*self._past, *rows], secrets, with_shapes=with_shapes)
+        if lines:
+            raise AssertionError(report_of(lines))
 
     def _read(self) -> list[Row]:
         if self._is_over:

@@ -121,10 +121,10 @@ def level_number(level: int | str) -> int:
     """
     if isinstance(level, str):
         known = logging.getLevelNamesMapping()
-        found = known.get(level, known.get(level.upper()))
-        if found is None:
+        number = known.get(level, known.get(level.upper()))
+        if number is None:
             raise ValueError(f"level is {level!r}; it must be a number or one of {', '.join(known)}.")
-        return found
+        return number
     if isinstance(level, bool) or not isinstance(level, int):
         raise TypeError(f"level is {level!r}; it must be a name or a number.")
     return level
@@ -136,12 +136,7 @@ def level_name(level: object) -> str:
 
 
 def leaves(value: object, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every string and number in a value with its path, and every key of a mapping.
-
-    Args:
-        value: a row, or a part of it.
-        path: of that part.
-    """
+    """Yield every string and number in a value with its path, and every key of a mapping."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             inner = f"{path}.{key}" if path else str(key)
@@ -204,12 +199,7 @@ _COMPARED_TEXT: Final = 300
 
 
 def missing(asked: Sequence[Condition], rows: Sequence[Row]) -> str:
-    """Return why an assertion failed that expects a record.
-
-    Args:
-        asked: its conditions.
-        rows: what arrived.
-    """
+    """Return why an assertion failed that expects a record."""
     lines = [
         f"No record reached the Event Hub with {_wish(asked)}."
         if asked
@@ -231,12 +221,7 @@ def missing(asked: Sequence[Condition], rows: Sequence[Row]) -> str:
 
 
 def unwanted(asked: Sequence[Condition], matching: Sequence[Row]) -> str:
-    """Return why an assertion failed that expects no record.
-
-    Args:
-        asked: its conditions.
-        matching: the records that meet them.
-    """
+    """Return why an assertion failed that expects no record; these meet the conditions."""
     wish = f" with {_wish(asked)}" if asked else ""
     lines = [f"{_records(len(matching))}{wish} reached the Event Hub, and none should:"]
     lines += [f"  {line_of(row)}" for row in matching[:_LISTED]]
