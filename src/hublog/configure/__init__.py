@@ -1,7 +1,6 @@
 """Console, log file and Event Hub on the root logger, by a call or by ``dictConfig``."""
 
-from hublog.configure.dict_config import logging_config
-from hublog.configure.handlers import configure
+from hublog.configure.handlers import configure, logging_config
 from hublog.configure.setup import (
     EventHubLoggingConfig,
     FileLoggingConfig,

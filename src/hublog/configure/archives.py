@@ -75,10 +75,9 @@ def open_safely(path: str, flags: int, mode: int = 0o600) -> int:
 
 def kind_of(path: str) -> str:
     """Return what is at a path in words; empty for a file, a character device or nothing."""
-    try:
+    with contextlib.suppress(OSError):
         return _word(os.lstat(path).st_mode)
-    except OSError:
-        return ""
+    return ""
 
 
 def _word(mode: int) -> str:
@@ -242,13 +241,8 @@ class Archives:
         """
         self._make_room(own)
         first = f"{self._path}.1"
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._new_path)  # noqa: PTH108  # by a process that was killed here
-        descriptor = open_safely(self._new_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        try:
-            give_owner(descriptor, own)
-        finally:
-            os.close(descriptor)
+        _unlink(self._new_path)  # by a process that was killed here
+        _create_empty(self._new_path, own)
         try:
             os.link(self._path, first, follow_symlinks=False)
         except FileExistsError:
@@ -257,9 +251,7 @@ class Archives:
             os.rename(self._path, first)  # noqa: PTH104
             _unlink(self._new_path)
             with contextlib.suppress(FileExistsError):  # another process was faster
-                descriptor = open_safely(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-                give_owner(descriptor, own)
-                os.close(descriptor)
+                _create_empty(self._path, own)
         else:
             os.rename(self._new_path, self._path)  # noqa: PTH104
 
@@ -453,6 +445,12 @@ def _is(path: str, known: os.stat_result) -> bool:
         return same_file(os.lstat(path), known)
     except OSError:
         return False
+
+
+def _create_empty(path: str, own: os.stat_result) -> None:
+    descriptor = open_safely(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    give_owner(descriptor, own)
+    os.close(descriptor)
 
 
 def _unlink(path: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from hublog.configure.archives import NO_FILE, kind_of
-from hublog.configure.rotating_file import RotatingFile, check_right, make_directory, removed_directory
+from hublog.configure.rotating_file import RotatingFile, absolute_path, check_right, make_directory
 from hublog.internal_log import LogOutput, cause_of, is_exhausted, report
 from hublog.process_hooks import process_hooks
 from hublog.runtime.handler_watch import watch
@@ -99,7 +99,7 @@ class FileLogHandler(logging.FileHandler):
         It stays silent if a failure of this directory is reported already. Returns whether it can be written.
         """
         try:
-            path = _checked(self.baseFilename)
+            path = absolute_path(self.baseFilename)
             folder = os.path.dirname(path)  # noqa: PTH120  # as in the rest of the handler
             make_directory(folder)
             kind = kind_of(path)
@@ -178,10 +178,9 @@ class FileLogHandler(logging.FileHandler):
 
 def _absolute(path: str) -> str:
     """Return the absolute path; unchanged if the working directory was removed."""
-    try:
-        return os.path.abspath(path)  # noqa: PTH100  # not resolve: a link is a name of its own
-    except (OSError, ValueError):
-        return path
+    with contextlib.suppress(OSError, ValueError):
+        return absolute_path(path)
+    return path
 
 
 def _remedy(error: BaseException) -> str:
@@ -198,13 +197,6 @@ def _remedy(error: BaseException) -> str:
     if code in NO_FILE:
         return "remove what is in its place, "
     return "" if isinstance(error, FileNotFoundError) else "make its directory writable, "
-
-
-def _checked(path: str) -> str:
-    try:
-        return os.path.abspath(path)  # noqa: PTH100
-    except FileNotFoundError as error:
-        raise removed_directory(error) from None
 
 
 def _holds_logging_lock() -> bool:

@@ -1,17 +1,18 @@
-"""hublog's handlers: added to the loggers and replaced as one; attached ones compared with the settings."""
+"""hublog's handlers: as plain data, added to the loggers and replaced as one, compared with the settings."""
 
 import contextlib
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pkgutil import resolve_name
+from typing import Any, Final, cast
 
 from hublog.capture import thread_context
-from hublog.capture.reentry_guard import quiet_azure
-from hublog.capture.stdlib_formatters import ConsoleFormatter, ConsoleHandler, JsonFormatter
+from hublog.capture.reentry_guard import quiet_azure, unset_loggers
 from hublog.internal_log import report
 from hublog.process_hooks import process_hooks
+from hublog.redaction.redactor import as_plain
 from hublog.runtime import uncaught
 from hublog.runtime.handler_watch import behind
 from hublog.runtime.shared import runtime
@@ -22,7 +23,8 @@ CONSOLE_NAME: Final = "hublog_console"
 FILE_NAME: Final = "hublog_file"
 EVENT_HUB_NAME: Final = "hublog_eventhub"
 NO_DESTINATION_NAME: Final = "hublog_nothing"
-NAMES: Final = frozenset({CONSOLE_NAME, FILE_NAME, EVENT_HUB_NAME, NO_DESTINATION_NAME})
+NAMES: Final = (CONSOLE_NAME, FILE_NAME, EVENT_HUB_NAME, NO_DESTINATION_NAME)
+_JSON: Final = "hublog_json"
 
 #: Level and text of what is reported once the handlers are in place.
 _Message = tuple[int, str]
@@ -150,9 +152,7 @@ def _make(plan: _Plan, messages: list[_Message]) -> Iterable[tuple[logging.Logge
     """Make the handlers, each with its logger and its name."""
     settings, root = plan.settings, logging.getLogger()
     if settings.log_to_stdout:
-        console = ConsoleHandler(settings.level)
-        console.setFormatter(ConsoleFormatter(settings.redaction))
-        yield root, CONSOLE_NAME, console
+        yield root, CONSOLE_NAME, _from_spec(_spec(_config(settings, plan.framework), CONSOLE_NAME))
     files = list(_make_files(plan, messages))
     yield from files
     event_hub = _make_event_hub(plan, messages)
@@ -185,17 +185,8 @@ def _make_files(plan: _Plan, messages: list[_Message]) -> list[tuple[logging.Log
 
 
 def _make_file(plan: _Plan, worker: str) -> logging.Handler:
-    from hublog.configure.file_log import FileLogHandler  # noqa: PLC0415  # needed only for a file
-
-    file = plan.settings.file
-    handler = FileLogHandler(
-        plan.settings.log_dir / file_name(worker), max_bytes=file.max_bytes, backup_count=file.backup_count
-    )
-    handler.setLevel(file.level)
-    handler.setFormatter(
-        JsonFormatter(plan.settings.service, framework=plan.framework, redaction=plan.settings.redaction)
-    )
-    return handler
+    spec = _spec(_config(plan.settings, plan.framework), FILE_NAME)
+    return _from_spec(spec | {"filename": str(plan.settings.log_dir / file_name(worker))})
 
 
 def _make_event_hub(plan: _Plan, messages: list[_Message]) -> logging.Handler | None:
@@ -245,6 +236,113 @@ def _report(
         from hublog.runtime.pipeline import NOT_CONFIGURED  # noqa: PLC0415  # the message is defined there
 
         report(logging.WARNING, NOT_CONFIGURED)
+
+
+def logging_config(settings: Settings, *, framework: str = "") -> dict[str, object]:
+    """Return what ``configure`` does as a dictionary for ``dictConfig``: plain JSON types, no secret.
+
+    The Event Hub handler is in it whenever it is switched on. It reads its own settings, from
+    the framework's configuration and the environment, with its first record; so arguments and a
+    YAML file reach it through ``configure`` only.
+
+    Args:
+        settings: what to switch on, and how.
+        framework: ``django``, ``flask`` or empty.
+    """
+    handlers = _specs(settings, framework)
+    redaction = as_plain(settings.redaction)
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            CONSOLE_NAME: {"()": "hublog.ConsoleFormatter", "redaction": redaction},
+            _JSON: {
+                "()": "hublog.JsonFormatter",
+                "service": asdict(settings.service),
+                "framework": framework,
+                "redaction": redaction,
+            },
+        },
+        "handlers": handlers,
+        "loggers": {name: {"level": "WARNING"} for name in unset_loggers()},
+        "root": {
+            "level": level_text(root_level(settings, has_event_hub=settings.eventhub.enabled)),
+            "handlers": list(handlers),
+        },
+    }
+
+
+def _specs(settings: Settings, framework: str) -> dict[str, dict[str, object]]:
+    handlers: dict[str, dict[str, object]] = {}
+    if settings.log_to_stdout:
+        handlers[CONSOLE_NAME] = {
+            "class": "hublog.ConsoleHandler",
+            "level": level_text(settings.level),
+            "formatter": CONSOLE_NAME,
+        }
+    if settings.file.enabled:
+        handlers[FILE_NAME] = {
+            "class": "hublog.configure.file_log.FileLogHandler",
+            "level": level_text(settings.file.level),
+            "formatter": _JSON,
+            "filename": str(settings.log_dir / file_name()),
+            "max_bytes": settings.file.max_bytes,
+            "backup_count": settings.file.backup_count,
+        }
+    if settings.eventhub.enabled:
+        handlers[EVENT_HUB_NAME] = {
+            "class": "hublog.EventHubHandler",
+            "level": level_text(settings.eventhub.level),
+            "framework": framework,
+        }
+    if not handlers:
+        handlers[NO_DESTINATION_NAME] = {"class": "hublog.configure.handlers.NoDestination"}
+    return handlers
+
+
+def apply_late(made: Settings, settings: Settings, *, framework: str) -> None:
+    """Bring the handlers that ``logging_config`` made on the root logger up to the effective settings."""
+    former, wanted = (_config(each, framework) for each in (made, settings))
+    root = logging.getLogger()
+    for name in NAMES:
+        current = next((handler for handler in root.handlers if handler.name == name), None)
+        before, after = _spec(former, name), _spec(wanted, name)
+        if before == after or (before and current is None):  # the project has removed or moved it
+            continue
+        handler = _from_spec(after) if after else None
+        if handler is not None:
+            root.addHandler(handler)
+        if current is not None:
+            root.removeHandler(current)
+            current.close()
+        if handler is not None:
+            handler.name = name  # only now: closing the old one takes its name out of logging's list
+    if level_text(root.level) == former["root"]["level"]:  # else the project has set it
+        root.setLevel(wanted["root"]["level"])
+
+
+def _config(settings: Settings, framework: str) -> dict[str, Any]:
+    return cast("dict[str, Any]", logging_config(settings, framework=framework))
+
+
+def _spec(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return what a handler is made from, its formatter included; empty if it is switched off."""
+    spec = dict(config["handlers"].get(name, {}))
+    if "formatter" in spec:
+        spec["formatter"] = config["formatters"][spec["formatter"]]
+    return spec
+
+
+def _from_spec(spec: Mapping[str, Any]) -> logging.Handler:
+    """Make a handler as ``dictConfig`` does."""
+    keywords = dict(spec)
+    kind, level = resolve_name(keywords.pop("class")), keywords.pop("level", logging.NOTSET)
+    formatter = dict(keywords.pop("formatter", {}))
+    handler: logging.Handler = kind(**keywords)
+    handler.setLevel(level)
+    if formatter:
+        handler.setFormatter(resolve_name(formatter.pop("()"))(**formatter))
+    return handler
 
 
 CONSOLE: Final = "console"

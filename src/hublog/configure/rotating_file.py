@@ -154,7 +154,9 @@ class RotatingFile:
             return True
 
     def _open(self) -> int:
-        self._fix_path()
+        if not os.path.isabs(self.path):  # noqa: PTH117
+            self.path = absolute_path(self.path)
+            self.lock_path = _lock_path(self.path)
         for _ in range(_OPEN_TRIES):
             descriptor = self._open_once()
             own = os.fstat(descriptor)
@@ -203,15 +205,6 @@ class RotatingFile:
                 owner = os.stat(folder)  # noqa: PTH116
                 os.fchown(descriptor, owner.st_uid, owner.st_gid)
         return descriptor
-
-    def _fix_path(self) -> None:
-        if os.path.isabs(self.path):  # noqa: PTH117
-            return
-        try:
-            self.path = os.path.abspath(self.path)  # noqa: PTH100
-        except FileNotFoundError as error:
-            raise removed_directory(error) from None
-        self.lock_path = _lock_path(self.path)
 
     def _leave(self) -> None:
         descriptor, self._descriptor = self._descriptor, _CLOSED
@@ -430,11 +423,18 @@ def check_right(path: str) -> None:
     raise PermissionError(errno.EACCES, "no write permission")
 
 
-def removed_directory(error: OSError) -> OSError:
-    """Return the error of a relative path whose working directory was removed."""
-    return FileNotFoundError(
-        error.errno, "the working directory of the process was removed, and LOG_DIR is relative to it"
-    )
+def absolute_path(path: str) -> str:
+    """Return an absolute path; a link in it is a name of its own.
+
+    Raises:
+        FileNotFoundError: the working directory was removed, and the path is relative to it.
+        ValueError: the path is invalid.
+    """
+    try:
+        return os.path.abspath(path)  # noqa: PTH100
+    except FileNotFoundError as error:
+        text = "the working directory of the process was removed, and LOG_DIR is relative to it"
+        raise FileNotFoundError(error.errno, text) from None
 
 
 def _lock_path(path: str) -> str:

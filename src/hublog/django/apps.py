@@ -8,7 +8,7 @@ from django.core.signals import setting_changed
 
 import hublog.django
 from hublog.capture import thread_context
-from hublog.configure.dict_config import apply_late
+from hublog.configure.handlers import apply_late
 from hublog.django import tasks
 from hublog.django.checks import register_all
 from hublog.django.project import hide_secrets, lookup, read_project
