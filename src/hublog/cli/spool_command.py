@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from hublog.cli.command import Caller, Command, add_config, add_json
-from hublog.settings import Settings
 
 #: Time limit of ``drain`` in seconds: acceptable in a start script.
 DRAIN_TIMEOUT_S: Final = 60.0
@@ -72,7 +71,7 @@ def _run_drain(options: argparse.Namespace, caller: Caller) -> int:
 
     return drain_spool(
         _root(options, caller),
-        _settings(options, caller),
+        caller.read(options.config).strict(),
         timeout_s=options.timeout,
         out=caller.out,
         report=caller.report,
@@ -109,14 +108,10 @@ def _run_purge(options: argparse.Namespace, caller: Caller) -> int:
     )
 
 
-def _settings(options: argparse.Namespace, caller: Caller) -> Settings:
-    return caller.read(options.config).strict()
-
-
 def _root(options: argparse.Namespace, caller: Caller) -> Path:
     from hublog.cli.spool_inspection import check_root  # noqa: PLC0415  # needs fcntl
 
-    return check_root(options.directory or _settings(options, caller).spool_dir)
+    return check_root(options.directory or caller.read(options.config).strict().spool_dir)
 
 
 def _duration(text: str) -> float:

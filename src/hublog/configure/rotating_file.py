@@ -46,8 +46,6 @@ class RotatingFile:
 
     Args:
         path: of the file; a relative one becomes absolute at the first write.
-        max_bytes: size at which it is archived before the next line; 0 means never.
-        backup_count: archives kept; 1 or more.
         report: takes a sentence about a problem that does not prevent writing.
         now: monotonic seconds.
     """

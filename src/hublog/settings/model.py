@@ -422,9 +422,7 @@ class Setting:
         section: key of ``SECTIONS``; empty for the settings at the top.
         field: name of the dataclass field, YAML key and keyword.
         name: environment variable, Flask key and Django setting.
-        kind: what is allowed.
         meaning: one line for the documentation.
-        default: the value if nothing is set.
         fallback: other sources of an unset value: environment variables, or resource attributes of
             OpenTelemetry, whose names have a dot.
     """

@@ -4,7 +4,7 @@ import heapq
 import json
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, overload
 from urllib.parse import quote, quote_plus
 
@@ -51,16 +51,6 @@ class Secret:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
-
-
-def secrets_of(values: Iterable[str | bytes]) -> list[Secret]:
-    """Return the secrets of these values.
-
-    Raises:
-        TypeError: one is neither text nor bytes.
-        ValueError: one is empty.
-    """
-    return [Secret(value) for value in values]
 
 
 def leaks(rows: Sequence[Row], secrets: Sequence[Secret], *, with_shapes: bool) -> list[str]:
@@ -230,7 +220,7 @@ class RecordedLogs(Sequence[Row]):
             AssertionError: there is one; its message names row and column, and never shows the secret.
         """
         __tracebackhide__ = True
-        self._check(secrets_of(values), with_shapes=True)
+        self._check([Secret(value) for value in values], with_shapes=True)
 
     def forbid(self, *values: str | bytes) -> None:
         """Let the test fail at its end if one of these values has arrived by then.
@@ -238,7 +228,7 @@ class RecordedLogs(Sequence[Row]):
         Args:
             values: secrets, as for ``assert_no_secrets``.
         """
-        self._forbidden += secrets_of(values)
+        self._forbidden += [Secret(value) for value in values]
 
     def fail_next(self, number: int = 1, error: Exception | type[Exception] | None = None) -> None:
         """Let the next sends fail as in an outage; their records wait until rows are read.
