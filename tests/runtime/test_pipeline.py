@@ -368,7 +368,7 @@ def test_a_record_that_cannot_be_taken_is_counted_and_told_once(monkeypatch, cap
     from hublog.handler import EventHubHandler
 
     handler = EventHubHandler(settings=make_settings(eventhub_name="broken"))
-    monkeypatch.setattr(handler.pipeline, "_this_process", lambda: 1 / 0)
+    monkeypatch.setattr(handler.pipeline, "start", lambda: 1 / 0)
     logger = logging.Logger("test.broken")
     logger.addHandler(handler)
     with caplog.at_level(logging.ERROR, "hublog.internal"):

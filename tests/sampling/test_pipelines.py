@@ -58,7 +58,7 @@ def test_with_all_off_there_is_nothing_in_the_way_of_a_record(make_shop):
 
 def test_a_pipeline_that_fails_keeps_no_other_from_being_told(make_shop, monkeypatch):
     first, second = make_shop(tail_sampling=True), make_shop(tail_sampling=True)
-    monkeypatch.setattr(first.pipeline, "_this_process", lambda: 1 / 0)
+    monkeypatch.setattr(first.pipeline, "start", lambda: 1 / 0)
     scope = begin()
     second.logger.info("a")
     end(scope)
@@ -168,7 +168,7 @@ def test_switching_at_run_time_applies_to_later_requests(monkeypatch):
     values = {"EVENTHUB_NAMESPACE_CONNECTION_STRING": CONNECTED, "EVENTHUB_LOG_SPOOL": "memory"}
     monkeypatch.setattr(runtime, "pipelines", {})
     shop = Shop(0)
-    shop.pipeline._fixed = None
+    shop.pipeline.configuration.fixed = None
     runtime.pipelines["default"] = shop.pipeline
     registry.use_lookup(values.get, framework="flask")
     for switch in ("false", "true", "false"):

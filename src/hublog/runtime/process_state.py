@@ -7,15 +7,15 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from time import monotonic
 from typing import Final
 
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.reentry_guard import is_deep
+from hublog.capture.reentry_guard import enter_own_thread, is_deep
 from hublog.capture.slow_path import shortened
 from hublog.capture.typed_columns import Misfits
-from hublog.delivery.accounting import Drop, DropCounters
+from hublog.delivery.accounting import Drop, DropCounters, DropReport, Stats
 from hublog.delivery.batcher import Batcher, Source
 from hublog.delivery.circuit_breaker import CircuitBreaker
 from hublog.delivery.disk_store import DiskStore
@@ -29,27 +29,36 @@ from hublog.delivery.storage import Storage
 from hublog.delivery.worker import Worker
 from hublog.internal_log import AtomicCounter, report
 from hublog.line import Line, RecordIds
+from hublog.process_hooks import process_hooks
 from hublog.runtime.delivery_log import DeliveryLog
-from hublog.runtime.server_advice import Adviser, is_about_to_patch, when_patched, why_no_thread
+from hublog.runtime.server_advice import (
+    Adviser,
+    is_about_to_patch,
+    leave_signals,
+    when_patched,
+    why_no_thread,
+)
 from hublog.sampling.sampler import Sampler, is_asked
 from hublog.settings import EventHubSettings, Settings, SpoolMode
 from hublog.spool.envelope import envelope_of
 
+#: A handler made by LOGGING may log before the framework has handed over its configuration.
+CONFIGURATION_GRACE_S: Final = 5.0
 _SECURE_WAIT_S: Final = 1.0
 #: At the exit what came meanwhile is written, too, so many times.
 _SECURE_MAX: Final = 5
 
 
 class ProcessState:
-    """Storage, threads, books and ids of one pipeline in one process.
+    """Storage, threads, accounting and ids of one pipeline in one process.
 
     Args:
         settings: bounds of the stores, and what the formatter fills in.
-        make_formatter: makes the formatter for settings, ids and the count of misfits.
+        framework: fills the column of that name.
         prepare: see ``Worker``; also gets the state that asks.
-        enter: called once in each new thread.
+        ship_report: sends a record of what was dropped.
         now: monotonic seconds, by which it is decided what is due; tests pass their own.
-        ids: of a former state of this process, which go on; None for new ones.
+        ids: of a former state of this process, which go on; None makes new ones.
         left: records that states of this process left on disk, by directory.
 
     Attributes:
@@ -65,16 +74,18 @@ class ProcessState:
         self,
         settings: Settings,
         *,
-        make_formatter: Callable[[Settings, RecordIds, Misfits], LineFormatter],
+        framework: str,
         prepare: Callable[["ProcessState", bool], float],
-        enter: Callable[[], object],
-        now: Callable[[], float] = monotonic,
+        ship_report: Callable[[DropReport], object],
+        now: Callable[[], float],
         is_addressed: bool,
-        ids: RecordIds | None = None,
-        left: dict[Path, int] | None = None,
+        ids: RecordIds | None,
+        left: dict[Path, int],
     ) -> None:
         hub = settings.eventhub
         self._now = now
+        self._framework = framework
+        self._prepare = prepare
         self.pid = os.getpid()
         self.settings = settings
         self.is_addressed = is_addressed
@@ -91,23 +102,27 @@ class ProcessState:
             woken=lambda: self.worker.notify(),  # noqa: PLW0108  # it is made below
             now=now,
             limit_s=hub.send_timeout_seconds,
-            enter=enter,
+            enter=_enter_thread,
             spawner=spawner,
         )
         self.shipper = self._make_shipper()
-        self.worker = self._make_worker(prepare, enter=enter, spawner=spawner)
-
-        def make_encode(ids: RecordIds) -> Callable[[logging.LogRecord], bytes]:
-            return make_formatter(settings, ids, self.misfits).encode
-
-        self.encode = make_encode(self.ids)
-        self.sampler = self.active_sampler = self._make_sampler(make_encode)
+        self.shipper.dispatcher.ship_report = ship_report
+        self.worker = self._make_worker(spawner)
+        self.encode = self._make_encode(self.ids)
+        self.sampler = self.active_sampler = self._make_sampler()
         self.unconfigured = AtomicCounter()
         self.adviser = Adviser(hub)
-        self.asked_mono: float | None = None
+        self._asked_mono: float | None = None
         self._make_sender: Callable[[], Sender] | None = None
         self._has_hub = threading.Event()
         self._waits_for_patch = self._is_late_told = self.has_ended = False
+
+    def grace_left_s(self) -> float:
+        """Return for how long a framework may still hand over its configuration, from the first call on."""
+        now = self._now()
+        if self._asked_mono is None:
+            self._asked_mono = now
+        return self._asked_mono + CONFIGURATION_GRACE_S - now
 
     @property
     def is_started(self) -> bool:
@@ -134,18 +149,22 @@ class ProcessState:
     def finish(self) -> None:
         """Send what is here, and end: another state takes the records that come."""
         self.active_sampler = None
-        if self.sampler is not None:
-            self.sampler.release()
+        self.release()
         if self.stores.spooler is not None:
             self.stores.spooler.adopts = False  # that is for the state that goes on
         self.worker.stop()
+
+    def release(self) -> None:
+        """Ship what is buffered until a request ends: the process may not see that."""
+        if self.sampler is not None:
+            self.sampler.release()
 
     @property
     def is_finished(self) -> bool:
         """Whether nothing is here and no thread runs."""
         return self.worker.is_ended and self.shipper.is_empty
 
-    def _make_stores(self, left: dict[Path, int] | None) -> tuple[MemoryQueue, Storage]:
+    def _make_stores(self, left: dict[Path, int]) -> tuple[MemoryQueue, Storage]:
         hub = self.settings.eventhub
         queue = MemoryQueue(
             max_lines=hub.max_queue_size,
@@ -172,37 +191,39 @@ class ProcessState:
             shorten=shortened,
         )
 
-    def _make_worker(
-        self,
-        prepare: Callable[["ProcessState", bool], float],
-        *,
-        enter: Callable[[], object],
-        spawner: Spawner,
-    ) -> Worker:
+    def _make_worker(self, spawner: Spawner) -> Worker:
         return Worker(
             self.shipper,
             self._sources(),
-            prepare=lambda is_asked: prepare(self, is_asked),
+            prepare=lambda is_asked: self._prepare(self, is_asked),
             start=self._start_sending,
-            enter=enter,
+            enter=_enter_thread,
             leave=self._leave,
             may_start=lambda: not why_no_thread(),
             is_early=self._is_early,
             spawner=spawner,
             look=self.look,
-            gather=self.tell,
+            gather=self._gather,
         )
 
-    def _make_sampler(
-        self, make_encode: Callable[[RecordIds], Callable[[logging.LogRecord], bytes]]
-    ) -> Sampler | None:
+    def _make_encode(self, ids: RecordIds) -> Callable[[logging.LogRecord], bytes]:
+        return LineFormatter(
+            self.settings.service,
+            framework=self._framework,
+            max_record_bytes=self.settings.eventhub.max_record_bytes,
+            ids=ids,
+            misfits=self.misfits,
+            redaction=self.settings.redaction,
+        ).encode
+
+    def _make_sampler(self) -> Sampler | None:
         if not is_asked(self.settings.eventhub):
             return None
         return Sampler(
             self.settings,
             ids=self.ids,
             encode=self.encode,
-            make_encode=make_encode,
+            make_encode=self._make_encode,
             ship=self._ship,
             refuse=lambda level, logger: self.drops.refuse(level, logger, Drop.RATE_LIMITED),
             wake=self.worker.wake,
@@ -224,15 +245,21 @@ class ProcessState:
         if not self.put(line.data, line.levelno):
             self.stores.put_when_full(line.data, line.levelno, level=line.level, logger=line.logger)
 
-    def left_out(self) -> dict[Drop, int]:
-        """Return how many records were not sent because that was asked for."""
-        sampler = self.sampler
-        if sampler is None:
-            return {}
-        return {
-            Drop.SAMPLED_OUT: sampler.tail.left_out.read(),
-            Drop.DEDUPLICATED: sampler.deduplicated.read(),
-        }
+    def stats(self) -> Stats:
+        """Return a snapshot of the counters."""
+        refused = {Drop.NOT_CONFIGURED: self.unconfigured.read()}
+        kept = 0
+        if self.sampler is not None:
+            kept = self.sampler.tail.kept
+            refused[Drop.SAMPLED_OUT] = self.sampler.tail.left_out.read()
+            refused[Drop.DEDUPLICATED] = self.sampler.deduplicated.read()
+        stats = self.shipper.stats().with_refused(refused)
+        return replace(
+            stats,
+            accepted_total=stats.accepted_total + kept,
+            buffered=kept,
+            type_mismatches_total=self.misfits.read(),
+        )
 
     def put_when_full(self, line: bytes, record: logging.LogRecord) -> bool:
         """Take a line that ``put`` refused, or drop and count it."""
@@ -245,12 +272,8 @@ class ProcessState:
         self.put = self._put_of(self.stores)
 
     def secure(self) -> int:
-        """Write what is held in memory to disk; returns how many records are still in memory alone.
-
-        What is kept aside for the end of its request is shipped: the process may not see that.
-        """
-        if self.sampler is not None:
-            self.sampler.release()
+        """Write what is held in memory to disk; returns how many records are still in memory alone."""
+        self.release()
         request = self.worker.request_secure()
         if not request.wait(_SECURE_WAIT_S):
             self.shipper.secure()
@@ -307,8 +330,11 @@ class ProcessState:
             )
 
     def send_inline(self, timeout_s: float) -> None:
-        """Send in this thread what waits, since no other can be had; for the exit."""
-        if timeout_s <= 0 or self.shipper.is_empty:
+        """Send in this thread what waits where no other can be had; for the exit."""
+        if not self.worker.is_missing:
+            return
+        self._prepare(self, True)  # noqa: FBT003  # as ``Worker`` calls it
+        if not self.is_started or timeout_s <= 0 or self.shipper.is_empty:
             return
         self.shipper.use(InlineSend(self._sender, now=self._now))
         try:
@@ -333,7 +359,7 @@ class ProcessState:
         if self.stores.spooler is not None:
             self.stores.spooler.abandon_after_fork()
 
-    def tell(self) -> None:
+    def _gather(self) -> None:
         """Write the summaries of what was counted until now."""
         if self.sampler is not None:
             self.sampler.report()
@@ -385,7 +411,7 @@ class ProcessState:
         self._has_hub.set()
         self.shipper.release_spool()
 
-    def _make_spooler(self, left: dict[Path, int] | None) -> DiskStore | None:
+    def _make_spooler(self, left: dict[Path, int]) -> DiskStore | None:
         settings = self.settings
         hub = settings.eventhub
         if hub.spool is SpoolMode.MEMORY or not hub.enabled:
@@ -418,3 +444,47 @@ class ProcessState:
 
 def _packer(hub: EventHubSettings) -> Packer:
     return Packer(hub.packing, gzip_level=hub.gzip_level, routing=hub.routing)
+
+
+def _enter_thread() -> None:
+    enter_own_thread()
+    leave_signals()
+    process_hooks.follow_multiprocessing()
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStates:
+    """What a pipeline has in one process; never changed, only replaced.
+
+    Attributes:
+        current: takes the records that come.
+        former: send what was accepted under other settings, the oldest first.
+        finished: the sums of those that have done so.
+    """
+
+    current: ProcessState
+    former: tuple[ProcessState, ...] = ()
+    finished: Stats = field(default_factory=Stats)
+
+    @property
+    def all(self) -> tuple[ProcessState, ...]:
+        """The former ones, and the current one."""
+        return (*self.former, self.current)
+
+    def followed_by(self, made: ProcessState) -> "ProcessStates":
+        """Return the states once another one takes the records; of those that have finished the sums stay."""
+        finished, former = self.finished, []
+        for each in self.former:
+            if each.is_finished:
+                finished = each.stats().after(finished)
+            else:
+                former.append(each)
+        # The last one in any case: a log call that is under way may still put its record there.
+        return ProcessStates(made, (*former, self.current), finished)
+
+    def stats(self) -> Stats:
+        """Return the sums over all of them."""
+        total = self.finished
+        for process in self.all:
+            total = process.stats().after(total)
+        return total

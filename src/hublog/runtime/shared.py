@@ -1,17 +1,20 @@
-"""What hublog has in this process, in one object: pipelines, handlers, framework, and the exit."""
+"""What hublog has in this process, in one object, and the settings that a pipeline reads with it."""
 
+import logging
 import math
 import os
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from time import monotonic
 from typing import Any, Final
 
-from hublog.settings import Settings
+from hublog.internal_log import report
+from hublog.settings import ARGUMENT, EventHubSettings, Settings, read_settings
 
 #: Gives the value of a setting by its environment name, None where it is not set.
 Lookup = Callable[[str], object | None]
 
+_HUB_NAME: Final = "eventhub_logging.eventhub_name"
 #: With less between them two waits are one.
 _GAP_S: Final = 1.0
 
@@ -93,3 +96,49 @@ class Runtime:
 
 
 runtime: Final = Runtime()
+
+
+class Configuration:
+    """Reads the settings of a pipeline, again and again, and reports once what is wrong with them.
+
+    Args:
+        fixed: fixed settings; None reads them from the keywords, the framework and the environment.
+        keywords: keywords of ``EventHubHandler``, which win over everything else.
+    """
+
+    def __init__(self, fixed: Settings | None, keywords: Mapping[str, object]) -> None:
+        self.fixed = fixed
+        self._keywords = dict(keywords)
+        #: What the settings were read with, which may not be what the framework hands over just now.
+        self._lookup: Lookup | None = None
+        self._is_hub_stated = fixed is not None
+        self._is_reported = False
+
+    def read(self) -> Settings:
+        """Read the settings."""
+        self._lookup = runtime.lookup
+        if self.fixed is not None:
+            return self.fixed
+        reading = read_settings({"eventhub_logging": self._keywords}, framework=self._lookup)
+        self._is_hub_stated = _HUB_NAME in reading.origins
+        problems, notices = reading.problems, reading.notices
+        if runtime.lookup is not None:
+            # The adapter has reported what is wrong, but does not know what this handler was given.
+            ours = [override for override in reading.overrides if override.ignored.source == ARGUMENT]
+            problems, notices = (), tuple(override.text for override in ours if override.is_switch)
+        if not self._is_reported and (problems or notices):
+            self._is_reported = True
+            if problems:
+                report(logging.ERROR, " ".join(problems))
+            for notice in notices:
+                report(logging.WARNING, notice)
+        return reading.settings
+
+    def is_addressed(self, settings: Settings) -> bool:
+        """Whether settings that were read last name the event hub for good.
+
+        One that only the default names does not count while a framework's configuration may be handed over.
+        """
+        hub = settings.eventhub
+        is_default = not self._is_hub_stated and hub.eventhub_name == EventHubSettings().eventhub_name
+        return hub.is_configured and (not is_default or self._lookup is not None)

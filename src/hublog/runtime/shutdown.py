@@ -42,20 +42,20 @@ class ExitSequence:
 
     def budget_s(self) -> float | None:
         """Return the exit budget in seconds; None when nothing has been logged in this process."""
-        budgets = [pipeline.read().eventhub.exit_timeout_seconds for pipeline, _ in _running()]
+        budgets = [each.read().eventhub.exit_timeout_seconds for each in pipelines() if each.processes()]
         return max(budgets, default=None)
 
     def has_disk(self) -> bool:
         """Whether all pipelines of this process have one."""
-        return all(process.stores.spooler is not None for _, process in _running())
+        return all(process.stores.spooler is not None for process in _running())
 
     def secure(self) -> int:
         """Write what waits to disk, where the mode has one; returns how many records are in memory alone."""
-        return sum(process.secure() for _, process in _running())
+        return sum(process.secure() for process in _running())
 
     def write_always(self) -> None:
         """Have each record on disk before its log call returns from now on, where the mode has a disk."""
-        for _, process in _running():
+        for process in _running():
             process.write_always()
 
     def deliver(self) -> None:
@@ -69,7 +69,7 @@ class ExitSequence:
         answers = [request.wait(end - monotonic()) for request in _request_all(running)]
         if not all(answers):
             runtime.waited_in_vain(monotonic() - begun)
-        for _, process in running:
+        for process in running:
             if process.stores.memory_lines:
                 process.end()
 
@@ -86,32 +86,32 @@ class ExitSequence:
             try:
                 _deliver_at_exit(running, end)
             finally:
-                for _, process in running:
+                for process in running:
                     process.end()
         except (KeyboardInterrupt, SystemExit):
             runtime.give_up_exit()
-            for _, process in running:
+            for process in running:
                 process.end()
 
 
 exit_sequence: Final = ExitSequence()
 
 
-def _running() -> list[tuple[Pipeline, ProcessState]]:
-    return [(pipeline, process) for pipeline in pipelines() for process in pipeline.processes()]
+def _running() -> list[ProcessState]:
+    return [process for pipeline in pipelines() for process in pipeline.processes()]
 
 
-def _request_all(running: list[tuple[Pipeline, ProcessState]]) -> list[Request]:
+def _request_all(running: list[ProcessState]) -> list[Request]:
     """Put everything safe, then ask for it to be sent."""
-    for _, process in running:
+    for process in running:
         process.secure()
-    return [process.worker.request_flush(give_up_early=True) for _, process in running]
+    return [process.worker.request_flush(give_up_early=True) for process in running]
 
 
-def _deliver_at_exit(running: list[tuple[Pipeline, ProcessState]], end: float) -> None:
-    for (pipeline, process), request in zip(running, _request_all(running), strict=True):
+def _deliver_at_exit(running: list[ProcessState], end: float) -> None:
+    for process, request in zip(running, _request_all(running), strict=True):
         if not request.wait(end - monotonic()):
-            pipeline.send_inline(process, end - monotonic())
+            process.send_inline(end - monotonic())
 
 
 class Hook:

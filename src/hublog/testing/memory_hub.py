@@ -17,6 +17,7 @@ from hublog.delivery.sender import Sender
 from hublog.errors import EventTooLargeError, SendError, TransientSendError
 from hublog.runtime.pipeline import Pipeline
 from hublog.runtime.process_state import ProcessState
+from hublog.runtime.shared import Configuration
 from hublog.settings import EventHubSettings, Settings, SpoolMode
 from hublog.testing.rows import Row
 
@@ -243,6 +244,14 @@ class HubSender(MemorySender):
         return rows
 
 
+class _MemoryConfiguration(Configuration):
+    """Settings that use neither network nor disk."""
+
+    def read(self) -> Settings:
+        """Read the settings, whatever they say about the destination."""
+        return _for_memory(super().read())
+
+
 class HubPipeline(Pipeline):
     """A pipeline that ends in memory, whatever is configured; its clock moves only when a test reads."""
 
@@ -265,6 +274,7 @@ class HubPipeline(Pipeline):
             make_sender=lambda _: self.sender,
             now=self._clock,
         )
+        self.configuration = _MemoryConfiguration(self.configuration.fixed, keywords or {})
 
     def accept(self, record: LogRecord) -> None:
         """Accept a record, unless its test is over."""
@@ -319,9 +329,6 @@ class HubPipeline(Pipeline):
         for process in self.processes():
             process.shipper.drop_held(Drop.EXIT)
         self.retire()
-
-    def _read_configuration(self) -> Settings:
-        return _for_memory(super()._read_configuration())
 
 
 class MemoryHub:
