@@ -20,7 +20,7 @@ from hublog.capture.formatter import LineFormatter
 from hublog.delivery.packer import Packer
 from hublog.doctor.steps import StepResult, StepTimeoutError, TimeBudget, fail, ok, run_with_timeout, took
 from hublog.errors import PermanentSendError, SendError, TransientSendError
-from hublog.runtime.delivery_log import THROTTLED, Wording, sentence_of
+from hublog.runtime.delivery_log import THROTTLED, reach_advice, sentence_of
 from hublog.senders.azure_errors import (
     Cause,
     cause_of,
@@ -412,7 +412,7 @@ def _failed_link(what: str, settings: EventHubSettings, error: Exception) -> Ste
 
 
 def _reach_hint(settings: EventHubSettings) -> str:
-    return Wording(settings, spool_dir=None).reach()
+    return reach_advice(settings)
 
 
 def _end(client: "EventHubProducerClient", connections: Connections) -> None:

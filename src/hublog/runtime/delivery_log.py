@@ -1,4 +1,4 @@
-"""Tells how delivery goes: a line on ``hublog.internal`` for each change of state, drops, and signals.
+"""Reports how delivery goes: a line on ``hublog.internal`` for each change of state, drops, and signals.
 
 In one outage each kind of trouble is reported at WARNING or above once. Over all outages there is an
 allowance: a few such lines at once, one more for each minute. What it does not cover is logged at DEBUG, and
@@ -80,7 +80,8 @@ class DeliveryLog:
         self._misfits = misfits or Misfits()
         self._write = tell
         self._now = now
-        self._allowance = _Allowance(now)
+        #: Lines at WARNING and above that may be logged, and when that was known.
+        self._allowed, self._allowed_mono = float(BURST), now()
         self._outage = _Outage()
         self._rest = _Rest()
         self._circuit = Circuit.CLOSED
@@ -90,16 +91,19 @@ class DeliveryLog:
 
     def name(self, hub: EventHubSettings, *, spool_dir: Path | None = None) -> None:
         """Name this hub in the lines."""
-        self._words = Wording(hub, spool_dir=spool_dir or hub.spool_dir)
+        self._hub = hub
+        self._name = f"event hub {hub.eventhub_name!r}"
+        directory = spool_dir or hub.spool_dir
+        self._directory = f" in {directory}" if directory else ""
 
     def state_changed(self, old: State, new: State, *, error: SendError | None, stats: Stats) -> None:
-        """Tell a change of state: one line, ``state_changed``, and the signal of the circuit if it changed.
+        """Report a change of state: one line, ``state_changed``, and the signal of the circuit if it changed.
 
         Args:
             old: before.
             new: now.
             error: the last failure, None after a success.
-            stats: the books.
+            stats: the counters.
         """
         level, text = self._line(old, new, error, stats)
         self._tell(level, text)
@@ -145,11 +149,15 @@ class DeliveryLog:
         self._emit("spool_replayed", records=records, stats=stats)
 
     def end(self, stats: Stats) -> None:
-        """Tell what stays on disk: the process ends. May be called again, by the next exit hook."""
+        """Report what stays on disk: the process ends. May be called again, by the next exit hook."""
         self._tell_misfit()
         if stats.spooled not in (0, self._kept_on_disk):
             self._kept_on_disk = stats.spooled
-            self._tell(logging.INFO, self._words.kept_on_disk(stats))
+            self._tell(
+                logging.INFO,
+                f"This process ends and leaves {_count(stats.spooled)} on disk{self._directory};"
+                " a process with the same directory sends them.",
+            )
 
     @property
     def has_told_rest(self) -> bool:
@@ -158,66 +166,132 @@ class DeliveryLog:
 
     def _line(self, old: State, new: State, error: SendError | None, stats: Stats) -> tuple[int, str]:
         now = self._now()
+        away = _seconds(self._outage.seconds(now))
         match new:
+            case State.HEALTHY if old is State.DRAINING:
+                records = stats.replayed_total - self._rest.replayed_total
+                return self._rest.level, (
+                    f"Nothing is stored for the {self._name} any more: {_count(records)} that had waited"
+                    f" reached it in {_seconds(now - self._rest.begin_mono)}."
+                )
             case State.HEALTHY:
-                return self._healthy(old, stats, now)
+                level = self._end_outage()
+                return level, f"The {self._name} takes records again after {away}. {_waiting(stats)}"
             case State.DRAINING:
-                return self._draining(old, stats, now)
+                level, text = self._draining(old, stats, now, away)
+                self._rest.begin(now, level, stats.replayed_total)
+                return level, text
             case State.PROBING:
-                return logging.DEBUG, self._words.probing(stats, away_s=self._outage.seconds(now))
+                text = f"One send finds out whether the {self._name} is back after {away}. {_waiting(stats)}"
+                return logging.DEBUG, text
             case State.DEGRADED | State.OPEN | State.DISK_ONLY:
                 self._outage.begin(now)
-                return self._trouble(new, error, stats, now)
+                return self._trouble(new, error, stats, self._outage.seconds(now))
             case _:
                 assert_never(new)
 
-    def _trouble(self, new: State, error: SendError | None, stats: Stats, now: float) -> tuple[int, str]:
-        outage, words = self._outage, self._words
-        away_s = outage.seconds(now)
+    def _draining(self, old: State, stats: Stats, now: float, away: str) -> tuple[int, str]:
+        if old is State.HEALTHY:
+            self._outage = _Outage()
+            is_frequent = now - self._rest.told_mono < REPEAT_S
+            return logging.DEBUG if is_frequent else logging.INFO, (
+                f"Stored records for the {self._name}, left by an earlier process or kept when memory was"
+                f" full, are sent along with new ones. {_waiting(stats)}"
+            )
+        return self._end_outage(), (
+            f"The {self._name} takes records again after {away}; what has waited is sent along with new"
+            f" records. {_waiting(stats)}"
+        )
+
+    def _end_outage(self) -> int:
+        """End the outage; returns the level at which that is reported."""
+        level = logging.INFO if self._outage.told else logging.DEBUG
+        self._outage = _Outage()
+        return level
+
+    def _trouble(self, new: State, error: SendError | None, stats: Stats, away_s: float) -> tuple[int, str]:
+        outage = self._outage
         if new is State.DEGRADED:
             # Only after some quiet minutes: the circuit, which may open in seconds, is what matters.
-            is_new = not outage.told and self._allowance.has(BURST)
-            return self._loud(logging.WARNING, is_new=is_new), words.degraded(error)
+            is_new = not outage.told and self._allowance() >= BURST
+            return self._loud(logging.WARNING, is_new=is_new), (
+                f"The {self._name} does not take records just now. {_why(error)}It is tried again within"
+                f" seconds. {self._where()}"
+            )
         if new is State.DISK_ONLY:
             level = self._loud(logging.ERROR, is_new=not outage.is_stuck_told)
             outage.is_stuck_told |= level == logging.ERROR
-            return level, words.stuck(error, stats)
+            return level, self._stuck(error, stats)
         level = self._loud(logging.ERROR, is_new=outage.told < logging.ERROR)
         if level == logging.ERROR:
-            return level, words.opened(error, stats, away_s=away_s)
-        return level, words.still_open(error, stats, away_s=away_s)
+            return level, self._opened(error, stats, away_s)
+        return level, (
+            f"Circuit open: sending to {self._name} is paused until the next probe, {_seconds(away_s)} after"
+            f" the first failure. {_why(error)}{_waiting(stats)}"
+        )
 
     def _loud(self, level: int, *, is_new: bool) -> int:
         """Return the level of a line about trouble, DEBUG where it is reported already or once too often."""
-        if not is_new or not self._allowance.has(1):
+        if not is_new or self._allowance() < 1:
             return logging.DEBUG
-        self._allowance.take()
+        self._allowed -= 1
         self._outage.told = max(self._outage.told, level)
         return level
 
-    def _draining(self, old: State, stats: Stats, now: float) -> tuple[int, str]:
-        if old is State.HEALTHY:
-            is_frequent = now - self._rest.told_mono < REPEAT_S
-            level, text = logging.DEBUG if is_frequent else logging.INFO, self._words.rest_found(stats)
-        else:
-            level = logging.INFO if self._outage.told else logging.DEBUG
-            text = self._words.back_with_rest(stats, away_s=self._outage.seconds(now))
-        self._outage = _Outage()
-        self._rest.begin(now, level, stats.replayed_total)
-        return level, text
+    def _allowance(self) -> float:
+        """Return how many lines at WARNING and above may be logged: ``BURST``, and one more each minute."""
+        now = self._now()
+        self._allowed = min(self._allowed + (now - self._allowed_mono) / REPEAT_S, BURST)
+        self._allowed_mono = now
+        return self._allowed
 
-    def _healthy(self, old: State, stats: Stats, now: float) -> tuple[int, str]:
-        rest = self._rest
-        if old is State.DRAINING:
-            records = stats.replayed_total - rest.replayed_total
-            return rest.level, self._words.rest_sent(records=records, seconds=now - rest.begin_mono)
-        level = logging.INFO if self._outage.told else logging.DEBUG
-        text = self._words.back(stats, away_s=self._outage.seconds(now))
-        self._outage = _Outage()
-        return level, text
+    def _opened(self, error: SendError | None, stats: Stats, away_s: float) -> str:
+        """Say that the hub is unavailable, or cannot be used: what to check, and where the records are."""
+        if isinstance(error, PermanentSendError):  # the hub may be fine
+            begin = f"Records cannot be sent to the {self._name}"
+        else:
+            since = f" for {_seconds(away_s)} now" if away_s >= 1 else ""
+            begin = f"The {self._name} does not take records{since}"
+        return (
+            f"{begin}. {_why(error)}{self._advice(error)} {self._where()}"
+            f" {_waiting(stats)} It is asked again from time to time."
+        )
+
+    def _stuck(self, error: SendError | None, stats: Stats) -> str:
+        """Say that no send can be begun, since those that hang cannot be ended."""
+        is_on_disk = self._hub.spool is not SpoolMode.MEMORY
+        restart = " A restart helps, and sends what is on disk." if is_on_disk else ""
+        return (
+            f"Sends to the {self._name} hang and cannot be ended ({stats.abandoned_sends} given up), so no"
+            f" other is begun until one of them returns. {_why(error)}{reach_advice(self._hub)}"
+            f" {self._where()} {_waiting(stats)}{restart}"
+        )
+
+    def _advice(self, error: SendError | None) -> str:
+        """Return what to check or do."""
+        if isinstance(error, PermanentSendError):
+            return f"{sentence_of(error.advice)} {_REPAIR}".lstrip()
+        if isinstance(error, TransientSendError) and error.retry_after_s > 0:
+            return THROTTLED
+        return sentence_of(error.advice if error is not None else "") or reach_advice(self._hub)
+
+    def _where(self) -> str:
+        """Return where records wait, and up to how many."""
+        hub = self._hub
+        if hub.spool is SpoolMode.MEMORY:
+            return (
+                f"Records wait in memory, up to {hub.max_queue_size:,} or {_size(hub.max_queue_bytes)}; later"
+                " ones are dropped and counted, and a restart loses those that wait. Console and file go on."
+            )
+        if hub.spool_max_bytes >= NO_BOUND_BYTES:
+            return f"Records wait on disk{self._directory}."
+        return (
+            f"Records wait on disk{self._directory}, up to {_size(hub.spool_max_bytes)} for all processes"
+            " together; then the oldest are dropped and counted. Console and file go on."
+        )
 
     def _tell_misfit(self) -> None:
-        """Tell once in the life of a process which column gets values that are not of its type."""
+        """Report once in a process which column gets values that are not of its type."""
         name = self._misfits.last
         if not name or self._misfits.is_reported:
             return
@@ -237,24 +311,6 @@ class DeliveryLog:
         emit = getattr(sys.modules.get("hublog.signals"), "emit", None)
         if emit is not None:
             emit(name, values, self._tell)
-
-
-class _Allowance:
-    """How many lines at WARNING and above may be logged: ``BURST`` at once, and one more for each minute."""
-
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self._left = float(BURST)
-        self._mono = now()
-
-    def has(self, lines: int) -> bool:
-        now = self._now()
-        self._left = min(self._left + (now - self._mono) / REPEAT_S, BURST)
-        self._mono = now
-        return self._left >= lines
-
-    def take(self) -> None:
-        self._left -= 1
 
 
 @dataclass(slots=True)
@@ -301,122 +357,13 @@ class _Rest:
             self.told_mono = now
 
 
-class Wording:
-    """Makes the lines; each is one line, without secrets.
-
-    Args:
-        hub: names the hub, the mode and the bounds.
-        spool_dir: where records wait on disk.
-    """
-
-    def __init__(self, hub: EventHubSettings, *, spool_dir: Path | None) -> None:
-        self._hub = hub
-        self._name = f"event hub {hub.eventhub_name!r}"
-        self._directory = f" in {spool_dir}" if spool_dir else ""
-
-    def degraded(self, error: SendError | None) -> str:
-        """A send failed, and is tried again soon."""
-        return (
-            f"The {self._name} does not take records just now. {_why(error)}It is tried again within seconds."
-            f" {self._where()}"
-        )
-
-    def opened(self, error: SendError | None, stats: Stats, *, away_s: float) -> str:
-        """The hub is unavailable, or cannot be used: what to check, and where the records are."""
-        since = f" for {_seconds(away_s)} now" if away_s >= 1 else ""
-        is_ours = isinstance(error, PermanentSendError)  # the hub may be fine
-        what = "cannot be sent to" if is_ours else "does not take records"
-        begin = f"Records {what} the {self._name}" if is_ours else f"The {self._name} {what}{since}"
-        return (
-            f"{begin}. {_why(error)}{self._advice(error)} {self._where()}"
-            f" {_waiting(stats)} It is asked again from time to time."
-        )
-
-    def still_open(self, error: SendError | None, stats: Stats, *, away_s: float) -> str:
-        """A probe failed, or the circuit is open again."""
-        return (
-            f"Circuit open: sending to {self._name} is paused until the next probe, {_seconds(away_s)} after"
-            f" the first failure. {_why(error)}{_waiting(stats)}"
-        )
-
-    def stuck(self, error: SendError | None, stats: Stats) -> str:
-        """No send can be begun, since those that hang cannot be ended."""
-        is_on_disk = self._hub.spool is not SpoolMode.MEMORY
-        restart = " A restart helps, and sends what is on disk." if is_on_disk else ""
-        return (
-            f"Sends to the {self._name} hang and cannot be ended ({stats.abandoned_sends} given up), so no"
-            f" other is begun until one of them returns. {_why(error)}{self.reach()} {self._where()}"
-            f" {_waiting(stats)}{restart}"
-        )
-
-    def probing(self, stats: Stats, *, away_s: float) -> str:
-        """One send finds out whether the hub is back."""
-        return (
-            f"One send finds out whether the {self._name} is back after {_seconds(away_s)}. {_waiting(stats)}"
-        )
-
-    def back(self, stats: Stats, *, away_s: float) -> str:
-        """The hub accepted a send, and nothing is stored for replay."""
-        return f"The {self._name} takes records again after {_seconds(away_s)}. {_waiting(stats)}"
-
-    def back_with_rest(self, stats: Stats, *, away_s: float) -> str:
-        """The hub accepted a send, and stored records are sent from now on."""
-        return (
-            f"The {self._name} takes records again after {_seconds(away_s)}; what has waited is sent along"
-            f" with new records. {_waiting(stats)}"
-        )
-
-    def rest_found(self, stats: Stats) -> str:
-        """There are stored records although the hub was not away."""
-        return (
-            f"Stored records for the {self._name}, left by an earlier process or kept when memory was full,"
-            f" are sent along with new ones. {_waiting(stats)}"
-        )
-
-    def rest_sent(self, *, records: int, seconds: float) -> str:
-        """The stores are empty again."""
-        return (
-            f"Nothing is stored for the {self._name} any more: {_count(records)} that had waited reached it"
-            f" in {_seconds(seconds)}."
-        )
-
-    def kept_on_disk(self, stats: Stats) -> str:
-        """The process ends."""
-        return (
-            f"This process ends and leaves {_count(stats.spooled)} on disk{self._directory}; a process with"
-            " the same directory sends them."
-        )
-
-    def _advice(self, error: SendError | None) -> str:
-        """Return what to check or do."""
-        if isinstance(error, PermanentSendError):
-            return f"{sentence_of(error.advice)} {_REPAIR}".lstrip()
-        if isinstance(error, TransientSendError) and error.retry_after_s > 0:
-            return THROTTLED
-        return sentence_of(error.advice if error is not None else "") or self.reach()
-
-    def reach(self) -> str:
-        """Return what to check where nothing better is known."""
-        where = route_of(self._hub).place if self._hub.is_configured else "the namespace"
-        return (
-            f"Check that this machine reaches {where} (DNS, firewall, proxy), and the state of the namespace"
-            " in the portal."
-        )
-
-    def _where(self) -> str:
-        """Return where records wait, and up to how many."""
-        hub = self._hub
-        if hub.spool is SpoolMode.MEMORY:
-            return (
-                f"Records wait in memory, up to {hub.max_queue_size:,} or {_size(hub.max_queue_bytes)}; later"
-                " ones are dropped and counted, and a restart loses those that wait. Console and file go on."
-            )
-        if hub.spool_max_bytes >= NO_BOUND_BYTES:
-            return f"Records wait on disk{self._directory}."
-        return (
-            f"Records wait on disk{self._directory}, up to {_size(hub.spool_max_bytes)} for all processes"
-            " together; then the oldest are dropped and counted. Console and file go on."
-        )
+def reach_advice(hub: EventHubSettings) -> str:
+    """Return what to check where nothing better is known of a hub that does not answer."""
+    where = route_of(hub).place if hub.is_configured else "the namespace"
+    return (
+        f"Check that this machine reaches {where} (DNS, firewall, proxy), and the state of the namespace"
+        " in the portal."
+    )
 
 
 def _why(error: SendError | None) -> str:
