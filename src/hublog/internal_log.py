@@ -109,11 +109,12 @@ class LogOutput:
         lost, before = self.lost_total, self._lost_told
         self._lost_told = lost
         # The warning named the cause; this is how much it cost.
-        if not self.report(self._lost_text.format(records=_records(lost - before)), logging.INFO):
+        if not self.report(self._lost_text.format(records=count_of_records(lost - before)), logging.INFO):
             self._lost_told = before
 
 
-def _records(number: int) -> str:
+def count_of_records(number: int) -> str:
+    """Return a number of records in words."""
     return f"{number:,} record" if number == 1 else f"{number:,} records"
 
 

@@ -30,8 +30,6 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Final, Protocol
 
-#: A fork never waits longer than this.
-LIMIT_S: Final = 0.4
 #: How long an import waits for forks.
 _YIELD_S: Final = 1.0
 #: How long it waits for a monkey patch that was announced, and how long that waits for it.
@@ -52,7 +50,7 @@ class Loading:
     """
 
     def __init__(self) -> None:
-        self.limit_s = LIMIT_S
+        self.limit_s = 0.4
         self._lock = threading.Lock()
         #: Who imports, or forks; None while nobody does.
         self._holder: int | None = None
@@ -212,13 +210,14 @@ def forget_torn_imports() -> None:
 loading: Final = Loading()
 
 
-def loader(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
+def loader(package: str, names: Mapping[str, Sequence[str]]) -> Callable[[str], object]:
     """Return the ``__getattr__`` of a package whose names are loaded when they are used.
 
     Args:
         package: name of the package.
-        homes: the modules of the names.
+        names: those of each module.
     """
+    homes = {name: home for home, inside in names.items() for name in inside}
 
     def load(name: str) -> object:
         if name not in homes:
@@ -226,9 +225,9 @@ def loader(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
         home = homes[name]
         # A fork of another thread waits for an import; what is there already waits for nobody.
         with contextlib.nullcontext() if home in sys.modules else importing():
-            found = getattr(importlib.import_module(home), name)
-        setattr(sys.modules[package], name, found)
-        return found
+            value = getattr(importlib.import_module(home), name)
+        setattr(sys.modules[package], name, value)
+        return value
 
     return load
 

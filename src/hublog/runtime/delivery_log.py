@@ -19,6 +19,7 @@ from hublog.capture.columns import BY_NAME
 from hublog.capture.typed_columns import Misfits
 from hublog.delivery.accounting import Circuit, DropReport, State, Stats
 from hublog.errors import PermanentSendError, SendError, TransientSendError
+from hublog.internal_log import count_of_records
 from hublog.internal_log import report as write_report
 from hublog.settings import EventHubSettings, SpoolMode
 from hublog.settings.route import route_of
@@ -155,7 +156,7 @@ class DeliveryLog:
             self._kept_on_disk = stats.spooled
             self._tell(
                 logging.INFO,
-                f"This process ends and leaves {_count(stats.spooled)} on disk{self._directory};"
+                f"This process ends and leaves {count_of_records(stats.spooled)} on disk{self._directory};"
                 " a process with the same directory sends them.",
             )
 
@@ -171,8 +172,8 @@ class DeliveryLog:
             case State.HEALTHY if old is State.DRAINING:
                 records = stats.replayed_total - self._rest.replayed_total
                 return self._rest.level, (
-                    f"Nothing is stored for the {self._name} any more: {_count(records)} that had waited"
-                    f" reached it in {_seconds(now - self._rest.begin_mono)}."
+                    f"Nothing is stored for the {self._name} any more: {count_of_records(records)} that had"
+                    f" waited reached it in {_seconds(now - self._rest.begin_mono)}."
                 )
             case State.HEALTHY:
                 level = self._end_outage()
@@ -384,11 +385,7 @@ def sentence_of(text: str) -> str:
 
 
 def _waiting(stats: Stats) -> str:
-    return f"Waiting: {_count(stats.held)}."
-
-
-def _count(records: int) -> str:
-    return f"{records:,} record" if records == 1 else f"{records:,} records"
+    return f"Waiting: {count_of_records(stats.held)}."
 
 
 def _seconds(seconds: float) -> str:

@@ -115,10 +115,7 @@ def _idle_queues() -> list[tuple[object, logging.Handler]]:
         for each in listeners
         if each.queue is front.queue  # type: ignore[attr-defined]
         and getattr(each, "_thread", None) is None
-        and any(
-            _module_of(handler) in ("hublog.handler", "hublog.configure.file_log")
-            for handler in each.handlers
-        )
+        and any(_module_of(handler) in _MODULES for handler in each.handlers)
     ]
 
 

@@ -93,8 +93,16 @@ class ProcessState:
         self.misfits = Misfits()
         self.drops = DropCounters()
         self._told: deque[tuple[int, str]] = deque()
-        self.queue, self.stores = self._make_stores(left)
-        self.put = self._put_of(self.stores)
+        self.queue = MemoryQueue(
+            max_lines=hub.max_queue_size,
+            max_bytes=hub.max_queue_bytes,
+            urgent_level=hub.urgent_level,
+            drops=self.drops,
+        )
+        spooler = self._make_spooler(left)
+        self.stores = Storage(self.queue, spooler, mode=hub.spool, drops=self.drops)
+        self._sources: list[Source] = [self.queue] if spooler is None else [self.queue, spooler.live]
+        self.put = self._choose_put()
         self.observer = DeliveryLog(hub, spool_dir=settings.spool_dir, misfits=self.misfits)
         spawner = Spawner()
         self.send_thread = SendThread(
@@ -164,23 +172,13 @@ class ProcessState:
         """Whether nothing is here and no thread runs."""
         return self.worker.is_ended and self.shipper.is_empty
 
-    def _make_stores(self, left: dict[Path, int]) -> tuple[MemoryQueue, Storage]:
-        hub = self.settings.eventhub
-        queue = MemoryQueue(
-            max_lines=hub.max_queue_size,
-            max_bytes=hub.max_queue_bytes,
-            urgent_level=hub.urgent_level,
-            drops=self.drops,
-        )
-        return queue, Storage(queue, self._make_spooler(left), mode=hub.spool, drops=self.drops)
-
     def _make_shipper(self) -> Shipper:
         hub = self.settings.eventhub
         return Shipper(
             self.stores,
             self.send_thread,
             packer=_packer(hub),
-            batchers=self._batchers(),
+            batchers=[(source, self._make_batcher(source)) for source in self._sources],
             breaker=CircuitBreaker(
                 threshold=hub.circuit_breaker_threshold,
                 cooldown_s=hub.circuit_breaker_cooldown_seconds,
@@ -194,7 +192,7 @@ class ProcessState:
     def _make_worker(self, spawner: Spawner) -> Worker:
         return Worker(
             self.shipper,
-            self._sources(),
+            self._sources,
             prepare=lambda is_asked: self._prepare(self, is_asked),
             start=self._start_sending,
             enter=_enter_thread,
@@ -230,9 +228,9 @@ class ProcessState:
             now=self._now,
         )
 
-    def _put_of(self, stores: Storage) -> Callable[[bytes, int], bool]:
+    def _choose_put(self) -> Callable[[bytes, int], bool]:
         """Return what takes lines as the stores do; a deep log call writes to memory."""
-        memory, store = self.queue.put, stores.put
+        memory, store = self.queue.put, self.stores.put
         if store == memory:
             return memory
 
@@ -266,10 +264,10 @@ class ProcessState:
         return self.stores.put_when_full(line, record.levelno, level=record.levelname, logger=record.name)
 
     def write_always(self) -> None:
-        """Write each line to disk before its log call returns, from now on; none is kept aside or counted."""
+        """Write each line to disk before its log call returns, from now on; nothing samples it."""
         self.active_sampler = None
         self.stores.write_always()
-        self.put = self._put_of(self.stores)
+        self.put = self._choose_put()
 
     def secure(self) -> int:
         """Write what is held in memory to disk; returns how many records are still in memory alone."""
@@ -279,12 +277,8 @@ class ProcessState:
             self.shipper.secure()
         return self.stores.memory_lines
 
-    def pause(self) -> None:
-        """Leave the network alone until ``resume``; records still come in, and wait."""
-        self.send_thread.pause()
-
     def resume(self) -> None:
-        """Send again."""
+        """Send again, after ``send_thread.pause``."""
         self.send_thread.resume()
         self.worker.notify()
 
@@ -427,19 +421,9 @@ class ProcessState:
             left=left,
         )
 
-    def _sources(self) -> list[Source]:
-        spooler = self.stores.spooler
-        return [self.queue] if spooler is None else [self.queue, spooler.live]
-
-    def _batchers(self) -> list[tuple[Source, Batcher]]:
+    def _make_batcher(self, source: Source) -> Batcher:
         hub = self.settings.eventhub
-        return [
-            (
-                source,
-                Batcher(source, batch_size=hub.batch_size, linger_s=hub.batch_timeout_seconds, now=self._now),
-            )
-            for source in self._sources()
-        ]
+        return Batcher(source, batch_size=hub.batch_size, linger_s=hub.batch_timeout_seconds, now=self._now)
 
 
 def _packer(hub: EventHubSettings) -> Packer:

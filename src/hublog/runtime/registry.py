@@ -18,20 +18,6 @@ from hublog.senders.event_hub import EventHubSender
 from hublog.settings import EventHubSettings, Settings
 
 
-class Maker(Protocol):
-    """Makes a pipeline, as the class ``Pipeline`` does."""
-
-    def __call__(
-        self,
-        settings: Settings | None,
-        *,
-        keywords: Mapping[str, object] | None,
-        framework: str,
-        make_sender: Callable[[EventHubSettings], Sender],
-    ) -> Pipeline:
-        """Return a new pipeline."""
-
-
 class Feeder(Protocol):
     """What feeds a pipeline: a handler.
 
@@ -84,7 +70,7 @@ def get_pipeline(
         key = (frozenset((name, str(value)) for name, value in (keywords or {}).items()), framework)
     pipeline: Pipeline | None = runtime.pipelines.get(key)
     if pipeline is None:
-        make: Maker = runtime.make_pipeline or Pipeline
+        make = runtime.make_pipeline or Pipeline
         made = make(settings, keywords=keywords, framework=framework, make_sender=make_sender)
         pipeline = runtime.pipelines.setdefault(key, made)
     return pipeline
@@ -98,14 +84,14 @@ def all_feeders() -> list[Feeder]:
 
 
 @contextlib.contextmanager
-def replaced(make: Maker) -> Iterator[None]:
+def replaced(make: Callable[..., Pipeline]) -> Iterator[None]:
     """Have other pipelines made, and every handler feed one of these, until the context ends; for tests.
 
     The pipelines of before keep what waits in them, and leave the network alone meanwhile. A handler that is
     made and closed inside is of no use afterwards.
 
     Args:
-        make: makes them; the caller ends what it made.
+        make: makes them, with the arguments of the class ``Pipeline``; the caller ends what it made.
     """
     former = runtime.pipelines, runtime.make_pipeline, runtime.resting
     processes = [process for pipeline in pipelines() for process in pipeline.processes()]
@@ -116,7 +102,7 @@ def replaced(make: Maker) -> Iterator[None]:
         for feeder in there:
             feeder.find_pipeline()
         for process in processes:
-            process.pause()
+            process.send_thread.pause()
         yield
     finally:
         runtime.pipelines, runtime.make_pipeline, runtime.resting = former

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from types import FrameType
 from typing import Final
@@ -55,23 +55,6 @@ class Way(Enum):
 taken: Final[set[Way]] = set()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerView:
-    """Where to look.
-
-    Attributes:
-        modules: what is imported, by name.
-        term_handler: returns the handler of SIGTERM.
-        main_modules: returns the modules on the stack of the main thread.
-        ways: those that are taken.
-    """
-
-    modules: Mapping[str, object]
-    term_handler: Callable[[], object]
-    main_modules: Callable[[], Collection[str]]
-    ways: Collection[Way]
-
-
 def _main_modules() -> frozenset[str]:
     frames = sys._current_frames()  # noqa: SLF001  # documented, in spite of its name
     return frozenset(_modules_of(frames.get(threading.main_thread().ident or 0)))
@@ -83,12 +66,24 @@ def _modules_of(frame: FrameType | None) -> Iterator[str]:
         frame = frame.f_back
 
 
-THIS_PROCESS: Final = ServerView(
-    modules=sys.modules,
-    term_handler=lambda: signal.getsignal(signal.SIGTERM),
-    main_modules=_main_modules,
-    ways=taken,
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerView:
+    """Where to look; by default at this process.
+
+    Attributes:
+        modules: what is imported, by name.
+        term_handler: returns the handler of SIGTERM.
+        main_modules: returns the modules on the stack of the main thread.
+        ways: those that are taken.
+    """
+
+    modules: Mapping[str, object] = field(default_factory=lambda: sys.modules)
+    term_handler: Callable[[], object] = lambda: signal.getsignal(signal.SIGTERM)
+    main_modules: Callable[[], Collection[str]] = _main_modules
+    ways: Collection[Way] = field(default_factory=lambda: taken)
+
+
+THIS_PROCESS: Final = ServerView()
 
 
 @functools.cache

@@ -38,6 +38,7 @@ class Runtime:
         is_watching: whether handlers that get no records are noticed, see ``handler_watch``.
         removed: those of Event Hub and log file whose handlers a later logging configuration has removed.
         removed_by: the module that applied that configuration.
+        logs_uncaught: whether uncaught exceptions are logged.
         is_exiting: whether the exit has begun, here or in the process that this one was forked from.
     """
 
@@ -56,6 +57,7 @@ class Runtime:
         self.is_watching = False
         self.removed: frozenset[str] = frozenset()
         self.removed_by = ""
+        self.logs_uncaught = False
         self.is_exiting = False
         #: By process id: a forked child has an exit of its own.
         self._exit_ends: dict[int, float] = {}

@@ -158,7 +158,7 @@ class Hook:
         keeper = _Keeper(
             self._ending, is_last=not callable(self.hublog_former), kill=lambda: self._kill(number)
         )
-        if not keeper.start():
+        if not _started(keeper.run):
             if not _is_ours(frame):
                 keeper.work()
             return True
@@ -185,11 +185,8 @@ class _Keeper:
         self.safe = threading.Event()
         self.done = threading.Event()
 
-    def start(self) -> bool:
-        """Return whether a thread could be had."""
-        return _started(self._run)
-
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Do the work, and end the process where the signal does."""
         with contextlib.suppress(Exception):
             self.work()
         self._end()

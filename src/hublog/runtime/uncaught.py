@@ -11,8 +11,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from hublog.runtime.shared import runtime
 from hublog.settings import Settings
 
 #: Logger of the record.
@@ -25,12 +26,6 @@ _SILENT: Final = frozenset(
     {"sys", "_thread", "threading", "_pytest", "sentry_sdk", "rich", "IPython", "pydevd", "_pydevd_bundle"}
 )
 _Hook = Callable[..., Any]
-
-
-class _State:
-    """What the hooks do."""
-
-    is_active = False
 
 
 class _Wrapper:
@@ -50,7 +45,7 @@ class _Wrapper:
         found = None
         with contextlib.suppress(Exception):
             found = self._show(*args)
-        if found is None or not _State.is_active or isinstance(found.error, _ENDS):
+        if found is None or not runtime.logs_uncaught or isinstance(found.error, _ENDS):
             self._former(*args)
             return
         module = str(getattr(self._former, "__module__", "")).partition(".")[0]
@@ -66,22 +61,17 @@ class _Wrapper:
                     _log(found)
 
 
-class _Uncaught:
-    """An exception that nobody caught.
+class _Uncaught(NamedTuple):
+    """An exception that nobody caught; ``thread`` is the name of the one it ends, empty for the process."""
 
-    Args:
-        error: the exception.
-        traceback: where it was raised.
-        thread: name of the thread that it ends; empty where it ends the process.
-    """
-
-    def __init__(self, error: BaseException, traceback: TracebackType | None, thread: str = "") -> None:
-        self.error, self.traceback, self.thread = error, traceback, thread
+    error: BaseException
+    traceback: TracebackType | None
+    thread: str = ""
 
 
 def install() -> None:
     """Have uncaught exceptions logged, once, however often it is called."""
-    _State.is_active = True
+    runtime.logs_uncaught = True
     if not isinstance(sys.excepthook, _Wrapper):
         sys.excepthook = _Wrapper(sys.excepthook, _of_process)
     if not isinstance(threading.excepthook, _Wrapper):
@@ -90,7 +80,7 @@ def install() -> None:
 
 def uninstall() -> None:
     """Log no uncaught exception; hooks that another one stands in front of stay, without an effect."""
-    _State.is_active = False
+    runtime.logs_uncaught = False
     if isinstance(sys.excepthook, _Wrapper):
         sys.excepthook = sys.excepthook._former  # noqa: SLF001  # one of ours
     if isinstance(threading.excepthook, _Wrapper):

@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["FakeClock", "MemorySender", "RecordedLogs", "Row", "capture_records"]
 
 _MODULES: Final = {
-    "FakeClock": "hublog.testing.memory_hub",
-    "MemorySender": "hublog.testing.memory_hub",
-    "RecordedLogs": "hublog.testing.recorded",
-    "Row": "hublog.testing.rows",
-    "capture_records": "hublog.testing.capturing",
+    "hublog.testing.capturing": ("capture_records",),
+    "hublog.testing.memory_hub": ("FakeClock", "MemorySender"),
+    "hublog.testing.recorded": ("RecordedLogs",),
+    "hublog.testing.rows": ("Row",),
 }
 
 
