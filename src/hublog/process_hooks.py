@@ -135,7 +135,7 @@ class Loading:
 
     def watch(self) -> None:
         """Notice a monkey patch that is still to come, where one can come."""
-        if not self._is_watching and _is_unpatched() and not _PATCHERS.isdisjoint(sys.modules):
+        if not self._is_watching and not is_patched() and not _PATCHERS.isdisjoint(sys.modules):
             self._patched_mono = time.monotonic() + _YIELD_S  # what patches is there, and may be about to
         self._is_watching = True
         if self in sys.meta_path or not any(map(importlib.util.find_spec, _GREENLETS)):
@@ -148,7 +148,7 @@ class Loading:
         self._watch_gevent()
         if time.monotonic() >= self._patched_mono:
             return False
-        return bool(self._subscribers) or _is_unpatched()  # eventlet has no event when it has patched
+        return bool(self._subscribers) or not is_patched()  # eventlet has no event when it has patched
 
     @property
     def _subscribers(self) -> list[object]:
@@ -174,8 +174,9 @@ class Loading:
             self._lock.release()
 
 
-def _is_unpatched() -> bool:
-    return isinstance(_thread.start_new_thread, types.BuiltinFunctionType)
+def is_patched() -> bool:
+    """Whether what starts threads has been replaced."""
+    return not isinstance(_thread.start_new_thread, types.BuiltinFunctionType)
 
 
 def _acquire(lock: threading.Lock, limit_s: float = threading.TIMEOUT_MAX) -> bool:

@@ -10,9 +10,10 @@ import contextlib
 import queue as queues
 import threading
 import time
-import types
 from collections.abc import Callable
 from typing import Any, Final, Protocol
+
+from hublog.process_hooks import is_patched
 
 _POLL_S: Final = 0.02
 
@@ -85,11 +86,6 @@ class _Bare:
         end = time.monotonic() + (threading.TIMEOUT_MAX if timeout is None else timeout)
         while not self._is_done and time.monotonic() < end:
             time.sleep(_POLL_S)
-
-
-def is_patched() -> bool:
-    """Whether what starts threads has been replaced."""
-    return not isinstance(_thread.start_new_thread, types.BuiltinFunctionType)
 
 
 def _ending(run: Callable[[], object]) -> Callable[[], None]:

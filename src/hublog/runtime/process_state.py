@@ -24,12 +24,12 @@ from hublog.delivery.packer import Packer
 from hublog.delivery.send_thread import SendThread
 from hublog.delivery.sender import InlineSend, Sender, TooLateError, time_limit
 from hublog.delivery.shipper import Shipper
-from hublog.delivery.spawning import Spawner, is_patched
+from hublog.delivery.spawning import Spawner
 from hublog.delivery.storage import Storage
 from hublog.delivery.worker import Worker
 from hublog.internal_log import AtomicCounter, report
 from hublog.line import Line, RecordIds
-from hublog.process_hooks import process_hooks
+from hublog.process_hooks import is_patched, process_hooks
 from hublog.runtime.delivery_log import DeliveryLog
 from hublog.runtime.server_advice import (
     Adviser,

@@ -57,10 +57,11 @@ taken: Final[set[Way]] = set()
 
 def _main_modules() -> frozenset[str]:
     frames = sys._current_frames()  # noqa: SLF001  # documented, in spite of its name
-    return frozenset(_modules_of(frames.get(threading.main_thread().ident or 0)))
+    return frozenset(modules_of(frames.get(threading.main_thread().ident or 0)))
 
 
-def _modules_of(frame: FrameType | None) -> Iterator[str]:
+def modules_of(frame: FrameType | None) -> Iterator[str]:
+    """Yield the names of the modules on a stack, the innermost first."""
     while frame is not None:
         yield str(frame.f_globals.get("__name__", ""))
         frame = frame.f_back

@@ -19,7 +19,7 @@ from hublog.delivery.worker import Request
 from hublog.internal_log import report
 from hublog.runtime.pipeline import Pipeline
 from hublog.runtime.process_state import ProcessState
-from hublog.runtime.server_advice import Way, is_main_interpreter, taken
+from hublog.runtime.server_advice import Way, is_main_interpreter, modules_of, taken
 from hublog.runtime.shared import runtime
 from hublog.settings import Settings
 
@@ -155,11 +155,11 @@ class Hook:
         if budget_s is None:
             return True
         self._ending.write_always()  # before what waits is written, so that nothing falls in between
-        keeper = _Keeper(
-            self._ending, is_last=not callable(self.hublog_former), kill=lambda: self._kill(number)
-        )
+        kill = None if callable(self.hublog_former) else lambda: self._kill(number)
+        keeper = _Keeper(self._ending, kill)
         if not _started(keeper.run):
-            if not _is_ours(frame):
+            # Code of ours that was interrupted may hold a lock that we would wait for.
+            if not any(name.startswith("hublog.") for name in modules_of(frame)):
                 keeper.work()
             return True
         return keeper.is_awaited(self._safe_wait_s, budget_s + _MARGIN_S)
@@ -170,17 +170,16 @@ class _Keeper:
 
     Args:
         ending: what is done at the end.
-        is_last: the process ends by the signal, so exit hooks will not run.
-        kill: ends it, in case that the main thread does not wait for us.
+        kill: ends the process, in case that the main thread does not wait for us; None where the signal does
+            not end it, so that exit hooks may run.
 
     Attributes:
         safe: set when all that can be on disk is there.
         done: set when all is done.
     """
 
-    def __init__(self, ending: ExitSequence, *, is_last: bool, kill: Callable[[], object]) -> None:
+    def __init__(self, ending: ExitSequence, kill: Callable[[], object] | None) -> None:
         self._ending = ending
-        self._is_last = is_last
         self._kill = kill
         self.safe = threading.Event()
         self.done = threading.Event()
@@ -192,7 +191,7 @@ class _Keeper:
         self._end()
 
     def _end(self) -> None:
-        if self._is_last:
+        if self._kill is not None:
             self._kill()
 
     def is_awaited(self, safe_wait_s: float, done_wait_s: float) -> bool:
@@ -222,7 +221,7 @@ class _Keeper:
             with contextlib.suppress(Exception):
                 left = self._ending.secure()
             self.safe.set()
-            if self._is_last:
+            if self._kill is not None:
                 self._ending.drain()
             elif left or not self._ending.has_disk():
                 # Memory ends with the process, and not every former handler lets exit hooks run.
@@ -239,15 +238,6 @@ def _started(work: Callable[[], object]) -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _is_ours(frame: FrameType | None) -> bool:
-    """Whether code of ours was interrupted, which may hold a lock that we would wait for."""
-    while frame is not None:
-        if str(frame.f_globals.get("__name__", "")).startswith("hublog."):
-            return True
-        frame = frame.f_back
-    return False
 
 
 def hook_sigterm(ending: ExitSequence | None = None) -> bool:

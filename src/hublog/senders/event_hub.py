@@ -7,20 +7,18 @@ for ever for a hub that says nothing; then another thread cuts its connections.
 
 # The client loads this module. The first record may come at the exit, when it can no longer be loaded:
 # it registers an exit hook of its own, which ``threading`` refuses by then.
-import _thread
 import concurrent.futures.thread  # noqa: F401
 import contextlib
 import inspect
 import logging
 import platform
-import types
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from hublog.errors import EventTooLargeError, PermanentSendError, SendError
 from hublog.internal_log import report
-from hublog.process_hooks import import_in_parts, importing
+from hublog.process_hooks import import_in_parts, importing, is_patched
 from hublog.senders.azure_errors import is_expired, is_settled, translate
 from hublog.senders.connections import Connections, tls_context, watched
 from hublog.senders.sign_in import QuietCredential, misconfigured
@@ -211,7 +209,7 @@ def _load(*, has_identity: bool, is_websocket: bool) -> None:
 
 def _know_platform() -> None:
     """Have ``platform`` remember what the client's name is made of; it starts a process to find it out."""
-    if not isinstance(_thread.start_new_thread, types.BuiltinFunctionType):
+    if is_patched():
         # Under gevent only the main thread can start one, and a child complains of the other threads.
         with contextlib.suppress(Exception):
             vars(platform.uname()).setdefault("processor", "")  # which is what needs the process
