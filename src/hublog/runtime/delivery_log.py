@@ -180,13 +180,15 @@ class DeliveryLog:
                 return level, f"The {self._name} takes records again after {away}. {_waiting(stats)}"
             case State.DRAINING:
                 level, text = self._draining(old, stats, now, away)
-                self._rest.begin(now, level, stats.replayed_total)
+                told_mono = now if level >= logging.INFO else self._rest.told_mono
+                self._rest = _Rest(now, level, stats.replayed_total, told_mono)
                 return level, text
             case State.PROBING:
                 text = f"One send finds out whether the {self._name} is back after {away}. {_waiting(stats)}"
                 return logging.DEBUG, text
             case State.DEGRADED | State.OPEN | State.DISK_ONLY:
-                self._outage.begin(now)
+                if self._outage.begin_mono is None:
+                    self._outage.begin_mono = now
                 return self._trouble(new, error, stats, self._outage.seconds(now))
             case _:
                 assert_never(new)
@@ -328,10 +330,6 @@ class _Outage:
     told: int = 0
     is_stuck_told: bool = False
 
-    def begin(self, now: float) -> None:
-        if self.begin_mono is None:
-            self.begin_mono = now
-
     def seconds(self, now: float) -> float:
         return 0.0 if self.begin_mono is None else now - self.begin_mono
 
@@ -351,11 +349,6 @@ class _Rest:
     level: int = logging.DEBUG
     replayed_total: int = 0
     told_mono: float = -REPEAT_S
-
-    def begin(self, now: float, level: int, replayed_total: int) -> None:
-        self.begin_mono, self.level, self.replayed_total = now, level, replayed_total
-        if level >= logging.INFO:
-            self.told_mono = now
 
 
 def reach_advice(hub: EventHubSettings) -> str:

@@ -59,9 +59,9 @@ def findings() -> list[str]:
     lost = runtime.removed - destinations()
     if lost:
         found.append(_removed_text(lost))
-    waiting = [queue for queue, _ in _idle_queues()]
-    if waiting:
-        found.append(_queue_text(waiting))
+    fronts = _idle_fronts()
+    if fronts:
+        found.append(_queue_text(fronts))
     return found
 
 
@@ -86,34 +86,36 @@ def _removed_text(lost: frozenset[str]) -> str:
     )
 
 
-def _queue_text(queues: Iterable[Any]) -> str:
-    waiting = 0
-    for queue in queues:
-        try:
-            waiting += queue.qsize()
-        except Exception:  # noqa: BLE001, S112  # a queue of the application, or one that has no size
-            continue
+def _queue_text(fronts: Iterable[Any]) -> str:
     return (
         f"hublog's handlers stand behind a QueueListener that is not started, so records wait in its queue"
-        f" ({waiting:,} now): call start() on it, or put hublog.EventHubHandler on the logger itself, which"
-        " needs no queue in front."
+        f" ({sum(map(_waiting, fronts)):,} now): call start() on it, or put hublog.EventHubHandler on the"
+        " logger itself, which needs no queue in front."
     )
 
 
-def _idle_queues() -> list[tuple[object, logging.Handler]]:
-    """Return queues on loggers that a listener which is not started should empty into handlers of hublog."""
-    fronts = [handler for handler in _all_handlers() if getattr(handler, "queue", None) is not None]
+def _waiting(front: Any) -> int:  # noqa: ANN401  # any handler with a queue
+    """Return how many records wait in the queue of a handler; 0 where the queue does not tell."""
+    try:
+        return int(front.queue.qsize())
+    except Exception:  # noqa: BLE001  # a queue of the application, or one that has no size
+        return 0
+
+
+def _idle_fronts() -> list[Any]:
+    """Return handlers whose queue a listener that is not started should empty into handlers of hublog."""
+    fronts: list[Any] = [each for each in _all_handlers() if getattr(each, "queue", None) is not None]
     if not fronts:
         return []
     from logging.handlers import QueueListener  # noqa: PLC0415  # loaded where there is a queue
 
     # By type: to ask a lazy object of the application for its class may load it.
-    listeners = [each for each in gc.get_objects() if issubclass(type(each), QueueListener)]
+    listeners: list[Any] = [each for each in gc.get_objects() if issubclass(type(each), QueueListener)]
     return [
-        (front.queue, front)  # type: ignore[attr-defined]  # looked at above
+        front
         for front in fronts
         for each in listeners
-        if each.queue is front.queue  # type: ignore[attr-defined]
+        if each.queue is front.queue
         and getattr(each, "_thread", None) is None
         and any(_module_of(handler) in _MODULES for handler in each.handlers)
     ]
@@ -121,15 +123,11 @@ def _idle_queues() -> list[tuple[object, logging.Handler]]:
 
 def _report_queues() -> None:
     """Say at the end of the process, once, what nobody has taken from a queue."""
-    idle = [
-        (queue, front)
-        for queue, front in _idle_queues()
-        if getattr(queue, "qsize", lambda: 0)() and not getattr(front, SKIPS_REPORTS, False)
-    ]
-    if idle:
-        for _, front in idle:
-            setattr(front, SKIPS_REPORTS, True)  # or the report would wait there too, and come once more
-        report(logging.WARNING, _queue_text(queue for queue, _ in idle))
+    fronts = [each for each in _idle_fronts() if _waiting(each) and not getattr(each, SKIPS_REPORTS, False)]
+    for front in fronts:
+        setattr(front, SKIPS_REPORTS, True)  # or the report would wait there too, and come once more
+    if fronts:
+        report(logging.WARNING, _queue_text(fronts))
 
 
 def _all_handlers() -> list[logging.Handler]:

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
@@ -53,12 +53,14 @@ class _Wrapper:
             _log(found)
             self._former(*args)
             return
-        with _seen(found.error) as is_logged:
-            try:
-                self._former(*args)
-            finally:
-                if not is_logged():
-                    _log(found)
+        watch = _Watch(found.error)
+        logging.root.addHandler(watch)
+        try:
+            self._former(*args)
+        finally:
+            logging.root.removeHandler(watch)
+            if not watch.is_logged:
+                _log(found)
 
 
 class _Uncaught(NamedTuple):
@@ -126,7 +128,7 @@ def _log(found: _Uncaught) -> None:
 
 
 class _Watch(logging.Handler):
-    """Sees whether an exception is logged."""
+    """Sees whether an exception is logged to the root logger."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__()
@@ -138,17 +140,6 @@ class _Watch(logging.Handler):
         given: object = record.exc_info
         if given is self._error or (isinstance(given, tuple) and len(given) > 1 and given[1] is self._error):
             self.is_logged = True
-
-
-@contextlib.contextmanager
-def _seen(error: BaseException) -> Iterator[Callable[[], bool]]:
-    """Give what says whether the exception has been logged to the root logger meanwhile."""
-    watch = _Watch(error)
-    logging.root.addHandler(watch)
-    try:
-        yield lambda: watch.is_logged
-    finally:
-        logging.root.removeHandler(watch)
 
 
 _running: Final = threading.local()
