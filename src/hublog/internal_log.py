@@ -12,7 +12,7 @@ from typing import Final
 from hublog.locks import ThreadLock
 
 LOGGER_NAME: Final = "hublog.internal"
-#: Set on handlers that do not take our reports, so that a report is not sent to nobody.
+#: Set on handlers that do not take our reports, so that a report reaches one that does.
 SKIPS_REPORTS: Final = "hublog_skips_reports"
 
 #: Trouble with one destination is reported at most once in this time.
@@ -20,7 +20,7 @@ INTERVAL_S: Final = 60.0
 
 
 def report(level: int, message: str) -> None:
-    """Tell the operator; where no handler would take it, standard error does.
+    """Report to the operator; where no handler would take it, standard error does.
 
     Args:
         level: a ``logging`` level.
@@ -32,7 +32,7 @@ def report(level: int, message: str) -> None:
     if _has_listener(logger, level):
         logger.log(level, "%s", message)
         return
-    with contextlib.suppress(Exception):  # standard error may be closed: there is nobody left to tell
+    with contextlib.suppress(Exception):  # standard error may be closed: there is no other place
         sys.stderr.write(f"{logging.getLevelName(level)} {LOGGER_NAME}: {message}\n")
 
 
@@ -57,14 +57,14 @@ class LogOutput:
     def __init__(self, lost: str, *, now: Callable[[], float] = time.monotonic) -> None:
         self._lost_text = lost
         self._now = now
-        self._told_mono: float | None = None
+        self._reported_mono: float | None = None
         #: Failed records in a row.
         self.failures = 0
         #: Whether it is known that it cannot be written, so that reports go elsewhere.
         self.is_failing = False
         #: Records that it did not take.
         self.lost_total = 0
-        self._lost_told = 0
+        self._lost_reported = 0
 
     def lose(self, record: logging.LogRecord) -> None:
         """Count a record that is lost here; our own reports are elsewhere."""
@@ -87,30 +87,30 @@ class LogOutput:
         """Note that it was written; the number of lost records is reported."""
         self.failures = 0
         self.is_failing = False
-        if self.lost_total > self._lost_told:
+        if self.lost_total > self._lost_reported:
             self._report_lost()
 
     def flush(self) -> None:
         """Report now how many records were lost, if any."""
-        if self.lost_total > self._lost_told:
-            self._told_mono = None
+        if self.lost_total > self._lost_reported:
+            self._reported_mono = None
             self._report_lost()
 
     def report(self, text: str, level: int = logging.WARNING) -> bool:
         """Report something unless the last report was just now; return whether it was done."""
         now = self._now()
-        is_due = self._told_mono is None or now - self._told_mono >= INTERVAL_S
+        is_due = self._reported_mono is None or now - self._reported_mono >= INTERVAL_S
         if is_due:
-            self._told_mono = now
+            self._reported_mono = now
             report(level, text)
         return is_due
 
     def _report_lost(self) -> None:
-        lost, before = self.lost_total, self._lost_told
-        self._lost_told = lost
+        lost, before = self.lost_total, self._lost_reported
+        self._lost_reported = lost
         # The warning named the cause; this is how much it cost.
         if not self.report(self._lost_text.format(records=count_of_records(lost - before)), logging.INFO):
-            self._lost_told = before
+            self._lost_reported = before
 
 
 def count_of_records(number: int) -> str:

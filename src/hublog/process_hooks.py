@@ -3,15 +3,15 @@
 No import of hublog registers a hook: the first handler or ``configure`` does. Modules say with ``in_child``
 what a forked child must forget, and that is all.
 
-A child inherits the locks that another thread held, and nobody there releases them: an import in the child
+A child inherits the locks that another thread held, and no thread there releases them: an import in the child
 would wait for them for ever. What our threads import late, since it is heavy or may be missing, they import
 in parts, each under one lock of ours, and a fork waits for the part that is under way: some milliseconds. One
 that takes longer is not waited for; the child forgets the half of it that it has, and imports it anew.
 
-Monkey patching replaces what tells threads apart, so an import that began before it cannot end after it.
+Monkey patching replaces what identifies threads, so an import that began before it cannot end after it.
 
-Nobody waits here by a lock of the system alone: greenlets may share the thread, and with it the only one that
-can release the lock.
+No thread waits here by a lock of the system alone: greenlets may share the thread, and with it the only one
+that can release the lock.
 """
 
 import _thread
@@ -52,7 +52,7 @@ class Loading:
     def __init__(self) -> None:
         self.limit_s = 0.4
         self._lock = threading.Lock()
-        #: Who imports, or forks; None while nobody does.
+        #: Who imports, or forks; None while no thread does.
         self._holder: int | None = None
         self._forker: int | None = None
         #: One entry for each that waits: it comes before the next part of an import.
@@ -152,8 +152,8 @@ class Loading:
 
     @property
     def _subscribers(self) -> list[object]:
-        found = getattr(sys.modules.get("gevent.events"), "subscribers", None)
-        return found if isinstance(found, list) else []
+        subscribers = getattr(sys.modules.get("gevent.events"), "subscribers", None)
+        return subscribers if isinstance(subscribers, list) else []
 
     def _watch_gevent(self) -> None:
         if "gevent.events" in sys.modules and self._patch not in self._subscribers:
@@ -224,7 +224,7 @@ def loader(package: str, names: Mapping[str, Sequence[str]]) -> Callable[[str], 
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         home = homes[name]
-        # A fork of another thread waits for an import; what is there already waits for nobody.
+        # A fork of another thread waits for an import; what is there already waits for no import.
         with contextlib.nullcontext() if home in sys.modules else importing():
             value = getattr(importlib.import_module(home), name)
         setattr(sys.modules[package], name, value)
@@ -234,7 +234,7 @@ def loader(package: str, names: Mapping[str, Sequence[str]]) -> Callable[[str], 
 
 
 def importing() -> contextlib.AbstractContextManager[None]:
-    """Import inside; not to be nested. Nobody forks meanwhile but what is done inside."""
+    """Import inside; not to be nested. No thread forks meanwhile but this one."""
     return loading.held()
 
 

@@ -1,8 +1,8 @@
 """Reports how delivery goes: a line on ``hublog.internal`` for each change of state, drops, and signals.
 
 In one outage each kind of trouble is reported at WARNING or above once. Over all outages there is an
-allowance: a few such lines at once, one more for each minute. What it does not cover is logged at DEBUG, and
-an outage that could only be logged so is reported at its next failed probe.
+allowance: a few of these lines at once, one more for each minute. What it does not cover is logged at DEBUG,
+and an outage that could only be logged so is reported at its next failed probe.
 """
 
 import contextlib
@@ -86,7 +86,7 @@ class DeliveryLog:
         self._outage = _Outage()
         self._rest = _Rest()
         self._circuit = Circuit.CLOSED
-        self._drops_told_mono = -math.inf
+        self._drops_reported_mono = -math.inf
         self._kept_on_disk = 0
         self.name(hub, spool_dir=spool_dir)
 
@@ -107,7 +107,7 @@ class DeliveryLog:
             stats: the counters.
         """
         level, text = self._line(old, new, error, stats)
-        self._tell(level, text)
+        self._log(level, text)
         self._emit("state_changed", old=old, new=new, error=error, stats=stats)
         circuit = _CIRCUITS[new]
         if circuit is not self._circuit:
@@ -118,7 +118,7 @@ class DeliveryLog:
         self, *, records: int, events: int, body_bytes: int, seconds: float, is_replay: bool, stats: Stats
     ) -> None:
         """Pass on that the hub accepted a send."""
-        self._tell_misfit()
+        self._report_misfit()
         self._emit(
             "batch_sent",
             records=records,
@@ -136,13 +136,13 @@ class DeliveryLog:
     @property
     def may_tell_drops(self) -> bool:
         """Whether a minute has passed since drops were reported."""
-        return self._now() - self._drops_told_mono >= REPEAT_S
+        return self._now() - self._drops_reported_mono >= REPEAT_S
 
     def records_dropped(self, report: DropReport) -> None:
         """Report what was lost; at once, so the caller asks ``may_tell_drops`` unless the process ends."""
-        self._drops_told_mono = self._now()
+        self._drops_reported_mono = self._now()
         text = report.text()
-        self._tell(logging.WARNING, text)
+        self._log(logging.WARNING, text)
         self._emit("records_dropped", count=report.count, text=text, details=report.as_extra())
 
     def replayed(self, records: int, stats: Stats) -> None:
@@ -151,10 +151,10 @@ class DeliveryLog:
 
     def end(self, stats: Stats) -> None:
         """Report what stays on disk: the process ends. May be called again, by the next exit hook."""
-        self._tell_misfit()
+        self._report_misfit()
         if stats.spooled not in (0, self._kept_on_disk):
             self._kept_on_disk = stats.spooled
-            self._tell(
+            self._log(
                 logging.INFO,
                 f"This process ends and leaves {count_of_records(stats.spooled)} on disk{self._directory};"
                 " a process with the same directory sends them.",
@@ -167,7 +167,7 @@ class DeliveryLog:
 
     def _line(self, old: State, new: State, error: SendError | None, stats: Stats) -> tuple[int, str]:
         now = self._now()
-        away = _seconds(self._outage.seconds(now))
+        lasted = _seconds(self._outage.seconds(now))
         match new:
             case State.HEALTHY if old is State.DRAINING:
                 records = stats.replayed_total - self._rest.replayed_total
@@ -177,14 +177,16 @@ class DeliveryLog:
                 )
             case State.HEALTHY:
                 level = self._end_outage()
-                return level, f"The {self._name} takes records again after {away}. {_waiting(stats)}"
+                return level, f"The {self._name} takes records again after {lasted}. {_waiting(stats)}"
             case State.DRAINING:
-                level, text = self._draining(old, stats, now, away)
-                told_mono = now if level >= logging.INFO else self._rest.told_mono
-                self._rest = _Rest(now, level, stats.replayed_total, told_mono)
+                level, text = self._draining(old, stats, now, lasted)
+                reported_mono = now if level >= logging.INFO else self._rest.reported_mono
+                self._rest = _Rest(now, level, stats.replayed_total, reported_mono)
                 return level, text
             case State.PROBING:
-                text = f"One send finds out whether the {self._name} is back after {away}. {_waiting(stats)}"
+                text = (
+                    f"One send finds out whether the {self._name} is back after {lasted}. {_waiting(stats)}"
+                )
                 return logging.DEBUG, text
             case State.DEGRADED | State.OPEN | State.DISK_ONLY:
                 if self._outage.begin_mono is None:
@@ -193,44 +195,44 @@ class DeliveryLog:
             case _:
                 assert_never(new)
 
-    def _draining(self, old: State, stats: Stats, now: float, away: str) -> tuple[int, str]:
+    def _draining(self, old: State, stats: Stats, now: float, lasted: str) -> tuple[int, str]:
         if old is State.HEALTHY:
             self._outage = _Outage()
-            is_frequent = now - self._rest.told_mono < REPEAT_S
+            is_frequent = now - self._rest.reported_mono < REPEAT_S
             return logging.DEBUG if is_frequent else logging.INFO, (
                 f"Stored records for the {self._name}, left by an earlier process or kept when memory was"
                 f" full, are sent along with new ones. {_waiting(stats)}"
             )
         return self._end_outage(), (
-            f"The {self._name} takes records again after {away}; what has waited is sent along with new"
+            f"The {self._name} takes records again after {lasted}; what has waited is sent along with new"
             f" records. {_waiting(stats)}"
         )
 
     def _end_outage(self) -> int:
         """End the outage; returns the level at which that is reported."""
-        level = logging.INFO if self._outage.told else logging.DEBUG
+        level = logging.INFO if self._outage.reported else logging.DEBUG
         self._outage = _Outage()
         return level
 
-    def _trouble(self, new: State, error: SendError | None, stats: Stats, away_s: float) -> tuple[int, str]:
+    def _trouble(self, new: State, error: SendError | None, stats: Stats, outage_s: float) -> tuple[int, str]:
         outage = self._outage
         if new is State.DEGRADED:
             # Only after some quiet minutes: the circuit, which may open in seconds, is what matters.
-            is_new = not outage.told and self._allowance() >= BURST
+            is_new = not outage.reported and self._allowance() >= BURST
             return self._loud(logging.WARNING, is_new=is_new), (
                 f"The {self._name} does not take records just now. {_why(error)}It is tried again within"
                 f" seconds. {self._where()}"
             )
         if new is State.DISK_ONLY:
-            level = self._loud(logging.ERROR, is_new=not outage.is_stuck_told)
-            outage.is_stuck_told |= level == logging.ERROR
+            level = self._loud(logging.ERROR, is_new=not outage.is_stuck_reported)
+            outage.is_stuck_reported |= level == logging.ERROR
             return level, self._stuck(error, stats)
-        level = self._loud(logging.ERROR, is_new=outage.told < logging.ERROR)
+        level = self._loud(logging.ERROR, is_new=outage.reported < logging.ERROR)
         if level == logging.ERROR:
-            return level, self._opened(error, stats, away_s)
+            return level, self._opened(error, stats, outage_s)
         return level, (
-            f"Circuit open: sending to {self._name} is paused until the next probe, {_seconds(away_s)} after"
-            f" the first failure. {_why(error)}{_waiting(stats)}"
+            f"Circuit open: sending to {self._name} is paused until the next probe, {_seconds(outage_s)}"
+            f" after the first failure. {_why(error)}{_waiting(stats)}"
         )
 
     def _loud(self, level: int, *, is_new: bool) -> int:
@@ -238,7 +240,7 @@ class DeliveryLog:
         if not is_new or self._allowance() < 1:
             return logging.DEBUG
         self._allowed -= 1
-        self._outage.told = max(self._outage.told, level)
+        self._outage.reported = max(self._outage.reported, level)
         return level
 
     def _allowance(self) -> float:
@@ -248,12 +250,12 @@ class DeliveryLog:
         self._allowed_mono = now
         return self._allowed
 
-    def _opened(self, error: SendError | None, stats: Stats, away_s: float) -> str:
+    def _opened(self, error: SendError | None, stats: Stats, outage_s: float) -> str:
         """Say that the hub is unavailable, or cannot be used: what to check, and where the records are."""
         if isinstance(error, PermanentSendError):  # the hub may be fine
             begin = f"Records cannot be sent to the {self._name}"
         else:
-            since = f" for {_seconds(away_s)} now" if away_s >= 1 else ""
+            since = f" for {_seconds(outage_s)} now" if outage_s >= 1 else ""
             begin = f"The {self._name} does not take records{since}"
         return (
             f"{begin}. {_why(error)}{self._advice(error)} {self._where()}"
@@ -293,27 +295,27 @@ class DeliveryLog:
             " together; then the oldest are dropped and counted. Console and file go on."
         )
 
-    def _tell_misfit(self) -> None:
+    def _report_misfit(self) -> None:
         """Report once in a process which column gets values that are not of its type."""
         name = self._misfits.last
         if not name or self._misfits.is_reported:
             return
         self._misfits.is_reported = True
-        self._tell(
+        self._log(
             logging.WARNING,
             f"A value of {name!r} does not fit its column, which holds {BY_NAME[name].kind.value}: Azure Data"
             f" Explorer would make it null. It is sent as text in 'extra' instead. Such values are counted.",
         )
 
-    def _tell(self, level: int, text: str) -> None:
+    def _log(self, level: int, text: str) -> None:
         with contextlib.suppress(Exception):  # of a handler or filter of the application
             self._write(level, text)
 
     def _emit(self, name: str, **values: object) -> None:
-        # Nobody is connected who has not imported the signals; half imported, there is no ``emit`` yet.
+        # No receiver is connected before the signals are imported; half imported, there is no ``emit`` yet.
         emit = getattr(sys.modules.get("hublog.signals"), "emit", None)
         if emit is not None:
-            emit(name, values, self._tell)
+            emit(name, values, self._log)
 
 
 @dataclass(slots=True)
@@ -322,13 +324,13 @@ class _Outage:
 
     Attributes:
         begin_mono: when the first send failed; None while there is no trouble.
-        told: the highest level at which it has been reported, 0 before.
-        is_stuck_told: whether it has been reported that sends hang.
+        reported: the highest level at which it has been reported, 0 before.
+        is_stuck_reported: whether it has been reported that sends hang.
     """
 
     begin_mono: float | None = None
-    told: int = 0
-    is_stuck_told: bool = False
+    reported: int = 0
+    is_stuck_reported: bool = False
 
     def seconds(self, now: float) -> float:
         return 0.0 if self.begin_mono is None else now - self.begin_mono
@@ -342,13 +344,13 @@ class _Rest:
         begin_mono: since when.
         level: at which that was reported, as its end will be.
         replayed_total: records replayed before.
-        told_mono: when such a thing was last reported at INFO.
+        reported_mono: when that was last reported at INFO.
     """
 
     begin_mono: float = 0.0
     level: int = logging.DEBUG
     replayed_total: int = 0
-    told_mono: float = -REPEAT_S
+    reported_mono: float = -REPEAT_S
 
 
 def reach_advice(hub: EventHubSettings) -> str:

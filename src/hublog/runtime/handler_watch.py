@@ -1,4 +1,4 @@
-"""Handlers that get no records: removed by a later configuration, or behind a queue that nobody empties."""
+"""Handlers that get no records: removed by a later configuration, or behind a queue that is not emptied."""
 
 import gc
 import logging
@@ -40,8 +40,8 @@ def watch() -> None:
 
 def destinations() -> frozenset[str]:
     """Return which of Event Hub and log file hublog's handlers on the loggers of this process feed."""
-    found = {_module_of(each) for handler in _all_handlers() for each in behind(handler)}
-    return frozenset(name for module, name in _MODULES.items() if module in found)
+    modules = {_module_of(each) for handler in _all_handlers() for each in behind(handler)}
+    return frozenset(name for module, name in _MODULES.items() if module in modules)
 
 
 def behind(handler: logging.Handler) -> Iterator[logging.Handler]:
@@ -55,14 +55,14 @@ def behind(handler: logging.Handler) -> Iterator[logging.Handler]:
 
 def findings() -> list[str]:
     """Return a sentence, with a remedy, for each way in which handlers of hublog get no records here."""
-    found = []
+    sentences = []
     lost = runtime.removed - destinations()
     if lost:
-        found.append(_removed_text(lost))
+        sentences.append(_removed_text(lost))
     fronts = _idle_fronts()
     if fronts:
-        found.append(_queue_text(fronts))
-    return found
+        sentences.append(_queue_text(fronts))
+    return sentences
 
 
 def _compare(before: frozenset[str], frame: types.FrameType | None) -> None:
@@ -95,7 +95,7 @@ def _queue_text(fronts: Iterable[Any]) -> str:
 
 
 def _waiting(front: Any) -> int:  # noqa: ANN401  # any handler with a queue
-    """Return how many records wait in the queue of a handler; 0 where the queue does not tell."""
+    """Return how many records wait in the queue of a handler; 0 where the queue does not say."""
     try:
         return int(front.queue.qsize())
     except Exception:  # noqa: BLE001  # a queue of the application, or one that has no size
@@ -122,7 +122,7 @@ def _idle_fronts() -> list[Any]:
 
 
 def _report_queues() -> None:
-    """Say at the end of the process, once, what nobody has taken from a queue."""
+    """Report at the end of the process, once, what is left in a queue."""
     fronts = [each for each in _idle_fronts() if _waiting(each) and not getattr(each, SKIPS_REPORTS, False)]
     for front in fronts:
         setattr(front, SKIPS_REPORTS, True)  # or the report would wait there too, and come once more

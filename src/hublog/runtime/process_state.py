@@ -92,7 +92,7 @@ class ProcessState:
         self.ids = ids or RecordIds()
         self.misfits = Misfits()
         self.drops = DropCounters()
-        self._told: deque[tuple[int, str]] = deque()
+        self._reports: deque[tuple[int, str]] = deque()
         self.queue = MemoryQueue(
             max_lines=hub.max_queue_size,
             max_bytes=hub.max_queue_bytes,
@@ -123,7 +123,7 @@ class ProcessState:
         self._asked_mono: float | None = None
         self._make_sender: Callable[[], Sender] | None = None
         self._has_hub = threading.Event()
-        self._waits_for_patch = self._is_late_told = self.has_ended = False
+        self._waits_for_patch = self._is_late_reported = self.has_ended = False
 
     def grace_left_s(self) -> float:
         """Return for how long a framework may still hand over its configuration, from the first call on."""
@@ -308,9 +308,9 @@ class ProcessState:
             self.shipper.secure()
         # Only then: what is on its way from the disk would be given back, and sent once more.
         lost = self.shipper.drop_held(Drop.EXIT) if self.stores.memory_lines else 0
-        if self._is_late_told or not (lost or self.stores.held_lines):
+        if self._is_late_reported or not (lost or self.stores.held_lines):
             return
-        self._is_late_told = True
+        self._is_late_reported = True
         if lost:
             report(
                 logging.WARNING,
@@ -359,7 +359,7 @@ class ProcessState:
             self.sampler.report()
 
     def look(self) -> float:
-        """Tell what the operator should know of the server around this process, and write summaries.
+        """Report what the operator should know of the server around this process, and write summaries.
 
         Returns:
             The seconds until the next summary is due.
@@ -371,9 +371,9 @@ class ProcessState:
 
     def _report(self) -> None:
         """Report what the disk had to say while a lock was held, which no handler must wait behind."""
-        while self._told:
+        while self._reports:
             with contextlib.suppress(IndexError):  # another thread was quicker
-                report(*self._told.popleft())
+                report(*self._reports.popleft())
 
     def _sender(self) -> Sender:
         """Make the destination once it is known; the thread exists before it is."""
@@ -416,7 +416,7 @@ class ProcessState:
             sync=hub.spool_sync,
             urgent_level=hub.urgent_level,
             drops=self.drops,
-            tell=lambda level, text: self._told.append((level, text)),
+            tell=lambda level, text: self._reports.append((level, text)),
             envelope=envelope_of(hub),
             left=left,
         )

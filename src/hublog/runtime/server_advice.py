@@ -22,7 +22,7 @@ from hublog.settings import EventHubSettings, SpoolMode
 
 #: Under this attribute a handler that stands before another one names it.
 FORMER: Final = "hublog_former"
-#: Not SIGCHLD, which programs that a thread starts may need, nor those that tell of the thread's own errors.
+#: Not SIGCHLD, which programs that a thread starts may need, nor those that report the thread's own errors.
 STEERING: Final = frozenset(
     getattr(signal, name)
     for name in ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM")
@@ -45,7 +45,7 @@ class Way(Enum):
 
     #: An application is wrapped in ``hublog.asgi.lifespan``.
     WRAPPER = auto()
-    #: A server has begun the lifespan of such an application, so it will tell its end.
+    #: A server has begun the lifespan of a wrapped application, so it will announce its end.
     LIFESPAN = auto()
     #: The hook of SIGTERM is installed.
     HOOK = auto()
@@ -89,7 +89,7 @@ THIS_PROCESS: Final = ServerView()
 
 @functools.cache
 def is_main_interpreter() -> bool:
-    """Whether this is no sub-interpreter, of either kind; True where the interpreter does not tell."""
+    """Whether this is no sub-interpreter, of either kind; True where the interpreter does not say."""
     # ``_interpreters`` from 3.13 on, the other before.
     for name in ("_interpreters", "_xxsubinterpreters"):
         try:
@@ -123,9 +123,9 @@ def why_no_thread(
 
 def _has_threads(uwsgi: object) -> bool:
     # Not the option: from uWSGI 2.0.27 on threads are on without it, and before that ``threads`` implied it.
-    found = getattr(uwsgi, "has_threads", None)
-    if found is not None:
-        return bool(found)
+    has_threads = getattr(uwsgi, "has_threads", None)
+    if has_threads is not None:
+        return bool(has_threads)
     options = _options(uwsgi)
     return options.is_on("enable-threads") or options.number("threads") > 0
 
@@ -158,8 +158,8 @@ def when_patched(resume: Callable[[], object], view: ServerView = THIS_PROCESS) 
 def leave_signals() -> None:
     """Have the current thread take no signal that ends or steers the process; for threads of ours.
 
-    A main thread that blocks such a signal for a moment, as children of Celery's pool do while they hold a
-    lock of all of them, would else be interrupted through our thread, and the pool would hang.
+    A main thread that blocks one of these signals for a moment, as children of Celery's pool do while they
+    hold a lock of all of them, would else be interrupted through our thread, and the pool would hang.
     """
     # Under gevent it is the main thread that runs us, and that one must go on taking them.
     mains = (os.getpid(), threading.main_thread().native_id)
@@ -178,15 +178,15 @@ def advice(settings: EventHubSettings, view: ServerView = THIS_PROCESS) -> list[
     """
     if not settings.enabled or not settings.is_configured:
         return []
-    found = [_thread_advice(settings, view)]
+    lines = [_thread_advice(settings, view)]
     if settings.spool is not SpoolMode.ALWAYS:
         options = _options(view.modules.get("uwsgi"))
-        found += [_uwsgi_exit_advice(options), _celery_advice(view), _rq_advice(view)]
+        lines += [_uwsgi_exit_advice(options), _celery_advice(view), _rq_advice(view)]
         if not settings.flush_on_sigterm and Way.HOOK not in view.ways:
-            found += [_uvicorn_advice(view), _waitress_advice(view)]
+            lines += [_uvicorn_advice(view), _waitress_advice(view)]
     if settings.spool is SpoolMode.MEMORY:  # else the disk has them before the exit is cut short
-        found.append(_gunicorn_advice(settings, view))
-    return [line for line in found if line]
+        lines.append(_gunicorn_advice(settings, view))
+    return [line for line in lines if line]
 
 
 class Adviser:
@@ -209,7 +209,7 @@ class Adviser:
         self._view = view
         self._now = now
         self._begun_mono = self._next_mono = now()
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def look(self) -> list[str]:
         """Return the lines that it has not returned yet; looks each second at first, then less often."""
@@ -217,9 +217,9 @@ class Adviser:
         if now < self._next_mono:
             return []
         self._next_mono = now + max(_LOOK_S, (now - self._begun_mono) * _SHARE_OF_AGE)
-        found = [line for line in advice(self._settings, self._view) if line not in self._told]
-        self._told.update(found)
-        return found
+        lines = [line for line in advice(self._settings, self._view) if line not in self._reported]
+        self._reported.update(lines)
+        return lines
 
 
 def _thread_advice(settings: EventHubSettings, view: ServerView) -> str:
@@ -254,8 +254,8 @@ class _Options:
 
 
 def _options(uwsgi: object) -> _Options:
-    found = getattr(uwsgi, "opt", None)
-    return _Options(found if isinstance(found, Mapping) else {})
+    options = getattr(uwsgi, "opt", None)
+    return _Options(options if isinstance(options, Mapping) else {})
 
 
 def uwsgi_advice(written: Mapping[str, object], settings: EventHubSettings) -> list[str]:
@@ -266,12 +266,12 @@ def uwsgi_advice(written: Mapping[str, object], settings: EventHubSettings) -> l
         settings: the mode of the spool.
     """
     options = _Options(written)
-    found = []
+    lines = []
     if "enable-threads" in written and not options.is_on("enable-threads") and not options.number("threads"):
-        found.append("uWSGI runs no threads with enable-threads = false, so records wait until the exit.")
+        lines.append("uWSGI runs no threads with enable-threads = false, so records wait until the exit.")
     if settings.spool is not SpoolMode.ALWAYS:
-        found.append(_uwsgi_exit_advice(options))
-    return [line for line in found if line]
+        lines.append(_uwsgi_exit_advice(options))
+    return [line for line in lines if line]
 
 
 def _uwsgi_exit_advice(options: _Options) -> str:
@@ -292,7 +292,7 @@ def _celery_advice(view: ServerView) -> str:
     current = getattr(view.modules.get("billiard.process"), "current_process", None)
     process = current() if callable(current) else None
     kind, _, number = str(getattr(process, "name", "")).rpartition("-")
-    # One child tells it for all, in the first of its lives; an embedded beat may have taken number 1.
+    # One child reports it for all, in the first of its lives; an embedded beat may have taken number 1.
     is_first = getattr(process, "index", -1) == 0 and number in ("1", "2")
     if not is_first or not kind.endswith("PoolWorker"):
         return ""
@@ -334,10 +334,10 @@ def _waitress_advice(view: ServerView) -> str:
 
 def _gunicorn_advice(settings: EventHubSettings, view: ServerView) -> str:
     config = getattr(_term_owner(view, "gunicorn.workers.base"), "cfg", None)
-    found = [(name, getattr(config, name, None)) for name in ("graceful_timeout", "timeout")]
+    timeouts = [(name, getattr(config, name, None)) for name in ("graceful_timeout", "timeout")]
     budget_s = settings.exit_timeout_seconds
     # A time-out of 0 is none.
-    limits = [(name, limit) for name, limit in found if isinstance(limit, int) and 0 < limit < budget_s]
+    limits = [(name, limit) for name, limit in timeouts if isinstance(limit, int) and 0 < limit < budget_s]
     short = [f"{name} ({limit} s)" for name, limit in limits]
     if not short:
         return ""

@@ -215,7 +215,7 @@ class _Keeper:
         self._end()
 
     def work(self) -> None:
-        """Write to disk what waits; deliver it, where nobody else would."""
+        """Write to disk what waits; deliver it, where no exit hook would."""
         left = 1  # if that cannot be known
         try:
             with contextlib.suppress(Exception):

@@ -2,7 +2,7 @@
 
 ``install`` puts a hook around ``sys.excepthook`` and ``threading.excepthook``, which calls the former one in
 any case. ``SystemExit``, ``KeyboardInterrupt`` and ``GeneratorExit`` end what they end without a record. What
-a task of asyncio raises, and nobody retrieves, asyncio logs itself.
+a task of asyncio raises, and no code retrieves, asyncio logs itself.
 """
 
 import contextlib
@@ -42,29 +42,29 @@ class _Wrapper:
 
     def __call__(self, *args: Any) -> None:  # noqa: ANN401  # as the interpreter calls it
         """Log the exception, and call the former hook, whatever becomes of the record."""
-        found = None
+        uncaught = None
         with contextlib.suppress(Exception):
-            found = self._show(*args)
-        if found is None or not runtime.logs_uncaught or isinstance(found.error, _ENDS):
+            uncaught = self._show(*args)
+        if uncaught is None or not runtime.logs_uncaught or isinstance(uncaught.error, _ENDS):
             self._former(*args)
             return
         module = str(getattr(self._former, "__module__", "")).partition(".")[0]
         if module in _SILENT:
-            _log(found)
+            _log(uncaught)
             self._former(*args)
             return
-        watch = _Watch(found.error)
+        watch = _Watch(uncaught.error)
         logging.root.addHandler(watch)
         try:
             self._former(*args)
         finally:
             logging.root.removeHandler(watch)
             if not watch.is_logged:
-                _log(found)
+                _log(uncaught)
 
 
 class _Uncaught(NamedTuple):
-    """An exception that nobody caught; ``thread`` is the name of the one it ends, empty for the process."""
+    """An uncaught exception; ``thread`` is the name of the one it ends, empty for the process."""
 
     error: BaseException
     traceback: TracebackType | None
@@ -108,7 +108,7 @@ def _of_thread(args: threading.ExceptHookArgs) -> _Uncaught:
     return _Uncaught(error, args.exc_traceback, args.thread.name if args.thread is not None else "unknown")
 
 
-def _log(found: _Uncaught) -> None:
+def _log(uncaught: _Uncaught) -> None:
     """Write the record; where no handler would take it, nothing is written."""
     logger = logging.getLogger(LOGGER_NAME)
     if not logger.hasHandlers() or getattr(_running, "is_logging", False):
@@ -118,10 +118,10 @@ def _log(found: _Uncaught) -> None:
         with contextlib.suppress(Exception):
             logger.critical(
                 "Uncaught %s ends %s",
-                type(found.error).__name__,
-                f"the thread {found.thread}" if found.thread else "the process",
-                exc_info=(type(found.error), found.error, found.traceback),
-                extra={"event_name": "thread.failed" if found.thread else "process.failed"},
+                type(uncaught.error).__name__,
+                f"the thread {uncaught.thread}" if uncaught.thread else "the process",
+                exc_info=(type(uncaught.error), uncaught.error, uncaught.traceback),
+                extra={"event_name": "thread.failed" if uncaught.thread else "process.failed"},
             )
     finally:
         _running.is_logging = False
