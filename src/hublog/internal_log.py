@@ -77,10 +77,9 @@ class LogOutput:
         Args:
             text: the report: what, why, and what to do.
         """
-        is_new = not self.is_failing
-        self.is_failing = True
         self.failures += 1
-        if is_new:
+        if not self.is_failing:
+            self.is_failing = True
             self.report(text)
 
     def works(self) -> None:

@@ -28,7 +28,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
-from typing import Final, Protocol
+from typing import Any, Final
 
 #: How long an import waits for forks.
 _YIELD_S: Final = 1.0
@@ -162,15 +162,10 @@ class Loading:
     def _patch(self, event: object) -> None:
         """Keep imports out from the beginning of a monkey patch to its end; called by gevent."""
         begins = _PATCHES.get(type(event).__name__)
-        if begins:
-            self._keep_out()
-        elif begins is not None:
-            self._patched_mono = 0.0
-
-    def _keep_out(self) -> None:
-        """Wait for an import that is under way, and let none begin for a moment."""
-        self._patched_mono = time.monotonic() + _PATCH_S
-        if self._holder != threading.get_ident() and _acquire(self._lock, _PATCH_S):
+        if begins is not None:
+            self._patched_mono = time.monotonic() + _PATCH_S if begins else 0.0
+        # Wait for an import that is under way.
+        if begins and self._holder != threading.get_ident() and _acquire(self._lock, _PATCH_S):
             self._lock.release()
 
 
@@ -233,9 +228,8 @@ def loader(package: str, names: Mapping[str, Sequence[str]]) -> Callable[[str], 
     return load
 
 
-def importing() -> contextlib.AbstractContextManager[None]:
-    """Import inside; not to be nested. No thread forks meanwhile but this one."""
-    return loading.held()
+#: Import inside; not to be nested. No thread forks meanwhile but this one.
+importing: Final = loading.held
 
 
 def import_in_parts(names: Iterable[str]) -> None:
@@ -246,10 +240,6 @@ def import_in_parts(names: Iterable[str]) -> None:
             importlib.import_module(name)
 
 
-class _Finalizer(Protocol):
-    def still_active(self) -> bool: ...
-
-
 class ProcessHooks:
     """Calls what belongs to hublog when this process, or a child that is forked from it, forks or exits."""
 
@@ -257,8 +247,8 @@ class ProcessHooks:
         self._at_exit: list[Callable[[], object]] = []
         self._in_child: list[Callable[[], object]] = []
         self._once = threading.Lock()
-        #: By process id, since ``multiprocessing`` clears them when a child begins.
-        self._finalizers: dict[int, _Finalizer] = {}
+        #: By process id: ``multiprocessing`` clears its finalizers when a child begins.
+        self._finalizers: dict[int, Any] = {}
 
     def at_exit(self, hook: Callable[[], object]) -> None:
         """Have this called at the exit, once or more, the last one first as ``atexit`` does."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from hublog.doctor import StepResult
 from hublog.doctor.offline_checks import log_files
-from hublog.runtime.shared import Lookup
 from hublog.settings import Reading, Settings, read_settings
+from hublog.settings.reader import Lookup
 from hublog.spool.envelope import Destination
 
 if TYPE_CHECKING:

@@ -75,22 +75,26 @@ class Pipeline:
         self._make_sender = make_sender
         self._now = now
         self._settings: Settings | None = None
-        #: By process id, since a forked child has states of its own.
-        self._states: dict[int, ProcessStates] = {}
-        #: The one that takes records, as ``accept`` found it last.
-        self._process: ProcessState | None = None
-        self._changing = ThreadLock()
-        #: Records that states of this process left on disk, by directory.
-        self._left: dict[Path, int] = {}
         #: Whether it was a framework's configuration, and every state of this process knows what is in it.
         self._has_lookup = False
-        self._errors = AtomicCounter()
-        self._exhausted = AtomicCounter()
         self._handlers: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
         self.is_shared = False
         self.is_enabled: bool | None = None
         self.is_configured = True
         self.level = logging.NOTSET
+        self._begin()
+
+    def _begin(self) -> None:
+        """Set what each process has of its own."""
+        #: By process id, since a fork may run no hook.
+        self._states: dict[int, ProcessStates] = {}
+        #: The one that took the last record.
+        self._process: ProcessState | None = None
+        self._changing = ThreadLock()
+        #: Records that states of this process left on disk, by directory.
+        self._left: dict[Path, int] = {}
+        self._errors = AtomicCounter()
+        self._exhausted = AtomicCounter()
 
     def read(self) -> Settings:
         """Return the settings in force; reads them at the first call."""
@@ -100,16 +104,14 @@ class Pipeline:
         """Read the settings anew and have them applied; what waits in the queue stays there."""
         has_lookup = runtime.lookup is not None
         settings = self.configuration.read()
-        if settings == self._settings:
-            self._has_lookup = has_lookup
-            return settings
-        self.level, self.is_configured = settings.eventhub.level, True
-        self.is_enabled = settings.eventhub.enabled and not self._is_barred(settings.eventhub)
-        # Behind them: a record that comes meanwhile, from wherever, relies on all three.
-        self._settings = settings
-        for follow in runtime.followers:
-            follow(settings)
-        self._change(settings)
+        if settings != self._settings:
+            self.level, self.is_configured = settings.eventhub.level, True
+            self.is_enabled = settings.eventhub.enabled and not self._is_barred(settings.eventhub)
+            # Behind them: a record that comes meanwhile, from wherever, relies on all three.
+            self._settings = settings
+            for follow in runtime.followers:
+                follow(settings)
+            self._change(settings)
         self._has_lookup = has_lookup  # behind the change: see ``_prepare``
         return settings
 
@@ -241,12 +243,7 @@ class Pipeline:
             for process in states.all:
                 process.abandon_after_fork()
         _inherited.append(self._states)
-        self._states = {}
-        self._process = None
-        self._changing = ThreadLock()
-        self._left = {}
-        self._errors = AtomicCounter()
-        self._exhausted = AtomicCounter()
+        self._begin()
 
     @property
     def process(self) -> ProcessState | None:

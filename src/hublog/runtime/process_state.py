@@ -93,12 +93,7 @@ class ProcessState:
         self.misfits = Misfits()
         self.drops = DropCounters()
         self._reports: deque[tuple[int, str]] = deque()
-        self.queue = MemoryQueue(
-            max_lines=hub.max_queue_size,
-            max_bytes=hub.max_queue_bytes,
-            urgent_level=hub.urgent_level,
-            drops=self.drops,
-        )
+        self.queue = self._make_queue()
         spooler = self._make_spooler(left)
         self.stores = Storage(self.queue, spooler, mode=hub.spool, drops=self.drops)
         self._sources: list[Source] = [self.queue] if spooler is None else [self.queue, spooler.live]
@@ -171,6 +166,15 @@ class ProcessState:
     def is_finished(self) -> bool:
         """Whether nothing is here and no thread runs."""
         return self.worker.is_ended and self.shipper.is_empty
+
+    def _make_queue(self) -> MemoryQueue:
+        hub = self.settings.eventhub
+        return MemoryQueue(
+            max_lines=hub.max_queue_size,
+            max_bytes=hub.max_queue_bytes,
+            urgent_level=hub.urgent_level,
+            drops=self.drops,
+        )
 
     def _make_shipper(self) -> Shipper:
         hub = self.settings.eventhub

@@ -12,10 +12,11 @@ from hublog.process_hooks import process_hooks
 from hublog.requests.request_scope import RequestScope, observers
 from hublog.runtime import shutdown, uncaught
 from hublog.runtime.pipeline import Pipeline
-from hublog.runtime.shared import Lookup, runtime
+from hublog.runtime.shared import runtime
 from hublog.runtime.shutdown import exit_sequence, pipelines
 from hublog.senders.event_hub import EventHubSender
 from hublog.settings import EventHubSettings, Settings
+from hublog.settings.reader import Lookup
 
 
 class Feeder(Protocol):

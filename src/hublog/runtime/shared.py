@@ -10,11 +10,8 @@ from typing import Any, Final
 
 from hublog.internal_log import report
 from hublog.settings import ARGUMENT, EventHubSettings, Settings, read_settings
+from hublog.settings.reader import Lookup
 
-#: Gives the value of a setting by its environment name, None where it is not set.
-Lookup = Callable[[str], object | None]
-
-_HUB_NAME: Final = "eventhub_logging.eventhub_name"
 #: With less between them two waits are one.
 _GAP_S: Final = 1.0
 
@@ -31,7 +28,7 @@ class Runtime:
         resting: pipelines that are replaced until a test ends.
         make_pipeline: makes pipelines in place of the class ``Pipeline``; for tests.
         handlers: those that feed a pipeline.
-        lookup: gives the framework's values; None without an adapter.
+        lookup: gives the framework's values by their environment names; None without an adapter.
         framework: ``django``, ``flask`` or empty.
         followers: called with the settings of a pipeline whenever it reads them, in the thread that reads.
         is_hub_replaced: whether a test stands in for the hub, which is then switched on and connected.
@@ -122,7 +119,7 @@ class Configuration:
         if self.fixed is not None:
             return self.fixed
         reading = read_settings({"eventhub_logging": self._keywords}, framework=self._lookup)
-        self._is_hub_stated = _HUB_NAME in reading.origins
+        self._is_hub_stated = "eventhub_logging.eventhub_name" in reading.origins
         problems, notices = reading.problems, reading.notices
         if runtime.lookup is not None:
             # The adapter has reported what is wrong, but does not know what this handler was given.

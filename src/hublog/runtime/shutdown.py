@@ -84,7 +84,9 @@ class ExitSequence:
         end = runtime.begin_exit(self.budget_s() or 0.0)
         try:
             try:
-                _deliver_at_exit(running, end)
+                for process, request in zip(running, _request_all(running), strict=True):
+                    if not request.wait(end - monotonic()):
+                        process.send_inline(end - monotonic())
             finally:
                 for process in running:
                     process.end()
@@ -106,12 +108,6 @@ def _request_all(running: list[ProcessState]) -> list[Request]:
     for process in running:
         process.secure()
     return [process.worker.request_flush(give_up_early=True) for process in running]
-
-
-def _deliver_at_exit(running: list[ProcessState], end: float) -> None:
-    for process, request in zip(running, _request_all(running), strict=True):
-        if not request.wait(end - monotonic()):
-            process.send_inline(end - monotonic())
 
 
 class Hook:
@@ -240,7 +236,7 @@ def _started(work: Callable[[], object]) -> bool:
     return True
 
 
-def hook_sigterm(ending: ExitSequence | None = None) -> bool:
+def hook_sigterm(ending: ExitSequence = exit_sequence) -> bool:
     """Put the hook in front of what SIGTERM does now; once a process, however often it is called.
 
     Only the main thread of the main interpreter can. Never raises.
@@ -257,7 +253,7 @@ def hook_sigterm(ending: ExitSequence | None = None) -> bool:
             former = signal.getsignal(signal.SIGTERM)
             # None is a handler that is not Python's, and could not be called.
             if former is not None and former is not signal.SIG_IGN:
-                signal.signal(signal.SIGTERM, Hook(former, ending or exit_sequence))
+                signal.signal(signal.SIGTERM, Hook(former, ending))
     except (OSError, ValueError):  # a system without the signal, or an interpreter that is not asked
         return False
     if is_sigterm_hooked():

@@ -12,7 +12,8 @@ from hublog.capture import context, thread_context
 from hublog.configure.handlers import installed, kept
 from hublog.handler import EventHubHandler
 from hublog.runtime.registry import Feeder, all_feeders, replaced
-from hublog.runtime.shared import Lookup, runtime
+from hublog.runtime.shared import runtime
+from hublog.settings.reader import Lookup
 from hublog.testing.memory_hub import MemoryHub, note_late
 from hublog.testing.recorded import RecordedLogs
 from hublog.testing.rows import level_number, reached
