@@ -45,14 +45,6 @@ _SCRIPTS: Final[Mapping[str, Callable[[KqlNames], str]]] = {
 }
 
 
-def _queries(names: KqlNames) -> str:
-    return "\n".join(query_kql(query, names) for query in QUERIES)
-
-
-def _all(names: KqlNames) -> str:
-    return "\n".join(make(names) for make in _SCRIPTS.values())
-
-
 #: By the argument of ``hublog schema``.
 PARTS: Final[Mapping[str, Callable[[KqlNames], str]]] = {
     "columns": lambda _: columns_text(),
@@ -62,8 +54,8 @@ PARTS: Final[Mapping[str, Callable[[KqlNames], str]]] = {
     "functions": functions_kql,
     "view": materialized_view_kql,
     "roles": roles_kql,
-    "queries": _queries,
-    "all": _all,
+    "queries": lambda names: "\n".join(query_kql(query, names) for query in QUERIES),
+    "all": lambda names: "\n".join(make(names) for make in _SCRIPTS.values()),
 }
 
 

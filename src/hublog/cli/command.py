@@ -31,7 +31,6 @@ class Caller:
     """Who runs a command: the shell, ``manage.py`` or ``flask``.
 
     Attributes:
-        out: where results go.
         err: where messages to the operator go.
         lookup: returns the value of a setting by its environment name, None where it is not set; None
             itself leaves it to the environment.

@@ -232,12 +232,9 @@ class Archives:
         self._new_path, self._gzip_path = f"{stem}.new", f"{stem}.gz"
 
     def rotate(self, own: os.stat_result) -> None:
-        """Make the log file the newest archive, and an empty file the log file; under the lock.
+        """Make the log file the newest archive, and an empty file like it the log file; under the lock.
 
         There is a log file at any moment: another process would create it, perhaps for another user.
-
-        Args:
-            own: of the log file; the new one gets its owner, group and mode.
         """
         self._make_room(own)
         first = f"{self._path}.1"

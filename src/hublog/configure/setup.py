@@ -189,17 +189,8 @@ def setup_multi_worker_logging(
 
     Each worker's logger has the worker's name and writes to ``application-<name>.log``; its records also
     reach console and Event Hub, which are on the root logger. Records of all other loggers
-    go to ``application.log``.
-
-    Args:
-        workers: names of at most 64 letters, digits, ``_`` and ``-``; each becomes part of a file name.
-        config: as for ``setup_logging``, like all that follow.
-        log_level: level of the console.
-        log_dir: directory of the log files.
-        log_to_stdout: whether to write to the console.
-        eventhub_config: keys of the section ``eventhub_logging``.
-        enable_file_logging: False switches all files off.
-        enable_eventhub_logging: False switches the Event Hub off.
+    go to ``application.log``. A worker's name has at most 64 letters, digits, ``_`` and ``-``, since it
+    becomes part of the name of a file. The other arguments are those of ``setup_logging``.
 
     Returns:
         The workers' loggers by name, in the order of ``workers``.

@@ -86,12 +86,9 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
 
 
 def unknown_keys(section: Mapping[object, object], known: str, label: str) -> list[str]:
-    """Return a sentence for each unknown key, with the closest known one.
+    """Return a sentence for each key that ``KEYS`` does not have, with the closest known one.
 
-    Args:
-        section: its keys are checked.
-        known: the name of the section in ``KEYS``.
-        label: precedes the key in the sentence, like ``logging.``.
+    A label like ``logging.`` precedes the key in the sentence.
     """
     everywhere = {field: setting.path for setting in SETTINGS for field in (setting.field, setting.name)}
     sentences = []

@@ -71,13 +71,9 @@ def _by_path(
     problems: list[str],
     environ: Mapping[str, str] | None = None,
 ) -> Find:
-    """Return how a source in the shape of the YAML section is read.
+    """Return how a source in the shape of the YAML section is read; without an environment ``${NAME}`` stays.
 
-    Args:
-        content: the section.
-        prefix: begins the label of its values.
-        problems: gets a sentence for each unknown key and each value that is malformed.
-        environ: fills ``${NAME}``; None leaves it as it is.
+    The problems get a sentence for each unknown key and each value that is malformed.
     """
     sections: dict[str, Mapping[Any, object]] = {"": content}
     problems += unknown_keys(content, "", prefix)

@@ -56,10 +56,7 @@ class Secret:
 def leaks(rows: Sequence[Row], secrets: Sequence[Secret], *, with_shapes: bool) -> list[str]:
     """Return a line for each secret in the rows, with its row and column.
 
-    Args:
-        rows: what reached the hub.
-        secrets: what must not.
-        with_shapes: also report whatever redaction recognizes as a secret.
+    With shapes, whatever redaction recognizes as a secret counts as well.
     """
     lines: list[str] = []
     for number, row in enumerate(rows, start=1):
@@ -223,11 +220,7 @@ class RecordedLogs(Sequence[Row]):
         self._check([Secret(value) for value in values], with_shapes=True)
 
     def forbid(self, *values: str | bytes) -> None:
-        """Let the test fail at its end if one of these values has arrived by then.
-
-        Args:
-            values: secrets, as for ``assert_no_secrets``.
-        """
+        """Let the test fail at its end if one of these secrets has arrived by then."""
         self._forbidden += [Secret(value) for value in values]
 
     def fail_next(self, number: int = 1, error: Exception | type[Exception] | None = None) -> None:
