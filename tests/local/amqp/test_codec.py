@@ -1,7 +1,6 @@
 """Values and bytes, side by side, as OASIS AMQP 1.0 part 1 gives them."""
 
 import contextlib
-import decimal
 import math
 import uuid
 
@@ -9,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hublog_local.amqp.codec import MAX_DEPTH, decode, decode_whole, encode
+from hublog_local.amqp.codec import MAX_DEPTH, decode, encode
 from hublog_local.amqp.types import (
     Array,
     Byte,
@@ -27,6 +26,14 @@ from hublog_local.amqp.types import (
     ULong,
     UShort,
 )
+
+
+def whole(data):
+    """Decode the one value that fills the data."""
+    value, end = decode(data)
+    assert end == len(data)
+    return value
+
 
 ID = uuid.UUID("f81d4fae-7dec-11d0-a765-00a0c91e6bf6")
 
@@ -135,35 +142,13 @@ def test_a_value_is_encoded_in_its_shortest_form(value, data):
 
 @pytest.mark.parametrize(("value", "data"), CANONICAL + DECODED_ONLY, ids=lambda item: repr(item)[:30])
 def test_every_encoding_is_decoded_to_its_type(value, data):
-    assert same(decode_whole(bytes.fromhex(data)), value)
+    assert same(whole(bytes.fromhex(data)), value)
 
 
 def test_an_array_of_described_values_keeps_its_descriptor():
-    array = decode_whole(bytes.fromhex("e00a0200a30178a101610162"))
+    array = whole(bytes.fromhex("e00a0200a30178a101610162"))
     assert array.descriptor == "x"
     assert encode(array).hex() == "e00a0200a30178a101610162"
-
-
-@pytest.mark.parametrize(
-    ("data", "number"),
-    [
-        ("32800001", "1"),
-        ("b2800001", "-1"),
-        ("3200000a", "1.0"),
-        ("6cb8967f", "9999999"),
-        ("6cb89680", "0"),
-        ("78000000", "Infinity"),
-        ("f8000000", "-Infinity"),
-        ("7c000000", "NaN"),
-        ("31c0000000000001", "1"),
-        ("31a000000000000f", "1.5"),
-        ("30400000000000000000000000000001", "1"),
-        ("303e0000000000000000000000000019", "2.5"),
-    ],
-)
-def test_a_decimal_is_read_as_binary_integer_decimal(data, number):
-    found = DecimalBits(bytes.fromhex(data)).value
-    assert found.compare_total(decimal.Decimal(number)) == 0 or found == decimal.Decimal(number)
 
 
 HOSTILE = {
@@ -197,16 +182,16 @@ HOSTILE = {
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_bytes_are_refused(data):
     with pytest.raises(DecodeError):
-        decode_whole(bytes.fromhex(data))
+        decode(bytes.fromhex(data))
 
 
 def test_lists_are_taken_to_the_limit_of_depth_and_no_deeper():
     value = None
     for _ in range(MAX_DEPTH):
         value = [value]
-    assert same(decode_whole(encode(value)), value)
+    assert same(whole(encode(value)), value)
     with pytest.raises(DecodeError, match="deep"):
-        decode_whole(encode([value]))
+        decode(encode([value]))
 
 
 def test_nested_arrays_of_no_width_do_not_multiply():
@@ -214,13 +199,11 @@ def test_nested_arrays_of_no_width_do_not_multiply():
     many = inner * 1000
     data = b"\xf0" + (len(many) + 5).to_bytes(4, "big") + (1000).to_bytes(4, "big") + b"\xf0" + many
     with pytest.raises(DecodeError, match="more values"):
-        decode_whole(data)
+        decode(data)
 
 
-def test_bytes_after_the_value_are_refused_or_left():
+def test_bytes_after_the_value_are_left():
     assert decode(b"\x40\x41") == (None, 1)
-    with pytest.raises(DecodeError, match="1 bytes follow"):
-        decode_whole(b"\x40\x41")
 
 
 @pytest.mark.parametrize("value", [UByte(256), ULong(-1), 2**63, Float32(1e300)], ids=repr)
@@ -284,13 +267,13 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_what_was_encoded_is_decoded_to_the_same_value_and_type(value):
-    assert same(decode_whole(encode(value)), value)
+    assert same(whole(encode(value)), value)
 
 
 @given(VALUES)
 def test_what_was_decoded_is_encoded_to_the_same_bytes(value):
     data = encode(value)
-    assert encode(decode_whole(data)) == data
+    assert encode(whole(data)) == data
 
 
 @given(st.binary(max_size=400))
@@ -305,4 +288,4 @@ def test_spoilt_values_raise_nothing_but_decode_errors(value, data):
     for _ in range(data.draw(st.integers(1, 4))):
         spoilt[data.draw(st.integers(0, len(spoilt) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(DecodeError):
-        decode_whole(spoilt[: data.draw(st.integers(0, len(spoilt)))])
+        decode(spoilt[: data.draw(st.integers(0, len(spoilt)))])

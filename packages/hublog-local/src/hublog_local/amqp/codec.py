@@ -32,174 +32,56 @@ from hublog_local.amqp.types import (
 )
 
 _Write = Callable[[Any], bytes]
+_Make = Callable[[Any], object]
 
 
-def encode(value: object) -> bytes:
-    """Encode one value, constructor included.
-
-    Raises:
-        TypeError: AMQP has no type for it.
-        ValueError: it is outside the range of its type.
-    """
-    write = _WRITERS.get(type(value))
-    if write is None:
-        raise TypeError(f"{type(value).__name__} has no AMQP type.")
-    try:
-        return write(value)
-    except (struct.error, OverflowError) as error:
-        raise ValueError(f"{value!r} is outside the range of {type(value).__name__}.") from error
+def _boolean(number: int) -> bool:
+    if number > 1:
+        raise DecodeError(f"A boolean has the byte {number}; it must be 0 or 1.")
+    return number == 1
 
 
-def encode_list(items: Iterable[bytes]) -> bytes:
-    """Build a list, never the empty form, out of items that are encoded already."""
-    parts = list(items)
-    return _compound(0xC0, 0xD0, b"".join(parts), len(parts))
+def _char(number: int) -> Char:
+    if number > 0x10FFFF or 0xD800 <= number <= 0xDFFF:
+        raise DecodeError(f"0x{number:x} is not a Unicode character.")
+    return Char(chr(number))
 
 
-def _compound(small: int, large: int, body: bytes, count: int) -> bytes:
-    if len(body) < 255 and count < 256:
-        return bytes((small, len(body) + 1, count)) + body
-    return struct.pack(">BII", large, len(body) + 4, count) + body
-
-
-def _variable(small: int, large: int, data: bytes) -> bytes:
-    if len(data) < 256:
-        return bytes((small, len(data))) + data
-    return struct.pack(">BI", large, len(data)) + data
-
-
-def _fixed(code: int, form: str) -> _Write:
-    pack = struct.Struct(">B" + form).pack
-    return lambda value: pack(code, value)
-
-
-def _short_or_long(zero: int | None, small: int, large: int, form: str) -> _Write:
-    """Write nothing for 0 where the type allows it, one byte for a small number, else all bytes."""
-    pack_small = struct.Struct(">Bb" if zero is None else ">BB").pack
-    pack_large = struct.Struct(">B" + form).pack
-    low, high = (-128, 127) if zero is None else (0, 255)
-
-    def write(value: int) -> bytes:
-        if value == 0 and zero is not None:
-            return bytes((zero,))
-        if low <= value <= high:
-            return pack_small(small, value)
-        return pack_large(large, value)
-
-    return write
-
-
-def _write_list(items: list[object]) -> bytes:
-    return encode_list(map(encode, items)) if items else b"\x45"
-
-
-def _write_map(value: dict[object, object]) -> bytes:
-    body = b"".join(encode(key) + encode(item) for key, item in value.items())
-    return _compound(0xC1, 0xD1, body, 2 * len(value))
-
-
-def _write_decimal(value: DecimalBits) -> bytes:
-    return bytes(({4: 0x74, 8: 0x84, 16: 0x94}[len(value)],)) + value
-
-
-def _write_array(array: Array) -> bytes:
-    code = array.code
-    if code is None:
-        code = _ELEMENT_CODES[type(array[0])] if array else 0x40
-    write = _ELEMENTS[code]
-    constructor = bytes((code,))
-    if array.descriptor is not None:
-        constructor = b"\x00" + encode(array.descriptor) + constructor
-    return _compound(0xE0, 0xF0, constructor + b"".join(map(write, array)), len(array))
-
-
-def _compound_body(width: int) -> _Write:
-    """Write an element of an array of compounds: size, count and items in the given width."""
-
-    def write(value: object) -> bytes:
-        encoded = encode(value)
-        if encoded == b"\x45":
-            encoded = b"\xc0\x01\x00"
-        wide = encoded[0] & 0x10
-        count = int.from_bytes(encoded[5:9] if wide else encoded[2:3], "big")
-        items = encoded[9:] if wide else encoded[3:]
-        return (len(items) + width).to_bytes(width, "big") + count.to_bytes(width, "big") + items
-
-    return write
-
-
-def _variable_body(width: int, codec: str | None) -> _Write:
-    def write(value: Any) -> bytes:  # noqa: ANN401  # bytes without a codec, text with one
-        data: bytes = value.encode(codec) if codec else value
-        return len(data).to_bytes(width, "big") + data
-
-    return write
-
-
-def _fixed_body(form: str) -> _Write:
-    return struct.Struct(">" + form).pack
-
-
-def _no_body(_value: object) -> bytes:
-    return b""
-
-
-_WRITERS: Final[dict[type, _Write]] = {
-    type(None): lambda _: b"\x40",
-    bool: lambda value: b"\x41" if value else b"\x42",
-    int: _short_or_long(None, 0x55, 0x81, "q"),
-    float: _fixed(0x82, "d"),
-    str: lambda value: _variable(0xA1, 0xB1, value.encode()),
-    bytes: lambda value: _variable(0xA0, 0xB0, value),
-    uuid.UUID: lambda value: b"\x98" + value.bytes,
-    list: _write_list,
-    dict: _write_map,
-    UByte: _fixed(0x50, "B"),
-    UShort: _fixed(0x60, "H"),
-    UInt: _short_or_long(0x43, 0x52, 0x70, "I"),
-    ULong: _short_or_long(0x44, 0x53, 0x80, "Q"),
-    Byte: _fixed(0x51, "b"),
-    Short: _fixed(0x61, "h"),
-    Int: _short_or_long(None, 0x54, 0x71, "i"),
-    Timestamp: _fixed(0x83, "q"),
-    Float32: _fixed(0x72, "f"),
-    Char: lambda value: b"\x73" + value.encode("utf-32-be"),
-    Symbol: lambda value: _variable(0xA3, 0xB3, value.encode("ascii")),
-    DecimalBits: _write_decimal,
-    Described: lambda value: b"\x00" + encode(value.descriptor) + encode(value.value),
-    Array: _write_array,
+#: Constructor byte of a value without bytes of its own -> how it is made.
+_NO_WIDTH: Final[dict[int, Callable[[], object]]] = {
+    0x40: lambda: None,
+    0x41: lambda: True,
+    0x42: lambda: False,
+    0x43: lambda: UInt(0),
+    0x44: lambda: ULong(0),
+    0x45: list,
 }
-
-#: Constructor byte -> how an element of an array with this constructor is written.
-_ELEMENTS: Final[dict[int, _Write]] = {
-    **dict.fromkeys((0x40, 0x41, 0x42, 0x43, 0x44, 0x45), _no_body),
-    **{code: _fixed_body("B") for code in (0x50, 0x52, 0x53, 0x56)},
-    **{code: _fixed_body("b") for code in (0x51, 0x54, 0x55)},
-    0x60: _fixed_body("H"),
-    0x61: _fixed_body("h"),
-    0x70: _fixed_body("I"),
-    0x71: _fixed_body("i"),
-    0x72: _fixed_body("f"),
-    0x73: lambda value: value.encode("utf-32-be"),
-    0x80: _fixed_body("Q"),
-    0x81: _fixed_body("q"),
-    0x82: _fixed_body("d"),
-    0x83: _fixed_body("q"),
-    **dict.fromkeys((0x74, 0x84, 0x94), bytes),
-    0x98: lambda value: value.bytes,
-    0xA0: _variable_body(1, None),
-    0xA1: _variable_body(1, "utf-8"),
-    0xA3: _variable_body(1, "ascii"),
-    0xB0: _variable_body(4, None),
-    0xB1: _variable_body(4, "utf-8"),
-    0xB3: _variable_body(4, "ascii"),
-    **dict.fromkeys((0xC0, 0xC1), _compound_body(1)),
-    **dict.fromkeys((0xD0, 0xD1), _compound_body(4)),
-    0xE0: lambda value: _array_body(value, 1),
-    0xF0: lambda value: _array_body(value, 4),
+#: Constructor byte of a value of fixed width -> its form for ``struct``, and what makes it of that.
+_FORMATS: Final[dict[int, tuple[str, _Make]]] = {
+    0x50: ("B", UByte),
+    0x51: ("b", Byte),
+    0x52: ("B", UInt),
+    0x53: ("B", ULong),
+    0x54: ("b", Int),
+    0x55: ("b", int),
+    0x56: ("B", _boolean),
+    0x60: ("H", UShort),
+    0x61: ("h", Short),
+    0x70: ("I", UInt),
+    0x71: ("i", Int),
+    0x72: ("f", Float32),
+    0x73: ("I", _char),
+    0x74: ("4s", DecimalBits),
+    0x80: ("Q", ULong),
+    0x81: ("q", int),
+    0x82: ("d", float),
+    0x83: ("q", Timestamp),
+    0x84: ("8s", DecimalBits),
+    0x94: ("16s", DecimalBits),
+    0x98: ("16s", lambda data: uuid.UUID(bytes=data)),
 }
-
-_ELEMENT_CODES: Final[dict[type, int]] = {
+#: Class -> constructor byte of its full width. A variable or compound one has the short form 0x10 below.
+_CODES: Final[dict[type, int]] = {
     type(None): 0x40,
     bool: 0x56,
     int: 0x81,
@@ -224,12 +106,123 @@ _ELEMENT_CODES: Final[dict[type, int]] = {
 }
 
 
-def _array_body(value: Array, width: int) -> bytes:
-    encoded = _write_array(value)
-    wide = encoded[0] == 0xF0
-    items = encoded[9:] if wide else encoded[3:]
-    return (len(items) + width).to_bytes(width, "big") + len(value).to_bytes(width, "big") + items
+def encode(value: object) -> bytes:
+    """Encode one value, constructor included.
 
+    Raises:
+        TypeError: AMQP has no type for it.
+        ValueError: it is outside the range of its type.
+    """
+    write = _WRITERS.get(type(value))
+    if write is None:
+        raise TypeError(f"{type(value).__name__} has no AMQP type.")
+    try:
+        return write(value)
+    except (struct.error, OverflowError) as error:
+        raise ValueError(f"{value!r} is outside the range of {type(value).__name__}.") from error
+
+
+def encode_list(items: Iterable[bytes]) -> bytes:
+    """Build a list, never the empty form, out of items that are encoded already."""
+    parts = list(items)
+    return _compound(0xD0, len(parts), b"".join(parts))
+
+
+def _compound(code: int, count: int, items: bytes) -> bytes:
+    if len(items) < 255 and count < 256:
+        return bytes((code - 0x10, len(items) + 1, count)) + items
+    return struct.pack(">BII", code, len(items) + 4, count) + items
+
+
+def _variable(code: int, data: bytes) -> bytes:
+    if len(data) < 256:
+        return bytes((code - 0x10, len(data))) + data
+    return struct.pack(">BI", code, len(data)) + data
+
+
+def _items(value: Any) -> tuple[int, bytes]:  # noqa: ANN401  # a list, a map or an array
+    """Return the count and the encoded items of a compound."""
+    if isinstance(value, dict):
+        return 2 * len(value), b"".join(encode(key) + encode(item) for key, item in value.items())
+    if not isinstance(value, Array):
+        return len(value), b"".join(map(encode, value))
+    code = value.code
+    if code is None:
+        code = _CODES[type(value[0])] if value else 0x40
+    descriptor = b"" if value.descriptor is None else b"\x00" + encode(value.descriptor)
+    return len(value), descriptor + bytes((code,)) + b"".join(map(_ELEMENTS[code], value))
+
+
+def _compound_body(width: int) -> _Write:
+    """Write an element of an array of compounds, its size and count in so many bytes."""
+
+    def write(value: object) -> bytes:
+        count, items = _items(value)
+        return (len(items) + width).to_bytes(width, "big") + count.to_bytes(width, "big") + items
+
+    return write
+
+
+def _variable_body(width: int, codec: str | None) -> _Write:
+    def write(value: Any) -> bytes:  # noqa: ANN401  # bytes without a codec, text with one
+        data: bytes = value.encode(codec) if codec else value
+        return len(data).to_bytes(width, "big") + data
+
+    return write
+
+
+#: Constructor byte -> how an element of an array with this constructor is written.
+_ELEMENTS: Final[dict[int, _Write]] = {
+    **dict.fromkeys(_NO_WIDTH, lambda _: b""),
+    **{code: struct.Struct(">" + form).pack for code, (form, _) in _FORMATS.items()},
+    0x73: lambda value: value.encode("utf-32-be"),
+    0x98: lambda value: value.bytes,
+    0xA0: _variable_body(1, None),
+    0xA1: _variable_body(1, "utf-8"),
+    0xA3: _variable_body(1, "ascii"),
+    0xB0: _variable_body(4, None),
+    0xB1: _variable_body(4, "utf-8"),
+    0xB3: _variable_body(4, "ascii"),
+    **dict.fromkeys((0xC0, 0xC1, 0xE0), _compound_body(1)),
+    **dict.fromkeys((0xD0, 0xD1, 0xF0), _compound_body(4)),
+}
+
+
+def _full(code: int) -> _Write:
+    constructor, body = bytes((code,)), _ELEMENTS[code]
+    return lambda value: constructor + body(value)
+
+
+def _short_or_full(code: int, short: int, zero: int | None = None) -> _Write:
+    """Write nothing for 0 where the type allows it, one byte for a small number, else all bytes."""
+    pack = struct.Struct(">Bb" if zero is None else ">BB").pack
+    low, high = (-128, 127) if zero is None else (0, 255)
+    full = _full(code)
+
+    def write(value: int) -> bytes:
+        if value == 0 and zero is not None:
+            return bytes((zero,))
+        return pack(short, value) if low <= value <= high else full(value)
+
+    return write
+
+
+_WRITERS: Final[dict[type, _Write]] = {
+    **{kind: _full(code) for kind, code in _CODES.items()},
+    bool: lambda value: b"\x41" if value else b"\x42",
+    int: _short_or_full(0x81, 0x55),
+    Int: _short_or_full(0x71, 0x54),
+    UInt: _short_or_full(0x70, 0x52, 0x43),
+    ULong: _short_or_full(0x80, 0x53, 0x44),
+    str: lambda value: _variable(0xB1, value.encode()),
+    bytes: lambda value: _variable(0xB0, value),
+    Symbol: lambda value: _variable(0xB3, value.encode("ascii")),
+    list: lambda value: _compound(0xD0, *_items(value)) if value else b"\x45",
+    dict: lambda value: _compound(0xD1, *_items(value)),
+    Array: lambda value: _compound(0xF0, *_items(value)),
+    DecimalBits: lambda value: bytes(({4: 0x74, 8: 0x84, 16: 0x94}[len(value)],)) + value,
+    Described: lambda value: b"\x00" + encode(value.descriptor) + encode(value.value),
+}
 
 #: Lists, maps, arrays and descriptors inside each other.
 MAX_DEPTH: Final = 32
@@ -251,81 +244,11 @@ def decode(data: bytes | bytearray | memoryview, position: int = 0) -> tuple[obj
     return reader.read(MAX_DEPTH), reader.position
 
 
-def decode_whole(data: bytes | bytearray | memoryview) -> object:
-    """Decode the one value that fills ``data``.
-
-    Raises:
-        DecodeError: it is not a valid value, or something follows it.
-    """
-    value, end = decode(data)
-    if end != len(data):
-        raise DecodeError(f"{len(data) - end} bytes follow the value.")
-    return value
-
-
-def _boolean(number: int) -> bool:
-    if number > 1:
-        raise DecodeError(f"A boolean has the byte {number}; it must be 0 or 1.")
-    return number == 1
-
-
-def _char(number: int) -> Char:
-    if number > 0x10FFFF or 0xD800 <= number <= 0xDFFF:
-        raise DecodeError(f"0x{number:x} is not a Unicode character.")
-    return Char(chr(number))
-
-
-def _text(view: memoryview) -> str:
-    try:
-        return str(view, "utf-8")
-    except UnicodeDecodeError as error:
-        raise DecodeError("A string is not UTF-8.") from error
-
-
-def _symbol(view: memoryview) -> Symbol:
-    try:
-        return Symbol(str(view, "ascii"))
-    except UnicodeDecodeError as error:
-        raise DecodeError("A symbol is not ASCII.") from error
-
-
-_Make = Callable[[Any], object]
-_NO_WIDTH: Final[dict[int, Callable[[], object]]] = {
-    0x40: lambda: None,
-    0x41: lambda: True,
-    0x42: lambda: False,
-    0x43: lambda: UInt(0),
-    0x44: lambda: ULong(0),
-    0x45: list,
-}
-_FORMATS: Final[dict[int, tuple[str, _Make]]] = {
-    0x50: ("B", UByte),
-    0x51: ("b", Byte),
-    0x52: ("B", UInt),
-    0x53: ("B", ULong),
-    0x54: ("b", Int),
-    0x55: ("b", int),
-    0x56: ("B", _boolean),
-    0x60: ("H", UShort),
-    0x61: ("h", Short),
-    0x70: ("I", UInt),
-    0x71: ("i", Int),
-    0x72: ("f", Float32),
-    0x73: ("I", _char),
-    0x74: ("4s", DecimalBits),
-    0x80: ("Q", ULong),
-    0x81: ("q", int),
-    0x82: ("d", float),
-    0x83: ("q", Timestamp),
-    0x84: ("8s", DecimalBits),
-    0x94: ("16s", DecimalBits),
-    0x98: ("16s", lambda data: uuid.UUID(bytes=data)),
-}
 _FIXED: Final = {
     code: (struct.Struct(">" + form).unpack_from, struct.calcsize(">" + form), make)
     for code, (form, make) in _FORMATS.items()
 }
-_VARIABLE: Final[dict[int, _Make]] = {0x0: bytes, 0x1: _text, 0x3: _symbol}
+_TEXT: Final[dict[int, tuple[type[str], str]]] = {0x1: (str, "utf-8"), 0x3: (Symbol, "ascii")}
 
 
 class _Reader:
@@ -381,11 +304,17 @@ class _Reader:
         return int.from_bytes(self._data[begin : begin + width], "big")
 
     def _read_variable(self, code: int, width: int) -> object:
-        make = _VARIABLE.get(code & 0x0F)
-        if make is None:
-            raise DecodeError(f"0x{code:02x} is not a constructor of AMQP 1.0.")
         begin = self._take(self._read_number(width))
-        return make(self._data[begin : self.position])
+        data = self._data[begin : self.position]
+        if code & 0x0F == 0:
+            return bytes(data)
+        if code & 0x0F not in _TEXT:
+            raise DecodeError(f"0x{code:02x} is not a constructor of AMQP 1.0.")
+        make, codec = _TEXT[code & 0x0F]
+        try:
+            return make(data, codec)
+        except UnicodeDecodeError as error:
+            raise DecodeError(f"A text is not {codec}.") from error
 
     def _read_compound(self, code: int, depth: int) -> object:
         width = 1 if code in (0xC0, 0xC1, 0xE0) else 4

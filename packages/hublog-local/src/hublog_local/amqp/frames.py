@@ -8,22 +8,22 @@ Source: OASIS AMQP 1.0 part 2, sections 2.3, 2.7 and 2.8.14; part 3, sections 3.
 5.3.3.
 """
 
+import re
 import struct
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from itertools import starmap
+from types import NoneType
+from typing import Annotated, Final, NamedTuple, get_args, get_type_hints
 
 from hublog_local.amqp.codec import decode, encode, encode_list
-from hublog_local.amqp.types import Array, DecodeError, Described, Symbol, UByte, UInt, ULong, UShort
+from hublog_local.amqp.types import DecodeError, Described, Symbol, UByte, UInt, ULong, UShort
 
 ACCEPTED: Final = Described(ULong(0x24), [])
 RELEASED: Final = Described(ULong(0x26), [])
 #: The delivery failed, may be sent again, and carries no annotations.
 MODIFIED: Final = Described(ULong(0x27), [True, False, {}])
 
-_SOURCE: Final = (0x28, "amqp:source:list")
-_TARGET: Final = (0x29, "amqp:target:list")
-_SOURCE_FIELDS: Final = 11
-_TARGET_FIELDS: Final = 7
+#: Position of the filters in a source.
 _FILTERS: Final = 7
 
 
@@ -68,175 +68,26 @@ class Terminus(NamedTuple):
     whole: Described
 
 
-def read_source(value: Described | None) -> Terminus | None:
-    """Read the source of an attach.
+def read_terminus(value: Described | None, *, is_source: bool) -> Terminus | None:
+    """Read the source or target of an attach.
 
     Raises:
         DecodeError: it is something else.
     """
-    return _read_terminus(value, _SOURCE, _SOURCE_FIELDS)
-
-
-def read_target(value: Described | None) -> Terminus | None:
-    """Read the target of an attach.
-
-    Raises:
-        DecodeError: it is something else.
-    """
-    return _read_terminus(value, _TARGET, _TARGET_FIELDS)
-
-
-def _read_terminus(value: Described | None, descriptors: tuple[int, str], number: int) -> Terminus | None:
     if value is None:
         return None
     fields = value.value
-    if value.descriptor not in descriptors or not isinstance(fields, list) or len(fields) > number:
-        raise DecodeError(f"{value.descriptor!r} is not {descriptors[1]} with at most {number} fields.")
+    code, name, number = (0x28, "amqp:source:list", 11) if is_source else (0x29, "amqp:target:list", 7)
+    if value.descriptor not in (code, name) or not isinstance(fields, list) or len(fields) > number:
+        raise DecodeError(f"{value.descriptor!r} is not {name} with at most {number} fields.")
     fields = [*fields, *[None] * (number - len(fields))]
     address = fields[0]
     if address is not None and not isinstance(address, str):
         raise DecodeError(f"The address of a link is {type(address).__name__}; it must be a string.")
-    filters = fields[_FILTERS] if number == _SOURCE_FIELDS else None
+    filters = fields[_FILTERS] if is_source else None
     if filters is not None and not isinstance(filters, dict):
         raise DecodeError("The filters of a source are not a map.")
-    return Terminus(address or "", filters or {}, Described(ULong(descriptors[0]), fields))
-
-
-class Open(NamedTuple):
-    """Begin a connection."""
-
-    container_id: str
-    hostname: str | None = None
-    max_frame_size: int | None = None
-    channel_max: int | None = None
-    idle_time_out: int | None = None
-    outgoing_locales: object = None
-    incoming_locales: object = None
-    offered_capabilities: object = None
-    desired_capabilities: object = None
-    properties: dict[object, object] | None = None
-
-
-class Begin(NamedTuple):
-    """Begin a session on a channel."""
-
-    remote_channel: int | None
-    next_outgoing_id: int
-    incoming_window: int
-    outgoing_window: int
-    handle_max: int | None = None
-    offered_capabilities: object = None
-    desired_capabilities: object = None
-    properties: dict[object, object] | None = None
-
-
-class Attach(NamedTuple):
-    """Attach a link to a session; ``role`` is true for the receiver."""
-
-    name: str
-    handle: int
-    role: bool
-    snd_settle_mode: int | None = None
-    rcv_settle_mode: int | None = None
-    source: Described | None = None
-    target: Described | None = None
-    unsettled: object = None
-    incomplete_unsettled: bool | None = None
-    initial_delivery_count: int | None = None
-    max_message_size: int | None = None
-    offered_capabilities: object = None
-    desired_capabilities: object = None
-    properties: dict[object, object] | None = None
-
-
-class Flow(NamedTuple):
-    """State of a session, and of a link if there is a handle."""
-
-    next_incoming_id: int | None
-    incoming_window: int
-    next_outgoing_id: int
-    outgoing_window: int
-    handle: int | None = None
-    delivery_count: int | None = None
-    link_credit: int | None = None
-    available: int | None = None
-    drain: bool | None = None
-    echo: bool | None = None
-    properties: dict[object, object] | None = None
-
-
-class Transfer(NamedTuple):
-    """Carry a message or a part of it."""
-
-    handle: int
-    delivery_id: int | None = None
-    delivery_tag: bytes | None = None
-    message_format: int | None = None
-    settled: bool | None = None
-    more: bool | None = None
-    rcv_settle_mode: int | None = None
-    state: Described | None = None
-    resume: bool | None = None
-    aborted: bool | None = None
-    batchable: bool | None = None
-
-
-class Disposition(NamedTuple):
-    """Outcome of deliveries."""
-
-    role: bool
-    first: int
-    last: int | None = None
-    settled: bool | None = None
-    state: Described | None = None
-    batchable: bool | None = None
-
-
-class Detach(NamedTuple):
-    """Detach a link."""
-
-    handle: int
-    closed: bool | None = None
-    error: Described | None = None
-
-
-class End(NamedTuple):
-    """End a session."""
-
-    error: Described | None = None
-
-
-class Close(NamedTuple):
-    """Close a connection."""
-
-    error: Described | None = None
-
-
-class SaslMechanisms(NamedTuple):
-    """Name the ways to log in."""
-
-    mechanisms: Array
-
-
-class SaslInit(NamedTuple):
-    """Choose a way to log in."""
-
-    mechanism: str
-    initial_response: bytes | None = None
-    hostname: str | None = None
-
-
-class SaslOutcome(NamedTuple):
-    """Result of the login: 0 success, 1 failure."""
-
-    code: int
-    additional_data: bytes | None = None
-
-
-Performative = (
-    Open | Begin | Attach | Flow | Transfer | Disposition | Detach | End | Close | SaslMechanisms
-    | SaslInit | SaslOutcome
-)  # fmt: skip
+    return Terminus(address or "", filters or {}, Described(ULong(code), fields))
 
 
 class _Kind(NamedTuple):
@@ -255,55 +106,205 @@ def _is(*types: type) -> Callable[[object], bool]:
     return lambda value: isinstance(value, types)
 
 
-_STRING: Final = _Kind("a string", _is(str))
-_SYMBOL: Final = _Kind("a symbol", _is(str), Symbol)
-_BINARY: Final = _Kind("binary", _is(bytes))
-_BOOLEAN: Final = _Kind("a boolean", _is(bool))
-_UBYTE: Final = _Kind("a ubyte", _is_number(8), UByte)
-_USHORT: Final = _Kind("a ushort", _is_number(16), UShort)
-_UINT: Final = _Kind("a uint", _is_number(32), UInt)
-_ULONG: Final = _Kind("a ulong", _is_number(64), ULong)
-_MAP: Final = _Kind("a map", _is(dict))
-_DESCRIBED: Final = _Kind("a described value", _is(Described))
-_SYMBOLS: Final = _Kind("an array of symbols", _is(list, str))
-_ANY: Final = _Kind("any value", lambda _: True)
+# The types of the fields below; one that may not be None must be there.
+_String = Annotated[str, _Kind("a string", _is(str))]
+_Symbol = Annotated[str, _Kind("a symbol", _is(str), Symbol)]
+_Symbols = Annotated[object, _Kind("an array of symbols", _is(list, str))]
+_Binary = Annotated[bytes, _Kind("binary", _is(bytes))]
+_Boolean = Annotated[bool, _Kind("a boolean", _is(bool))]
+_UByte = Annotated[int, _Kind("a ubyte", _is_number(8), UByte)]
+_UShort = Annotated[int, _Kind("a ushort", _is_number(16), UShort)]
+_UInt = Annotated[int, _Kind("a uint", _is_number(32), UInt)]
+_ULong = Annotated[int, _Kind("a ulong", _is_number(64), ULong)]
+_Map = Annotated[dict[object, object], _Kind("a map", _is(dict))]
+_Described = Annotated[Described, _Kind("a described value", _is(Described))]
 
-#: Code, symbolic name, class, kinds of its fields, how many of the first are mandatory.
-_TABLE: Final = (
-    (0x10, "amqp:open:list", Open, 1,
-     (_STRING, _STRING, _UINT, _USHORT, _UINT, _SYMBOLS, _SYMBOLS, _SYMBOLS, _SYMBOLS, _MAP)),
-    (0x11, "amqp:begin:list", Begin, 0, (_USHORT, _UINT, _UINT, _UINT, _UINT, _SYMBOLS, _SYMBOLS, _MAP)),
-    (0x12, "amqp:attach:list", Attach, 3,
-     (_STRING, _UINT, _BOOLEAN, _UBYTE, _UBYTE, _DESCRIBED, _DESCRIBED, _MAP, _BOOLEAN, _UINT, _ULONG,
-      _SYMBOLS, _SYMBOLS, _MAP)),
-    (0x13, "amqp:flow:list", Flow, 0,
-     (_UINT, _UINT, _UINT, _UINT, _UINT, _UINT, _UINT, _UINT, _BOOLEAN, _BOOLEAN, _MAP)),
-    (0x14, "amqp:transfer:list", Transfer, 1,
-     (_UINT, _UINT, _BINARY, _UINT, _BOOLEAN, _BOOLEAN, _UBYTE, _DESCRIBED, _BOOLEAN, _BOOLEAN, _BOOLEAN)),
-    (0x15, "amqp:disposition:list", Disposition, 2, (_BOOLEAN, _UINT, _UINT, _BOOLEAN, _DESCRIBED, _BOOLEAN)),
-    (0x16, "amqp:detach:list", Detach, 1, (_UINT, _BOOLEAN, _DESCRIBED)),
-    (0x17, "amqp:end:list", End, 0, (_DESCRIBED,)),
-    (0x18, "amqp:close:list", Close, 0, (_DESCRIBED,)),
-    (0x40, "amqp:sasl-mechanisms:list", SaslMechanisms, 1, (_ANY,)),
-    (0x41, "amqp:sasl-init:list", SaslInit, 1, (_SYMBOL, _BINARY, _STRING)),
-    (0x44, "amqp:sasl-outcome:list", SaslOutcome, 1, (_UBYTE, _BINARY)),
+
+class Open(NamedTuple):
+    """Begin a connection."""
+
+    container_id: _String
+    hostname: _String | None = None
+    max_frame_size: _UInt | None = None
+    channel_max: _UShort | None = None
+    idle_time_out: _UInt | None = None
+    outgoing_locales: _Symbols | None = None
+    incoming_locales: _Symbols | None = None
+    offered_capabilities: _Symbols | None = None
+    desired_capabilities: _Symbols | None = None
+    properties: _Map | None = None
+
+
+class Begin(NamedTuple):
+    """Begin a session on a channel."""
+
+    remote_channel: _UShort | None
+    next_outgoing_id: _UInt
+    incoming_window: _UInt
+    outgoing_window: _UInt
+    handle_max: _UInt | None = None
+    offered_capabilities: _Symbols | None = None
+    desired_capabilities: _Symbols | None = None
+    properties: _Map | None = None
+
+
+class Attach(NamedTuple):
+    """Attach a link to a session; ``role`` is true for the receiver."""
+
+    name: _String
+    handle: _UInt
+    role: _Boolean
+    snd_settle_mode: _UByte | None = None
+    rcv_settle_mode: _UByte | None = None
+    source: _Described | None = None
+    target: _Described | None = None
+    unsettled: _Map | None = None
+    incomplete_unsettled: _Boolean | None = None
+    initial_delivery_count: _UInt | None = None
+    max_message_size: _ULong | None = None
+    offered_capabilities: _Symbols | None = None
+    desired_capabilities: _Symbols | None = None
+    properties: _Map | None = None
+
+
+class Flow(NamedTuple):
+    """State of a session, and of a link if there is a handle."""
+
+    next_incoming_id: _UInt | None
+    incoming_window: _UInt
+    next_outgoing_id: _UInt
+    outgoing_window: _UInt
+    handle: _UInt | None = None
+    delivery_count: _UInt | None = None
+    link_credit: _UInt | None = None
+    available: _UInt | None = None
+    drain: _Boolean | None = None
+    echo: _Boolean | None = None
+    properties: _Map | None = None
+
+
+class Transfer(NamedTuple):
+    """Carry a message or a part of it."""
+
+    handle: _UInt
+    delivery_id: _UInt | None = None
+    delivery_tag: _Binary | None = None
+    message_format: _UInt | None = None
+    settled: _Boolean | None = None
+    more: _Boolean | None = None
+    rcv_settle_mode: _UByte | None = None
+    state: _Described | None = None
+    resume: _Boolean | None = None
+    aborted: _Boolean | None = None
+    batchable: _Boolean | None = None
+
+
+class Disposition(NamedTuple):
+    """Outcome of deliveries."""
+
+    role: _Boolean
+    first: _UInt
+    last: _UInt | None = None
+    settled: _Boolean | None = None
+    state: _Described | None = None
+    batchable: _Boolean | None = None
+
+
+class Detach(NamedTuple):
+    """Detach a link."""
+
+    handle: _UInt
+    closed: _Boolean | None = None
+    error: _Described | None = None
+
+
+class End(NamedTuple):
+    """End a session."""
+
+    error: _Described | None = None
+
+
+class Close(NamedTuple):
+    """Close a connection."""
+
+    error: _Described | None = None
+
+
+class SaslMechanisms(NamedTuple):
+    """Name the ways to log in."""
+
+    mechanisms: _Symbols
+
+
+class SaslInit(NamedTuple):
+    """Choose a way to log in."""
+
+    mechanism: _Symbol
+    initial_response: _Binary | None = None
+    hostname: _String | None = None
+
+
+class SaslOutcome(NamedTuple):
+    """Result of the login: 0 success, 1 failure."""
+
+    code: _UByte
+    additional_data: _Binary | None = None
+
+
+Performative = (
+    Open | Begin | Attach | Flow | Transfer | Disposition | Detach | End | Close | SaslMechanisms
+    | SaslInit | SaslOutcome
 )  # fmt: skip
-_MANDATORY: Final = {Begin: (1, 2, 3), Flow: (1, 2, 3)}
+
+
+_PERFORMATIVES: Final = {
+    0x10: Open,
+    0x11: Begin,
+    0x12: Attach,
+    0x13: Flow,
+    0x14: Transfer,
+    0x15: Disposition,
+    0x16: Detach,
+    0x17: End,
+    0x18: Close,
+    0x40: SaslMechanisms,
+    0x41: SaslInit,
+    0x44: SaslOutcome,
+}
 
 
 class _Shape(NamedTuple):
     code: int
     make: Callable[..., Performative]
-    name: str
-    fields: tuple[str, ...]
-    kinds: tuple[_Kind, ...]
-    mandatory: tuple[int, ...]
+    kinds: dict[str, _Kind]
+    mandatory: frozenset[str]
+
+
+def _shape(code: int, make: type[Performative]) -> _Shape:
+    types = {
+        name: (hint, *get_args(hint)) for name, hint in get_type_hints(make, include_extras=True).items()
+    }
+    kinds = {
+        name: part.__metadata__[0]
+        for name, parts in types.items()
+        for part in parts
+        if hasattr(part, "__metadata__")
+    }
+    return _Shape(
+        code, make, kinds, frozenset(name for name, parts in types.items() if NoneType not in parts)
+    )
+
+
+def _symbol(make: type[Performative]) -> str:
+    """Return the descriptor in words: ``amqp:sasl-init:list``."""
+    words = re.sub(r"\B(?=[A-Z])", "-", make.__name__).lower()
+    return f"amqp:{words}:list"
 
 
 _SHAPES: Final[dict[object, _Shape]] = {
-    key: _Shape(code, made, made.__name__, made._fields, kinds, _MANDATORY.get(made, tuple(range(mandatory))))
-    for code, symbol, made, mandatory, kinds in _TABLE
-    for key in (code, symbol, made)
+    key: shape
+    for shape in starmap(_shape, _PERFORMATIVES.items())
+    for key in (shape.code, _symbol(shape.make), shape.make)
 }
 
 
@@ -319,16 +320,17 @@ def read_performative(value: object) -> Performative:
     if shape is None:
         raise DecodeError(f"{value.descriptor!r} is not a performative.")
     fields = value.value
+    made = shape.make.__name__
     missing = len(shape.kinds) - len(fields)
     if missing < 0:
-        raise DecodeError(f"{shape.name} has {len(fields)} fields; it has at most {len(shape.kinds)}.")
+        raise DecodeError(f"{made} has {len(fields)} fields; it has at most {len(shape.kinds)}.")
     fields = fields + [None] * missing
-    for name, kind, field in zip(shape.fields, shape.kinds, fields, strict=True):
-        if field is not None and not kind.takes(field):
-            raise DecodeError(f"{shape.name}.{name} is {type(field).__name__}; it must be {kind.name}.")
-    for index in shape.mandatory:
-        if fields[index] is None:
-            raise DecodeError(f"{shape.name}.{shape.fields[index]} is missing.")
+    for (name, kind), field in zip(shape.kinds.items(), fields, strict=True):
+        if field is None:
+            if name in shape.mandatory:
+                raise DecodeError(f"{made}.{name} is missing.")
+        elif not kind.takes(field):
+            raise DecodeError(f"{made}.{name} is {type(field).__name__}; it must be {kind.name}.")
     return shape.make(*fields)
 
 
@@ -337,7 +339,7 @@ def write_performative(performative: Performative) -> bytes:
     shape = _SHAPES[type(performative)]
     items = (
         b"\x40" if field is None else encode(field if kind.wrap is None else kind.wrap(field))
-        for kind, field in zip(shape.kinds, performative, strict=True)
+        for kind, field in zip(shape.kinds.values(), performative, strict=True)
     )
     return bytes((0x00, 0x53, shape.code)) + encode_list(items)
 

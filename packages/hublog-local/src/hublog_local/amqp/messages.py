@@ -5,7 +5,7 @@ Source: OASIS AMQP 1.0 part 3, section 3.2.
 
 from collections.abc import Iterator
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from hublog_local.amqp.codec import decode, encode
 from hublog_local.amqp.types import DecodeError, Symbol
@@ -28,28 +28,19 @@ class SectionCode(IntEnum):
     FOOTER = 0x78
 
 
-_SYMBOLS: Final[dict[object, SectionCode]] = {
-    "amqp:header:list": SectionCode.HEADER,
-    "amqp:delivery-annotations:map": SectionCode.DELIVERY_ANNOTATIONS,
-    "amqp:message-annotations:map": SectionCode.ANNOTATIONS,
-    "amqp:properties:list": SectionCode.PROPERTIES,
-    "amqp:application-properties:map": SectionCode.APPLICATION_PROPERTIES,
-    "amqp:data:binary": SectionCode.DATA,
-    "amqp:amqp-sequence:list": SectionCode.SEQUENCE,
-    "amqp:amqp-value:*": SectionCode.VALUE,
-    "amqp:footer:map": SectionCode.FOOTER,
+#: Section -> the symbol that names it, and what it holds; a data section is read on its own.
+_FORMS: Final[dict[SectionCode, tuple[str, type]]] = {
+    SectionCode.HEADER: ("amqp:header:list", list),
+    SectionCode.DELIVERY_ANNOTATIONS: ("amqp:delivery-annotations:map", dict),
+    SectionCode.ANNOTATIONS: ("amqp:message-annotations:map", dict),
+    SectionCode.PROPERTIES: ("amqp:properties:list", list),
+    SectionCode.APPLICATION_PROPERTIES: ("amqp:application-properties:map", dict),
+    SectionCode.DATA: ("amqp:data:binary", bytes),
+    SectionCode.SEQUENCE: ("amqp:amqp-sequence:list", list),
+    SectionCode.VALUE: ("amqp:amqp-value:*", object),
+    SectionCode.FOOTER: ("amqp:footer:map", dict),
 }
-_CODES: Final[dict[object, SectionCode]] = {**{code.value: code for code in SectionCode}, **_SYMBOLS}
-_TYPES: Final[dict[SectionCode, type]] = {
-    SectionCode.HEADER: list,
-    SectionCode.DELIVERY_ANNOTATIONS: dict,
-    SectionCode.ANNOTATIONS: dict,
-    SectionCode.PROPERTIES: list,
-    SectionCode.APPLICATION_PROPERTIES: dict,
-    SectionCode.SEQUENCE: list,
-    SectionCode.VALUE: object,
-    SectionCode.FOOTER: dict,
-}
+_CODES: Final = {key: code for code, (symbol, _) in _FORMS.items() for key in (int(code), symbol)}
 
 
 class Section(NamedTuple):
@@ -114,7 +105,7 @@ def read_sections(message: memoryview) -> Iterator[Section]:
             value, position = _read_data(message, position)
         else:
             value, position = decode(message, position)
-            if not isinstance(value, _TYPES[code]):
+            if not isinstance(value, _FORMS[code][1]):
                 raise DecodeError(f"The section {code.name} holds {type(value).__name__}.")
         yield Section(code, value, message[begin:position])
 
@@ -137,8 +128,8 @@ def read_message(message: memoryview) -> Message:
     Raises:
         DecodeError: it is not a message.
     """
-    header = tail = message[:0]
-    sections: dict[SectionCode, object] = {}
+    header = message[:0]
+    sections: dict[SectionCode, Any] = {}
     head: list[memoryview] = []
     data: list[memoryview] = []
     position = 0
@@ -154,25 +145,16 @@ def read_message(message: memoryview) -> Message:
         elif isinstance(value, memoryview):
             data.append(value)
         sections[code] = value
-    tail = message[position:]
     return Message(
         header=header,
-        annotations=_as_map(sections.get(SectionCode.ANNOTATIONS)),
-        properties=_as_list(sections.get(SectionCode.PROPERTIES)),
-        application_properties=_as_map(sections.get(SectionCode.APPLICATION_PROPERTIES)),
+        annotations=sections.get(SectionCode.ANNOTATIONS, {}),
+        properties=sections.get(SectionCode.PROPERTIES, []),
+        application_properties=sections.get(SectionCode.APPLICATION_PROPERTIES, {}),
         head=b"".join(head),
         data=data,
-        tail=tail,
+        tail=message[position:],
         value=sections.get(SectionCode.VALUE),
     )
-
-
-def _as_map(value: object) -> dict[object, object]:
-    return value if isinstance(value, dict) else {}
-
-
-def _as_list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
 
 
 def write_section(code: SectionCode, value: object) -> bytes:

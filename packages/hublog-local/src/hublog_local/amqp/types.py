@@ -7,9 +7,8 @@ value that is encoded again keeps its type.
 Source: OASIS AMQP 1.0 part 1, section 1.6.
 """
 
-import decimal
 from collections.abc import Iterable
-from typing import Final
+from dataclasses import dataclass, field
 
 from hublog_local.errors import LocalHubError
 
@@ -84,36 +83,13 @@ class Symbol(str):
     __slots__ = ()
 
 
-#: Width in bytes -> bits of the exponent, its bias, most digits: IEEE 754-2008, table 3.6.
-_DECIMAL_FORMATS: Final = {4: (8, 101, 7), 8: (10, 398, 16), 16: (14, 6176, 34)}
-
-
 class DecimalBits(bytes):
     """A decimal32, decimal64 or decimal128: its 4, 8 or 16 bytes as they were on the wire."""
 
     __slots__ = ()
 
-    @property
-    def value(self) -> decimal.Decimal:
-        """The number, read as Binary Integer Decimal; a coefficient beyond the digits counts as 0."""
-        exponent_bits, bias, digits = _DECIMAL_FORMATS[len(self)]
-        number, width = int.from_bytes(self, "big"), 8 * len(self)
-        sign = number >> (width - 1)
-        combination = (number >> (width - 6)) & 0b11111
-        if combination >> 1 == 0b1111:
-            return decimal.Decimal(("-" if sign else "") + ("NaN" if combination & 1 else "Infinity"))
-        low_bits = width - 1 - exponent_bits
-        if combination >> 3 == 0b11:
-            low_bits -= 2
-            coefficient = (0b100 << low_bits) | (number & ((1 << low_bits) - 1))
-        else:
-            coefficient = number & ((1 << low_bits) - 1)
-        exponent = (number >> low_bits) & ((1 << exponent_bits) - 1)
-        if coefficient >= 10**digits:
-            coefficient = 0
-        return decimal.Decimal((sign, tuple(map(int, str(coefficient))), exponent - bias))
 
-
+@dataclass(slots=True, unsafe_hash=True)
 class Described:
     """A value with a descriptor that says what it means.
 
@@ -122,22 +98,8 @@ class Described:
         value: any AMQP value.
     """
 
-    __slots__ = ("descriptor", "value")
-
-    def __init__(self, descriptor: object, value: object) -> None:
-        self.descriptor = descriptor
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Described):
-            return NotImplemented
-        return self.descriptor == other.descriptor and self.value == other.value
-
-    def __hash__(self) -> int:
-        return hash(self.descriptor)
-
-    def __repr__(self) -> str:
-        return f"Described({self.descriptor!r}, {self.value!r})"
+    descriptor: object
+    value: object = field(hash=False)
 
 
 class Array(list[object]):

@@ -15,8 +15,7 @@ from hublog_local.amqp.frames import (
     Performative,
     Terminus,
     Transfer,
-    read_source,
-    read_target,
+    read_terminus,
     write_error,
 )
 from hublog_local.amqp.types import DecodeError, Described
@@ -99,7 +98,9 @@ def attach(session: ClientSession, peer: Attach) -> Link | None:
     Raises:
         DecodeError: source or target is malformed.
     """
-    request = _AttachRequest(session, peer, read_source(peer.source), read_target(peer.target))
+    request = _AttachRequest(
+        session, peer, read_terminus(peer.source, is_source=True), read_terminus(peer.target, is_source=False)
+    )
     address = read_address(request.node_address)
     service = session.connection.service
     fault = service.faults.take(Stage.ATTACH, address.hub)
