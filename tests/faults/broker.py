@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 from hublog_local import LocalHub
 from hublog_local.amqp.frames import LinkError, write_error, write_rejected
 from hublog_local.hub.event_links import ProducerLink
-from hublog_local.hub.links import Delivery
+from hublog_local.hub.sessions import Delivery
 
 HUB: Final = "application-logs"
 #: A second event hub, for the rows that need one.

@@ -275,7 +275,7 @@ _PERFORMATIVES: Final = {
 
 class _Shape(NamedTuple):
     code: int
-    make: Callable[..., Performative]
+    make: type[Performative]
     kinds: dict[str, _Kind]
     mandatory: frozenset[str]
 

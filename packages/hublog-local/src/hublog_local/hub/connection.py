@@ -21,10 +21,10 @@ from hublog_local.amqp.frames import (
     write_error,
 )
 from hublog_local.amqp.types import Array, DecodeError, Symbol
+from hublog_local.hub.event_links import attach
 from hublog_local.hub.faults import FaultKind, Stage
-from hublog_local.hub.links import OutgoingLink
 from hublog_local.hub.service import MAX_FRAME_BYTES, Service
-from hublog_local.hub.sessions import HANDLE_MAX, UINT_WINDOW, Session
+from hublog_local.hub.sessions import HANDLE_MAX, UINT_WINDOW, OutgoingLink, Session
 from hublog_local.hub.wire import Wire
 
 CONTAINER_ID: Final = "hublog-local"
@@ -226,7 +226,7 @@ class Connection(Wire):
             raise DecodeError(
                 f"A session begins on channel {channel}, which is in use or above {_CHANNEL_MAX}."
             )
-        self._sessions[channel] = Session(self, channel, peer)
+        self._sessions[channel] = Session(self, channel, peer, attach)
         begin = Begin(
             remote_channel=channel,
             next_outgoing_id=0,

@@ -1,26 +1,80 @@
-"""The links of producers and of consumers: deliveries become events, and events become deliveries."""
+"""Links of producers and consumers, and what a client may attach them to."""
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from hublog_local.amqp.frames import (
     ACCEPTED,
     MODIFIED,
     RELEASED,
+    Attach,
+    Detach,
     LinkError,
+    Terminus,
+    read_terminus,
     write_error,
     write_rejected,
     write_short_error,
 )
 from hublog_local.amqp.messages import BATCH_FORMAT, Message, SectionCode, read_message, write_annotations
-from hublog_local.amqp.types import DecodeError, Symbol, Timestamp
+from hublog_local.amqp.types import DecodeError, Described, Symbol, Timestamp
+from hublog_local.errors import LocalHubError
 from hublog_local.hub.faults import Fault, FaultKind, Stage
-from hublog_local.hub.links import ClientSession, Delivery, IncomingLink, OutgoingLink
-from hublog_local.hub.partitions import EventHub, Partition, Position
+from hublog_local.hub.nodes import NODES, ReplyLink, RequestLink
+from hublog_local.hub.partitions import SELECTOR, EventHub, Partition, Position, read_position
+from hublog_local.hub.sessions import Delivery, IncomingLink, Link, OutgoingLink, Session
 from hublog_local.hub.stored_events import partition_key
 
+_METRICS: Final = "com.microsoft:enable-receiver-runtime-metric"
+_EPOCH: Final = "com.microsoft:epoch"
+_MIXED: Final = 2
 _PUBLISHER: Final = Symbol("x-opt-publisher")
 _STORED: Final = (FaultKind.STORE_AND_DROP, FaultKind.DELAY, FaultKind.WITHHOLD)
+
+
+class _RefusedError(Exception):
+    """The link is refused; for use in this module."""
+
+    def __init__(self, condition: str, description: str) -> None:
+        self.error = LinkError(condition, description)
+        super().__init__(description)
+
+
+class Address(NamedTuple):
+    """Where a link leads.
+
+    Attributes:
+        hub: name of the event hub, or a node such as ``$cbs``.
+        partition_id: None if it names none.
+        group: consumer group, None if it names none.
+        publisher: None if it names none.
+        is_known: whether it has one of the forms that Event Hubs has.
+    """
+
+    hub: str
+    partition_id: str | None = None
+    group: str | None = None
+    publisher: str | None = None
+    is_known: bool = True
+
+
+def read_address(address: str) -> Address:
+    """Read an address: a path, or a URL whose path counts."""
+    path = urlsplit(address).path if "://" in address else address
+    parts = [unquote(part) for part in path.strip("/").split("/")]
+    words = [part.casefold() for part in parts]
+    if len(parts) == 1:
+        return Address(parts[0])
+    if len(parts) == 2 and words[1] == NODES[1]:
+        return Address(words[1])
+    if len(parts) == 3 and words[1] == "partitions":
+        return Address(parts[0], partition_id=parts[2])
+    if len(parts) == 3 and words[1] == "publishers":
+        return Address(parts[0], publisher=parts[2])
+    if len(parts) == 5 and (words[1], words[3]) == ("consumergroups", "partitions"):
+        return Address(parts[0], partition_id=parts[4], group=parts[2])
+    return Address(parts[0], is_known=False)
 
 
 class ProducerLink(IncomingLink):
@@ -28,28 +82,17 @@ class ProducerLink(IncomingLink):
 
     Args:
         session: what it belongs to.
-        handle: its number, both ways.
-        name: that the client gave it.
+        peer: what the client attaches.
         hub: that it sends to.
-        partition_id: that it sends to; None leaves the choice to the hub.
-        publisher: name under which it sends; its events share a partition.
+        address: the partition or the publisher it sends as; without either the hub chooses the partition.
     """
 
-    def __init__(
-        self,
-        session: ClientSession,
-        *,
-        handle: int,
-        name: str,
-        hub: EventHub,
-        partition_id: str | None,
-        publisher: str | None,
-    ) -> None:
-        super().__init__(session, handle=handle, name=name, address=hub.name)
+    def __init__(self, session: Session, peer: Attach, hub: EventHub, address: Address) -> None:
+        super().__init__(session, peer, hub.name)
         self._service = session.connection.service
         self._hub = hub
-        self._partition_id = partition_id
-        self._publisher = publisher
+        self._partition_id = address.partition_id
+        self._publisher = address.publisher
 
     def on_part(self, size: int) -> bool:
         """Refuse what is too large as soon as that is known."""
@@ -134,41 +177,33 @@ class ReaderLink(OutgoingLink):
 
     Args:
         session: what it belongs to.
-        handle: its number, both ways.
-        name: that the client gave it.
+        peer: what the client attaches.
         hub: that it reads.
         partition: that it reads.
         group: consumer group; any name is taken.
         epoch: the reader with the highest one of its group reads alone; None does not claim that.
         position: where it begins.
-        has_metrics: every event carries the position of the newest one of the partition.
-        is_settled: the client need not settle what it gets.
-
-    Attributes:
-        group: consumer group.
-        epoch: as above.
     """
 
     def __init__(
         self,
-        session: ClientSession,
-        *,
-        handle: int,
-        name: str,
+        session: Session,
+        peer: Attach,
         hub: EventHub,
         partition: Partition,
+        *,
         group: str,
         epoch: int | None,
         position: Position,
-        has_metrics: bool,
-        is_settled: bool,
     ) -> None:
-        super().__init__(session, handle=handle, name=name, address=hub.name, is_settled=is_settled)
+        super().__init__(session, peer, hub.name)
         self._hub = hub
         self._partition = partition
         self.group = group.casefold()
         self.epoch = epoch
-        self._has_metrics = has_metrics
+        desired = peer.desired_capabilities
+        #: Every event carries the position of the newest one of the partition.
+        self._has_metrics = _METRICS in desired if isinstance(desired, list) else desired == _METRICS
         self._next = partition.find(position)
 
     def take_ownership(self) -> LinkError | None:
@@ -239,3 +274,135 @@ class ReaderLink(OutgoingLink):
                 "runtime_info_retrieval_time_utc": Timestamp(datetime.now(UTC).timestamp() * 1000),
             },
         )
+
+
+class _AttachRequest(NamedTuple):
+    """What a client attaches, parsed."""
+
+    session: Session
+    peer: Attach
+    source: Terminus | None
+    target: Terminus | None
+
+    @property
+    def node_address(self) -> str:
+        node = self.source if self.peer.role else self.target
+        return "" if node is None else node.address
+
+
+def attach(session: Session, peer: Attach) -> Link | None:
+    """Answer an attach.
+
+    Returns:
+        The link; one that is not open was refused; None if the client gets no answer at all.
+
+    Raises:
+        DecodeError: source or target is malformed.
+    """
+    request = _AttachRequest(
+        session, peer, read_terminus(peer.source, is_source=True), read_terminus(peer.target, is_source=False)
+    )
+    address = read_address(request.node_address)
+    service = session.connection.service
+    fault = service.faults.take(Stage.ATTACH, address.hub)
+    if fault is not None and fault.kind is FaultKind.SILENT_ATTACH:
+        return None
+    try:
+        link = _make_link(request, address, fault)
+    except _RefusedError as refused:
+        service.statistics.links_refused_total += 1
+        link = Link(session, peer, request.node_address)
+        link.is_open = False
+        # A refusal is an attach that lacks the node, then a detach that says why.
+        _answer(request._replace(source=None) if peer.role else request._replace(target=None))
+        session.send(Detach(peer.handle, closed=True, error=write_error(refused.error)))
+        return link
+    _answer(request)
+    return link
+
+
+def _answer(request: _AttachRequest) -> None:
+    peer = request.peer
+    limits = request.session.connection.service.limits
+    request.session.send(
+        Attach(
+            peer.name,
+            peer.handle,
+            role=not peer.role,
+            snd_settle_mode=peer.snd_settle_mode if peer.snd_settle_mode is not None else _MIXED,
+            rcv_settle_mode=peer.rcv_settle_mode or 0,
+            source=None if request.source is None else request.source.whole,
+            target=None if request.target is None else request.target.whole,
+            initial_delivery_count=0 if peer.role else None,
+            max_message_size=None if peer.role else limits.max_message_bytes,
+            offered_capabilities=peer.desired_capabilities,
+        )
+    )
+
+
+def _make_link(request: _AttachRequest, address: Address, fault: Fault | None) -> Link:
+    if fault is not None:
+        raise _RefusedError(fault.condition, fault.description)
+    session, peer = request.session, request.peer
+    if address.hub in NODES:
+        if not peer.role:
+            return RequestLink(session, peer, address.hub)
+        link = ReplyLink(session, peer, address.hub)
+        link.target_address = "" if request.target is None else request.target.address
+        return link
+    hub = session.connection.service.find_hub(address.hub)
+    if hub is None or not address.is_known:
+        raise _RefusedError(
+            "amqp:not-found", f"The messaging entity '{request.node_address}' could not be found."
+        )
+    if not session.connection.allows(hub.name):
+        claim = "Listen" if peer.role else "Send"
+        raise _RefusedError(
+            "amqp:unauthorized-access",
+            f"Unauthorized access. '{claim}' claim(s) are required to perform this operation. "
+            f"Resource: '{hub.name}'.",
+        )
+    partition = _find_partition(hub, address)
+    if not peer.role:
+        if address.group is not None:
+            raise _RefusedError("amqp:not-allowed", "A consumer group cannot be sent to.")
+        return ProducerLink(session, peer, hub, address)
+    if partition is None or address.group is None:
+        raise _RefusedError(
+            "amqp:not-allowed", "A receiver needs <hub>/ConsumerGroups/<group>/Partitions/<id>."
+        )
+    return _make_reader(request, hub, partition, address.group)
+
+
+def _find_partition(hub: EventHub, address: Address) -> Partition | None:
+    if address.partition_id is None:
+        return None
+    partition = hub.partitions.get(address.partition_id)
+    if partition is None:
+        raise _RefusedError(
+            "com.microsoft:argument-out-of-range",
+            "The specified partition is invalid for an EventHub partition sender or receiver. "
+            f"It should be between 0 and {len(hub.partitions) - 1}.",
+        )
+    return partition
+
+
+def _make_reader(request: _AttachRequest, hub: EventHub, partition: Partition, group: str) -> ReaderLink:
+    peer = request.peer
+    selector = None if request.source is None else request.source.filters.get(SELECTOR)
+    if isinstance(selector, Described):
+        selector = selector.value
+    epoch = (peer.properties or {}).get(_EPOCH)
+    if not isinstance(selector, str | None) or not isinstance(epoch, int | None):
+        raise _RefusedError(
+            "amqp:invalid-field", "The selector filter must be a string and the epoch a long."
+        )
+    try:
+        position = read_position(selector)
+    except LocalHubError as invalid:
+        raise _RefusedError("amqp:invalid-field", str(invalid)) from invalid
+    link = ReaderLink(request.session, peer, hub, partition, group=group, epoch=epoch, position=position)
+    error = link.take_ownership()
+    if error is not None:
+        raise _RefusedError(*error)
+    return link

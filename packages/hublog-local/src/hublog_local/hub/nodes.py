@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from hublog_local.amqp.frames import ACCEPTED, LinkError
+from hublog_local.amqp.frames import ACCEPTED, Attach, LinkError
 from hublog_local.amqp.messages import Message, SectionCode, read_message, write_section
 from hublog_local.amqp.types import Array, DecodeError, Int, Timestamp
 from hublog_local.hub.faults import FaultKind, Stage
-from hublog_local.hub.links import ClientSession, Delivery, IncomingLink, OutgoingLink
 from hublog_local.hub.partitions import EventHub, Partition
+from hublog_local.hub.sessions import Delivery, IncomingLink, OutgoingLink, Session
 from hublog_local.hub.tokens import TokenAnswer
 
 CBS: Final = "$cbs"
@@ -45,10 +45,8 @@ class Answer(NamedTuple):
 class ReplyLink(OutgoingLink):
     """A link on which a client gets answers."""
 
-    def __init__(
-        self, session: ClientSession, *, handle: int, name: str, address: str, target_address: str
-    ) -> None:
-        super().__init__(session, handle=handle, name=name, address=address, target_address=target_address)
+    def __init__(self, session: Session, peer: Attach, address: str) -> None:
+        super().__init__(session, peer, address)
         self._replies: deque[bytes] = deque(maxlen=_MAX_REPLIES)
 
     def reply(self, message: bytes) -> None:
@@ -64,8 +62,8 @@ class ReplyLink(OutgoingLink):
 class RequestLink(IncomingLink):
     """A link on which a client asks."""
 
-    def __init__(self, session: ClientSession, *, handle: int, name: str, address: str) -> None:
-        super().__init__(session, handle=handle, name=name, address=address)
+    def __init__(self, session: Session, peer: Attach, address: str) -> None:
+        super().__init__(session, peer, address)
         self._service = session.connection.service
         self._answer = self._put_token if address == CBS else self._read
 

@@ -1,10 +1,13 @@
-"""A session: windows of transfers, the links in it, and what a client may attach them to."""
+"""A session: windows of transfers, and the links in it: how deliveries come in and go out."""
 
-from typing import Final, NamedTuple
-from urllib.parse import unquote, urlsplit
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
 
 from hublog_local.amqp.frames import (
     ACCEPTED,
+    AMQP_FRAME,
+    TRANSFER_OVERHEAD_BYTES,
     Attach,
     Begin,
     Detach,
@@ -13,228 +16,283 @@ from hublog_local.amqp.frames import (
     Flow,
     LinkError,
     Performative,
-    Terminus,
     Transfer,
-    read_terminus,
     write_error,
 )
 from hublog_local.amqp.types import DecodeError, Described
-from hublog_local.errors import LocalHubError
-from hublog_local.hub.event_links import ProducerLink, ReaderLink
-from hublog_local.hub.faults import Fault, FaultKind, Stage
-from hublog_local.hub.links import ClientConnection, ClientSession, IncomingLink, Link, OutgoingLink
-from hublog_local.hub.nodes import NODES, ReplyLink, RequestLink
-from hublog_local.hub.partitions import SELECTOR, EventHub, Partition, read_position
+from hublog_local.hub.service import MAX_FRAME_BYTES, OpenConnection, Service
 
-_METRICS: Final = "com.microsoft:enable-receiver-runtime-metric"
-_EPOCH: Final = "com.microsoft:epoch"
-_SETTLED, _MIXED = 1, 2
-
-
-class _RefusedError(Exception):
-    """The link is refused; for use in this module."""
-
-    def __init__(self, condition: str, description: str) -> None:
-        self.error = LinkError(condition, description)
-        super().__init__(description)
-
-
-class Address(NamedTuple):
-    """Where a link leads.
-
-    Attributes:
-        hub: name of the event hub, or a node such as ``$cbs``.
-        partition_id: None if it names none.
-        group: consumer group, None if it names none.
-        publisher: None if it names none.
-        is_known: whether it has one of the forms that Event Hubs has.
-    """
-
-    hub: str
-    partition_id: str | None = None
-    group: str | None = None
-    publisher: str | None = None
-    is_known: bool = True
-
-
-def read_address(address: str) -> Address:
-    """Read an address: a path, or a URL whose path counts."""
-    path = urlsplit(address).path if "://" in address else address
-    parts = [unquote(part) for part in path.strip("/").split("/")]
-    words = [part.casefold() for part in parts]
-    if len(parts) == 1:
-        return Address(parts[0])
-    if len(parts) == 2 and words[1] == NODES[1]:
-        return Address(words[1])
-    if len(parts) == 3 and words[1] == "partitions":
-        return Address(parts[0], partition_id=parts[2])
-    if len(parts) == 3 and words[1] == "publishers":
-        return Address(parts[0], publisher=parts[2])
-    if len(parts) == 5 and (words[1], words[3]) == ("consumergroups", "partitions"):
-        return Address(parts[0], partition_id=parts[4], group=parts[2])
-    return Address(parts[0], is_known=False)
-
-
-class _AttachRequest(NamedTuple):
-    """What a client attaches, parsed."""
-
-    session: ClientSession
-    peer: Attach
-    source: Terminus | None
-    target: Terminus | None
-
-    @property
-    def node_address(self) -> str:
-        node = self.source if self.peer.role else self.target
-        return "" if node is None else node.address
-
-
-def attach(session: ClientSession, peer: Attach) -> Link | None:
-    """Answer an attach.
-
-    Returns:
-        The link; one that is not open was refused; None if the client gets no answer at all.
-
-    Raises:
-        DecodeError: source or target is malformed.
-    """
-    request = _AttachRequest(
-        session, peer, read_terminus(peer.source, is_source=True), read_terminus(peer.target, is_source=False)
-    )
-    address = read_address(request.node_address)
-    service = session.connection.service
-    fault = service.faults.take(Stage.ATTACH, address.hub)
-    if fault is not None and fault.kind is FaultKind.SILENT_ATTACH:
-        return None
-    try:
-        link = _make_link(request, address, fault)
-    except _RefusedError as refused:
-        service.statistics.links_refused_total += 1
-        link = Link(session, handle=peer.handle, name=peer.name, address=request.node_address)
-        link.is_open = False
-        # A refusal is an attach that lacks the node, then a detach that says why.
-        _answer(request._replace(source=None) if peer.role else request._replace(target=None))
-        session.send(Detach(peer.handle, closed=True, error=write_error(refused.error)))
-        return link
-    _answer(request)
-    return link
-
-
-def _answer(request: _AttachRequest) -> None:
-    peer = request.peer
-    limits = request.session.connection.service.limits
-    request.session.send(
-        Attach(
-            peer.name,
-            peer.handle,
-            role=not peer.role,
-            snd_settle_mode=peer.snd_settle_mode if peer.snd_settle_mode is not None else _MIXED,
-            rcv_settle_mode=peer.rcv_settle_mode or 0,
-            source=None if request.source is None else request.source.whole,
-            target=None if request.target is None else request.target.whole,
-            initial_delivery_count=0 if peer.role else None,
-            max_message_size=None if peer.role else limits.max_message_bytes,
-            offered_capabilities=peer.desired_capabilities,
-        )
-    )
-
-
-def _make_link(request: _AttachRequest, address: Address, fault: Fault | None) -> Link:
-    if fault is not None:
-        raise _RefusedError(fault.condition, fault.description)
-    session, peer = request.session, request.peer
-    if address.hub in NODES:
-        if not peer.role:
-            return RequestLink(session, handle=peer.handle, name=peer.name, address=address.hub)
-        reply_to = "" if request.target is None else request.target.address
-        return ReplyLink(
-            session, handle=peer.handle, name=peer.name, address=address.hub, target_address=reply_to
-        )
-    hub = session.connection.service.find_hub(address.hub)
-    if hub is None or not address.is_known:
-        raise _RefusedError(
-            "amqp:not-found", f"The messaging entity '{request.node_address}' could not be found."
-        )
-    if not session.connection.allows(hub.name):
-        claim = "Listen" if peer.role else "Send"
-        raise _RefusedError(
-            "amqp:unauthorized-access",
-            f"Unauthorized access. '{claim}' claim(s) are required to perform this operation. "
-            f"Resource: '{hub.name}'.",
-        )
-    partition = _find_partition(hub, address)
-    if not peer.role:
-        return _make_producer(request, hub, address)
-    if partition is None or address.group is None:
-        raise _RefusedError(
-            "amqp:not-allowed", "A receiver needs <hub>/ConsumerGroups/<group>/Partitions/<id>."
-        )
-    return _make_reader(request, hub, partition, address.group)
-
-
-def _find_partition(hub: EventHub, address: Address) -> Partition | None:
-    if address.partition_id is None:
-        return None
-    partition = hub.partitions.get(address.partition_id)
-    if partition is None:
-        raise _RefusedError(
-            "com.microsoft:argument-out-of-range",
-            "The specified partition is invalid for an EventHub partition sender or receiver. "
-            f"It should be between 0 and {len(hub.partitions) - 1}.",
-        )
-    return partition
-
-
-def _make_producer(request: _AttachRequest, hub: EventHub, address: Address) -> ProducerLink:
-    if address.group is not None:
-        raise _RefusedError("amqp:not-allowed", "A consumer group cannot be sent to.")
-    return ProducerLink(
-        request.session,
-        handle=request.peer.handle,
-        name=request.peer.name,
-        hub=hub,
-        partition_id=address.partition_id,
-        publisher=address.publisher,
-    )
-
-
-def _make_reader(request: _AttachRequest, hub: EventHub, partition: Partition, group: str) -> ReaderLink:
-    peer = request.peer
-    selector = None if request.source is None else request.source.filters.get(SELECTOR)
-    if isinstance(selector, Described):
-        selector = selector.value
-    epoch = (peer.properties or {}).get(_EPOCH)
-    if not isinstance(selector, str | None) or not isinstance(epoch, int | None):
-        raise _RefusedError(
-            "amqp:invalid-field", "The selector filter must be a string and the epoch a long."
-        )
-    try:
-        position = read_position(selector)
-    except LocalHubError as invalid:
-        raise _RefusedError("amqp:invalid-field", str(invalid)) from invalid
-    desired = peer.desired_capabilities
-    link = ReaderLink(
-        request.session,
-        handle=peer.handle,
-        name=peer.name,
-        hub=hub,
-        partition=partition,
-        group=group,
-        epoch=epoch,
-        position=position,
-        has_metrics=_METRICS in desired if isinstance(desired, list) else desired == _METRICS,
-        is_settled=peer.snd_settle_mode in (None, _SETTLED, _MIXED),
-    )
-    error = link.take_ownership()
-    if error is not None:
-        raise _RefusedError(*error)
-    return link
-
-
+#: Deliveries that a producer may have under way. azure-eventhub 5.15.1 does not look at it.
+CREDIT: Final = 1000
 #: Largest window that leaves serial numbers comparable.
 UINT_WINDOW: Final = 2**31 - 1
 HANDLE_MAX: Final = 255
 _MODULUS: Final = 2**32
+_UNSETTLED: Final = 0
+
+
+class ClientConnection(OpenConnection, Protocol):
+    """What links need of the connection that they are in; ``Connection`` says what each does."""
+
+    service: Service
+    peer_max_frame_bytes: int
+    is_muted: bool
+
+    @property
+    def can_write(self) -> bool:
+        """Whether the peer reads fast enough for one more delivery."""
+
+    def send(
+        self,
+        performative: Performative,
+        *,
+        channel: int = 0,
+        kind: int = AMQP_FRAME,
+        payload: tuple[bytes | memoryview, ...] = (),
+    ) -> None:
+        """Send a frame."""
+
+    def close(self, error: LinkError | None = None) -> None:
+        """Say that the connection ends, and end it."""
+
+    def later(self, seconds: float, act: Callable[[], None]) -> None:
+        """Do something after a while."""
+
+    def allows(self, hub: str) -> bool:
+        """Return whether the connection may use this event hub now."""
+
+    def grant(self, hub: str, expires_at: float) -> None:
+        """Let the connection use an event hub until then."""
+
+    def find_reply_link(self, node: str, reply_to: str) -> "OutgoingLink | None":
+        """Return the link that answers of a node go to."""
+
+
+class Link:
+    """A link, or the remains of a refused one.
+
+    Attributes:
+        session: what it belongs to.
+        handle: its number, both ways.
+        name: that the client gave it.
+        address: of the node that it leads to.
+        is_open: neither side has detached it.
+    """
+
+    def __init__(self, session: "Session", peer: Attach, address: str) -> None:
+        self.session = session
+        self.handle = peer.handle
+        self.name = peer.name
+        self.address = address
+        self.is_open = True
+
+    def start(self) -> None:
+        """Begin to work: the attach has been answered."""
+
+    def close(self) -> None:
+        """Stop: it is detached, or its session or connection is gone."""
+        self.is_open = False
+
+    def detach(self, error: LinkError) -> None:
+        """Detach it from our side."""
+        if self.is_open:
+            self.session.send(Detach(self.handle, closed=True, error=write_error(error)))
+            self.close()
+
+    def on_flow(self, flow: Flow) -> None:
+        """Take the client's state of the link."""
+
+
+class Delivery(NamedTuple):
+    """A whole delivery of a client.
+
+    Attributes:
+        delivery_id: number in the session.
+        message_format: 0, or ``BATCH_FORMAT``.
+        is_settled: the client wants no answer.
+        message: its bytes.
+    """
+
+    delivery_id: int
+    message_format: int
+    is_settled: bool
+    message: bytes
+
+
+class IncomingLink(Link):
+    """A link that the client sends on."""
+
+    def __init__(self, session: "Session", peer: Attach, address: str) -> None:
+        super().__init__(session, peer, address)
+        self._first: Transfer | None = None
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._credit = 0
+        self._delivery_count = 0
+
+    def start(self) -> None:
+        """Give the client its first credit."""
+        self._send_credit()
+
+    def close(self) -> None:
+        """Drop the parts of an unfinished delivery."""
+        super().close()
+        self._drop_parts()
+
+    def on_delivery(self, delivery: Delivery) -> None:
+        """Act on a whole delivery."""
+        raise NotImplementedError
+
+    def on_part(self, size: int) -> bool:
+        """Return whether the delivery may grow to this size; if not, it has been refused."""
+        raise NotImplementedError
+
+    def on_flow(self, flow: Flow) -> None:
+        """Take the client's count, and answer if it asks."""
+        if flow.delivery_count is not None:
+            self._delivery_count = flow.delivery_count
+        if flow.echo and self.is_open:
+            self._send_credit()
+
+    def on_transfer(self, transfer: Transfer, payload: memoryview) -> None:
+        """Take a part of a delivery.
+
+        Raises:
+            DecodeError: the first part has no delivery id.
+        """
+        if not self.is_open:
+            return
+        if transfer.aborted:
+            self._drop_parts()
+            return
+        first = self._first or transfer
+        if first.delivery_id is None:
+            raise DecodeError("The first transfer of a delivery has no delivery-id.")
+        self._first = first
+        self._size += len(payload)
+        if not self.on_part(self._size):
+            self._drop_parts()
+            return
+        self._parts.append(bytes(payload))
+        if not transfer.more:
+            message = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+            is_settled = bool(first.settled or transfer.settled)
+            self._drop_parts()
+            self._count()
+            self.on_delivery(Delivery(first.delivery_id, first.message_format or 0, is_settled, message))
+
+    def settle(self, delivery: Delivery, state: Described) -> None:
+        """Send the client the outcome of a delivery, unless it is settled already."""
+        if self.is_open and not delivery.is_settled:
+            number = delivery.delivery_id
+            self.session.send(Disposition(role=True, first=number, last=number, settled=True, state=state))
+
+    def _drop_parts(self) -> None:
+        self._first = None
+        self._parts = []
+        self._size = 0
+
+    def _count(self) -> None:
+        self._delivery_count = (self._delivery_count + 1) % _MODULUS
+        self._credit -= 1
+        if self._credit <= CREDIT // 2:
+            self._send_credit()
+
+    def _send_credit(self) -> None:
+        self._credit = CREDIT
+        self.session.send_flow(
+            handle=self.handle,
+            delivery_count=self._delivery_count,
+            link_credit=CREDIT,
+            drain=False,
+            echo=False,
+        )
+
+
+class OutgoingLink(Link):
+    """A link that the client receives on."""
+
+    def __init__(self, session: "Session", peer: Attach, address: str) -> None:
+        super().__init__(session, peer, address)
+        self._is_settled = peer.snd_settle_mode != _UNSETTLED
+        self.target_address = ""
+        self._credit = 0
+        self._delivery_count = 0
+        self._drain = False
+        self._waiting: deque[tuple[Transfer, tuple[bytes | memoryview, ...]]] = deque()
+
+    def next_message(self) -> list[bytes] | None:
+        """Return the next message in pieces, or None if there is none now."""
+        raise NotImplementedError
+
+    def on_flow(self, flow: Flow) -> None:
+        """Take the client's credit, and use it."""
+        seen = flow.delivery_count or 0
+        credit = (seen + (flow.link_credit or 0) - self._delivery_count) % _MODULUS
+        self._credit = credit if credit < _MODULUS // 2 else 0
+        self._drain = bool(flow.drain)
+        self.pump()
+        if flow.echo and self.is_open:
+            self._send_state()
+
+    def pump(self) -> None:
+        """Send as much as credit, window and the peer's reading allow."""
+        while self.is_open and self.session.can_send:
+            if self._waiting:
+                transfer, payload = self._waiting.popleft()
+                self.session.send_transfer(transfer, *payload)
+                continue
+            message = self.next_message() if self._credit > 0 else None
+            if message is None:
+                self._finish_drain()
+                return
+            self._credit -= 1
+            self._delivery_count = (self._delivery_count + 1) % _MODULUS
+            self._queue(message)
+
+    def close(self) -> None:
+        """Drop what waits."""
+        super().close()
+        self._waiting.clear()
+
+    def _queue(self, message: list[bytes]) -> None:
+        """Cut a message into transfers."""
+        session = self.session
+        number = session.next_delivery_id()
+        room = min(session.connection.peer_max_frame_bytes, MAX_FRAME_BYTES) - TRANSFER_OVERHEAD_BYTES
+        transfer = Transfer(
+            self.handle,
+            delivery_id=number,
+            delivery_tag=number.to_bytes(4, "big"),
+            message_format=0,
+            settled=self._is_settled,
+            more=False,
+        )
+        if sum(map(len, message)) <= room:
+            self._waiting.append((transfer, tuple(message)))
+            return
+        whole = memoryview(b"".join(message))
+        for begin in range(0, len(whole), room):
+            part = transfer._replace(more=begin + room < len(whole))
+            self._waiting.append((part, (whole[begin : begin + room],)))
+
+    def _finish_drain(self) -> None:
+        """Use up the credit of a client that wants no more than there is."""
+        if self._drain:
+            self._delivery_count = (self._delivery_count + self._credit) % _MODULUS
+            self._credit = 0
+            self._drain = False
+            self._send_state(drain=True)
+
+    def _send_state(self, *, drain: bool = False) -> None:
+        self.session.send_flow(
+            handle=self.handle,
+            delivery_count=self._delivery_count,
+            link_credit=self._credit,
+            available=0,
+            drain=drain,
+            echo=False,
+        )
 
 
 class Session:
@@ -244,6 +302,7 @@ class Session:
         connection: what it belongs to.
         channel: its number, both ways.
         peer: what the client began it with.
+        attach: answers an attach; returns the link, or None if the client gets no answer.
 
     Attributes:
         connection: what it belongs to.
@@ -251,10 +310,17 @@ class Session:
         is_ended: nothing is sent on it any more.
     """
 
-    def __init__(self, connection: ClientConnection, channel: int, peer: Begin) -> None:
+    def __init__(
+        self,
+        connection: ClientConnection,
+        channel: int,
+        peer: Begin,
+        attach: Callable[["Session", Attach], Link | None],
+    ) -> None:
         self.connection = connection
         self.channel = channel
         self.is_ended = False
+        self._attach = attach
         self._links: dict[int, Link] = {}
         self._next_incoming_id = peer.next_outgoing_id
         self._next_outgoing_id = 0
@@ -351,7 +417,7 @@ class Session:
     def _on_attach(self, peer: Attach) -> None:
         if peer.handle in self._links or peer.handle > HANDLE_MAX:
             raise DecodeError(f"A link has the handle {peer.handle}, which is in use or above {HANDLE_MAX}.")
-        link = attach(self, peer)
+        link = self._attach(self, peer)
         if link is not None:
             self._links[peer.handle] = link
             link.start()
