@@ -24,8 +24,7 @@ from hublog_local.amqp.frames import (
     Transfer,
     frame_size,
     read_frame,
-    read_source,
-    read_target,
+    read_terminus,
     write_error,
     write_frame,
     write_rejected,
@@ -142,13 +141,15 @@ def test_rubbish_raises_nothing_but_decode_errors(body):
 )
 def test_a_source_that_is_none_is_refused(value):
     with pytest.raises(DecodeError):
-        read_source(value)
+        read_terminus(value, is_source=True)
 
 
 def test_source_and_target_are_given_back_with_all_fields():
-    assert read_source(None) is None
-    assert read_source(Described(ULong(0x28), ["a"])).whole.value == ["a", *[None] * 10]
-    assert read_target(Described(Symbol("amqp:target:list"), [])).whole == Described(ULong(0x29), [None] * 7)
+    assert read_terminus(None, is_source=True) is None
+    assert read_terminus(Described(ULong(0x28), ["a"]), is_source=True).whole.value == ["a", *[None] * 10]
+    assert read_terminus(Described(Symbol("amqp:target:list"), []), is_source=False).whole == Described(
+        ULong(0x29), [None] * 7
+    )
 
 
 def test_errors_have_all_three_fields_because_the_python_client_hangs_without():

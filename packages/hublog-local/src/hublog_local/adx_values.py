@@ -11,19 +11,22 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Final
 
 import orjson
 
 from hublog.capture.columns import Kind
 
+to_json: Final = orjson.dumps
+from_json: Final = orjson.loads
+NON_STR_KEYS: Final = orjson.OPT_NON_STR_KEYS
+
 #: What ADX keeps of a text, and of a dynamic value, which is null above it.
 MAX_VALUE_BYTES: Final = 1 << 20
 #: A text of more characters than this can be longer than ``MAX_VALUE_BYTES``.
 _MAYBE_TOO_LONG: Final = MAX_VALUE_BYTES // 4
 
-_INT_BITS: Final = 32
-_LONG_BITS: Final = 64
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 _REAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ].*)?", re.DOTALL)
@@ -36,7 +39,7 @@ def to_string(value: object) -> str | None:
     """Return a text as it is, cut at 1 MiB; anything else as its JSON text."""
     if not isinstance(value, str):
         try:
-            value = orjson.dumps(value).decode()
+            value = to_json(value).decode()
         except TypeError:  # nested deeper than can be written
             return None
     if len(value) <= _MAYBE_TOO_LONG:
@@ -48,7 +51,7 @@ def to_dynamic(value: object) -> object | None:
     """Return a value as it is, or null if its JSON text is over 1 MiB or cannot be written."""
     try:
         # In a list, since a row is one level more, and the depth that can be written has a limit.
-        return value if len(orjson.dumps([value])) <= MAX_VALUE_BYTES + len("[]") else None
+        return value if len(to_json([value])) <= MAX_VALUE_BYTES + len("[]") else None
     except TypeError:
         return None
 
@@ -72,23 +75,13 @@ def to_real(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _to_whole(value: object, bits: int) -> int | None:
+def _to_whole(bits: int, value: object) -> int | None:
     if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     limit = 1 << (bits - 1)
     return value if -limit <= value < limit else None
-
-
-def to_int(value: object) -> int | None:
-    """Return a whole number of 32 bits."""
-    return _to_whole(value, _INT_BITS)
-
-
-def to_long(value: object) -> int | None:
-    """Return a whole number of 64 bits."""
-    return _to_whole(value, _LONG_BITS)
 
 
 def to_datetime(value: object) -> str | None:
@@ -122,7 +115,7 @@ CONVERTERS: Final[Mapping[Kind, Callable[[object], object | None]]] = {
     Kind.DYNAMIC: to_dynamic,
     Kind.BOOL: to_bool,
     Kind.REAL: to_real,
-    Kind.INT: to_int,
-    Kind.LONG: to_long,
+    Kind.INT: partial(_to_whole, 32),
+    Kind.LONG: partial(_to_whole, 64),
     Kind.DATETIME: to_datetime,
 }

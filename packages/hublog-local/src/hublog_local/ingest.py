@@ -10,14 +10,15 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, NoReturn, Protocol, Self, TypeAlias, cast
-
-import orjson
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeAlias, cast
 
 from hublog.adx import MAPPING_NAME, MappingElement, ingestion_mapping
 from hublog.capture.columns import TABLE, Kind
-from hublog_local.adx_values import CONVERTERS, utc_text
+from hublog_local.adx_values import CONVERTERS, from_json, to_json, utc_text
 from hublog_local.store import Store
+
+if TYPE_CHECKING:
+    from hublog_local.hub.stored_events import StoredEvent
 
 Record: TypeAlias = dict[str, Any]  # JSON: its values are what the producer wrote
 
@@ -112,8 +113,8 @@ def _lines(body: bytes) -> tuple[list[Record], int]:
         if not line or line.isspace():
             continue
         try:
-            record = orjson.loads(line)
-        except orjson.JSONDecodeError:
+            record = from_json(line)
+        except ValueError:
             record = None
         if type(record) is dict:
             parsed.append(record)
@@ -128,14 +129,14 @@ def _refuse_constant(_: str) -> NoReturn:
 
 def _documents(body: bytes) -> list[Record]:
     # Numbers as the parser of lines gives them: what is beyond 64 bits is a float.
-    decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=orjson.loads)
+    decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=from_json)
     documents: list[object] = []
     try:
         text = body.decode()
         position = _skip(text, 0)
         while position < len(text):
             document, position = decoder.raw_decode(text, position)
-            orjson.dumps(document)  # lone surrogates are refused as they are in lines
+            to_json(document)  # lone surrogates are refused as they are in lines
             documents += document if isinstance(document, list) else [document]
             position = _skip(text, position)
     except (ValueError, TypeError, RecursionError):
@@ -174,37 +175,11 @@ _PATH: Final = "$."
 _Convert: TypeAlias = Callable[[object], object | None]
 
 
-class Event(Protocol):
-    """What ingestion needs of an event."""
-
-    @property
-    def body(self) -> bytes:
-        """The data as it came."""
-
-    @property
-    def properties(self) -> Mapping[str, object]:
-        """The application properties."""
-
-    @property
-    def partition_id(self) -> str:
-        """The partition, ``0`` and up."""
-
-    @property
-    def sequence_number(self) -> int:
-        """Counts the events of a partition."""
-
-    @property
-    def enqueued_at(self) -> datetime:
-        """When the hub took it, UTC."""
-
-
 class Ingester:
     """Makes rows from events; for use by one thread.
 
     Args:
         mapping: the ingestion mapping; only paths of the form ``$.key`` occur in ours.
-        table: the name of the table that events may ask for.
-        mapping_name: the name of the mapping that events may ask for.
         now: returns the time in UTC.
         max_body_bytes: what a compressed body may grow to.
         on_refused: called with the reason why an event was refused.
@@ -222,8 +197,6 @@ class Ingester:
         self,
         mapping: Sequence[MappingElement] | None = None,
         *,
-        table: str = TABLE,
-        mapping_name: str = MAPPING_NAME,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         max_body_bytes: int = MAX_BODY_BYTES,
         on_refused: Callable[[str], None] = lambda _: None,
@@ -236,12 +209,11 @@ class Ingester:
             self._columns[key] = (element["column"], CONVERTERS[kind])
             if kind in _EXACT and key == element["column"]:
                 self._exact[key] = _EXACT[kind]
-        self._table, self._mapping_name = table, mapping_name
         self._now, self._max_body_bytes, self._on_refused = now, max_body_bytes, on_refused
         self.events_total = self.rows_total = self.malformed_total = 0
         self.nulls_total = self.refused_total = 0
 
-    def lines(self, hub: str, event: Event) -> list[bytes]:
+    def lines(self, hub: str, event: "StoredEvent") -> list[bytes]:
         """Return the rows of an event as JSON lines, with their line breaks; none if it is refused.
 
         A key that is not in the mapping is dropped; a value that does not fit its column is left out,
@@ -249,7 +221,7 @@ class Ingester:
         """
         self.events_total += 1
         try:
-            self._check_target(event.properties)
+            _check_target(event.properties)
             body = plain_body(event.body, event.properties, max_bytes=self._max_body_bytes)
             parsed, skipped = records(body, event.properties)
         except RefusedError as error:
@@ -291,10 +263,10 @@ class Ingester:
 
     def _line(self, record: Record, tail: bytes, *, is_short: bool) -> bytes:
         # Own fields come last: a line that is not yet written to its end is not valid JSON.
-        line = orjson.dumps(self.row(record, is_short=is_short))
+        line = to_json(self.row(record, is_short=is_short))
         return b"%b,%b" % (line[:-1], tail) if len(line) > len("{}") else b"{" + tail
 
-    def _own_fields(self, hub: str, event: Event) -> bytes:
+    def _own_fields(self, hub: str, event: "StoredEvent") -> bytes:
         values = (
             utc_text(self._now()),
             utc_text(event.enqueued_at),
@@ -302,18 +274,17 @@ class Ingester:
             event.partition_id,
             event.sequence_number,
         )
-        return orjson.dumps(dict(zip(OWN_COLUMNS, values, strict=True)))[1:] + b"\n"
+        return to_json(dict(zip(OWN_COLUMNS, values, strict=True)))[1:] + b"\n"
 
-    def _check_target(self, properties: Mapping[str, object]) -> None:
-        """Refuse what ADX would refuse: a table or mapping that does not exist. Any database is taken."""
-        table = routing(properties, "Table")
-        if table not in {"", self._table}:
-            raise RefusedError(f"Table is {table!r}; the local hub has the table {self._table}.")
-        mapping = routing(properties, "IngestionMappingReference")
-        if mapping not in {"", self._mapping_name}:
-            raise RefusedError(
-                f"IngestionMappingReference is {mapping!r}; the local hub has {self._mapping_name}."
-            )
+
+def _check_target(properties: Mapping[str, object]) -> None:
+    """Refuse what ADX would refuse: a table or mapping that does not exist. Any database is taken."""
+    table = routing(properties, "Table")
+    if table not in {"", TABLE}:
+        raise RefusedError(f"Table is {table!r}; the local hub has the table {TABLE}.")
+    mapping = routing(properties, "IngestionMappingReference")
+    if mapping not in {"", MAPPING_NAME}:
+        raise RefusedError(f"IngestionMappingReference is {mapping!r}; the local hub has {MAPPING_NAME}.")
 
 
 #: Events that may wait; then the hub waits too, and with it the producers.
@@ -347,7 +318,7 @@ class Intake:
     ) -> None:
         self._store, self._ingester, self._on_trouble = store, ingester, on_trouble
         self._max_waiting_bytes = max_waiting_bytes
-        self._waiting: deque[tuple[str, Event]] = deque()
+        self._waiting: deque[tuple[str, StoredEvent]] = deque()
         self._waiting_bytes = 0
         self._changed = threading.Condition()
         self._is_closing = False
@@ -358,7 +329,7 @@ class Intake:
         """Start the thread."""
         self._thread.start()
 
-    def put(self, hub: str, event: Event) -> None:
+    def put(self, hub: str, event: "StoredEvent") -> None:
         """Hand over an event; returns at once unless more than ``max_waiting_bytes`` wait."""
         with self._changed:
             while self._waiting_bytes > self._max_waiting_bytes and not self._is_closing:
@@ -391,7 +362,7 @@ class Intake:
             )
         return events
 
-    def _make(self, hub: str, event: Event) -> list[bytes]:
+    def _make(self, hub: str, event: "StoredEvent") -> list[bytes]:
         try:
             return self._ingester.lines(hub, event)
         except Exception as error:  # noqa: BLE001  # one invalid event must not end the thread

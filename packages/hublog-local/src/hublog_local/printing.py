@@ -6,11 +6,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, TextIO
 
-import orjson
-
 from hublog.capture.json_safe import timespan
 from hublog.terminal import harmless, harmless_json
-from hublog_local.adx_values import utc_text
+from hublog_local.adx_values import NON_STR_KEYS, to_json, utc_text
 from hublog_local.kql import Result
 
 if TYPE_CHECKING:
@@ -113,8 +111,8 @@ def write_table(result: Result, out: TextIO) -> None:
 def write_json(result: Result, out: TextIO) -> None:
     """Write a JSON array of objects, one a line; moments are ISO 8601, timespans as KQL writes them."""
     lines = (
-        harmless_json(orjson.dumps(record, default=_json_value, option=orjson.OPT_NON_STR_KEYS)).decode()
-        for record in ({name: _json(value) for name, value in row.items()} for row in result.records())
+        harmless_json(_dumped({name: _json(value) for name, value in row.items()})).decode()
+        for row in result.records()
     )
     out.write("[" + ",".join(f"\n{line}" for line in lines) + "\n]\n")
 
@@ -159,7 +157,7 @@ def text_of(value: object) -> str:
         return plain
     if isinstance(plain, int | float | Decimal):
         return str(plain)
-    return orjson.dumps(plain, default=_json_value, option=orjson.OPT_NON_STR_KEYS).decode()
+    return _dumped(plain).decode()
 
 
 def _json(value: object) -> object:
@@ -172,8 +170,12 @@ def _json(value: object) -> object:
     return value
 
 
-def _json_value(value: object) -> object:
-    return float(value) if isinstance(value, Decimal) else str(value)
+def _dumped(value: object) -> bytes:
+    return to_json(
+        value,
+        default=lambda item: float(item) if isinstance(item, Decimal) else str(item),
+        option=NON_STR_KEYS,
+    )
 
 
 def _is_numeric(result: Result, index: int) -> bool:

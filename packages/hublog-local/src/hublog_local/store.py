@@ -19,37 +19,36 @@ DEFAULT_DIRECTORY: Final = Path(".hublog")
 MAX_FILE_BYTES: Final = 64 << 20
 MAX_FILES: Final = 8
 
+_NUMBERED: Final = re.compile(rf"{TABLE}\.([0-9]+)\.jsonl")
 _LOCK: Final = "writer.lock"
 _BLOCK: Final = 1 << 16
 
 
-def active_file(directory: Path, table: str = TABLE) -> Path:
+def active_file(directory: Path) -> Path:
     """Return the path of the file that rows are appended to."""
-    return directory / f"{table}.jsonl"
+    return directory / f"{TABLE}.jsonl"
 
 
-def table_files(directory: Path, table: str = TABLE) -> list[Path]:
-    """Return the files of a table that are there, oldest rows first."""
-    numbered = sorted(_numbered(directory, table).items())
-    active = active_file(directory, table)
+def table_files(directory: Path) -> list[Path]:
+    """Return the files of the table that are there, oldest rows first."""
+    numbered = sorted(_numbered(directory).items())
+    active = active_file(directory)
     return [path for _, path in numbered] + ([active] if active.exists() else [])
 
 
-def _numbered(directory: Path, table: str) -> dict[int, Path]:
-    pattern = re.compile(rf"{re.escape(table)}\.([0-9]+)\.jsonl")
+def _numbered(directory: Path) -> dict[int, Path]:
     try:
         paths = list(directory.iterdir())
     except FileNotFoundError:
         return {}
-    return {int(match[1]): path for path in paths if (match := pattern.fullmatch(path.name))}
+    return {int(match[1]): path for path in paths if (match := _NUMBERED.fullmatch(path.name))}
 
 
 class Store:
-    """Appends rows to the files of one table; the only writer of its directory.
+    """Appends rows to the files of the table; the only writer of their directory.
 
     Args:
         directory: made when it is missing.
-        table: names the files.
         max_file_bytes: size at which a file is closed and the next one begun.
         max_files: files kept, the one being written included; 1 or more.
 
@@ -58,16 +57,10 @@ class Store:
     """
 
     def __init__(
-        self,
-        directory: Path,
-        table: str = TABLE,
-        *,
-        max_file_bytes: int = MAX_FILE_BYTES,
-        max_files: int = MAX_FILES,
+        self, directory: Path, *, max_file_bytes: int = MAX_FILE_BYTES, max_files: int = MAX_FILES
     ) -> None:
         self.directory = directory
-        self._table = table
-        self._path = active_file(directory, table)
+        self._path = active_file(directory)
         self._max_file_bytes, self._max_files = max_file_bytes, max_files
         self._file = self._lock = -1
         try:
@@ -132,11 +125,11 @@ class Store:
             self._open()
 
     def _rotate(self) -> None:
-        number = max(_numbered(self.directory, self._table), default=0) + 1
-        self._path.rename(self.directory / f"{self._table}.{number:06d}.jsonl")
+        number = max(_numbered(self.directory), default=0) + 1
+        self._path.rename(self.directory / f"{TABLE}.{number:06d}.jsonl")
         os.close(self._file)
         self._open()
-        for path in table_files(self.directory, self._table)[: -self._max_files]:
+        for path in table_files(self.directory)[: -self._max_files]:
             path.unlink(missing_ok=True)
 
 

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeAlias
 
-import orjson
-
-from hublog.capture.columns import TABLE
 from hublog.terminal import harmless_json
+from hublog_local.adx_values import from_json
 from hublog_local.errors import LocalHubError
 from hublog_local.printing import make_console, painted
 from hublog_local.store import active_file, end_of_last_line, table_files
@@ -42,8 +40,8 @@ class Filter:
         if self.trace and self.trace.encode() not in line:
             return None
         try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError:
+            row = from_json(line)
+        except ValueError:
             return None
         if not isinstance(row, dict):
             return None
@@ -61,14 +59,13 @@ class Follower:
     Args:
         directory: where a hub stores; it may appear later.
         wanted: which rows.
-        table: names the files.
 
     Attributes:
         made_progress: whether the last ``step`` read something, so that more may be there already.
     """
 
-    def __init__(self, directory: Path, wanted: Filter | None = None, *, table: str = TABLE) -> None:
-        self._directory, self._table = directory, table
+    def __init__(self, directory: Path, wanted: Filter | None = None) -> None:
+        self._directory = directory
         self._wanted = wanted or Filter()
         self._file = -1
         self._position = 0
@@ -81,9 +78,9 @@ class Follower:
         """
         self.close()
         # The newest file first: if it is renamed now, it is still the one that is open.
-        if self._open(active_file(self._directory, self._table)):
+        if self._open(active_file(self._directory)):
             self._position = end_of_last_line(self._file)
-        older = [path for path in table_files(self._directory, self._table) if not self._is_open(path)]
+        older = [path for path in table_files(self._directory) if not self._is_open(path)]
         rows: list[StoredRow] = []
         for line in self._backwards(older) if number > 0 else ():
             row = self._wanted.accepts(line)
@@ -97,11 +94,11 @@ class Follower:
         """Return wanted rows that came since the last call, oldest first; some of them if there are many."""
         self.made_progress = False
         if self._file < 0:
-            files = table_files(self._directory, self._table)
+            files = table_files(self._directory)
             if not files or not self._open(files[0]):
                 return []
         # Asked before reading: a file that is given up is then read to its end.
-        is_given_up = not self._is_open(active_file(self._directory, self._table))
+        is_given_up = not self._is_open(active_file(self._directory))
         data = b""
         while b"\n" not in data:
             more = os.pread(self._file, _CHUNK, self._position + len(data))
@@ -136,7 +133,7 @@ class Follower:
             return False
 
     def _open_next(self) -> bool:
-        files = table_files(self._directory, self._table)
+        files = table_files(self._directory)
         here = next((number for number, path in enumerate(files) if self._is_open(path)), -1)
         # Not listed: it has been deleted, and all files are newer.
         return here + 1 < len(files) and self._open(files[here + 1])
