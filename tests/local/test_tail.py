@@ -7,7 +7,7 @@ import pytest
 from hublog.terminal import harmless
 from hublog_local.errors import LocalHubError
 from hublog_local.store import Store, active_file
-from hublog_local.tail import Filter, Follower, TailOptions, lines_backwards, run_tail
+from hublog_local.tail import Filter, Follower, lines_backwards, run_tail
 
 
 def line(number, **fields):
@@ -52,12 +52,7 @@ def printed(directory, *, appear=(), **options):
 
     wanted = options.pop("wanted", Filter())
     try:
-        run_tail(
-            TailOptions(directory=directory, wanted=wanted, **options),
-            out=out,
-            report=reports.append,
-            wait=wait,
-        )
+        run_tail(directory, wanted, out=out, report=reports.append, wait=wait, **options)
     except Stop:
         assert options.get("follows", True)
     return out.getvalue(), reports
@@ -259,10 +254,9 @@ def test_levels_have_colours_in_a_terminal_and_none_elsewhere(store, tmp_path, m
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
     store.append(line(1, level="ERROR", level_number=40))
-    options = TailOptions(directory=tmp_path, wanted=Filter(), follows=False)
     terminal, pipe = Terminal(), io.StringIO()
-    run_tail(options, out=terminal, report=print)
-    run_tail(options, out=pipe, report=print)
+    run_tail(tmp_path, Filter(), follows=False, out=terminal, report=print)
+    run_tail(tmp_path, Filter(), follows=False, out=pipe, report=print)
     assert "\x1b[1;31mERROR" in terminal.getvalue()
     assert "\x1b" not in pipe.getvalue()
 

@@ -4,6 +4,8 @@ import argparse
 import contextlib
 import logging
 import sys
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -29,7 +31,10 @@ def _add_local(parser: argparse.ArgumentParser) -> None:
         "--host", default=_DEFAULT_HOST, help="address to listen on (default: %(default)s, this machine only)"
     )
     parser.add_argument(
-        "--port", type=_port, default=_DEFAULT_PORT, help="0 takes a free one (default: %(default)s)"
+        "--port",
+        type=partial(_whole, least=0, most=_MAX_PORT),
+        default=_DEFAULT_PORT,
+        help="0 takes a free one (default: %(default)s)",
     )
     parser.add_argument(
         "--hub",
@@ -53,7 +58,9 @@ def _add_local(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tls-key", type=Path, metavar="PEM", help="its key, if that is not in the same file"
     )
-    parser.add_argument("--quiet", action="store_true", help="print the connection string only")
+    parser.add_argument(
+        "--quiet", dest="is_quiet", action="store_true", help="print the connection string only"
+    )
 
 
 def _run_local(options: argparse.Namespace, caller: Caller) -> int:
@@ -61,21 +68,8 @@ def _run_local(options: argparse.Namespace, caller: Caller) -> int:
     from hublog_local.run import HubOptions, run_hub  # noqa: PLC0415  # heavy
 
     hubs = options.hubs or [(EventHubSettings().eventhub_name, _DEFAULT_PARTITIONS)]
-    run_hub(
-        HubOptions(
-            hubs=dict(hubs),
-            host=options.host,
-            port=options.port,
-            directory=options.directory,
-            control=options.control,
-            ready_file=options.ready_file,
-            is_quiet=options.quiet,
-            tls_cert=options.tls_cert,
-            tls_key=options.tls_key,
-        ),
-        out=caller.out,
-        report=caller.report,
-    )
+    chosen = {field.name: getattr(options, field.name) for field in fields(HubOptions)}
+    run_hub(HubOptions(**chosen | {"hubs": dict(hubs)}), out=caller.out, report=caller.report)
     return _OK
 
 
@@ -90,7 +84,7 @@ def _add_tail(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-n",
         "--lines",
-        type=_count,
+        type=partial(_whole, least=0, most=sys.maxsize),
         default=_LAST_ROWS,
         metavar="N",
         help="number of stored records to begin with (default: %(default)s)",
@@ -101,19 +95,17 @@ def _add_tail(parser: argparse.ArgumentParser) -> None:
 
 def _run_tail(options: argparse.Namespace, caller: Caller) -> int:
     """Print records as they come."""
-    from hublog_local.tail import Filter, TailOptions, run_tail  # noqa: PLC0415  # only this command needs it
+    from hublog_local.tail import Filter, run_tail  # noqa: PLC0415  # only this command needs it
 
     wanted = Filter(level=options.level, logger=options.logger, trace=options.trace)
     # Ctrl-C is the way to stop following, not a failure.
     with contextlib.suppress(KeyboardInterrupt):
         run_tail(
-            TailOptions(
-                directory=options.directory,
-                wanted=wanted,
-                number=options.lines,
-                follows=not options.no_follow,
-                as_json=options.json,
-            ),
+            options.directory,
+            wanted,
+            number=options.lines,
+            follows=not options.no_follow,
+            as_json=options.json,
             out=caller.out,
             report=caller.report,
         )
@@ -157,22 +149,12 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 def _hub(text: str) -> tuple[str, int]:
     """Read ``NAME[:PARTITIONS]``."""
     name, colon, number = text.partition(":")
-    partitions = _whole(number, 1, _MAX_PARTITIONS) if colon else _DEFAULT_PARTITIONS
+    partitions = _whole(number, least=1, most=_MAX_PARTITIONS) if colon else _DEFAULT_PARTITIONS
     try:
         HUB_NAME.parse(name)
     except InvalidValueError:
         _wrong(f"the name of the event hub is {name!r}; it must be {HUB_NAME.allowed}")
     return name, partitions
-
-
-def _port(text: str) -> int:
-    """Read a TCP port; 0 is any."""
-    return _whole(text, 0, _MAX_PORT)
-
-
-def _count(text: str) -> int:
-    """Read a number of things."""
-    return _whole(text, 0, sys.maxsize)
 
 
 def _level(text: str) -> int:
@@ -184,7 +166,8 @@ def _level(text: str) -> int:
     return number if isinstance(number, int) else logging.NOTSET
 
 
-def _whole(text: str, least: int, most: int) -> int:
+def _whole(text: str, *, least: int, most: int) -> int:
+    """Read a whole number."""
     if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
         _wrong(f"{text!r} must be a whole number from {least} to {most}")
     return int(text)

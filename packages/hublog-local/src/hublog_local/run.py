@@ -30,7 +30,7 @@ _MAX_PROBLEMS: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubOptions:
-    """The options of ``hublog local``.
+    """The options of ``hublog local``, under the names that its parser gives them.
 
     Attributes:
         hubs: number of partitions by the name of the event hub.
@@ -45,14 +45,14 @@ class HubOptions:
     """
 
     hubs: Mapping[str, int]
-    host: str = "127.0.0.1"
-    port: int = 5672
-    directory: Path = DEFAULT_DIRECTORY
-    control: Path | None = None
-    ready_file: Path | None = None
-    is_quiet: bool = False
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
+    host: str
+    port: int
+    directory: Path
+    control: Path | None
+    ready_file: Path | None
+    is_quiet: bool
+    tls_cert: Path | None
+    tls_key: Path | None
 
 
 def run_hub(options: HubOptions, *, out: TextIO, report: Callable[[str], None]) -> None:

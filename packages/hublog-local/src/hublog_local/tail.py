@@ -165,28 +165,13 @@ def lines_backwards(file: int, end: int) -> Iterator[bytes]:
         yield rest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TailOptions:
-    """The options of ``hublog tail``.
-
-    Attributes:
-        directory: where a hub stores.
-        wanted: which rows.
-        number: of stored rows to begin with.
-        follows: whether to wait for new rows.
-        as_json: print the rows as they are stored.
-    """
-
-    directory: Path
-    wanted: Filter
-    number: int = 20
-    follows: bool = True
-    as_json: bool = False
-
-
 def run_tail(
-    options: TailOptions,
+    directory: Path,
+    wanted: Filter,
     *,
+    number: int = 20,
+    follows: bool = True,
+    as_json: bool = False,
     out: TextIO,
     report: Callable[[str], None],
     wait: Callable[[float], object] = time.sleep,
@@ -194,7 +179,11 @@ def run_tail(
     """Print rows until the caller is interrupted; without ``follows`` the stored ones only.
 
     Args:
-        options: what to print.
+        directory: where a hub stores.
+        wanted: which rows.
+        number: of stored rows to begin with.
+        follows: whether to wait for new rows.
+        as_json: print the rows as they are stored.
         out: where rows go; colours only if it is a terminal.
         report: called with each message for the operator.
         wait: waits for this number of seconds.
@@ -202,17 +191,16 @@ def run_tail(
     Raises:
         LocalHubError: the directory does not exist, and ``follows`` is not set.
     """
-    show = _json_printer(out) if options.as_json else _printer(out)
-    directory = options.directory
+    show = _printer(out, as_json=as_json)
     if not directory.is_dir():
         advice = f"There is no directory {str(directory)!r} yet; start hublog local, or name it with --data"
-        if not options.follows:
+        if not follows:
             raise LocalHubError(f"{advice}.")
         report(f"{advice}. Waiting.")
-    follower = Follower(directory, options.wanted)
+    follower = Follower(directory, wanted)
     try:
-        show(follower.last(options.number))
-        while options.follows:
+        show(follower.last(number))
+        while follows:
             show(follower.step())
             if not follower.made_progress:
                 wait(_POLL_S)
@@ -220,21 +208,15 @@ def run_tail(
         follower.close()
 
 
-def _json_printer(out: TextIO) -> Callable[[Sequence[StoredRow]], None]:
-    def show(rows: Sequence[StoredRow]) -> None:
-        out.writelines(f"{harmless_json(line).decode()}\n" for line, _ in rows)
-        if rows:
-            out.flush()
-
-    return show
-
-
-def _printer(out: TextIO) -> Callable[[Sequence[StoredRow]], None]:
+def _printer(out: TextIO, *, as_json: bool) -> Callable[[Sequence[StoredRow]], None]:
     console = make_console(out)
 
     def show(rows: Sequence[StoredRow]) -> None:
-        for _, row in rows:
-            console.print(painted(row), soft_wrap=True)
+        for line, row in rows:
+            if as_json:
+                out.write(f"{harmless_json(line).decode()}\n")
+            else:
+                console.print(painted(row), soft_wrap=True)
         if rows:
             out.flush()
 

@@ -7,9 +7,8 @@ import json
 import os
 import socket
 import stat
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 from hublog_local.errors import LocalHubError
@@ -28,16 +27,9 @@ class ControlServer:
         path: of the socket; only this user may connect.
         faults: of the hub.
         actions: what else a request may name, and what answers it with a JSON value.
-        start_listening: lets the hub listen again, in its loop.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        faults: Faults,
-        actions: Mapping[str, Callable[..., object]],
-        start_listening: Callable[[], Awaitable[None]],
-    ) -> None:
+    def __init__(self, path: Path, faults: Faults, actions: Mapping[str, Callable[..., object]]) -> None:
         if len(os.fsencode(path)) > _PATH_BYTES:
             raise LocalHubError(
                 f"The path of the control socket has {len(os.fsencode(path))} bytes; "
@@ -45,7 +37,6 @@ class ControlServer:
             )
         self._path = path
         self._faults = faults
-        self._start_listening = start_listening
         self._listener: Listener | None = None
         self._actions: dict[str, Callable[..., object]] = {
             "add_fault": self._add_fault,
@@ -113,8 +104,7 @@ class ControlServer:
             raise
         try:
             while line := await reader.readline():
-                answer = await self._answer(line)
-                writer.write(json.dumps(answer).encode() + b"\n")
+                writer.write(json.dumps(self._answer(line)).encode() + b"\n")
                 await writer.drain()
         except (ValueError, ConnectionError, asyncio.CancelledError):
             pass  # a line too long, a client that has disconnected, or the shutdown
@@ -123,16 +113,12 @@ class ControlServer:
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def _answer(self, line: bytes) -> dict[str, object]:
+    def _answer(self, line: bytes) -> dict[str, object]:
         try:
             request = json.loads(line)
             name = request.pop("do")
-            if name == "start_listening":
-                # Awaited here: LocalHub's own method would wait for the loop that it is called in.
-                await self._start_listening()
-                return {"ok": True, "result": None}
             if name not in self._actions:
-                known = ", ".join(sorted([*self._actions, "start_listening"]))
+                known = ", ".join(sorted(self._actions))
                 return {"ok": False, "error": f"The request {name!r} is not known; there is {known}."}
             return {"ok": True, "result": self._actions[name](**request)}
         except LocalHubError as error:
@@ -186,9 +172,7 @@ class ControlClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def add_fault(self, kind: FaultKind | str, **arguments: str | float | None) -> None:

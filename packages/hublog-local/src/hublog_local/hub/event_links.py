@@ -17,7 +17,7 @@ from hublog_local.amqp.frames import (
     write_rejected,
     write_short_error,
 )
-from hublog_local.amqp.messages import BATCH_FORMAT, Message, SectionCode, read_message, write_annotations
+from hublog_local.amqp.messages import BATCH_FORMAT, SectionCode, read_message, write_annotations
 from hublog_local.amqp.types import DecodeError, Described, Symbol, Timestamp
 from hublog_local.errors import LocalHubError
 from hublog_local.hub.faults import Fault, FaultKind, Stage
@@ -165,11 +165,9 @@ class ProducerLink(IncomingLink):
         key = partition_key(outer)
         if self._publisher is not None:
             key = self._publisher
-            messages = [self._sign(message) for message in messages]
+            signed = {_PUBLISHER: self._publisher}
+            messages = [each._replace(annotations=each.annotations | signed) for each in messages]
         self._service.store(self._hub, messages, partition_id=self._partition_id, key=key)
-
-    def _sign(self, message: Message) -> Message:
-        return message._replace(annotations={**message.annotations, _PUBLISHER: self._publisher})
 
 
 class ReaderLink(OutgoingLink):

@@ -3,7 +3,7 @@
 import threading
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 from hublog_local.errors import LocalHubError
 
@@ -45,19 +45,27 @@ class FaultKind(StrEnum):
         withhold (never settled).
     """
 
-    REFUSE = "refuse"
-    SILENT = "silent"
-    SLOW = "slow"
-    SILENT_OPEN = "silent-open"
-    CLOSE_OPEN = "close-open"
-    REFUSE_TOKEN = "refuse-token"  # noqa: S105  # a name, not a secret
-    WITHHOLD_TOKEN = "withhold-token"  # noqa: S105  # a name, not a secret
-    EXPIRE_TOKEN = "expire-token"  # noqa: S105  # a name, not a secret
-    REFUSE_ATTACH = "refuse-attach"
-    SILENT_ATTACH = "silent-attach"
-    REFUSE_REQUEST = "refuse-request"
-    WITHHOLD_REPLY = "withhold-reply"
-    DROP_FRAME = "drop-frame"
+    stage: Stage
+
+    def __new__(cls, value: str, stage: Stage = Stage.TRANSFER) -> Self:
+        """Make a kind; most act on a delivery."""
+        kind = str.__new__(cls, value)
+        kind._value_, kind.stage = value, stage
+        return kind
+
+    REFUSE = "refuse", Stage.ACCEPT
+    SILENT = "silent", Stage.ACCEPT
+    SLOW = "slow", Stage.ACCEPT
+    SILENT_OPEN = "silent-open", Stage.OPEN
+    CLOSE_OPEN = "close-open", Stage.OPEN
+    REFUSE_TOKEN = "refuse-token", Stage.TOKEN
+    WITHHOLD_TOKEN = "withhold-token", Stage.TOKEN
+    EXPIRE_TOKEN = "expire-token", Stage.TOKEN
+    REFUSE_ATTACH = "refuse-attach", Stage.ATTACH
+    SILENT_ATTACH = "silent-attach", Stage.ATTACH
+    REFUSE_REQUEST = "refuse-request", Stage.REQUEST
+    WITHHOLD_REPLY = "withhold-reply", Stage.REQUEST
+    DROP_FRAME = "drop-frame", Stage.FRAME
     DROP = "drop"
     REJECT = "reject"
     REJECT_BARE = "reject-bare"
@@ -74,21 +82,6 @@ class FaultKind(StrEnum):
     WITHHOLD = "withhold"
 
 
-_STAGES: Final = {
-    FaultKind.REFUSE: Stage.ACCEPT,
-    FaultKind.SILENT: Stage.ACCEPT,
-    FaultKind.SLOW: Stage.ACCEPT,
-    FaultKind.SILENT_OPEN: Stage.OPEN,
-    FaultKind.CLOSE_OPEN: Stage.OPEN,
-    FaultKind.REFUSE_TOKEN: Stage.TOKEN,
-    FaultKind.WITHHOLD_TOKEN: Stage.TOKEN,
-    FaultKind.EXPIRE_TOKEN: Stage.TOKEN,
-    FaultKind.REFUSE_ATTACH: Stage.ATTACH,
-    FaultKind.SILENT_ATTACH: Stage.ATTACH,
-    FaultKind.REFUSE_REQUEST: Stage.REQUEST,
-    FaultKind.WITHHOLD_REPLY: Stage.REQUEST,
-    FaultKind.DROP_FRAME: Stage.FRAME,
-}
 #: Descriptions of the service for the most common conditions.
 _DESCRIPTIONS: Final = {
     "com.microsoft:server-busy": (
@@ -135,22 +128,12 @@ class Fault:
     _fired: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def __post_init__(self) -> None:
-        kinds = ", ".join(FaultKind)
-        try:
-            self.kind = FaultKind(self.kind)
-        except ValueError:
-            raise LocalHubError(f"The fault {self.kind!r} is not known; it must be one of {kinds}.") from None
         if self.after < 0 or (self.times is not None and self.times < 1):
             raise LocalHubError("A fault needs times of 1 or more (or None for ever) and after of 0 or more.")
         if self.seconds < 0 or self.bytes_per_s <= 0:
             raise LocalHubError("A fault needs seconds of 0 or more and bytes_per_s above 0.")
         if not self.description:
             self.description = _DESCRIPTIONS.get(self.condition, "The local hub was asked for this error.")
-
-    @property
-    def stage(self) -> Stage:
-        """Where it acts."""
-        return _STAGES.get(self.kind, Stage.TRANSFER)
 
     def wait(self, timeout_s: float = 10.0) -> bool:
         """Wait until it has happened once; returns whether it has."""
@@ -196,8 +179,10 @@ class Faults:
         Raises:
             LocalHubError: the kind is not known, or a number is out of range.
         """
+        if kind not in tuple(FaultKind):
+            raise LocalHubError(f"The fault {kind!r} is not known; it must be one of {', '.join(FaultKind)}.")
         fault = Fault(
-            kind=FaultKind(kind) if kind in tuple(FaultKind) else kind,  # type: ignore[arg-type]  # Fault raises for it
+            kind=FaultKind(kind),
             times=times,
             after=after,
             hub=hub,
@@ -232,7 +217,8 @@ class Faults:
             return None
         with self._lock:
             for fault in self._faults:
-                if fault.stage is not stage or fault.times == 0 or not _is_meant(fault, hub):
+                is_meant = not hub.startswith("$") if fault.hub is None else fault.hub == hub
+                if fault.kind.stage is not stage or fault.times == 0 or not is_meant:
                     continue
                 if fault.after:
                     fault.after -= 1
@@ -240,9 +226,3 @@ class Faults:
                 fault.fire()
                 return fault
         return None
-
-
-def _is_meant(fault: Fault, hub: str) -> bool:
-    if fault.hub is None:
-        return not hub.startswith("$")
-    return fault.hub == hub

@@ -5,8 +5,8 @@ import re
 import ssl
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from hublog_local.errors import LocalHubError
@@ -97,14 +97,11 @@ class LocalHub:
                 self.drop_connections,
                 self.expire_tokens,
                 self.stop_listening,
+                self.start_listening,
                 self.connection_string,
             )
-            self._control = ControlServer(
-                Path(control_path),
-                self.faults,
-                {action.__name__: action for action in actions},
-                self._server.start_listening,
-            )
+            named = {action.__name__: action for action in actions}
+            self._control = ControlServer(Path(control_path), self.faults, named)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = asyncio.Event()
         self._thread: threading.Thread | None = None
@@ -148,9 +145,7 @@ class LocalHub:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     async def serve(self, ready: Callable[[], None] | None = None) -> None:
@@ -166,7 +161,7 @@ class LocalHub:
             raise LocalHubError("This local hub was started already; make a new LocalHub to start again.")
         self._loop = asyncio.get_running_loop()
         try:
-            await self._server.start_listening()
+            self._server.start_listening()
             if self._control is not None:
                 await self._control.start()
             if ready is not None:
@@ -255,7 +250,7 @@ class LocalHub:
 
     def statistics(self) -> dict[str, int]:
         """Return the counters by name, and the connections that are open now."""
-        return {**self._service.statistics.snapshot(), "connections": len(self._service.connections)}
+        return {**asdict(self._service.statistics), "connections": len(self._service.connections)}
 
     def events_total(self) -> dict[str, int]:
         """Return how many events were stored since the start, by name of the event hub."""
@@ -277,10 +272,7 @@ class LocalHub:
         Raises:
             LocalHubError: another program took the port meanwhile.
         """
-        loop = self._loop
-        if loop is None or loop.is_closed():
-            raise LocalHubError("The local hub does not run; start it first.")
-        asyncio.run_coroutine_threadsafe(self._server.start_listening(), loop).result(_CALL_S)
+        self._call(self._server.start_listening)
 
     def drop_connections(self) -> int:
         """Reset all connections; returns how many there were."""

@@ -10,7 +10,6 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 from itertools import count
 from threading import Condition
 from typing import Final, NamedTuple, Protocol
@@ -74,30 +73,26 @@ _FORM: Final = re.compile(
 )
 
 
-class Field(StrEnum):
-    """What a position counts."""
-
-    OFFSET = "offset"
-    SEQUENCE_NUMBER = "sequence-number"
-    ENQUEUED_TIME = "enqueued-time"
+#: What a position may count, by the name that a selector has for it.
+_KEYS: Final[dict[str, Callable[[StoredEvent], int]]] = {
+    "offset": lambda event: int(event.offset),
+    "sequence-number": lambda event: event.sequence_number,
+    "enqueued-time": lambda event: event.enqueued_ms,
+}
 
 
 class Position(NamedTuple):
     """A place in a partition.
 
     Attributes:
-        field: what ``number`` counts.
+        key: of an event, what ``number`` counts.
         number: an offset, a sequence number, or milliseconds since 1970 UTC; None is the end.
         is_inclusive: begin with the event at the place, not after it.
     """
 
-    field: Field
+    key: Callable[[StoredEvent], int]
     number: int | None
     is_inclusive: bool
-
-
-#: The oldest event that is kept.
-EARLIEST: Final = Position(Field.OFFSET, -1, is_inclusive=False)
 
 
 def read_position(selector: str | None) -> Position:
@@ -107,7 +102,7 @@ def read_position(selector: str | None) -> Position:
         LocalHubError: it is not of the forms that Event Hubs clients send.
     """
     if selector is None:
-        return EARLIEST
+        return Position(_KEYS["offset"], -1, is_inclusive=False)
     match = _FORM.fullmatch(selector)
     if match is None:
         raise LocalHubError(
@@ -115,14 +110,7 @@ def read_position(selector: str | None) -> Position:
             "x-opt-sequence-number or x-opt-enqueued-time, then > or >=, then a number or @latest in quotes."
         )
     field, operator, value = match.groups()
-    return Position(Field(field), None if value == "@latest" else int(value), operator == ">=")
-
-
-_KEYS: Final[dict[Field, Callable[[StoredEvent], int]]] = {
-    Field.OFFSET: lambda event: int(event.offset),
-    Field.SEQUENCE_NUMBER: lambda event: event.sequence_number,
-    Field.ENQUEUED_TIME: lambda event: event.enqueued_ms,
-}
+    return Position(_KEYS[field], None if value == "@latest" else int(value), operator == ">=")
 
 
 class Retention(NamedTuple):
@@ -153,7 +141,6 @@ class Partition:
         changed: guards the events and notifies waiting threads of new ones.
 
     Attributes:
-        partition_id: ``"0"`` and up.
         first_sequence_number: of the oldest event that is kept, or of the next one if none is.
         events_total: events stored since the start, kept or not.
         last: the newest event ever stored.
@@ -221,7 +208,7 @@ class Partition:
         if position.number is None:
             return self.next_sequence_number
         search = bisect_left if position.is_inclusive else bisect_right
-        return self.first_sequence_number + search(self._events, position.number, key=_KEYS[position.field])
+        return self.first_sequence_number + search(self._events, position.number, key=position.key)
 
     def wake_readers(self) -> None:
         """Let all readers send the new events."""
@@ -252,7 +239,6 @@ class EventHub:
         now: returns the time, UTC.
 
     Attributes:
-        name: as clients ask for it.
         created_at: UTC.
         partitions: by id.
     """

@@ -124,8 +124,8 @@ class Server:
         self._listener: Listener | None = None
         self._is_listening = False
 
-    async def start_listening(self) -> None:
-        """Take connections from now on.
+    def start_listening(self) -> None:
+        """Take connections from now on; called in the loop.
 
         Raises:
             LocalHubError: the port is taken or not allowed.

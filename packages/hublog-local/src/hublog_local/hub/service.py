@@ -3,7 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from threading import Condition
 from typing import Final, NamedTuple, Protocol
 
@@ -56,10 +56,6 @@ class Statistics:
     callback_errors_total: int = 0
     readers: int = 0
 
-    def snapshot(self) -> dict[str, int]:
-        """Return the counters by name."""
-        return asdict(self)
-
 
 class Limits(NamedTuple):
     """What peers may do.
@@ -94,8 +90,6 @@ class Service:
         on_event: called with every stored event before its sender gets the settlement.
 
     Attributes:
-        tokens: checks who may do what.
-        limits: what peers may do.
         faults: what to do wrong.
         statistics: the counters.
         changed: notified when events were stored.

@@ -31,17 +31,15 @@ _MODULUS: Final = 2**32
 _UNSETTLED: Final = 0
 
 
-class ClientConnection(OpenConnection, Protocol):
-    """What links need of the connection that they are in; ``Connection`` says what each does."""
+class _Connection(OpenConnection, Protocol):
+    """What a session and its links need of the connection that they are in; ``Connection`` documents it."""
 
     service: Service
     peer_max_frame_bytes: int
     is_muted: bool
 
     @property
-    def can_write(self) -> bool:
-        """Whether the peer reads fast enough for one more delivery."""
-
+    def can_write(self) -> bool: ...
     def send(
         self,
         performative: Performative,
@@ -49,23 +47,12 @@ class ClientConnection(OpenConnection, Protocol):
         channel: int = 0,
         kind: int = AMQP_FRAME,
         payload: tuple[bytes | memoryview, ...] = (),
-    ) -> None:
-        """Send a frame."""
-
-    def close(self, error: LinkError | None = None) -> None:
-        """Say that the connection ends, and end it."""
-
-    def later(self, seconds: float, act: Callable[[], None]) -> None:
-        """Do something after a while."""
-
-    def allows(self, hub: str) -> bool:
-        """Return whether the connection may use this event hub now."""
-
-    def grant(self, hub: str, expires_at: float) -> None:
-        """Let the connection use an event hub until then."""
-
-    def find_reply_link(self, node: str, reply_to: str) -> "OutgoingLink | None":
-        """Return the link that answers of a node go to."""
+    ) -> None: ...
+    def close(self, error: LinkError | None = None) -> None: ...
+    def later(self, seconds: float, act: Callable[[], None]) -> None: ...
+    def allows(self, hub: str) -> bool: ...
+    def grant(self, hub: str, expires_at: float) -> None: ...
+    def find_reply_link(self, node: str, reply_to: str) -> "OutgoingLink | None": ...
 
 
 class Link:
@@ -312,7 +299,7 @@ class Session:
 
     def __init__(
         self,
-        connection: ClientConnection,
+        connection: _Connection,
         channel: int,
         peer: Begin,
         attach: Callable[["Session", Attach], Link | None],

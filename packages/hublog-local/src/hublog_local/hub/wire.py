@@ -114,7 +114,8 @@ class Wire(asyncio.BufferedProtocol):
             done = self._read()
         except websocket.UpgradeRefusedError as error:
             self.service.note_peer_error(error)
-            self._refuse(error.response)
+            self.write(error.response)
+            self.close_transport()
             return
         except Exception as error:  # noqa: BLE001  # whatever a peer sends ends its own connection, never the server
             self.on_peer_error(error)
@@ -133,7 +134,7 @@ class Wire(asyncio.BufferedProtocol):
         """Act on what is in the buffer; returns how many of its bytes are done with."""
         data = self._buffer[: self._filled]
         if self._web is not None:
-            self._read_web(bytes(data))
+            self._read_web(self._web, bytes(data))
             return self._filled
         if not self._is_begun and bytes(data[:4]) == websocket.REQUEST_START:
             return self._upgrade(bytes(data))
@@ -151,13 +152,10 @@ class Wire(asyncio.BufferedProtocol):
         self.flush()
         self._web = websocket.FrameReader()
         self.service.statistics.websockets_total += 1
-        self._read_web(data[done:])
+        self._read_web(self._web, data[done:])
         return len(data)
 
-    def _read_web(self, data: bytes) -> None:
-        web = self._web
-        if web is None:
-            return
+    def _read_web(self, web: websocket.FrameReader, data: bytes) -> None:
         self._unread += web.feed(data)
         done = self._read_frames(memoryview(self._unread))
         self._unread = self._unread[done:]
@@ -167,11 +165,6 @@ class Wire(asyncio.BufferedProtocol):
             web.answers = []
         if web.is_closed:
             self.close_transport()
-
-    def _refuse(self, response: bytes) -> None:
-        """Answer an HTTP request that is not for AMQP, and end the connection."""
-        self.write(response)
-        self.close_transport()
 
     def _read_frames(self, data: memoryview) -> int:
         """Act on the frames in the data; returns how many bytes they had."""
