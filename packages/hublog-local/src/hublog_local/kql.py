@@ -332,28 +332,10 @@ _ADVICE: Final = {
 
 #: What duckdb-kql 1.1 answers.
 _OPERATORS: Final = (
-    "where",
-    "project",
-    "project-away",
-    "project-rename",
-    "extend",
-    "summarize",
-    "join",
-    "mv-expand",
-    "distinct",
-    "count",
-    "sort",
-    "order",
-    "top",
-    "take",
-    "limit",
-    "union",
-    "lookup",
-    "parse",
-    "parse-where",
-    "render",
-    "getschema",
-)
+    "where", "project", "project-away", "project-rename", "extend", "summarize", "join", "mv-expand",
+    "distinct", "count", "sort", "order", "top", "take", "limit", "union", "lookup", "parse", "parse-where",
+    "render", "getschema",
+)  # fmt: skip
 #: Names of the translator that are not those of KQL.
 _RENAMED: Final = {
     "Wildcard": "take_any",

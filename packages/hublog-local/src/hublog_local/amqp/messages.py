@@ -3,7 +3,6 @@
 Source: OASIS AMQP 1.0 part 3, section 3.2.
 """
 
-from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
@@ -43,20 +42,6 @@ _FORMS: Final[dict[SectionCode, tuple[str, type]]] = {
 _CODES: Final = {key: code for code, (symbol, _) in _FORMS.items() for key in (int(code), symbol)}
 
 
-class Section(NamedTuple):
-    """One section.
-
-    Attributes:
-        code: which one.
-        value: decoded; of a data section a view into the message, not a copy.
-        raw: the whole section as it is in the message.
-    """
-
-    code: SectionCode
-    value: object
-    raw: memoryview
-
-
 class Message(NamedTuple):
     """A message, parsed as far as an event hub needs it.
 
@@ -82,32 +67,58 @@ class Message(NamedTuple):
     value: object
 
 
-def read_sections(message: memoryview) -> Iterator[Section]:
-    """Parse a message section by section.
+def read_message(message: memoryview) -> Message:
+    """Parse a whole message.
 
     Raises:
         DecodeError: it is not made of sections, or they are out of order.
     """
-    position, last = 0, SectionCode.HEADER
+    values: dict[SectionCode, Any] = {}
+    raw: dict[SectionCode, memoryview] = {}
+    data: list[memoryview] = []
+    position, tail, last = 0, 0, SectionCode.HEADER
     while position < len(message):
         begin = position
-        if message[begin] != 0x00:
-            raise DecodeError("A message holds something that is not a section.")
-        descriptor, position = decode(message, begin + 1)
-        code = _CODES.get(descriptor) if isinstance(descriptor, int | str) else None
-        if code is None:
-            raise DecodeError(f"{descriptor!r} is not a section of a message.")
+        code, value, position = _read_section(message, begin)
         if code < last:
             raise DecodeError(f"The section {code.name} stands after {last.name}.")
         last = code
-        value: object
+        if code <= SectionCode.APPLICATION_PROPERTIES:
+            if code in values:
+                raise DecodeError(f"The section {code.name} stands twice.")
+            raw[code] = message[begin:position]
+            tail = position
         if code is SectionCode.DATA:
-            value, position = _read_data(message, position)
-        else:
-            value, position = decode(message, position)
-            if not isinstance(value, _FORMS[code][1]):
-                raise DecodeError(f"The section {code.name} holds {type(value).__name__}.")
-        yield Section(code, value, message[begin:position])
+            data.append(value)
+        values[code] = value
+    return Message(
+        header=raw.get(SectionCode.HEADER, message[:0]),
+        annotations=values.get(SectionCode.ANNOTATIONS, {}),
+        properties=values.get(SectionCode.PROPERTIES, []),
+        application_properties=values.get(SectionCode.APPLICATION_PROPERTIES, {}),
+        head=b"".join(
+            raw.get(code, b"") for code in (SectionCode.PROPERTIES, SectionCode.APPLICATION_PROPERTIES)
+        ),
+        data=data,
+        tail=message[tail:],
+        value=values.get(SectionCode.VALUE),
+    )
+
+
+def _read_section(message: memoryview, begin: int) -> tuple[SectionCode, Any, int]:
+    """Read the section that begins here; returns its value, of data a view into the message, and its end."""
+    if message[begin] != 0x00:
+        raise DecodeError("A message holds something that is not a section.")
+    descriptor, position = decode(message, begin + 1)
+    code = _CODES.get(descriptor) if isinstance(descriptor, int | str) else None
+    if code is None:
+        raise DecodeError(f"{descriptor!r} is not a section of a message.")
+    if code is SectionCode.DATA:
+        return code, *_read_data(message, position)
+    value, end = decode(message, position)
+    if not isinstance(value, _FORMS[code][1]):
+        raise DecodeError(f"The section {code.name} holds {type(value).__name__}.")
+    return code, value, end
 
 
 def _read_data(message: memoryview, position: int) -> tuple[memoryview, int]:
@@ -120,41 +131,6 @@ def _read_data(message: memoryview, position: int) -> tuple[memoryview, int]:
     if end > len(message):
         raise DecodeError("A data section runs past the end of its message.")
     return message[begin:end], end
-
-
-def read_message(message: memoryview) -> Message:
-    """Parse a whole message.
-
-    Raises:
-        DecodeError: it is not a message.
-    """
-    header = message[:0]
-    sections: dict[SectionCode, Any] = {}
-    head: list[memoryview] = []
-    data: list[memoryview] = []
-    position = 0
-    for code, value, raw in read_sections(message):
-        if code <= SectionCode.APPLICATION_PROPERTIES:
-            if code in sections:
-                raise DecodeError(f"The section {code.name} stands twice.")
-            position += len(raw)
-        if code == SectionCode.HEADER:
-            header = raw
-        elif code in (SectionCode.PROPERTIES, SectionCode.APPLICATION_PROPERTIES):
-            head.append(raw)
-        elif isinstance(value, memoryview):
-            data.append(value)
-        sections[code] = value
-    return Message(
-        header=header,
-        annotations=sections.get(SectionCode.ANNOTATIONS, {}),
-        properties=sections.get(SectionCode.PROPERTIES, []),
-        application_properties=sections.get(SectionCode.APPLICATION_PROPERTIES, {}),
-        head=b"".join(head),
-        data=data,
-        tail=message[position:],
-        value=sections.get(SectionCode.VALUE),
-    )
 
 
 def write_section(code: SectionCode, value: object) -> bytes:

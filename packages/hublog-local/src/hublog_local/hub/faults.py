@@ -3,7 +3,7 @@
 import threading
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Self
+from typing import Final, Self, TypedDict, Unpack
 
 from hublog_local.errors import LocalHubError
 
@@ -147,6 +147,19 @@ class Fault:
         self._fired.set()
 
 
+class FaultOptions(TypedDict, total=False):
+    """What a fault may be added with."""
+
+    times: int | None
+    after: int
+    hub: str | None
+    condition: str
+    description: str
+    status: int
+    seconds: float
+    bytes_per_s: float
+
+
 class Faults:
     """The requested faults; any thread may use it.
 
@@ -158,20 +171,8 @@ class Faults:
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
 
-    def add(
-        self,
-        kind: FaultKind | str,
-        *,
-        times: int | None = 1,
-        after: int = 0,
-        hub: str | None = None,
-        condition: str = "com.microsoft:server-busy",
-        description: str = "",
-        status: int = 401,
-        seconds: float = 1.0,
-        bytes_per_s: float = 10.0,
-    ) -> Fault:
-        """Add a fault; ``Fault`` documents the arguments.
+    def add(self, kind: FaultKind | str, **options: Unpack[FaultOptions]) -> Fault:
+        """Add a fault; ``Fault`` documents the options.
 
         Returns:
             The fault, to wait for it or to look how often it happened.
@@ -181,17 +182,7 @@ class Faults:
         """
         if kind not in tuple(FaultKind):
             raise LocalHubError(f"The fault {kind!r} is not known; it must be one of {', '.join(FaultKind)}.")
-        fault = Fault(
-            kind=FaultKind(kind),
-            times=times,
-            after=after,
-            hub=hub,
-            condition=condition,
-            description=description,
-            status=status,
-            seconds=seconds,
-            bytes_per_s=bytes_per_s,
-        )
+        fault = Fault(kind=FaultKind(kind), **options)
         with self._lock:
             self._faults.append(fault)
         return fault
