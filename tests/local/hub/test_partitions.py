@@ -6,7 +6,8 @@ from azure.eventhub._buffered_producer._partition_resolver import PartitionResol
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hublog_local.amqp.messages import SectionCode, read_message, write_annotations, write_section
+from hublog_local.amqp.messages import SectionCode, read_message, write_section
+from hublog_local.amqp.types import Symbol
 from hublog_local.errors import LocalHubError
 from hublog_local.hub.partitions import EventHub, Partition, Retention, partition_of, read_position
 
@@ -15,8 +16,8 @@ START_MS = int(START.timestamp() * 1000)
 
 
 def message(body=b"body", **annotations):
-    notes = {name.replace("_", "-"): value for name, value in annotations.items()}
-    front = write_annotations(SectionCode.ANNOTATIONS, notes) if notes else b""
+    notes = {Symbol(name.replace("_", "-")): value for name, value in annotations.items()}
+    front = write_section(SectionCode.ANNOTATIONS, notes) if notes else b""
     return read_message(memoryview(front + write_section(SectionCode.DATA, body)))
 
 
@@ -145,7 +146,7 @@ def encoded(event):
 def test_an_event_is_sent_on_with_its_place_and_all_of_its_sections():
     whole = (
         write_section(SectionCode.HEADER, [True])
-        + write_annotations(SectionCode.ANNOTATIONS, {"x-own": "kept"})
+        + write_section(SectionCode.ANNOTATIONS, {Symbol("x-own"): "kept"})
         + write_section(SectionCode.PROPERTIES, ["id", *[None] * 5, "text/plain"])
         + write_section(SectionCode.APPLICATION_PROPERTIES, {"a": 1})
         + write_section(SectionCode.DATA, b"x" * 300)
@@ -176,7 +177,7 @@ BODIES = {
     "number": (write_section(SectionCode.VALUE, 5), b""),
     "sequence": (write_section(SectionCode.SEQUENCE, [1]), b""),
     "data and footer": (
-        write_section(SectionCode.DATA, b"a") + write_annotations(SectionCode.FOOTER, {"f": 1}),
+        write_section(SectionCode.DATA, b"a") + write_section(SectionCode.FOOTER, {Symbol("f"): 1}),
         b"a",
     ),
     "nothing": (b"", b""),

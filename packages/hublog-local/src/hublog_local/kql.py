@@ -266,13 +266,7 @@ def _limited(text: str) -> str:
 
 
 def _operator_at(text: str, line: int, column: int) -> str:
-    """Return the operator after the pipe at a place in the text, empty if there is none.
-
-    Args:
-        text: the query.
-        line: 1 and up.
-        column: 0 and up.
-    """
+    """Return the operator after the pipe at a line (from 1) and a column (from 0), empty if there is none."""
     lines = text.splitlines()
     if not 0 < line <= len(lines):
         return ""

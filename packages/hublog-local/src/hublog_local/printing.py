@@ -51,12 +51,15 @@ def painted(row: Mapping[str, object]) -> "Text":
     text = Text()
     text.append(f"{_moment(row)} ", style="dim")
     text.append(f"{harmless(level):<{_LEVEL_WIDTH}} ", style=style)
-    names = [str(row[name]) for name in ("service_name", "logger_name") if row.get(name)]
-    text.append(f"{harmless(' '.join(names))} ", style="cyan")
+    origin = [str(row[name]) for name in ("service_name", "logger_name") if row.get(name)]
+    text.append(f"{harmless(' '.join(origin))} ", style="cyan")
     text.append(_lines(str(row.get("message") or "")), style=style if style in {"dim", "yellow"} else "")
     if row.get("trace_id"):
         text.append(f" trace={harmless(str(row['trace_id']))}", style="dim")
-    traceback = row.get("exception_stacktrace") or _exception(row)
+    names = ("exception_type", "exception_message")
+    traceback = row.get("exception_stacktrace") or ": ".join(
+        str(row[name]) for name in names if row.get(name)
+    )
     if traceback:
         text.append("\n" + _INDENT + _lines(str(traceback).rstrip("\n")), style="red")
     return text
@@ -70,11 +73,6 @@ def _moment(row: Mapping[str, object]) -> str:
     stated = str(row.get("timestamp") or row.get("_ingestion_time") or "")
     # 2026-11-23T14:00:00.123456Z as far as the millisecond.
     return harmless(f"{stated[:10]} {stated[11:23]}Z")
-
-
-def _exception(row: Mapping[str, object]) -> str:
-    name, message = row.get("exception_type"), row.get("exception_message")
-    return ": ".join(str(part) for part in (name, message) if part)
 
 
 def _style(level_number: object) -> str:

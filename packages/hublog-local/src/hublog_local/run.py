@@ -30,19 +30,7 @@ _MAX_PROBLEMS: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubOptions:
-    """The options of ``hublog local``, under the names that its parser gives them.
-
-    Attributes:
-        hubs: number of partitions by the name of the event hub.
-        host: address to listen on.
-        port: 0 lets the system choose.
-        directory: where rows are stored.
-        control: path of a socket on which tests request faults, or None.
-        ready_file: written once the hub takes events; its only line is the connection string.
-        is_quiet: print the connection string only.
-        tls_cert: file with the certificate for TLS, and its chain; None is plain TCP.
-        tls_key: file with its key; None if it is in the same file.
-    """
+    """The options of ``hublog local``, as its parser names and explains them; ``hubs`` by name."""
 
     hubs: Mapping[str, int]
     host: str

@@ -405,14 +405,7 @@ def read_frame(view: memoryview) -> Frame:
 def write_frame(
     performative: Performative, *, channel: int = 0, kind: int = AMQP_FRAME, payload_bytes: int = 0
 ) -> bytes:
-    """Encode a frame up to its payload, which the caller sends right after it.
-
-    Args:
-        performative: what the frame says.
-        channel: number of the session.
-        kind: ``AMQP_FRAME`` or ``SASL_FRAME``.
-        payload_bytes: size of the payload that follows.
-    """
+    """Encode a frame up to its payload, which the caller sends right after it."""
     body = write_performative(performative)
     size = _HEADER.size + len(body) + payload_bytes
     return _HEADER.pack(size, 2, kind, channel) + body

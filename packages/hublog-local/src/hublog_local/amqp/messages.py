@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
 from hublog_local.amqp.codec import decode, encode
-from hublog_local.amqp.types import DecodeError, Symbol
+from hublog_local.amqp.types import DecodeError
 
 #: Message format of a transfer whose data sections are messages themselves.
 BATCH_FORMAT: Final = 0x80013700
@@ -136,8 +136,3 @@ def _read_data(message: memoryview, position: int) -> tuple[memoryview, int]:
 def write_section(code: SectionCode, value: object) -> bytes:
     """Encode one section."""
     return bytes((0x00, 0x53, code)) + encode(value)
-
-
-def write_annotations(code: SectionCode, annotations: dict[str, object]) -> bytes:
-    """Encode a section of annotations; their names become symbols."""
-    return write_section(code, {Symbol(name): value for name, value in annotations.items()})

@@ -112,12 +112,7 @@ class Connection(Wire):
         return any(self._expiries[name] > now for name in names)
 
     def find_reply_link(self, node: str, reply_to: str) -> OutgoingLink | None:
-        """Return the link that answers of ``$cbs`` or ``$management`` go to.
-
-        Args:
-            node: what was asked.
-            reply_to: address that the request names; empty if it names none.
-        """
+        """Return the link for answers of a node; ``reply_to`` is empty if the request names none."""
         links = [link for session in self._sessions.values() for link in session.reply_links(node)]
         named = [link for link in links if reply_to in (link.target_address, link.name)]
         return next(iter(named or links), None)

@@ -17,7 +17,7 @@ from hublog_local.amqp.frames import (
     write_rejected,
     write_short_error,
 )
-from hublog_local.amqp.messages import BATCH_FORMAT, SectionCode, read_message, write_annotations
+from hublog_local.amqp.messages import BATCH_FORMAT, SectionCode, read_message, write_section
 from hublog_local.amqp.types import DecodeError, Described, Symbol, Timestamp
 from hublog_local.errors import LocalHubError
 from hublog_local.hub.faults import Fault, FaultKind, Stage
@@ -252,7 +252,7 @@ class ReaderLink(OutgoingLink):
         """Return the next event that is kept."""
         partition = self._partition
         self._next = max(self._next, partition.first_sequence_number)
-        if self._next >= partition.next_sequence_number:
+        if self._next >= partition.events_total:
             return None
         event = partition.event(self._next)
         self._next += 1
@@ -263,15 +263,14 @@ class ReaderLink(OutgoingLink):
         last = self._partition.last
         if last is None:
             return b""
-        return write_annotations(
-            SectionCode.DELIVERY_ANNOTATIONS,
-            {
-                "last_enqueued_sequence_number": last.sequence_number,
-                "last_enqueued_offset": last.offset,
-                "last_enqueued_time_utc": Timestamp(last.enqueued_ms),
-                "runtime_info_retrieval_time_utc": Timestamp(datetime.now(UTC).timestamp() * 1000),
-            },
-        )
+        names: dict[str, object] = {
+            "last_enqueued_sequence_number": last.sequence_number,
+            "last_enqueued_offset": last.offset,
+            "last_enqueued_time_utc": Timestamp(last.enqueued_ms),
+            "runtime_info_retrieval_time_utc": Timestamp(datetime.now(UTC).timestamp() * 1000),
+        }
+        annotations = {Symbol(name): value for name, value in names.items()}
+        return write_section(SectionCode.DELIVERY_ANNOTATIONS, annotations)
 
 
 class _AttachRequest(NamedTuple):

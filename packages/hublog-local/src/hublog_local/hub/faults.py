@@ -124,8 +124,8 @@ class Fault:
     status: int = 401
     seconds: float = 1.0
     bytes_per_s: float = 10.0
-    fired_total: int = 0
-    _fired: threading.Event = field(default_factory=threading.Event, repr=False)
+    fired_total: int = field(default=0, init=False)
+    _fired: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.after < 0 or (self.times is not None and self.times < 1):

@@ -27,14 +27,7 @@ _NEVER: Final = Timestamp(-62135596800000)
 
 
 class Answer(NamedTuple):
-    """An answer.
-
-    Attributes:
-        status: as in HTTP.
-        description: says why.
-        value: what was asked for.
-        condition: of the error, if it is one.
-    """
+    """An answer; the status is as in HTTP, the condition that of an error."""
 
     status: int
     description: str
@@ -199,7 +192,7 @@ def _read_partition(hub: EventHub, partition_id: object) -> Answer:
         "last_enqueued_sequence_number": -1 if last is None else last.sequence_number,
         "last_enqueued_offset": "-1" if last is None else last.offset,
         "last_enqueued_time_utc": _NEVER if last is None else Timestamp(last.enqueued_ms),
-        "is_partition_empty": partition.first_sequence_number == partition.next_sequence_number,
+        "is_partition_empty": partition.first_sequence_number == partition.events_total,
         "runtime_info_retrieval_time_utc": _milliseconds(datetime.now(UTC)),
     }
     return Answer(200, "OK", value)

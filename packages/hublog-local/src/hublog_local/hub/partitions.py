@@ -142,7 +142,7 @@ class Partition:
 
     Attributes:
         first_sequence_number: of the oldest event that is kept, or of the next one if none is.
-        events_total: events stored since the start, kept or not.
+        events_total: events stored since the start, kept or not; the sequence number of the next one.
         last: the newest event ever stored.
         readers: links that read here.
     """
@@ -158,11 +158,6 @@ class Partition:
         self._events: list[StoredEvent] = []
         self._next_offset = 0
         self._kept_bytes = 0
-
-    @property
-    def next_sequence_number(self) -> int:
-        """Of the event that comes next."""
-        return self.events_total
 
     def events(self) -> list[StoredEvent]:
         """Return the events that are kept, oldest first."""
@@ -206,7 +201,7 @@ class Partition:
     def find(self, position: Position) -> int:
         """Return the sequence number that a reader at this position begins with."""
         if position.number is None:
-            return self.next_sequence_number
+            return self.events_total
         search = bisect_left if position.is_inclusive else bisect_right
         return self.first_sequence_number + search(self._events, position.number, key=position.key)
 

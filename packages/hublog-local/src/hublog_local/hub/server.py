@@ -104,14 +104,8 @@ def check_loopback(host: str) -> str:
 class Server:
     """Listens for clients. All but ``port`` belongs to the loop it is started in.
 
-    Args:
-        service: what all connections share.
-        host: a loopback address.
-        port: 0 takes a free one, and keeps it.
-        ssl_context: for TLS.
-
     Attributes:
-        port: the port; 0 before the start if a free one is wanted.
+        port: 0 before the start if a free one is wanted, which is then kept.
     """
 
     def __init__(

@@ -285,11 +285,7 @@ class OutgoingLink(Link):
 class Session:
     """One session of a connection.
 
-    Args:
-        connection: what it belongs to.
-        channel: its number, both ways.
-        peer: what the client began it with.
-        attach: answers an attach; returns the link, or None if the client gets no answer.
+    ``attach`` answers an attach: it returns the link, or None if the client gets no answer.
 
     Attributes:
         connection: what it belongs to.

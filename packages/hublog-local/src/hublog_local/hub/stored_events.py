@@ -52,14 +52,7 @@ class StoredEvent:
         return len(self.body) + len(self.head) + tail + _OBJECT_BYTES
 
     def encode(self, delivery_annotations: bytes = b"") -> list[bytes]:
-        """Encode it for a consumer; the body is not copied.
-
-        Args:
-            delivery_annotations: a section for this delivery alone.
-
-        Returns:
-            Pieces that follow each other.
-        """
+        """Encode it for a consumer, in pieces that follow each other; the body is not copied."""
         annotations = {
             **self.annotations,
             _SEQUENCE_NUMBER: self.sequence_number,
@@ -92,13 +85,7 @@ def make_event(
 ) -> StoredEvent:
     """Make an event of a message; copies what it keeps.
 
-    Args:
-        message: parsed.
-        partition_id: where it goes.
-        sequence_number: of the event in the partition.
-        offset: of the event in the partition.
-        enqueued_at: UTC.
-        key: partition key of the batch or publisher, used if the message has none.
+    ``key`` is the partition key of the batch or publisher, used if the message has none.
     """
     is_plain = len(message.data) == 1 and _is_data_alone(message)
     content_type = message.properties[_CONTENT_TYPE] if len(message.properties) > _CONTENT_TYPE else None

@@ -39,12 +39,12 @@ class TokenChecker:
 
     Args:
         keys: key by name of the policy; None takes every token that is well formed and not expired.
-        clock: seconds since 1970 UTC.
+        clock: seconds since 1970 UTC; ``now`` afterwards.
     """
 
     def __init__(self, keys: Mapping[str, str] | None, *, clock: Callable[[], float] = time.time) -> None:
         self._keys = None if keys is None else dict(keys)
-        self._clock = clock
+        self.now = clock
 
     def __repr__(self) -> str:
         return f"TokenChecker(keys={None if self._keys is None else sorted(self._keys)})"
@@ -54,23 +54,13 @@ class TokenChecker:
         """Whether a link without a token is refused."""
         return self._keys is not None
 
-    def now(self) -> float:
-        """Return the seconds since 1970 UTC."""
-        return self._clock()
-
     def check(self, kind: object, token: object, audience: str) -> TokenAnswer:
-        """Check a token of a put-token request.
-
-        Args:
-            kind: its type, as the request names it.
-            token: its text.
-            audience: what it shall give access to.
-        """
+        """Check the token of a put-token request, of the type ``kind``, for access to ``audience``."""
         if not isinstance(token, str) or not token:
             return TokenAnswer(400, "The token is missing.")
         if kind in _JWT_TYPES:
             if self._keys is None:
-                return TokenAnswer(202, "Accepted", self._clock() + _JWT_LIFETIME_S)
+                return TokenAnswer(202, "Accepted", self.now() + _JWT_LIFETIME_S)
             return TokenAnswer(
                 _UNAUTHORIZED, "InvalidToken: this hub has keys and takes their signatures only."
             )
@@ -97,7 +87,7 @@ class TokenChecker:
             return TokenAnswer(
                 _UNAUTHORIZED, "MalformedToken: it must be SharedAccessSignature sr=..&sig=..&se=..&skn=.."
             )
-        if expiry <= self._clock():
+        if expiry <= self.now():
             return TokenAnswer(
                 _UNAUTHORIZED, f"ExpiredToken: The token is expired. Expiration time: {expiry}."
             )

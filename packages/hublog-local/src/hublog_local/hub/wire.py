@@ -34,10 +34,6 @@ _SLOW_STEP_S: Final = 0.1
 class Wire(asyncio.BufferedProtocol):
     """Bytes and frames of one connection; ``Connection`` gives them a meaning.
 
-    Args:
-        service: what all connections share.
-        loop: the loop that it runs in.
-
     Attributes:
         is_closed: nothing is sent or read any more.
         is_muted: the connection stays, but says and hears nothing.
