@@ -24,11 +24,6 @@ STANDARD_MESSAGE_BYTES: Final = 1 << 20
 BASIC_MESSAGE_BYTES: Final = 1 << 18
 _MAX_PARTITIONS: Final = 1024
 _CALL_S: Final = 10.0
-#: What another process may ask for, in addition to faults.
-_ACTIONS: Final = (
-    "statistics", "events_total", "recent_errors", "connection_string",
-    "drop_connections", "expire_tokens", "stop_listening", "start_listening",
-)  # fmt: skip
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,254}[A-Za-z0-9])?")
 
 _T = TypeVar("_T")
@@ -95,8 +90,12 @@ class LocalHub:
         self._server = Server(self._service, host=self._host, port=port, ssl_context=ssl_context)
         self._control: ControlServer | None = None
         if control_path is not None:
-            actions: dict[str, Callable[..., object]] = {name: getattr(self, name) for name in _ACTIONS}
-            self._control = ControlServer(Path(control_path), self.faults, actions)
+            actions: tuple[Callable[..., object], ...] = (
+                self.statistics, self.events_total, self.recent_errors, self.connection_string,
+                self.drop_connections, self.expire_tokens, self.stop_listening, self.start_listening,
+            )  # fmt: skip
+            named = {action.__name__: action for action in actions}
+            self._control = ControlServer(Path(control_path), self.faults, named)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = asyncio.Event()
         self._thread: threading.Thread | None = None
