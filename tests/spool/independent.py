@@ -45,6 +45,11 @@ def segments_of(directory):
     return sorted(directory.glob("*.seg"))
 
 
+def segment_bytes(root):
+    """Bytes of the segments of all directories below a root."""
+    return sum(path.stat().st_size for path in root.glob("*/*.seg"))
+
+
 def lines_on_disk(directory):
     """The lines that are not settled, in their order."""
     number, offset = struct.unpack("<QQ", (directory / "lock").read_bytes()[:16])

@@ -309,7 +309,7 @@ def test_what_is_refused_counts_for_no_bound(make_root):
 READ_BY_OLDER = """
 import sys
 from pathlib import Path
-from hublog.spool import format as segment_format
+from hublog.spool import segments as segment_format
 # As it was before envelopes were written.
 segment_format._ADDRESSED = segment_format.HEADER
 from hublog.spool.directory import SpoolDirectory

@@ -20,9 +20,18 @@ from typing import Final, NamedTuple
 from hublog.spool import locking
 from hublog.spool.dead_letters import DIRECTORY as REJECTED_NAME
 from hublog.spool.envelope import Destination, Envelope
-from hublog.spool.format import HEADER, FrameReader, is_foreign, is_header, read_header, survey
 from hublog.spool.locking import LOCK_NAME, Claim, NotOursError, SpoolUnavailableError, check_file
-from hublog.spool.segments import READ_MAX_BYTES, list_segments, read_file
+from hublog.spool.segments import (
+    HEADER,
+    READ_MAX_BYTES,
+    FrameReader,
+    is_foreign,
+    is_header,
+    list_segments,
+    read_file,
+    read_header,
+    survey,
+)
 
 _REJECTED_SUFFIX: Final = ".jsonl"
 _TOO_LARGE: Final = f"larger than the maximum of {READ_MAX_BYTES} bytes"

@@ -13,17 +13,16 @@ from typing import Final
 from hublog.locks import ThreadLock
 from hublog.spool import locking
 from hublog.spool.envelope import Envelope
-from hublog.spool.format import encode_header
 from hublog.spool.locking import Address, Claim
 from hublog.spool.segment_reader import SegmentReader
-from hublog.spool.segments import Position, Segment, SegmentRules, unlink
+from hublog.spool.segments import Position, Segment, SegmentRules, encode_header, unlink
 from hublog.spool.writer import SegmentWriter
 
 #: Nobody keeps others out for so long, unless the disk hangs or a signal handler waits for another thread.
 LOCK_WAIT_S: Final = 1.0
 
 
-class SpoolDirectory:
+class SpoolDirectory(SegmentReader):
     """Lines on disk that this process owns; made by ``create`` or ``adopt``.
 
     ``appended_total + recovered_total == settled_total + dropped_total + damaged_total + backlog_lines``
@@ -42,10 +41,10 @@ class SpoolDirectory:
         now: Callable[[], float] = time.monotonic,
         envelope: Envelope | None = None,
     ) -> None:
+        super().__init__()
         self.path = claim.path
         self.envelope = envelope
         self._claim = claim
-        self._segments: dict[int, Segment] = {}
         self._writer = SegmentWriter(
             claim.path,
             self._segments,
@@ -53,7 +52,6 @@ class SpoolDirectory:
             now=now,
             header=encode_header(envelope),
         )
-        self._reader = SegmentReader(self._segments, vanished=self._vanished)
         self._lock = ThreadLock()
         self._is_closing = False
 
@@ -69,12 +67,8 @@ class SpoolDirectory:
     ) -> "SpoolDirectory":
         """Make an empty directory for the lines of this process.
 
-        Args:
-            root: exists; see ``SpoolRoot.prepare``.
-            rules: how segments are made.
-            now: monotonic seconds.
-            wall: seconds since 1970; gives the name, and with it the place in the order of dropping.
-            envelope: where the lines go and how they are packed.
+        The root exists, see ``SpoolRoot.prepare``; ``wall`` gives the name, and with it the place in the
+        order of dropping.
 
         Raises:
             SpoolUnavailableError: it cannot be made; says why.
@@ -105,7 +99,7 @@ class SpoolDirectory:
             directory = cls(claim, envelope=(address or locking.read_address(path)).envelope)
             with directory._writer.lock:
                 directory._writer.close()
-            directory._reader.take_stock(path, claim.read_cursor(), directory.envelope)
+            directory._take_stock(path, claim.read_cursor(), directory.envelope)
         except BaseException as error:
             if claim is not None:
                 claim.release()
@@ -117,7 +111,7 @@ class SpoolDirectory:
     @property
     def is_open(self) -> bool:
         """Whether lines can be appended."""
-        return self._writer.is_open
+        return not self._writer.is_closed
 
     @property
     def is_owned(self) -> bool:
@@ -128,51 +122,6 @@ class SpoolDirectory:
     def appended_total(self) -> int:
         """Lines that ``append`` has written."""
         return self._writer.appended_total
-
-    @property
-    def recovered_total(self) -> int:
-        """Lines that were found at the adoption."""
-        return self._reader.recovered_total
-
-    @property
-    def settled_total(self) -> int:
-        """Lines that were read and settled."""
-        return self._reader.settled_total
-
-    @property
-    def dropped_total(self) -> int:
-        """Lines that the bound took, in any process, or that went with removed files."""
-        return self._reader.dropped_total
-
-    @property
-    def damaged_total(self) -> int:
-        """Lines that were here once and could not be read any more."""
-        return self._reader.damaged_total
-
-    @property
-    def damage_total(self) -> int:
-        """Stretches of segments that could not be read, what a dead writer left unfinished included."""
-        return self._reader.damage_total
-
-    @property
-    def backlog_lines(self) -> int:
-        """Lines that are neither settled nor lost; those that are read and not settled are among them."""
-        return self._reader.backlog_lines
-
-    @property
-    def backlog_bytes(self) -> int:
-        """Bytes on disk that are not settled."""
-        return self._reader.backlog_bytes
-
-    @property
-    def unknown(self) -> tuple[Path, ...]:
-        """Files that were left alone: another version's, or nobody's we know."""
-        return self._reader.unknown
-
-    @property
-    def causes(self) -> dict[Path, str]:
-        """Why those of them were left alone that another user may have made or changed."""
-        return self._reader.causes
 
     @property
     def failures_total(self) -> int:
@@ -224,16 +173,6 @@ class SpoolDirectory:
         self._writer.retry()
 
     @property
-    def unread_lines(self) -> int:
-        """Lines that ``read`` has not returned yet."""
-        return self._reader.unread_lines
-
-    @property
-    def unread_bytes(self) -> int:
-        """Bytes of these."""
-        return self._reader.unread_bytes
-
-    @property
     def has_unsynced(self) -> bool:
         """Whether something is to be forced onto the device by ``sync_if_due``, now or later."""
         return self._writer.has_unsynced
@@ -250,15 +189,15 @@ class SpoolDirectory:
             The lines, oldest first, empty when there are no more now; and the position to settle.
         """
         if not self.is_owned:  # before the lock: after a fork it may be held for ever
-            return [], self._reader.cursor
+            return [], self._cursor
         with self._lock:
-            return self._reader.read(max_bytes, max_lines, line_overhead=line_overhead)
+            return super().read(max_bytes, max_lines, line_overhead=line_overhead)
 
     def rewind(self) -> None:
         """Read again what is not settled; what was dropped meanwhile is lost now."""
         if self.is_owned:
             with self._lock:
-                self._reader.rewind()
+                super().rewind()
 
     def settle(self, position: Position) -> None:
         """Say that everything before a position arrived or was given up; whole segments are unlinked.
@@ -269,8 +208,8 @@ class SpoolDirectory:
         if not self.is_owned:
             return
         with self._lock:
-            if position[:2] > self._reader.cursor[:2]:
-                done = self._reader.settle(position)
+            if position[:2] > self._cursor[:2]:
+                done = self._move_cursor(position)
                 self._claim.write_cursor(position.segment, position.offset)
                 for segment in done:
                     self._remove(segment)
@@ -278,13 +217,13 @@ class SpoolDirectory:
     def drop_oldest(self) -> int | None:
         """Unlink the oldest segment; when it is the one being written the next line begins another.
 
-        What was read of it and is not settled yet stays in the books until it is, or until ``rewind``.
+        What was read of it and is not settled yet stays counted until it is, or until ``rewind``.
 
         Returns:
             How many lines went; None when there is no segment, or it is not to be had now.
         """
         with self._alone() as is_alone:
-            oldest = next((segment for segment in self._reader.known() if not segment.is_gone), None)
+            oldest = next((segment for segment in self._known() if not segment.is_gone), None)
             if oldest is None or not is_alone:
                 return None
             try:
@@ -304,7 +243,7 @@ class SpoolDirectory:
         with self._alone() as is_alone:
             if not is_alone:
                 return 0
-            gone = [s for s in self._reader.known() if not s.is_gone and _is_missing(s.path)]
+            gone = [s for s in self._known() if not s.is_gone and _is_missing(s.path)]
             lost = sum(self._lose(segment) for segment in gone)
             if _is_missing(self.path):
                 self._writer.close()
@@ -320,7 +259,7 @@ class SpoolDirectory:
             if not is_alone or self.backlog_lines > 0:
                 return _is_missing(self.path)
             self._writer.close()
-            for segment in self._reader.known():
+            for segment in self._known():
                 self._remove(segment)
             return self._claim.remove()
 
@@ -352,7 +291,7 @@ class SpoolDirectory:
     def _lose(self, segment: Segment) -> int:
         if not segment.is_final:
             self._writer.finish()
-        return self._reader.lose(segment)
+        return super()._lose(segment)
 
     def _remove(self, segment: Segment) -> None:
         unlink(segment.path)
@@ -373,7 +312,7 @@ class SpoolDirectory:
         lock = self._writer.lock
         is_locked = lock.acquire(timeout=wait_s)
         try:
-            yield is_locked and not self._writer.is_interrupted
+            yield is_locked and not self._writer.is_writing
         finally:
             if is_locked:
                 lock.release()

@@ -82,8 +82,8 @@ class Envelope:
             if not isinstance(parts, list) or len(parts) != _FIELDS:
                 return None
             *names, routing = parts
-            texts = [*names, *routing, *routing.values()]
-            if not all(isinstance(text, str) and text.isprintable() for text in texts):
+            strings = [*names, *routing, *routing.values()]
+            if not all(isinstance(text, str) and text.isprintable() for text in strings):
                 return None
             namespace, eventhub, packing = names
             return cls(
@@ -114,8 +114,8 @@ def _namespace_of(hub: EventHubSettings) -> str:
     parts = parts_of(hub.connection_string)
     address = urlsplit(parts["endpoint"])
     is_emulator = parts.get("usedevelopmentemulator") == "true"
-    found = _PORT.search(address.netloc)
-    port = int(found[1]) if found else _PLAIN_PORT if is_emulator else _TLS_PORT
+    stated = _PORT.search(address.netloc)
+    port = int(stated[1]) if stated else _PLAIN_PORT if is_emulator else _TLS_PORT
     name = _normal(address.hostname or "")
     return name if port == _TLS_PORT else f"{name}:{port}"
 

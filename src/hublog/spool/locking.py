@@ -11,20 +11,23 @@ import os
 import re
 import stat
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from hublog.errors import HublogError
 from hublog.spool.envelope import Envelope
-from hublog.spool.format import (
+from hublog.spool.segments import (
     HEADER,
     HEADER_MAX_BYTES,
     decode_envelope,
     encode_envelope,
+    file_limit,
+    list_segments,
+    read_file,
     read_header,
+    sync_directory,
 )
-from hublog.spool.segments import file_limit, list_segments, read_file, sync_directory
 
 
 class NotOursError(OSError):
@@ -38,37 +41,27 @@ def check_file(path: Path, *, uid: int) -> None:
         NotOursError: it is refused; says why.
         OSError: it cannot be looked at.
     """
-    found = path.lstat()
-    if not stat.S_ISREG(found.st_mode):
-        raise NotOursError(errno.EPERM, f"{path.name} is no regular file", str(path))
-    check_rights(path, found, uid=uid)
-    if found.st_nlink > 1:  # who made the other name may write here without a right to this directory
-        raise NotOursError(errno.EPERM, f"{path.name} is a hard link with another name elsewhere", str(path))
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        raise _refusal(path, "is no regular file")
+    _check_rights(path, status, uid=uid)
+    if status.st_nlink > 1:  # who made the other name may write here without a right to this directory
+        raise _refusal(path, "is a hard link with another name elsewhere")
 
 
-def check_rights(path: Path, found: os.stat_result, *, uid: int) -> None:
+def _check_rights(path: Path, status: os.stat_result, *, uid: int) -> None:
     """Refuse what belongs to another user or may be written by everybody.
 
     Group members may write: Kubernetes gives that right to the group of a volume, on all that lies there.
-
-    Args:
-        path: what it is about.
-        found: what is known of it.
-        uid: whose it must be.
-
-    Raises:
-        NotOursError: it is refused; says why.
     """
-    if found.st_uid != uid:
-        raise NotOursError(
-            errno.EPERM, f"{path.name} belongs to uid {found.st_uid}, and the spool to uid {uid}", str(path)
-        )
-    if found.st_mode & stat.S_IWOTH:
-        raise NotOursError(
-            errno.EPERM,
-            f"{path.name} has mode {stat.S_IMODE(found.st_mode):04o}: everybody may write",
-            str(path),
-        )
+    if status.st_uid != uid:
+        raise _refusal(path, f"belongs to uid {status.st_uid}, and the spool to uid {uid}")
+    if status.st_mode & stat.S_IWOTH:
+        raise _refusal(path, f"has mode {stat.S_IMODE(status.st_mode):04o}: everybody may write")
+
+
+def _refusal(path: Path, reason: str) -> NotOursError:
+    return NotOursError(errno.EPERM, f"{path.name} {reason}", str(path))
 
 
 LOCK_NAME: Final = "lock"
@@ -113,9 +106,9 @@ class Claim:
     def read_envelope(self) -> tuple[Envelope | None, int]:
         """Return what its maker has written behind the cursor, and where that ends; None without it."""
         with contextlib.suppress(OSError):
-            found = decode_envelope(os.pread(self._fd, HEADER_MAX_BYTES, _CURSOR.size))
-            if found is not None:
-                return found[0], _CURSOR.size + found[1]
+            decoded = decode_envelope(os.pread(self._fd, HEADER_MAX_BYTES, _CURSOR.size))
+            if decoded is not None:
+                return decoded[0], _CURSOR.size + decoded[1]
         return None, _CURSOR.size
 
     def write_start(self, envelope: Envelope | None) -> None:
@@ -283,35 +276,24 @@ def take(path: Path) -> Claim | None:
 def check_access(path: Path, *, uid: int) -> None:
     """Refuse a directory that another user made, or may have put something into; and its lock.
 
-    Args:
-        path: of the directory.
-        uid: whose it must be.
-
     Raises:
         NotOursError: it is refused; says why.
         OSError: it cannot be looked at.
     """
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode):
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
-    check_rights(path, found, uid=uid)
+    _check_rights(path, _directory_status(path), uid=uid)
     check_file(path / LOCK_NAME, uid=uid)
 
 
-def why_unsafe_root(found: os.stat_result) -> str:
-    """Return why a root must not be used by this process; empty if it may.
-
-    Args:
-        found: what is known of the root.
-    """
-    if found.st_uid != os.geteuid():
+def why_unsafe_root(status: os.stat_result) -> str:
+    """Return why a root of this status must not be used by this process; empty if it may."""
+    if status.st_uid != os.geteuid():
         return (
-            f"it belongs to uid {found.st_uid}, and this process runs as uid {os.geteuid()}. Change its owner"
-            " or set EVENTHUB_LOG_SPOOL_DIR."
+            f"it belongs to uid {status.st_uid}, and this process runs as uid {os.geteuid()}. Change its"
+            " owner or set EVENTHUB_LOG_SPOOL_DIR."
         )
-    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
         return (
-            f"its mode is {stat.S_IMODE(found.st_mode):04o}, so every user may rename what is in it and put"
+            f"its mode is {stat.S_IMODE(status.st_mode):04o}, so every user may rename what is in it and put"
             " something else there. Make it 0700, or set EVENTHUB_LOG_SPOOL_DIR."
         )
     return ""
@@ -335,12 +317,8 @@ def read_address(path: Path) -> Address:
     Raises:
         OSError: the directory cannot be read.
     """
-    with contextlib.suppress(OSError):
-        claim = Claim(path, _open_lock(path, os.O_RDONLY))
-        try:
-            envelope, _ = claim.read_envelope()
-        finally:
-            claim.abandon_after_fork()
+    with contextlib.suppress(OSError), _reading(path) as claim:
+        envelope, _ = claim.read_envelope()
         if envelope is not None:
             return Address(envelope)
     is_lost = False
@@ -360,8 +338,7 @@ def _open_lock(path: Path, flags: int) -> int:
     Raises:
         OSError: it cannot be opened, or is a link, a pipe, a device.
     """
-    if not stat.S_ISDIR(path.lstat().st_mode):
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    _directory_status(path)
     fd = os.open(path / LOCK_NAME, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
@@ -369,31 +346,44 @@ def _open_lock(path: Path, flags: int) -> int:
     return fd
 
 
-def peek_cursor(path: Path) -> tuple[int, int]:
-    """Return the cursor of a directory that another process owns."""
+def _directory_status(path: Path) -> os.stat_result:
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    return status
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[Claim]:
+    """Open the lock file of a directory, owned or not, to read it; the lock itself is not touched.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    claim = Claim(path, _open_lock(path, os.O_RDONLY))
     try:
-        claim = Claim(path, _open_lock(path, os.O_RDONLY))
-    except OSError:
-        return 0, 0
-    try:
-        return claim.read_cursor()
+        yield claim
     finally:
         claim.abandon_after_fork()
 
 
-def is_left(path: Path) -> bool:
-    """Whether a directory has no owner now; the lock is asked for, shared, and given back at once.
+def peek_cursor(path: Path) -> tuple[int, int]:
+    """Return the cursor of a directory that another process owns."""
+    with contextlib.suppress(OSError), _reading(path) as claim:
+        return claim.read_cursor()
+    return 0, 0
 
-    Raises:
-        OSError: its lock cannot be opened or asked for.
-    """
-    claim = Claim(path, _open_lock(path, os.O_RDONLY))
+
+def is_left(path: Path) -> bool:
+    """Whether a directory has no owner now; the lock is asked for, shared, and given back at once."""
     try:
-        fcntl.flock(claim._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # noqa: SLF001  # of this module
-    except BlockingIOError:
+        claim = Claim(path, _open_lock(path, os.O_RDONLY))
+        try:
+            fcntl.flock(claim._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # noqa: SLF001  # of this module
+        finally:
+            claim.release()
+    except OSError:  # it is owned, or its lock cannot be opened or asked for
         return False
-    finally:
-        claim.release()
     return True
 
 

@@ -11,14 +11,8 @@ from hublog.settings import SyncPolicy
 from hublog.spool import locking
 from hublog.spool.directory import SpoolDirectory
 from hublog.spool.envelope import Envelope
-from hublog.spool.format import is_foreign, survey
 from hublog.spool.locking import Address, Claim, NotOursError, SpoolUnavailableError
-from hublog.spool.segments import (
-    READ_MAX_BYTES,
-    SegmentRules,
-    list_segments,
-    read_file,
-)
+from hublog.spool.segments import READ_MAX_BYTES, SegmentRules, is_foreign, list_segments, read_file, survey
 
 _SEGMENT_MAX_BYTES: Final = 1 << 20
 _SEGMENT_MIN_BYTES: Final = 1 << 12
@@ -108,10 +102,10 @@ class SpoolRoot:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self.path.mkdir(locking.DIRECTORY_MODE, exist_ok=True)
                 self.path.chmod(locking.DIRECTORY_MODE)
-            found = self.path.stat()
+            status = self.path.stat()
         except OSError as error:
             raise locking.unavailable(self.path, error) from error
-        reason = locking.why_unsafe_root(found)
+        reason = locking.why_unsafe_root(status)
         if reason:
             raise SpoolUnavailableError(f"The spool directory {self.path} cannot be used: {reason}")
         locking.probe(self.path)
@@ -169,10 +163,7 @@ class SpoolRoot:
 
     def is_left(self, path: Path) -> bool:
         """Whether a directory has no owner now."""
-        try:
-            return locking.is_left(path)
-        except OSError:
-            return False
+        return locking.is_left(path)
 
     def enforce_bound(self) -> int:
         """Drop the oldest segments, of any process, until the bound is kept.
@@ -210,11 +201,6 @@ class SpoolRoot:
                     directory.retry()
                 return lines
         return 0
-
-    @property
-    def total_bytes(self) -> int:
-        """What the segments of all processes hold now."""
-        return sum(file.size for file in self._files())
 
     def abandon_after_fork(self) -> None:
         """Close what was inherited, in the child, which needs a root of its own; waits for nothing."""
@@ -316,10 +302,10 @@ class SpoolRoot:
         names = (name for name in self._names() if self.path / name not in self.causes)
         for name in filter(locking.is_owner_name, names):
             with contextlib.suppress(OSError):
-                found = list(list_segments(self.path / name))
+                segments = list(list_segments(self.path / name))
                 files += [
-                    _File(name, number, path, size, is_last=number == found[-1][0])
-                    for number, path, size in found
+                    _File(name, number, path, size, is_last=number == segments[-1][0])
+                    for number, path, size in segments
                     if path not in self.unknown
                 ]
         return files

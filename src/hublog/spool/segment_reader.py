@@ -2,71 +2,64 @@
 
 import contextlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from hublog.spool.envelope import Envelope
-from hublog.spool.format import FrameReader, is_foreign, read_header, survey
 from hublog.spool.locking import NotOursError, check_file
 from hublog.spool.segments import (
     READ_MAX_BYTES,
     START,
+    FrameReader,
     Position,
     Segment,
+    is_foreign,
     list_segments,
     read_file,
+    read_header,
+    survey,
     unlink,
 )
 
 
 class SegmentReader:
-    """Reads the segments of a directory in their order, and keeps their books; one thread at a time.
-
-    Args:
-        segments: the books; a writer may add to them meanwhile.
-        vanished: called with a segment whose file was removed; calls ``lose`` if that can be now.
+    """Reads the segments of a directory in their order and counts their lines; one thread at a time.
 
     Attributes:
-        cursor: everything before it is settled.
-        recovered_total: lines that ``take_stock`` found.
+        recovered_total: lines that were there when the directory was taken over.
         settled_total: lines that were read and settled.
-        dropped_total: lines that went with their file.
-        damaged_total: lines that were here once and could not be read.
-        damage_total: stretches that could not be read.
-        unknown: files that were left alone.
-        causes: why those of them were that another user may have made or changed.
+        dropped_total: lines that the bound took, in any process, or that went with removed files.
+        damaged_total: lines that were here once and could not be read any more.
+        damage_total: stretches of segments that could not be read, an unfinished end included.
+        unknown: files that were left alone: another version's, or nobody's we know.
+        causes: why those of them were left alone that another user may have made or changed.
     """
 
-    def __init__(self, segments: dict[int, Segment], *, vanished: Callable[[Segment], None]) -> None:
-        self._segments = segments
-        self._vanished = vanished
-        self._read = self.cursor = START
+    def __init__(self) -> None:
+        #: By number; a writer may add to them at any moment.
+        self._segments: dict[int, Segment] = {}
+        #: Before the one everything was read, before the other everything is settled.
+        self._read = self._cursor = START
         self._window: tuple[int, int, FrameReader] | None = None
         self.recovered_total = self.settled_total = self.dropped_total = 0
         self.damaged_total = self.damage_total = 0
         self.unknown: tuple[Path, ...] = ()
         self.causes: dict[Path, str] = {}
 
-    def known(self) -> list[Segment]:
+    def _known(self) -> list[Segment]:
         """Return the segments, oldest first; a copy, since writers add to them."""
         return sorted(self._segments.copy().values(), key=lambda segment: segment.number)
 
     @property
     def backlog_lines(self) -> int:
-        """Lines that are neither settled nor lost."""
-        return sum(segment.lines - self._settled_of(segment) for segment in self.known())
+        """Lines that are neither settled nor lost; those that are read and not settled are among them."""
+        return sum(segment.lines - self._settled_of(segment) for segment in self._known())
 
     @property
     def backlog_bytes(self) -> int:
         """Bytes on disk that are not settled."""
-        number, offset, _ = self.cursor
-        return sum(
-            max(segment.end - (offset if segment.number == number else segment.begin), 0)
-            for segment in self.known()
-            if not segment.is_gone
-        )
+        return self._bytes_after(self._cursor)
 
-    def take_stock(self, directory: Path, cursor: tuple[int, int], envelope: Envelope | None) -> None:
+    def _take_stock(self, directory: Path, cursor: tuple[int, int], envelope: Envelope | None) -> None:
         """Count what an owner left behind.
 
         Args:
@@ -77,19 +70,19 @@ class SegmentReader:
         Raises:
             OSError: the directory cannot be read.
         """
-        found = list(list_segments(directory))
+        files = list(list_segments(directory))
         number, offset = cursor
-        sizes = {each: size for each, _, size in found}
+        sizes = {each: size for each, _, size in files}
         # A cursor that points nowhere was damaged: better all of it twice than a part of it never.
-        if found and not (number < found[0][0] or offset <= sizes.get(number, -1)):
+        if files and not (number < files[0][0] or offset <= sizes.get(number, -1)):
             number, offset = START[:2]
-        for each, path, size in found:
+        for each, path, size in files:
             if each < number and not self._is_foreign(path, size):
                 unlink(path)
             elif each >= number:
                 self._count(each, path, size, at=offset if each == number else 0, envelope=envelope)
         first = self._segments.get(number)
-        self._read = self.cursor = Position(number, max(offset, first.begin if first else 0), 0)
+        self._read = self._cursor = Position(number, max(offset, first.begin if first else 0), 0)
 
     @property
     def unread_lines(self) -> int:
@@ -104,7 +97,10 @@ class SegmentReader:
     @property
     def unread_bytes(self) -> int:
         """Bytes that ``read`` has not come to yet."""
-        number, offset, _ = self._read
+        return self._bytes_after(self._read)
+
+    def _bytes_after(self, position: Position) -> int:
+        number, offset, _ = position
         return sum(
             max(segment.end - (offset if segment.number == number else segment.begin), 0)
             for segment in self._segments.copy().values()
@@ -134,10 +130,10 @@ class SegmentReader:
                 size += len(line) + line_overhead
         return lines, self._read
 
-    def settle(self, position: Position) -> list[Segment]:
+    def _move_cursor(self, position: Position) -> list[Segment]:
         """Move the cursor; returns the segments that are wholly settled, for the caller to unlink."""
         done: list[Segment] = []
-        for segment in self.known():
+        for segment in self._known():
             if segment.number > position.segment:
                 break
             is_last = segment.number == position.segment
@@ -148,19 +144,19 @@ class SegmentReader:
             self.settled_total += lines - self._settled_of(segment)
             self.damaged_total += segment.lines - lines
             done.append(segment)
-        self.cursor = position
+        self._cursor = position
         self._read = max(self._read, position)
         return done
 
     def rewind(self) -> None:
-        """Go back to the cursor; what was dropped meanwhile cannot be read again."""
-        self._read = self.cursor
-        for segment in self.known():
+        """Read again what is not settled; what was dropped meanwhile is lost now."""
+        self._read = self._cursor
+        for segment in self._known():
             if segment.is_gone:
                 self.dropped_total += segment.lines - self._settled_of(segment)
                 self._segments.pop(segment.number, None)
 
-    def lose(self, segment: Segment) -> int:
+    def _lose(self, segment: Segment) -> int:
         """Take a final segment whose file is gone out of the counters, but for what is read and not settled.
 
         Returns:
@@ -177,8 +173,12 @@ class SegmentReader:
             self._segments.pop(segment.number, None)
         return lost
 
+    def _vanished(self, segment: Segment) -> None:
+        """Act on a segment whose file was removed: call ``_lose`` if that can be now."""
+        raise NotImplementedError
+
     def _settled_of(self, segment: Segment) -> int:
-        return self.cursor.lines if segment.number == self.cursor.segment else 0
+        return self._cursor.lines if segment.number == self._cursor.segment else 0
 
     def _next_segment(self) -> Segment | None:
         """Return the segment at the read position; moves it on from one that is read to its end."""

@@ -16,18 +16,19 @@ from typing import Final
 
 from hublog.locks import ThreadLock
 from hublog.settings import SyncPolicy
-from hublog.spool.format import HEADER, encode
 from hublog.spool.locking import FILE_MODE
 from hublog.spool.segments import (
+    HEADER,
     Segment,
     SegmentRules,
+    encode,
     file_limit,
     file_name,
     sync_directory,
     unlink,
 )
 
-#: After the disk refused a new segment it is left in peace so long.
+#: Time to the next attempt after the disk refused a new segment.
 RETRY_S: Final = 1.0
 #: With more that wait segments last longer: an outage of three days makes a thousand, not fifty thousand.
 _MANY_SEGMENTS: Final = 8
@@ -40,13 +41,15 @@ class SegmentWriter:
 
     Args:
         path: the directory.
-        segments: the books of the directory; new segments are added to it.
+        segments: those of the directory by number; new ones are added.
         rules: when a segment is full, and when it is forced onto the device.
         now: monotonic seconds.
         header: the first bytes of each segment.
 
     Attributes:
         lock: held by the thread that writes, which may take it again.
+        is_writing: the thread that holds the lock is in an append; if it asks, it was interrupted in one.
+        is_closed: no more lines are taken.
         appended_total: lines that were written.
         failures_total: writes, new files and syncs that the disk refused.
         error: why the last of these failed.
@@ -69,8 +72,8 @@ class SegmentWriter:
         self._numbers = itertools.count(1)
         self._current: Segment | None = None
         self._asides: dict[int, Segment] = {}
-        self._is_writing = False
-        self._is_closed = False
+        self.is_writing = False
+        self.is_closed = False
         self._retry_mono = now()
         self._sync_mono = now()
         self.lock = ThreadLock()
@@ -79,31 +82,21 @@ class SegmentWriter:
         self.error: OSError | None = None
 
     @property
-    def is_open(self) -> bool:
-        """Whether lines are taken."""
-        return not self._is_closed
-
-    @property
     def has_unsynced(self) -> bool:
         """Whether lines wait for the next ``sync_if_due`` that is due."""
         segment = self._current
         is_timed = self._rules.sync is SyncPolicy.INTERVAL
         return is_timed and segment is not None and segment.synced < segment.end
 
-    @property
-    def is_interrupted(self) -> bool:
-        """Whether the thread that holds the lock was interrupted in the middle of an append."""
-        return self._is_writing
-
     def append(self, lines: Sequence[bytes]) -> int:
         """Write lines; see ``SpoolDirectory.append``."""
         frames = [encode(line) for line in lines]
-        if self._is_closed or not frames:  # before the lock: after a fork it may be held for ever
+        if self.is_closed or not frames:  # before the lock: after a fork it may be held for ever
             return 0
         with self.lock:
-            if self._is_writing:
+            if self.is_writing:
                 return self._append_aside(frames)
-            self._is_writing = True
+            self.is_writing = True
             try:
                 if self._asides:  # a signal handler raised while they were joined
                     self._join_asides()
@@ -114,7 +107,7 @@ class SegmentWriter:
                     while self._asides:
                         self._join_asides()
                 finally:
-                    self._is_writing = False
+                    self.is_writing = False
 
     def finish(self) -> None:
         """Begin a new segment with the next line; the caller holds the lock."""
@@ -146,11 +139,11 @@ class SegmentWriter:
         """Force what was written onto the device when the interval is over; see ``SpoolDirectory``."""
         if self._now() - self._sync_mono < self._rules.sync_interval_s:
             return False
-        found = self._copy_unsynced()
-        if found is None:
+        unsynced = self._copy_unsynced()
+        if unsynced is None:
             return False
         self._sync_mono = self._now()
-        segment, end, copy = found
+        segment, end, copy = unsynced
         try:
             _sync(copy)
         except OSError as error:
@@ -167,7 +160,7 @@ class SegmentWriter:
             return None  # where a thread writes the next call is soon enough
         try:
             segment = self._current
-            if segment is not None and segment.synced < segment.end and not self._is_writing:
+            if segment is not None and segment.synced < segment.end and not self.is_writing:
                 return segment, segment.end, os.dup(segment.fd)
         except OSError as error:
             self._fail(error)
@@ -181,12 +174,12 @@ class SegmentWriter:
 
     def close(self) -> None:
         """Take no more lines; the caller holds the lock."""
-        self._is_closed = True
+        self.is_closed = True
         self.finish()
 
     def abandon_after_fork(self) -> None:
         """Close what was inherited; waits for nothing."""
-        self._is_closed = True
+        self.is_closed = True
         segment, self._current = self._current, None
         if segment is not None:
             with contextlib.suppress(OSError):
@@ -254,7 +247,7 @@ class SegmentWriter:
             if not (is_full or segment.is_torn or self._now() >= segment.old_mono):
                 return segment
             self.finish()
-        if self._is_closed or self._now() < self._retry_mono:
+        if self.is_closed or self._now() < self._retry_mono:
             return None
         return self._open(size)
 
@@ -275,7 +268,7 @@ class SegmentWriter:
             self._fail(error)
             self._retry_mono = self._now() + RETRY_S
             return None
-        if self._is_closed:
+        if self.is_closed:
             segment.close()  # a signal handler has forked meanwhile, and this is the child
             return None
         self._segments[number] = self._current = segment
@@ -295,7 +288,7 @@ class SegmentWriter:
         except BaseException:
             with contextlib.suppress(OSError):
                 segment.close()
-            if not self._is_closed:  # else a signal handler has forked, and this is the child
+            if not self.is_closed:  # else a signal handler has forked, and this is the child
                 unlink(segment.path)
             raise
 
@@ -304,7 +297,7 @@ class SegmentWriter:
         begin = len(self._header)
         room = file_limit() - begin
         fitting = list(itertools.takewhile(lambda end: end <= room, itertools.accumulate(map(len, frames))))
-        if self._is_closed or not fitting:
+        if self.is_closed or not fitting:
             return 0
         number = next(self._numbers)
         segment = Segment(number=number, path=self._path / file_name(number), begin=begin, is_final=True)

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.spool.independent import lines_of, make_lines, make_segment
 
-from hublog.spool import format as segment_format
-from hublog.spool.format import HEADER, FrameReader, encode, is_foreign, survey
+from hublog.spool import segments as segment_format
+from hublog.spool.segments import HEADER, FrameReader, encode, is_foreign, survey
 
 LINES = st.lists(
     st.binary(max_size=60).map(lambda data: b"{" + data.replace(b"\n", b"") + b"}"), min_size=1, max_size=30
