@@ -242,11 +242,10 @@ class SegmentReader:
             data = None
         except OSError:
             data = None
-        if data is None or is_foreign(data):
-            self.unknown += (path,)
-            return
-        header = read_header(data)
-        if header.envelope not in (None, envelope):  # it was moved here
+        header = read_header(data or b"")
+        if (
+            data is None or is_foreign(data) or header.envelope not in (None, envelope)
+        ):  # the last: moved here
             self.unknown += (path,)
             return
         lines, damage, _ = survey(data, at=at)

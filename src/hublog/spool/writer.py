@@ -186,19 +186,6 @@ class SegmentWriter:
                 segment.close()
 
     def _append(self, frames: list[bytes]) -> int:
-        segment, data = self._current, b"".join(frames)
-        if (
-            segment is not None
-            and segment.end + len(data) <= segment.limit
-            and not segment.is_torn
-            and self._now() < segment.old_mono
-        ):
-            if self._write(segment, data, len(frames)):
-                return len(frames)
-            self.finish()
-        return self._append_in_parts(frames)
-
-    def _append_in_parts(self, frames: list[bytes]) -> int:
         written = 0
         while written < len(frames):
             segment = self._segment_for(len(frames[written]))

@@ -332,8 +332,7 @@ class Intake:
     def put(self, hub: str, event: "StoredEvent") -> None:
         """Hand over an event; returns at once unless more than ``max_waiting_bytes`` wait."""
         with self._changed:
-            while self._waiting_bytes > self._max_waiting_bytes and not self._is_closing:
-                self._changed.wait()
+            self._changed.wait_for(lambda: self._waiting_bytes <= self._max_waiting_bytes or self._is_closing)
             self._waiting.append((hub, event))
             self._waiting_bytes += len(event.body)
             if len(self._waiting) == 1:
@@ -389,7 +388,6 @@ class Intake:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._waiting and not self._is_closing:
-                    self._changed.wait()
+                self._changed.wait_for(lambda: self._waiting or self._is_closing)
             if not self.step() and self._is_closing:
                 return

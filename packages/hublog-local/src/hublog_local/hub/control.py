@@ -9,7 +9,7 @@ import socket
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from hublog_local.errors import LocalHubError
 from hublog_local.hub.faults import Fault, FaultKind, Faults
@@ -36,10 +36,9 @@ class ControlServer:
                 f"it may have {_PATH_BYTES}: choose a shorter one."
             )
         self._path = path
-        self._faults = faults
         self._listener: Listener | None = None
         self._actions: dict[str, Callable[..., object]] = {
-            "add_fault": self._add_fault,
+            "add_fault": lambda **arguments: _as_json(faults.add(**arguments)),
             "clear_faults": faults.clear,
             "faults": lambda: [_as_json(fault) for fault in faults.pending()],
             **actions,
@@ -126,9 +125,6 @@ class ControlServer:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             text = f"A request is one JSON object a line with 'do' and its arguments: {error}"
             return {"ok": False, "error": text}
-
-    def _add_fault(self, **arguments: Any) -> dict[str, object]:  # noqa: ANN401  # Faults.add checks them
-        return _as_json(self._faults.add(**arguments))
 
 
 def _as_json(fault: Fault) -> dict[str, object]:
