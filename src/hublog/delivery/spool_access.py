@@ -190,7 +190,7 @@ class SpoolAccess:
         waiting: dict[Destination, int] = {}
         for path, since in self._others_since.items():
             destination = root.others[path].destination
-            if now - since >= OTHERS_S and destination not in self._told_others and root.is_left(path):
+            if now - since >= OTHERS_S and destination not in self._told_others and locking.is_left(path):
                 waiting[destination] = waiting.get(destination, 0) + 1
         for destination, number in waiting.items():
             self._told_others.add(destination)

@@ -161,10 +161,6 @@ class SpoolRoot:
                     adopted += self._adopt(path)
         return adopted
 
-    def is_left(self, path: Path) -> bool:
-        """Whether a directory has no owner now."""
-        return locking.is_left(path)
-
     def enforce_bound(self) -> int:
         """Drop the oldest segments, of any process, until the bound is kept.
 

@@ -244,59 +244,57 @@ class SegmentWriter:
         if begin + size > most:
             self._fail(OSError(f"a file may not be larger than {most} bytes here"))
             return None
-        number = next(self._numbers)
-        segment = Segment(number=number, path=self._path / file_name(number), begin=begin, end=begin)
         waiting = len(self._segments) / _MANY_SEGMENTS
-        segment.old_mono = self._now() + self._rules.max_age_s * max(waiting, 1.0)
-        segment.limit = min(max(self._rules.max_bytes, begin + size), most)
-        try:
-            self._begin(segment, self._header)
-        except OSError as error:
-            self._fail(error)
+        old_mono = self._now() + self._rules.max_age_s * max(waiting, 1.0)
+        limit = min(max(self._rules.max_bytes, begin + size), most)
+        segment = self._make()
+        if segment is None:
             self._retry_mono = self._now() + RETRY_S
             return None
         if self.is_closed:
             segment.close()  # a signal handler has forked meanwhile, and this is the child
             return None
-        self._segments[number] = self._current = segment
+        segment.old_mono, segment.limit = old_mono, limit
+        self._segments[segment.number] = self._current = segment
         return segment
 
-    def _begin(self, segment: Segment, data: bytes) -> None:
-        """Make the file of a segment, with its first bytes; nothing is left of it when that fails."""
+    def _make(self, frames: bytes = b"") -> Segment | None:
+        """Make a file with the header and frames; None, and nothing is left of it, when the disk refuses."""
+        number, begin = next(self._numbers), len(self._header)
+        segment = Segment(number=number, path=self._path / file_name(number), begin=begin)
+        segment.end = begin + len(frames)
+        data = self._header + frames
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND
         try:
             segment.fd = os.open(segment.path, flags, FILE_MODE)
             os.fchmod(segment.fd, FILE_MODE)  # whatever the umask took away
             _check(os.write(segment.fd, data), data)
             if self._rules.is_synced:
-                if len(data) > segment.begin:
+                if frames:
                     _sync(segment.fd)
                 sync_directory(self._path)
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(OSError):
                 segment.close()
             if not self.is_closed:  # else a signal handler has forked, and this is the child
                 unlink(segment.path)
-            raise
+            if not isinstance(error, OSError):
+                raise
+            self._fail(error)
+            return None
+        return segment
 
     def _append_aside(self, frames: list[bytes]) -> int:
         """Write a segment at one go, while the current one is not ours to touch."""
-        begin = len(self._header)
-        room = file_limit() - begin
+        room = file_limit() - len(self._header)
         fitting = list(itertools.takewhile(lambda end: end <= room, itertools.accumulate(map(len, frames))))
-        if self.is_closed or not fitting:
-            return 0
-        number = next(self._numbers)
-        segment = Segment(number=number, path=self._path / file_name(number), begin=begin, is_final=True)
-        try:
-            self._begin(segment, self._header + b"".join(frames[: len(fitting)]))
-        except OSError as error:
-            self._fail(error)
+        segment = self._make(b"".join(frames[: len(fitting)])) if fitting and not self.is_closed else None
+        if segment is None:
             return 0
         with contextlib.suppress(OSError):
             segment.close()
-        segment.lines, segment.end = len(fitting), begin + fitting[-1]
-        self._asides[number] = segment
+        segment.lines, segment.is_final = len(fitting), True
+        self._asides[segment.number] = segment
         return len(fitting)
 
     def _join_asides(self) -> None:
