@@ -256,7 +256,6 @@ Performative = (
     | SaslInit | SaslOutcome
 )  # fmt: skip
 
-
 _PERFORMATIVES: Final = {
     0x10: Open,
     0x11: Begin,
@@ -277,22 +276,18 @@ class _Shape(NamedTuple):
     code: int
     make: type[Performative]
     kinds: dict[str, _Kind]
-    mandatory: frozenset[str]
+    mandatory: set[str]
 
 
 def _shape(code: int, make: type[Performative]) -> _Shape:
-    types = {
-        name: (hint, *get_args(hint)) for name, hint in get_type_hints(make, include_extras=True).items()
-    }
-    kinds = {
-        name: part.__metadata__[0]
-        for name, parts in types.items()
-        for part in parts
-        if hasattr(part, "__metadata__")
-    }
-    return _Shape(
-        code, make, kinds, frozenset(name for name, parts in types.items() if NoneType not in parts)
-    )
+    kinds: dict[str, _Kind] = {}
+    mandatory: set[str] = set()
+    for name, hint in get_type_hints(make, include_extras=True).items():
+        is_optional = NoneType in get_args(hint)
+        kinds[name] = (get_args(hint)[0] if is_optional else hint).__metadata__[0]
+        if not is_optional:
+            mandatory.add(name)
+    return _Shape(code, make, kinds, mandatory)
 
 
 def _symbol(make: type[Performative]) -> str:
