@@ -43,6 +43,7 @@ class SpoolRoot:
             taken over if it may be sent there. None takes whatever is there.
 
     Attributes:
+        envelope: as above; a new one holds for what is made and taken over from then on.
         unknown: files and directories that were left alone: another version's, nobody's we know, or
             without a lock. Each is reported once, by the caller.
         causes: why some of these were left alone.
@@ -65,7 +66,7 @@ class SpoolRoot:
     ) -> None:
         self.path = path.absolute()  # the application may change its working directory
         self.max_bytes = max_bytes
-        self._envelope = envelope
+        self.envelope = envelope
         size = max(min(_SEGMENT_MAX_BYTES, max_bytes // _SEGMENTS_MIN), _SEGMENT_MIN_BYTES)
         self.rules = SegmentRules(max_bytes=size, sync=sync)
         self.unknown: set[Path] = set()
@@ -77,19 +78,6 @@ class SpoolRoot:
         self._now = now
         self._wall = wall
         self._own: dict[str, SpoolDirectory] = {}
-
-    @property
-    def envelope(self) -> Envelope | None:
-        """Where the lines of this process go; set anew it holds for directories that are made from then on.
-
-        What was for another destination before may be for this one.
-        """
-        return self._envelope
-
-    @envelope.setter
-    def envelope(self, envelope: Envelope | None) -> None:
-        self._envelope = envelope
-        self.others = {}
 
     def prepare(self) -> None:
         """Make the root and find out whether it can be used; may be called again at any time.
@@ -147,7 +135,8 @@ class SpoolRoot:
         adopted: list[SpoolDirectory] = []
         names = self._names()
         there = {self.path / name for name in names}
-        self.others = {path: envelope for path, envelope in self.others.items() if path in there}
+        others = self.others.items()
+        self.others = {path: each for path, each in others if path in there and self._is_other(each)}
         for name in names:
             if max_bytes is not None and sum(taken.backlog_bytes for taken in adopted) >= max_bytes:
                 break
