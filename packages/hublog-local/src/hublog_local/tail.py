@@ -209,11 +209,11 @@ def run_tail(
 
 
 def _printer(out: TextIO, *, as_json: bool) -> Callable[[Sequence[StoredRow]], None]:
-    console = make_console(out)
+    console = None if as_json else make_console(out)
 
     def show(rows: Sequence[StoredRow]) -> None:
         for line, row in rows:
-            if as_json:
+            if console is None:
                 out.write(f"{harmless_json(line).decode()}\n")
             else:
                 console.print(painted(row), soft_wrap=True)
