@@ -14,8 +14,7 @@ import orjson
 from azure.eventhub import EventDataBatch
 
 from benchmarks.prices import Load, billed
-from hublog.delivery.accounting import DropCounters, DropReport, State, Stats
-from hublog.delivery.batcher import Batcher
+from hublog.delivery.accounting import DropReport, State, Stats
 from hublog.delivery.circuit_breaker import CircuitBreaker
 from hublog.delivery.memory_queue import NEVER, MemoryQueue
 from hublog.delivery.packer import EVENT_BYTES, LINE_OVERHEAD_BYTES, Packer
@@ -107,7 +106,7 @@ class _Link:
 class _Deaf:
     """Is told of sends, and says nothing."""
 
-    may_tell_drops = False
+    may_report_drops = False
 
     def batch_sent(self, **_: object) -> None:
         pass
@@ -134,27 +133,25 @@ class _Process:
         self._is_woken = False
         self._link = _Link(max_send_bytes)
         link: Any = self._link  # stands for the client
-        drops = DropCounters()
         self._queue = MemoryQueue(
             max_lines=hub.max_queue_size,
             max_bytes=hub.max_queue_bytes,
             urgent_level=hub.urgent_level,
-            drops=drops,
         )
         self._queue.wake = self._wake
         sender = EventHubSender(hub, connect=lambda _: link)
         sender.open()
-        batcher = Batcher(
-            self._queue,
-            batch_size=hub.batch_size,
-            linger_s=hub.batch_timeout_seconds,
-            now=lambda: self._now_s,
-        )
         self._shipper = Shipper(
-            Storage(self._queue, None, mode=SpoolMode.MEMORY, drops=drops),
+            Storage(
+                self._queue,
+                None,
+                mode=SpoolMode.MEMORY,
+                batch_size=hub.batch_size,
+                linger_s=hub.batch_timeout_seconds,
+                now=lambda: self._now_s,
+            ),
             InlineSend(lambda: sender, now=lambda: self._now_s),
             packer=Packer(hub.packing, gzip_level=hub.gzip_level),
-            batchers=[(self._queue, batcher)],
             breaker=CircuitBreaker(
                 threshold=hub.circuit_breaker_threshold,
                 cooldown_s=hub.circuit_breaker_cooldown_seconds,

@@ -6,8 +6,7 @@ from collections import Counter
 
 from tests.spool.independent import lines_on_disk
 
-from hublog.delivery.accounting import DropCounters
-from hublog.delivery.batcher import Batcher
+from hublog.delivery.accounting import Accounting
 from hublog.delivery.circuit_breaker import CircuitBreaker
 from hublog.delivery.disk_store import DiskStore
 from hublog.delivery.memory_queue import MemoryQueue
@@ -87,7 +86,7 @@ class Listener:
 
     def __init__(self):
         self.failures, self.states, self.drops, self.sent, self.replayed_records = [], [], [], [], []
-        self.may_tell_drops = True
+        self.may_report_drops = True
 
     def batch_sent(self, *, records, events, body_bytes, seconds, is_replay, stats):
         self.sent.append((records, is_replay))
@@ -149,29 +148,26 @@ class Bench:
         self.mode = mode
         self.listener = Listener()
         self.told = []
-        self.drops = DropCounters()
-        self.queue = MemoryQueue(max_lines=max_lines, max_bytes=max_bytes, drops=self.drops)
+        self.accounting = Accounting()
+        self.queue = MemoryQueue(max_lines=max_lines, max_bytes=max_bytes, accounting=self.accounting)
         self.spooler = None
         if mode is not SpoolMode.MEMORY:
             self.spooler = DiskStore(
                 root,
                 max_bytes=spool_bytes,
                 sync=SyncPolicy.NONE,
-                drops=self.drops,
-                tell=lambda level, text: self.told.append(text),
+                accounting=self.accounting,
+                report=lambda level, text: self.told.append(text),
                 now=self.clock,
                 wall=wall or self.clock,
             )
-        self.stores = Storage(self.queue, self.spooler, mode=mode, drops=self.drops)
-        sources = [self.queue] + ([self.spooler.live] if self.spooler else [])
+        self.stores = Storage(
+            self.queue, self.spooler, mode=mode, batch_size=batch_size, linger_s=1.0, now=self.clock
+        )
         self.shipper = Shipper(
             self.stores,
             InlineSend(lambda: hub, now=self.clock),
             packer=Packer(packing),
-            batchers=[
-                (source, Batcher(source, batch_size=batch_size, linger_s=1.0, now=self.clock))
-                for source in sources
-            ],
             breaker=CircuitBreaker(
                 threshold=threshold, cooldown_s=cooldown_s, now=self.clock, jitter=lambda: 0.5
             ),

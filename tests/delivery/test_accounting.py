@@ -17,11 +17,13 @@ from hublog.delivery.accounting import (
     LOGGERS_MAX,
     NAME_MAX,
     OTHER,
+    Accounting,
     Circuit,
+    DiskCounts,
     Drop,
-    DropCounters,
     DropReport,
     ProcessStats,
+    QueueCounts,
     State,
     Stats,
 )
@@ -37,10 +39,15 @@ ENTRIES = st.lists(
 
 
 def make_book(*entries):
-    book = DropCounters()
+    book = Accounting()
     for entry in entries:
-        book.add(*entry)
+        book.drop(*entry)
     return book
+
+
+def sums_of(book):
+    sums = book.drops()
+    return sums.totals, sums.refused_total, sums.evicted_total
 
 
 def report_of(*entries):
@@ -52,57 +59,56 @@ def report_of(*entries):
 
 def test_what_is_lost_is_counted_by_reason():
     book = make_book((Drop.REJECTED, "INFO", "shop"), (Drop.REJECTED, "INFO", "shop", 3))
-    book.add_number(Drop.SPOOL_FULL, 500)
-    book.add_lines(Drop.EXIT, [make_line(), make_line(1)])
-    assert book.totals() == {Drop.REJECTED: 4, Drop.SPOOL_FULL: 500, Drop.EXIT: 2}
+    book.drop(Drop.SPOOL_FULL, count=500)
+    book.drop_lines(Drop.EXIT, [make_line(), make_line(1)])
+    assert book.drops().totals == {Drop.REJECTED: 4, Drop.SPOOL_FULL: 500, Drop.EXIT: 2}
 
 
 def test_no_records_are_no_loss():
-    book = DropCounters()
-    book.add_number(Drop.SPOOL_FULL, 0)
-    book.add_lines(Drop.EXIT, [])
-    assert (book.totals(), book.take_report()) == ({}, None)
+    book = Accounting()
+    book.drop(Drop.SPOOL_FULL, count=0)
+    book.drop_lines(Drop.EXIT, [])
+    assert (book.drops().totals, book.take_report()) == ({}, None)
 
 
 def test_what_was_refused_at_the_door_is_a_full_queue():
     book = make_book((Drop.QUEUE_FULL, "INFO", "shop"))
     book.refuse("INFO", "shop")
     book.refuse("INFO", "shop")
-    assert book.counts() == ({Drop.QUEUE_FULL: 3}, 2, 0)
-    assert book.refused_total == 2
+    assert sums_of(book) == ({Drop.QUEUE_FULL: 3}, 2, 0)
 
 
 @given(ENTRIES, st.integers(0, 30))
 def test_the_totals_are_the_sums_whenever_they_are_read(entries, read_at):
-    book = DropCounters()
+    book = Accounting()
     for number, (reason, level, logger, count) in enumerate(entries):
         if number == read_at:
-            book.totals()
-        book.add(reason, level, logger, count)
+            assert sum(book.drops().totals.values()) == sum(entry[3] for entry in entries[:number])
+        book.drop(reason, level, logger, count)
     expected = Counter()
     for reason, _, _, count in entries:
         expected[reason] += count
-    assert book.totals() == dict(expected)
+    assert book.drops().totals == dict(expected)
 
 
 def test_what_is_returned_is_the_callers():
     book = make_book((Drop.INTERNAL_ERROR, "INFO", "shop"))
-    book.totals().clear()
-    assert book.totals() == {Drop.INTERNAL_ERROR: 1}
+    book.stats(QueueCounts(0, 0, 0, 0), DiskCounts()).dropped.clear()
+    assert book.drops().totals == {Drop.INTERNAL_ERROR: 1}
 
 
 def test_the_journal_stays_short_though_nobody_reads():
-    book = DropCounters()
+    book = Accounting()
     for _ in range(5_000):
-        book.add(Drop.QUEUE_FULL, "INFO", "shop")
+        book.drop(Drop.QUEUE_FULL, "INFO", "shop")
     assert len(book._journal) < 1_000
-    assert book.totals() == {Drop.QUEUE_FULL: 5_000}
+    assert book.drops().totals == {Drop.QUEUE_FULL: 5_000}
 
 
 def test_an_evicted_line_is_counted_with_its_names():
-    book = DropCounters()
+    book = Accounting()
     book.evict(make_line(level=DEBUG, logger="shop.a"))
-    assert book.counts() == ({Drop.QUEUE_FULL: 1}, 0, 1)
+    assert sums_of(book) == ({Drop.QUEUE_FULL: 1}, 0, 1)
     report = book.take_report()
     assert (report.by_reason, report.by_level, report.by_logger) == (
         {Drop.QUEUE_FULL: 1},
@@ -112,18 +118,18 @@ def test_an_evicted_line_is_counted_with_its_names():
 
 
 def test_eight_threads_add_while_others_read_and_report_without_a_loss():
-    book, per_thread, reported, is_over = DropCounters(), 4_000, [], threading.Event()
+    book, per_thread, reported, is_over = Accounting(), 4_000, [], threading.Event()
 
     def work(number):
         for _ in range(per_thread):
             if number % 2:
                 book.refuse("INFO", "shop")
             else:
-                book.add_number(Drop.INTERNAL_ERROR, 1)
+                book.drop(Drop.INTERNAL_ERROR)
 
     def read():
         while not is_over.is_set():
-            totals, refused, _ = book.counts()
+            totals, refused, _ = sums_of(book)
             assert totals.get(Drop.QUEUE_FULL, 0) == refused
             reported.append(book.take_report())
 
@@ -141,7 +147,7 @@ def test_eight_threads_add_while_others_read_and_report_without_a_loss():
             thread.join()
     finally:
         sys.setswitchinterval(before)
-    assert book.totals() == {Drop.QUEUE_FULL: 4 * per_thread, Drop.INTERNAL_ERROR: 4 * per_thread}
+    assert book.drops().totals == {Drop.QUEUE_FULL: 4 * per_thread, Drop.INTERNAL_ERROR: 4 * per_thread}
     reported.append(book.take_report())
     assert sum(report.count for report in reported if report) == 8 * per_thread
 
@@ -157,20 +163,20 @@ def test_whoever_interrupts_a_fold_reads_and_adds_as_always():
     seen = []
 
     def interrupt(book):
-        seen.append(book.counts())
-        book.add(Drop.REJECTED, "INFO", "shop")
-        seen.append(book.counts())
+        seen.append(sums_of(book))
+        book.drop(Drop.REJECTED, "INFO", "shop")
+        seen.append(sums_of(book))
 
-    for book in each_interruption(loaded, DropCounters.counts, interrupt):
+    for book in each_interruption(loaded, Accounting.drops, interrupt):
         assert seen.pop() == ({Drop.INTERNAL_ERROR: 3, Drop.REJECTED: 1}, 0, 0)
         assert seen.pop() == ({Drop.INTERNAL_ERROR: 3}, 0, 0)
-        assert book.totals() == {Drop.INTERNAL_ERROR: 3, Drop.REJECTED: 1}
+        assert book.drops().totals == {Drop.INTERNAL_ERROR: 3, Drop.REJECTED: 1}
 
 
 def test_an_exception_of_a_signal_handler_spoils_nothing():
-    for book in each_exception(loaded, DropCounters.totals):
+    for book in each_exception(loaded, Accounting.drops):
         book.refuse("INFO", "shop")
-        assert book.counts() == ({Drop.INTERNAL_ERROR: 3, Drop.QUEUE_FULL: 1}, 1, 0)
+        assert sums_of(book) == ({Drop.INTERNAL_ERROR: 3, Drop.QUEUE_FULL: 1}, 1, 0)
         assert book.take_report().count == 4
 
 
@@ -218,17 +224,17 @@ def test_records_that_nobody_can_see_have_no_level_and_no_logger():
 def test_a_report_has_all_that_is_not_told_elsewhere_and_the_totals_have_all(entries):
     book = make_book(*entries)
     report = book.take_report()
-    told = {reason: count for reason, count in book.totals().items() if reason not in TOLD_ELSEWHERE}
+    told = {reason: count for reason, count in book.drops().totals.items() if reason not in TOLD_ELSEWHERE}
     assert (report.by_reason if report else {}) == told
     assert (report.count if report else 0) == sum(told.values())
     assert book.take_report() is None
-    assert sum(book.totals().values()) == sum(count for *_, count in entries)
+    assert sum(book.drops().totals.values()) == sum(count for *_, count in entries)
 
 
 def test_what_comes_after_a_report_is_in_the_next():
     book = make_book((Drop.INTERNAL_ERROR, "INFO", "shop"))
     book.take_report()
-    book.add(Drop.TOO_LARGE, "DEBUG", "other", 2)
+    book.drop(Drop.TOO_LARGE, "DEBUG", "other", 2)
     report = book.take_report()
     assert (report.count, report.by_level, report.by_logger) == (2, {"DEBUG": 2}, {"other": 2})
 
@@ -287,10 +293,10 @@ def test_names_that_are_no_names_do_no_harm(name, shown):
 
 
 def test_the_memory_for_names_is_bounded():
-    book = DropCounters()
+    book = Accounting()
     for number in range(3 * LOGGERS_MAX):
-        book.add(Drop.INTERNAL_ERROR, f"level {number}", f"logger {number}")
-    book.add(Drop.INTERNAL_ERROR, "level 0", "logger 0")
+        book.drop(Drop.INTERNAL_ERROR, f"level {number}", f"logger {number}")
+    book.drop(Drop.INTERNAL_ERROR, "level 0", "logger 0")
     report = book.take_report()
     assert report.by_level == {f"level {number}": 1 + (number == 0) for number in range(LEVELS_MAX)} | {
         OTHER: 3 * LOGGERS_MAX - LEVELS_MAX
@@ -343,9 +349,9 @@ def test_a_report_is_a_value():
 
 
 def test_lines_are_counted_with_their_level_and_logger():
-    book = DropCounters()
-    book.add_lines(Drop.EXIT, [make_line(logger="a")])
-    book.add_lines(Drop.REJECTED, [make_line(logger="b"), make_line(level=DEBUG, logger="b"), b"odd"])
+    book = Accounting()
+    book.drop_lines(Drop.EXIT, [make_line(logger="a")])
+    book.drop_lines(Drop.REJECTED, [make_line(logger="b"), make_line(level=DEBUG, logger="b"), b"odd"])
     report = book.take_report()
     assert (report.count, report.by_level, report.by_logger) == (3, {"INFO": 1, "DEBUG": 1}, {"b": 2})
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from hublog.delivery.batcher import PACE_S, URGENT_PACE_S, Batcher
 from hublog.delivery.memory_queue import MemoryQueue
+from hublog.delivery.packer import EVENT_BYTES
 from hublog.testing import FakeClock
 
 LINE = b"x" * 700
@@ -133,6 +134,12 @@ def test_a_backlog_is_cut_into_full_events():
     assert [sum(map(len, lines)) <= batcher.event_bytes for lines in batches] == [True] * len(batches)
     assert sum(map(len, batches)) == 2_000
     assert len(batches) == math.ceil(2_000 / (batcher.event_bytes // len(LINE)))
+
+
+def test_no_limit_makes_an_event_longer_than_events_are():
+    _, _, batcher = make()
+    batcher.limit_event(1 << 30)
+    assert batcher.event_bytes == EVENT_BYTES
 
 
 def test_a_smaller_limit_of_the_link_makes_smaller_events():

@@ -8,7 +8,7 @@ import pytest
 from tests.delivery.bench import ids_on_disk, line_of
 from tests.spool.independent import A, B, envelope, leave_orphan, make_segment, names_of
 
-from hublog.delivery.accounting import Drop, DropCounters
+from hublog.delivery.accounting import Accounting, Drop
 from hublog.delivery.disk_store import LOOK_S, SYNC_S, DiskStore
 from hublog.delivery.spool_access import OTHERS_S, RETRY_S
 from hublog.settings import Packing, SyncPolicy
@@ -29,13 +29,13 @@ class Disk:
         self.path = path
         self.clock = clock or FakeClock()
         self.told = []
-        self.drops = DropCounters()
+        self.accounting = Accounting()
         self.spooler = DiskStore(
             path,
             max_bytes=max_bytes,
             sync=sync,
-            drops=self.drops,
-            tell=lambda level, text: self.told.append((logging.getLevelName(level), text)),
+            accounting=self.accounting,
+            report=lambda level, text: self.told.append((logging.getLevelName(level), text)),
             now=self.clock,
             wall=self.clock,
             envelope=envelope,
@@ -181,7 +181,7 @@ def test_a_mark_follows_lines_that_are_written_anew(disk):
     assert not disk.spooler.is_past(mark)
     disk.spooler.settle(disk.spooler.live.take(**ANY))
     assert disk.spooler.is_past(mark)
-    assert disk.spooler.counts().accepted == 3
+    assert disk.spooler.counts().accepted_total == 3
 
 
 def test_an_urgent_line_wakes_and_others_at_the_border(disk):
@@ -263,7 +263,7 @@ def test_the_oldest_lines_go_at_the_bound_and_are_counted(make, path):
     left = ids_on_disk(path)
     assert sum(file.stat().st_size for file in path.rglob("*.seg")) <= 110_000
     assert left[-1] == "n799"
-    assert disk.drops.totals() == {Drop.SPOOL_FULL: 800 - len(left)}
+    assert disk.accounting.drops().totals == {Drop.SPOOL_FULL: 800 - len(left)}
     assert disk.spooler.counts() == (800, 0, len(left))
 
 
@@ -271,9 +271,9 @@ def test_lost_lines_are_held_until_they_are_in_the_book_of_drops(make):
     disk = make(max_bytes=100_000)
     disk.spooler.append_or_drop(lines(400, size=500))
     disk.spooler._keep_bound()
-    assert disk.held + sum(disk.drops.totals().values()) == 400
+    assert disk.held + sum(disk.accounting.drops().totals.values()) == 400
     disk.look()
-    assert disk.held + sum(disk.drops.totals().values()) == 400
+    assert disk.held + sum(disk.accounting.drops().totals.values()) == 400
     assert disk.held < 400
 
 
@@ -296,8 +296,10 @@ def test_lines_of_dead_owners_that_the_bound_takes_are_adopted_and_dropped(make,
     disk.spooler.append_or_drop(lines(400, size=500))
     disk.look()
     counts = disk.spooler.counts()
-    assert counts.accepted + counts.adopted == counts.spooled + sum(disk.drops.totals().values())
-    assert counts.adopted == 400
+    assert counts.accepted_total + counts.recovered_total == counts.spooled + sum(
+        disk.accounting.drops().totals.values()
+    )
+    assert counts.recovered_total == 400
 
 
 # A disk that does not do what it should.
@@ -325,7 +327,7 @@ def test_a_full_disk_loses_the_oldest_segment_first(make, path, monkeypatch):
     assert disk.spooler.append_or_drop(lines(50, start=100, size=500)) == 50
     disk.look()
     assert ids_on_disk(path)[-1] == "n149"
-    assert disk.drops.totals()[Drop.SPOOL_FULL] + len(ids_on_disk(path)) == 150
+    assert disk.accounting.drops().totals[Drop.SPOOL_FULL] + len(ids_on_disk(path)) == 150
 
 
 def test_a_disk_that_refuses_is_told_once_a_minute_and_taken_again(disk, monkeypatch):
@@ -373,7 +375,7 @@ def test_a_root_that_somebody_removes_is_made_again(disk, path):
     assert ids_on_disk(path) == ["n3", "n4"]
     disk.look()
     assert disk.spooler.counts() == (5, 0, 2)
-    assert disk.drops.totals() == {Drop.SPOOL_FULL: 3}
+    assert disk.accounting.drops().totals == {Drop.SPOOL_FULL: 3}
 
 
 def test_what_cannot_be_read_is_told_once_and_all_around_it_is_sent(disk, path):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.delivery.made_lines import DEBUG, ERROR, INFO, LEVELS, WARNING, level_of, make_line, number_of
 from tests.kits.interruptions import each_exception, each_interruption
 
-from hublog.delivery.accounting import Drop, DropCounters
+from hublog.delivery.accounting import Accounting, Drop
 from hublog.delivery.memory_queue import MOST_SEVERE, NEVER, MemoryQueue, class_of
 
 GENEROUS = 1 << 30
@@ -24,9 +24,9 @@ def lines_of(*levels, without=()):
     return [make_line(number, level, size=number % 3) for number, level in lines if number not in without]
 
 
-def filled(*levels, drops=None):
+def filled(*levels, accounting=None):
     """Return a queue with these lines."""
-    queue = make_queue(max_lines=10_000, drops=drops)
+    queue = make_queue(max_lines=10_000, accounting=accounting)
     for line, level in zip(lines_of(*levels), levels, strict=True):
         queue.put(line, level)
     return queue
@@ -119,20 +119,8 @@ def test_the_last_tenth_of_the_bytes_is_for_errors():
 def test_whoever_has_made_room_is_not_refused(level):
     queue = make_queue(max_lines=1, max_bytes=1)
     queue.put(b"x")
-    queue.put_beyond(b"y", level)
+    queue.put(b"y", level, beyond=True)
     assert take(queue) == [b"x", b"y"]
-
-
-@pytest.mark.parametrize(("max_lines", "max_bytes"), [(50, 1_000), (5, 40), (1, 1), (1_000, GENEROUS)])
-def test_new_bounds_apply_as_if_they_had_always_been_there(max_lines, max_bytes):
-    fresh, changed = make_queue(max_lines, max_bytes), make_queue(9, 77)
-    changed.resize(max_lines, max_bytes)
-    assert (changed.max_lines, changed.max_bytes) == (max_lines, max_bytes)
-    for level in (INFO, ERROR):
-        assert [changed.put(b"12345", level) for _ in range(99)] == [
-            fresh.put(b"12345", level) for _ in range(99)
-        ]
-    assert changed.counts() == fresh.counts()
 
 
 # Waking
@@ -182,11 +170,11 @@ def test_the_threshold_counts_the_lines_that_wait(wake_at):
 
 
 def test_the_newest_line_of_the_class_is_evicted_and_counted():
-    drops = DropCounters()
-    queue = filled(DEBUG, INFO, DEBUG, WARNING, drops=drops)
+    accounting = Accounting()
+    queue = filled(DEBUG, INFO, DEBUG, WARNING, accounting=accounting)
     assert queue.evict(0)
-    assert drops.totals() == {Drop.QUEUE_FULL: 1}
-    assert drops.take_report().by_level == {"DEBUG": 1}
+    assert accounting.drops().totals == {Drop.QUEUE_FULL: 1}
+    assert accounting.take_report().by_level == {"DEBUG": 1}
     assert len(queue) == 3
     assert take(queue) == lines_of(DEBUG, INFO, DEBUG, WARNING, without=[2])
 
@@ -246,8 +234,8 @@ def test_a_queue_whose_lines_are_all_evicted_is_empty():
 
 
 def test_room_is_made_of_what_matters_least_the_newest_first_and_new_lines_before_postponed_ones():
-    drops = DropCounters()
-    queue = make_queue(max_lines=6, drops=drops)
+    accounting = Accounting()
+    queue = make_queue(max_lines=6, accounting=accounting)
     lines = lines_of(INFO, DEBUG, DEBUG, INFO, DEBUG, INFO)
     for line in lines[:3]:
         queue.put(line, level_of(line))
@@ -257,8 +245,8 @@ def test_room_is_made_of_what_matters_least_the_newest_first_and_new_lines_befor
     left = []
     for _ in range(6):
         assert queue.make_room(len(lines[0]), ERROR)
-        queue.put_beyond(make_line(9, ERROR), ERROR)
-        left.append(6 - drops.totals()[Drop.QUEUE_FULL])
+        queue.put(make_line(9, ERROR), ERROR, beyond=True)
+        left.append(6 - accounting.drops().totals[Drop.QUEUE_FULL])
     assert left == [5, 4, 3, 2, 1, 0]
     assert not queue.make_room(1, ERROR)
     assert not queue.make_room(1, INFO)
@@ -281,8 +269,9 @@ def test_evictions_begin_with_the_lowest_class(evictions, postponed, new):
 
 
 def test_no_room_is_made_for_a_line_that_never_has_any():
-    queue = filled(DEBUG, DEBUG)
-    queue.resize(9, 500)
+    queue = make_queue(max_lines=9, max_bytes=500)
+    for line in lines_of(DEBUG, DEBUG):
+        assert queue.put(line, DEBUG)
     assert not queue.make_room(501, ERROR)
     assert len(queue) == 2
 
@@ -362,7 +351,6 @@ STEPS = st.one_of(
     st.tuples(st.just("postpone"), st.integers(0, 3), st.booleans()),
     st.tuples(st.just("take_postponed"), st.integers(1, 8)),
     st.tuples(st.just("evict"), st.integers(0, 3)),
-    st.tuples(st.just("resize"), st.integers(1, 25), st.integers(100, 4_000)),
 )
 
 
@@ -370,8 +358,8 @@ class Model:
     """What a queue must hold, without its ways."""
 
     def __init__(self, max_lines, max_bytes):
-        self.drops = DropCounters()
-        self.queue = make_queue(max_lines, max_bytes, drops=self.drops)
+        self.accounting = Accounting()
+        self.queue = make_queue(max_lines, max_bytes, accounting=self.accounting)
         self.waiting, self.flying, self.postponed = [], [], []
         self.entered = self.finished = self.evicted = 0
 
@@ -409,7 +397,7 @@ class Model:
 
     def beyond(self, level, size):
         self.waiting.append(make_line(self.entered, level, size=size))
-        self.queue.put_beyond(self.waiting[-1], level)
+        self.queue.put(self.waiting[-1], level, beyond=True)
         self.entered += 1
 
     def take(self, max_lines, max_bytes):
@@ -459,9 +447,6 @@ class Model:
             self.postponed.remove(gone)
         self.evicted += any(of_class)
 
-    def resize(self, max_lines, max_bytes):
-        self.queue.resize(max_lines, max_bytes)
-
     def check(self):
         queue = self.queue
         flying = sum(map(len, self.flying))
@@ -469,7 +454,7 @@ class Model:
         assert self.entered == self.finished + self.evicted + self.held_lines
         assert (len(queue), queue.held_lines) == (len(self.waiting), self.held_lines)
         assert (queue.bytes_waiting, queue.held_bytes) == (sum(map(len, self.waiting)), self.held_bytes)
-        assert self.drops.counts().evicted_total == self.evicted
+        assert self.accounting.drops().evicted_total == self.evicted
 
 
 @given(st.integers(1, 25), st.integers(100, 4_000), st.lists(STEPS, max_size=60))
@@ -516,8 +501,8 @@ def test_eight_threads_put_and_one_takes_without_a_loss(restless):
 
 
 def test_six_threads_put_and_evict_and_one_takes_and_all_is_accounted_for(restless):
-    drops = DropCounters()
-    queue = make_queue(max_lines=300, drops=drops)
+    accounting = Accounting()
+    queue = make_queue(max_lines=300, accounting=accounting)
     put, refused = [], []
 
     def work(name):
@@ -527,7 +512,7 @@ def test_six_threads_put_and_evict_and_one_takes_and_all_is_accounted_for(restle
             if queue.put(line, level):
                 put.append(line)
             elif any(queue.evict(lower) for lower in range(class_of(level))):
-                queue.put_beyond(line, level)
+                queue.put(line, level, beyond=True)
                 put.append(line)
             else:
                 refused.append(line)
@@ -540,7 +525,7 @@ def test_six_threads_put_and_evict_and_one_takes_and_all_is_accounted_for(restle
         taken = take(queue, max_lines=7)
         queue.finish(taken)
         seen += taken
-    evicted = drops.totals().get(Drop.QUEUE_FULL, 0)
+    evicted = accounting.drops().totals.get(Drop.QUEUE_FULL, 0)
     assert len(set(seen)) == len(seen) == len(put) - evicted
     assert set(seen) <= set(put)
     assert {level_of(line) for line in set(put) - set(seen)} <= {DEBUG, INFO, WARNING}
@@ -552,8 +537,8 @@ class Scene:
     """A queue in the middle of its life."""
 
     def __init__(self):
-        self.drops = DropCounters()
-        self.queue = filled(DEBUG, INFO, DEBUG, WARNING, INFO, drops=self.drops)
+        self.accounting = Accounting()
+        self.queue = filled(DEBUG, INFO, DEBUG, WARNING, INFO, accounting=self.accounting)
         self.put = lines_of(DEBUG, INFO, DEBUG, WARNING, INFO)
         self.out, self.lengths = [], []
         self.evict()
@@ -572,7 +557,7 @@ class Scene:
             self.out += batch.lines
 
     def check(self):
-        counts, evicted = self.queue.counts(), self.drops.counts().evicted_total
+        counts, evicted = self.queue.counts(), self.accounting.drops().evicted_total
         assert len(self.put) == counts.new + counts.in_flight + evicted
         rest = take(self.queue)
         assert len(rest) == counts.new

@@ -104,6 +104,27 @@ def test_new_records_do_not_wait_behind_what_was_logged_before_the_first_send(tm
     assert_soon(lateness(found, 6.0))
 
 
+class BusyStart(SlowHub):
+    """Takes so long for the first record that a backlog is logged meanwhile."""
+
+    bench = None
+
+    def send(self, bodies, properties):
+        bench, self.bench = self.bench, None
+        if bench is not None:
+            bench.log(BACKLOG_LINES, size=LINE_BYTES)
+        return super().send(bodies, properties)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_new_records_do_not_wait_behind_what_was_logged_during_a_short_first_send(tmp_path, mode):
+    found = bench(tmp_path, mode, make_hub=BusyStart)
+    found.hub.bench = found
+    found.log(levelno=logging.ERROR, size=LINE_BYTES)
+    found.step()
+    assert_soon(lateness(found, 6.0))
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_burst_after_silence_is_no_backlog(tmp_path, mode):
     found = bench(tmp_path, mode)

@@ -448,11 +448,11 @@ def test_drops_are_told_and_a_record_of_them_is_sent_after_the_recovery(make, hu
 def test_drops_are_not_told_more_often_than_the_observer_allows(make, hub):
     hub.state = "away"
     bench = make(max_lines=10)
-    bench.listener.may_tell_drops = False
+    bench.listener.may_report_drops = False
     bench.log(100)
     bench.run(2.0)
     assert bench.listener.drops == []
-    bench.listener.may_tell_drops = True
+    bench.listener.may_report_drops = True
     bench.run(2.0)
     assert [report.count for report in bench.listener.drops] == [bench.stats.dropped_total]
 

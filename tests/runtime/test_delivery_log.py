@@ -226,12 +226,12 @@ def test_drops_are_told_in_the_words_of_the_report():
 
 def test_drops_may_be_told_once_a_minute():
     told = Told()
-    assert told.observer.may_tell_drops
+    assert told.observer.may_report_drops
     told.observer.records_dropped(Report())
     told.clock.advance(REPEAT_S - 1)
-    assert not told.observer.may_tell_drops
+    assert not told.observer.may_report_drops
     told.clock.advance(1)
-    assert told.observer.may_tell_drops
+    assert told.observer.may_report_drops
 
 
 def test_the_end_tells_once_what_stays_on_disk():

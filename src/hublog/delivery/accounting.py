@@ -56,7 +56,7 @@ class State(StrEnum):
         DEGRADED: the last send failed and is retried within seconds.
         OPEN: the circuit is open, sending is paused until a probe is due.
         PROBING: one send probes whether the hub is available.
-        DRAINING: it is back; what waited is sent beside what is new.
+        DRAINING: it is back; what waited is sent alongside what is new.
         DISK_ONLY: sends hang and cannot be ended, so none is started until one returns.
     """
 
@@ -143,24 +143,21 @@ class Stats:
         return f"{type(self).__name__}({', '.join(f'{name}={value!s}' for name, value in shown.items())})"
 
     def with_refused(self, refused: Mapping[Drop, int]) -> Self:
-        """Return these books with records that never came to the stores, accepted and dropped at once."""
-        dropped = {drop: self.dropped.get(drop, 0) + refused.get(drop, 0) for drop in Drop}
+        """Return the sums with records that never came to the stores, accepted and dropped at once."""
         return replace(
             self,
             accepted_total=self.accepted_total + sum(refused.values()),
-            dropped={drop: number for drop, number in dropped.items() if number},
+            dropped=dict(Counter(self.dropped) + Counter(refused)),
         )
 
     def after(self, former: Self) -> Self:
-        """Return these books with those of a former process state of the same pipeline; the state is ours."""
+        """Return the sums with those of a former process state of the same pipeline; the state is ours."""
         sums = {
             each.name: getattr(self, each.name) + getattr(former, each.name)
             for each in fields(self)
             if isinstance(getattr(self, each.name), int)
         }
-        found = replace(self, **sums)
-        dropped = {drop: self.dropped.get(drop, 0) + former.dropped.get(drop, 0) for drop in Drop}
-        return replace(found, dropped={drop: number for drop, number in dropped.items() if number})
+        return replace(self, **sums, dropped=dict(Counter(self.dropped) + Counter(former.dropped)))
 
     @property
     def dropped_total(self) -> int:
@@ -204,6 +201,36 @@ class ProcessStats(Stats):
         return cls(**values, pipelines=tuple(pipelines))
 
 
+class QueueCounts(NamedTuple):
+    """Gauges of the memory queue.
+
+    Attributes:
+        new: lines that were not taken yet.
+        postponed: lines that were taken and wait to be sent again.
+        in_flight: lines that were taken and neither finished nor postponed.
+        finished_total: lines that were taken, and are sent, dropped or on disk.
+    """
+
+    new: int
+    postponed: int
+    in_flight: int
+    finished_total: int
+
+
+class DiskCounts(NamedTuple):
+    """Gauges of the disk.
+
+    Attributes:
+        accepted_total: lines that log calls wrote.
+        recovered_total: lines that ended processes left.
+        spooled: lines that are there, or were lost and are not counted as dropped yet.
+    """
+
+    accepted_total: int = 0
+    recovered_total: int = 0
+    spooled: int = 0
+
+
 class Place(Enum):
     """Where a record was when it was lost."""
 
@@ -229,7 +256,7 @@ OTHER: Final = "(other)"
 #: Loggers that a report names.
 SHOWN_LOGGERS: Final = 5
 #: Lost with an end or a start that has a line of its own, or no loss.
-_TOLD_ELSEWHERE: Final = frozenset({Drop.EXIT, Drop.NOT_CONFIGURED}) | INTENTIONAL
+_REPORTED_ELSEWHERE: Final = frozenset({Drop.EXIT, Drop.NOT_CONFIGURED}) | INTENTIONAL
 
 _ADVICE: Final[Mapping[Drop, str]] = {
     Drop.QUEUE_FULL: (
@@ -260,20 +287,6 @@ _ADVICE: Final[Mapping[Drop, str]] = {
     ),
     Drop.INTERNAL_ERROR: "That is an error in hublog: please report it, with its lines before this one.",
 }
-
-
-class DropTotals(NamedTuple):
-    """Sums of one moment.
-
-    Attributes:
-        totals: records lost, by reason.
-        refused_total: those of them that never entered the queue.
-        evicted_total: those of them that were in the queue and were never taken.
-    """
-
-    totals: dict[Drop, int]
-    refused_total: int
-    evicted_total: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,93 +337,71 @@ class DropReport:
         )
 
 
-class DropCounters:
-    """Counts what is lost in one process; exact, from any thread, signal handler or finalizer."""
+class Accounting:
+    """Counts what becomes of the records of one process, by counters that only grow.
+
+    Drops are counted exactly, from any thread, signal handler or finalizer. The attributes are counted by
+    the thread that steps the shipper alone; see ``Stats``.
+    """
 
     def __init__(self) -> None:
+        self.sent_total = self.replayed_total = 0
+        self.batches_total = self.events_total = self.sent_bytes_total = self.failures_total = 0
         #: Entries that may not be in the sums yet.
         self._journal: deque[Entry] = deque()
-        self._sums = _Sums()
+        self._sums = DropSums()
         #: Entries that have left the journal.
         self._popped = 0
         # Held over statements without a call or a loop only, where CPython lets no signal handler in: one
         # that waited for the worker would else keep it from counting.
         self._lock = ThreadLock()
 
-    def add(self, reason: Drop, level: str, logger: str, count: int = 1) -> None:
-        """Count records.
+    def stats(self, queue: QueueCounts, disk: DiskCounts) -> Stats:
+        """Return a snapshot of the counters and of these gauges; the state is set by the caller."""
+        drops, queued = self.drops(), queue.new + queue.postponed
+        entered_total = queued + queue.in_flight + queue.finished_total + drops.evicted_total
+        return Stats(
+            accepted_total=entered_total + drops.refused_total + disk.accepted_total,
+            sent_total=self.sent_total,
+            dropped=dict(drops.totals),
+            queued=queued,
+            in_flight=queue.in_flight,
+            spooled=disk.spooled,
+            recovered_total=disk.recovered_total,
+            replayed_total=self.replayed_total,
+            batches_total=self.batches_total,
+            events_total=self.events_total,
+            sent_bytes_total=self.sent_bytes_total,
+            failures_total=self.failures_total,
+        )
+
+    def drop(self, reason: Drop, level: str = "", logger: str = "", count: int = 1) -> None:
+        """Count records as lost.
 
         Args:
-            reason: why they are lost.
-            level: name of their level, empty if nobody knows.
-            logger: name of their logger, empty if nobody knows.
-            count: how many.
+            reason: why they are.
+            level: name of their level, empty where it is unknown.
+            logger: name of their logger, empty where it is unknown.
+            count: number of records; 0 is no loss.
         """
-        self._journal.append((reason, level, logger, count, Place.BEHIND))
-        self.tidy()
-
-    def add_lines(self, reason: Drop, lines: Iterable[bytes]) -> None:
-        """Count the records of these lines."""
-        found = Counter(map(level_and_logger, lines))
-        self._journal.extend([(reason, *names, count, Place.BEHIND) for names, count in found.items()])
-        self.tidy()
-
-    def add_number(self, reason: Drop, count: int) -> None:
-        """Count records that nobody can see any more; 0 is no loss."""
         if count:
-            self.add(reason, "", "", count)
+            self._note((reason, level, logger, count, Place.BEHIND))
+
+    def drop_lines(self, reason: Drop, lines: Iterable[bytes]) -> None:
+        """Count the records of these lines as lost."""
+        counts = Counter(map(level_and_logger, lines))
+        self._note(*((reason, *names, count, Place.BEHIND) for names, count in counts.items()))
 
     def refuse(self, level: str, logger: str, reason: Drop = Drop.QUEUE_FULL) -> None:
-        """Count a record that was refused at the door and never entered the queue.
-
-        Args:
-            level: name of its level.
-            logger: name of its logger.
-            reason: why it was.
-        """
-        self._journal.append((reason, level, logger, 1, Place.DOOR))
-        self.tidy()
+        """Count a record that never entered the queue as accepted and lost; for the names see ``drop``."""
+        self._note((reason, level, logger, 1, Place.DOOR))
 
     def evict(self, line: bytes) -> None:
-        """Count the record of a line that was in the queue and was never taken."""
-        self._journal.append((Drop.QUEUE_FULL, *level_and_logger(line), 1, Place.QUEUE))
-        self.tidy()
+        """Count the record of a line that was in the queue and was never taken as lost."""
+        self._note((Drop.QUEUE_FULL, *level_and_logger(line), 1, Place.QUEUE))
 
-    def tidy(self) -> None:
-        """Fold the journal if it is long."""
-        if len(self._journal) >= _LONG:
-            self._fold()
-
-    def counts(self) -> DropTotals:
-        """Return the sums of this moment."""
-        sums = self._fold()
-        return DropTotals(dict(sums.totals), sums.refused_total, sums.evicted_total)
-
-    def totals(self) -> dict[Drop, int]:
-        """Return the records lost, by reason; see ``counts``."""
-        return self.counts().totals
-
-    @property
-    def refused_total(self) -> int:
-        """Records that were refused at the door; see ``counts``."""
-        return self.counts().refused_total
-
-    def take_report(self) -> DropReport | None:
-        """Return what was lost since the last call, and is reported nowhere else; None when nothing was."""
-        while True:
-            sums = self._fold()
-            if not sums.by_reason:
-                return None
-            if self._replace(sums, replace(sums, by_reason={}, by_level={}, by_logger={})):
-                return DropReport(
-                    count=sum(sums.by_reason.values()),
-                    by_reason=sums.by_reason,
-                    by_level=sums.by_level,
-                    by_logger=_largest(sums.by_logger),
-                )
-
-    def _fold(self) -> "_Sums":
-        """Return sums with all in them that was in the journal at the call."""
+    def drops(self) -> "DropSums":
+        """Return the sums of all drops, those in the journal at the call included."""
         entries: list[Entry] = []
         with self._lock:
             sums, popped = self._sums, self._popped
@@ -421,7 +412,26 @@ class DropCounters:
             pass
         return folded
 
-    def _replace(self, former: "_Sums", new: "_Sums") -> bool:
+    def take_report(self) -> DropReport | None:
+        """Return what was lost since the last call, and is reported nowhere else; None when nothing was."""
+        while True:
+            sums = self.drops()
+            if not sums.by_reason:
+                return None
+            if self._replace(sums, replace(sums, by_reason={}, by_level={}, by_logger={})):
+                return DropReport(
+                    count=sum(sums.by_reason.values()),
+                    by_reason=sums.by_reason,
+                    by_level=sums.by_level,
+                    by_logger=_largest(sums.by_logger),
+                )
+
+    def _note(self, *entries: Entry) -> None:
+        self._journal.extend(entries)
+        if len(self._journal) >= _LONG:
+            self.drops()
+
+    def _replace(self, former: "DropSums", new: "DropSums") -> bool:
         """Put new sums in the place of the former; False when another thread has done so."""
         with self._lock:
             if self._sums is not former:
@@ -440,13 +450,14 @@ class DropCounters:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sums:
+class DropSums:
     """Never changed, only replaced.
 
     Attributes:
         folded: entries that are counted in here, of all there ever were.
-        totals: records by reason.
-        refused_total: see ``DropTotals``; and so on.
+        totals: records lost, by reason.
+        refused_total: those of them that never entered the queue.
+        evicted_total: those of them that were in the queue and were never taken.
         by_reason: records that are not reported yet; and so on.
     """
 
@@ -458,7 +469,8 @@ class _Sums:
     by_level: Mapping[str, int] = field(default_factory=dict)
     by_logger: Mapping[str, int] = field(default_factory=dict)
 
-    def plus(self, entries: Sequence[Entry]) -> "_Sums":
+    def plus(self, entries: Sequence[Entry]) -> "DropSums":
+        """Return the sums with these entries."""
         if not entries:
             return self
         totals, by_reason = dict(self.totals), dict(self.by_reason)
@@ -468,11 +480,11 @@ class _Sums:
             totals[reason] = totals.get(reason, 0) + count
             refused_total += count * (place is Place.DOOR)
             evicted_total += count * (place is Place.QUEUE)
-            if reason not in _TOLD_ELSEWHERE:
+            if reason not in _REPORTED_ELSEWHERE:
                 by_reason[reason] = by_reason.get(reason, 0) + count
                 _count(by_level, level, count, LEVELS_MAX)
                 _count(by_logger, logger, count, LOGGERS_MAX)
-        return _Sums(
+        return DropSums(
             folded=self.folded + len(entries),
             totals=totals,
             refused_total=refused_total,

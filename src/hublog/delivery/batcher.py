@@ -89,6 +89,9 @@ class Batcher:
         batch_size: lines that are enough, 1 or more.
         linger_s: seconds that the oldest line waits at most.
         now: monotonic seconds.
+
+    Attributes:
+        source: as above.
     """
 
     def __init__(
@@ -99,7 +102,7 @@ class Batcher:
         linger_s: float,
         now: Callable[[], float],
     ) -> None:
-        self._source = source
+        self.source = source
         self._batch_size = batch_size
         self._linger_s = linger_s
         self._pace_s = min(PACE_S, linger_s)
@@ -114,7 +117,7 @@ class Batcher:
 
     @property
     def _half(self) -> int:
-        return max(self._source.max_lines // 2, 1)
+        return max(self.source.max_lines // 2, 1)
 
     def limit_event(self, max_bytes: int) -> None:
         """Take no more than this for one event from now on (bytes of its lines, as they are packed)."""
@@ -127,14 +130,14 @@ class Batcher:
 
     def flush(self) -> None:
         """Let everything that waits now leave at once."""
-        self._leaving = max(self._leaving, len(self._source))
+        self._leaving = max(self._leaving, len(self.source))
 
     def wait_s(self) -> float:
         """Return the seconds until a batch may be due: 0 it is, infinity when nothing waits."""
-        if self._source.urgent:
-            self._source.urgent = False  # before the length is read: a line put in between sets it again
+        if self.source.urgent:
+            self.source.urgent = False  # before the length is read: a line put in between sets it again
             self._is_urgent = True
-        waiting = len(self._source)
+        waiting = len(self.source)
         if waiting == 0:
             self._leaving = 0
             self._is_urgent = False
@@ -143,7 +146,7 @@ class Batcher:
         now = self._now()
         if self._oldest_mono is None:
             self._oldest_mono = now
-        if self._leaving > 0 or self._source.bytes_waiting >= self._event_bytes:
+        if self._leaving > 0 or self.source.bytes_waiting >= self._event_bytes:
             return 0.0
         due = self._oldest_mono + self._linger_s
         if waiting >= self._half:
@@ -163,7 +166,7 @@ class Batcher:
     def wake_at(self) -> int:
         """Return the queue length that should wake the worker before the wait is over."""
         # A line that has come since the last look was not part of the wait that was returned.
-        if self._oldest_mono is None or not len(self._source):
+        if self._oldest_mono is None or not len(self.source):
             return 1
         if self._left_mono + self._pace_s <= self._now():
             return min(self._batch_size, self._half)
@@ -182,8 +185,8 @@ class Batcher:
         batches: list[Batch] = []
         now = self._now()
         while len(batches) < events:
-            whole = self._leaving or len(self._source)
-            batch = self._source.take(
+            whole = self._leaving or len(self.source)
+            batch = self.source.take(
                 max_lines=min(whole, max_lines or whole),
                 max_bytes=self._event_bytes,
                 line_overhead=LINE_OVERHEAD_BYTES,
@@ -194,9 +197,9 @@ class Batcher:
             lines = batch.lines
             self._leaving = max(self._leaving - len(lines), 0)
             self._average += 0.2 * (sum(map(len, lines)) / len(lines) - self._average)
-            if not self._leaving and self._source.bytes_waiting < self._event_bytes:
+            if not self._leaving and self.source.bytes_waiting < self._event_bytes:
                 break
         # What is still here came after the last look, or at it at the earliest: never later than this.
-        self._oldest_mono = now if len(self._source) else None
+        self._oldest_mono = now if len(self.source) else None
         self._left_mono = now
         return batches

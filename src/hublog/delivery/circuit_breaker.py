@@ -12,7 +12,7 @@ _RETRY_MAX_S: Final = 5.0
 _COOLDOWN_MAX_FACTOR: Final = 10
 _RETRY_JITTER: Final = 0.25
 _COOLDOWN_JITTER: Final = 0.5
-_TOLD_JITTER: Final = 0.25
+_THROTTLED_JITTER: Final = 0.25
 
 
 class CircuitBreaker:
@@ -90,11 +90,11 @@ class CircuitBreaker:
         """Note that the hub is there and busy.
 
         Args:
-            wait_s: it asked us to wait so long.
+            wait_s: it asked us to wait this long.
         """
         self._close()
         self._busy += 1
-        self._next_mono = self._now() + wait_s * (1 + _TOLD_JITTER * self._jitter())
+        self._next_mono = self._now() + wait_s * (1 + _THROTTLED_JITTER * self._jitter())
 
     def failed(self, *, permanent: bool = False) -> None:
         """Count a failure; open the circuit at the threshold.
@@ -145,11 +145,6 @@ class ReplayPace:
         self._rate = float(FIRST_RATE)
         self._free_mono = -math.inf
         self._raised_mono = -math.inf
-
-    @property
-    def rate(self) -> float:
-        """Bytes a second."""
-        return self._rate
 
     def wait_s(self) -> float:
         """Return the seconds until the next stored batch may be sent; 0 when it may now."""

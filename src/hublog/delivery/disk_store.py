@@ -7,14 +7,15 @@ the holder of the shipper's lock.
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from hublog.delivery.accounting import Drop, DropCounters
+from hublog.delivery.accounting import Accounting, DiskCounts, Drop
 from hublog.delivery.batcher import Batch
-from hublog.delivery.memory_queue import NEVER
+from hublog.delivery.memory_queue import NEVER, wake_no_one
 from hublog.delivery.spool_access import ADOPTED_BYTES, SpoolAccess, is_full
 from hublog.locks import ThreadLock
 from hublog.settings import SyncPolicy
@@ -39,7 +40,7 @@ class LiveLog:
 
     Attributes:
         directory: where the next line goes; None before the first one.
-        max_lines: as many as the disk holds.
+        max_lines: not bounded here.
         urgent: set by a put that must not wait; taken back by the batcher.
         urgent_level: as above; may be set anew.
         wake_at: the length at which a put calls ``wake``.
@@ -47,6 +48,7 @@ class LiveLog:
         written_bytes: of lines, ever.
         look_at_bytes: once as many are written the bound is due.
         wants_look: the disk needs attention: it refused a line, or the bound is due.
+        is_making: whether a thread is making the directory.
     """
 
     max_lines: int = NEVER
@@ -58,19 +60,14 @@ class LiveLog:
         self.urgent = False
         self.urgent_level = urgent_level
         self.wake_at = NEVER
-        self.wake: Callable[[], object] = _nobody
+        self.wake: Callable[[], object] = wake_no_one
         self.written_bytes = 0
         self.look_at_bytes = NEVER
         self.wants_look = False
         self._make = make
         self._taken = 0
         self._making = ThreadLock()
-        self._is_making = False
-
-    @property
-    def is_making(self) -> bool:
-        """Whether a thread is making the directory."""
-        return self._is_making
+        self.is_making = False
 
     def __len__(self) -> int:
         return self.directory.unread_lines if self.directory is not None else 0
@@ -85,7 +82,7 @@ class LiveLog:
         return self.append((line,), is_urgent=levelno >= self.urgent_level) > 0
 
     def append(self, lines: Sequence[bytes], *, is_urgent: bool = False) -> int:
-        """Write lines; returns how many the disk took, the first ones."""
+        """Write lines; returns the number that the disk took, the first ones."""
         directory = self.directory
         written = directory.append(lines) if directory is not None else 0
         if written < len(lines) and (directory is None or not directory.is_open):
@@ -127,30 +124,23 @@ class LiveLog:
             made = self.directory  # perhaps just now
             return made if made is not former else None
         try:
-            if self._is_making:
+            if self.is_making:
                 return None
             if self.directory is former or self.directory is None:
-                self._is_making = True
+                self.is_making = True
                 self._taken = 0
                 self.directory = self._make()
             return self.directory
         finally:
-            self._is_making = False
+            self.is_making = False
             self._making.release()
 
 
-def _nobody() -> None:
-    """Wake nobody: no worker runs yet."""
-
-
-if TYPE_CHECKING:  # the spool needs locks and limits that not every system has
-    from hublog.spool.directory import SpoolDirectory
-
-#: Dead processes are looked for so often, and the bound is kept: their records are sent within two seconds.
+#: Seconds between two looks for dead processes and at the bound: their records are sent within two seconds.
 LOOK_S: Final = 1.5
-#: What is to be forced onto the device waits so long.
+#: Seconds that what is to be forced onto the device waits.
 SYNC_S: Final = 0.5
-#: So many directories are held to be sent, and so many of them taken over between two sends: each costs
+#: Directories that are held to be sent, and those that are taken over between two sends: each costs
 #: milliseconds, and a thousand small ones must not delay a record of now.
 STORED_MAX: Final = 64
 _TAKEN_AT_ONCE: Final = 16
@@ -161,49 +151,27 @@ _REJECTED_SHARE: Final = 16
 _REJECTED_MIN_BYTES: Final = 1 << 16
 
 
-class DiskCounts(NamedTuple):
-    """What came to disk, and what is there.
-
-    Attributes:
-        accepted: lines that log calls wrote.
-        adopted: lines that dead processes left.
-        spooled: lines that are there, or were lost and are not in the book of drops yet.
-    """
-
-    accepted: int
-    adopted: int
-    spooled: int
-
-
 @dataclass(slots=True)
 class DiskMark:
     """What must be settled for all to be settled that was on disk at some moment.
 
     Attributes:
-        targets: directories, and how many of their lines.
-        rewrites: how often lines had been written anew.
+        targets: directories, and the number of their lines.
+        rewrites: times that lines had been written anew.
     """
 
     targets: "list[tuple[SpoolDirectory, int]]"
     rewrites: int
 
 
-@dataclass(slots=True)
-class _Totals:
-    """The books of some directories, as sums."""
-
-    appended: int = 0
-    adopted: int = 0
-    settled: int = 0
-    dropped: int = 0
-    damaged: int = 0
-
-    def add(self, directory: "SpoolDirectory") -> None:
-        self.appended += directory.appended_total
-        self.adopted += directory.recovered_total
-        self.settled += directory.settled_total
-        self.dropped += directory.dropped_total
-        self.damaged += directory.damaged_total
+def _counters(directory: "SpoolDirectory") -> Counter[str]:
+    return Counter(
+        appended=directory.appended_total,
+        recovered=directory.recovered_total,
+        settled=directory.settled_total,
+        dropped=directory.dropped_total,
+        damaged=directory.damaged_total,
+    )
 
 
 class DiskStore:
@@ -214,8 +182,8 @@ class DiskStore:
         max_bytes: bound of all processes that share it.
         sync: when lines are forced onto the device.
         urgent_level: see ``LiveLog``.
-        drops: what is lost on disk is counted there.
-        tell: writes a line of the operator's log.
+        accounting: what is lost on disk is counted there.
+        report: writes a line of the operator's log.
         now: monotonic seconds.
         wall: seconds since 1970, for names.
         envelope: where lines go and how they are packed, for all that is written; what dead processes left
@@ -235,8 +203,8 @@ class DiskStore:
         *,
         max_bytes: int,
         sync: SyncPolicy,
-        drops: DropCounters,
-        tell: Callable[[int, str], object],
+        accounting: Accounting,
+        report: Callable[[int, str], object],
         urgent_level: int = logging.ERROR,
         now: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -246,21 +214,22 @@ class DiskStore:
         self.live = LiveLog(self._new_directory, urgent_level=urgent_level)
         self.rewrites_total = self.moved_total = 0
         self.adopts = True
-        self._door = SpoolAccess(
-            path, max_bytes=max_bytes, sync=sync, tell=tell, now=now, wall=wall, envelope=envelope
+        self._access = SpoolAccess(
+            path, max_bytes=max_bytes, sync=sync, report=report, now=now, wall=wall, envelope=envelope
         )
-        self._drops = drops
+        self._accounting = accounting
         self._now = now
         self._stored: list[SpoolDirectory] = []
-        self._gone = _Totals()
+        self._gone: Counter[str] = Counter()
         #: What this process left in ``close`` and took over again.
         self._taken_back_total = 0
         self._left = left if left is not None else {}
-        self._booked = _Totals()
+        #: Losses that the accounting has.
+        self._booked: Counter[Drop] = Counter()
         self._refusals = 0
         self._look_mono = self._sync_mono = self._hurried_mono = self._bound_mono = -math.inf
         share = max(max_bytes // _REJECTED_SHARE, _REJECTED_MIN_BYTES)
-        self._dead_letters = DeadLetters(self._door.path, max_bytes=share, wall=wall)
+        self._dead_letters = DeadLetters(self._access.path, max_bytes=share, wall=wall)
 
     # Writing.
 
@@ -268,16 +237,12 @@ class DiskStore:
         """Write lines behind all others; any thread may call.
 
         Returns:
-            How many the disk took, the first ones.
+            The number that the disk took, the first ones.
         """
         return self.live.append(lines)
 
     def append_or_drop(self, lines: Sequence[bytes]) -> int:
-        """Write lines, and drop the oldest ones on disk where it is full; keeps the bound.
-
-        Returns:
-            How many the disk took, the first ones.
-        """
+        """Write lines, and drop the oldest ones on disk where it is full; returns as ``append`` does."""
         written = self.live.append(lines)
         while written < len(lines) and self._makes_room(self.live.directory):
             written += self.live.append(lines[written:])
@@ -287,21 +252,16 @@ class DiskStore:
 
     def address(self, envelope: Envelope) -> None:
         """Write what comes from now on for this destination, in this packing."""
-        if envelope != self._door.envelope:
-            self._door.envelope = envelope
+        if envelope != self._access.envelope:
+            self._access.envelope = envelope
             self.retire()
 
     def rewrite(self, lines: Sequence[bytes], envelope: Envelope | None = None) -> bool:
-        """Write lines of a batch that has arrived in part once more, so that they alone are sent again.
-
-        Args:
-            lines: of one batch.
-            envelope: of the directory that they come from.
-        """
+        """Write the rest of a batch that has arrived in part once more, in the envelope that it came in."""
         if not lines:
             return True
         self.rewrites_total += 1
-        if envelope in (None, self._door.envelope):
+        if envelope in (None, self._access.envelope):
             written = self.append_or_drop(lines)
         else:
             written = self._append_to(self._new_stored(envelope), lines)
@@ -312,7 +272,7 @@ class DiskStore:
 
     def count_again(self, lines: int) -> None:
         """Note that lines which have arrived stay on disk, so that they will be sent once more."""
-        self._gone.adopted += lines
+        self._gone["recovered"] += lines
 
     def insure(self, groups: Sequence[list[bytes]]) -> list[Batch]:
         """Write lines that are on their way, each group so that it can be settled by itself.
@@ -326,8 +286,8 @@ class DiskStore:
             return batches
         for lines in groups:
             written = self._append_to(directory, lines)
-            found, position = directory.read(NEVER, written) if written else ([], None)
-            if position is None or len(found) < len(lines):
+            read, position = directory.read(NEVER, written) if written else ([], None)
+            if position is None or len(read) < len(lines):
                 if position is not None:  # they stay where they were: as if they had not been written
                     directory.settle(position)
                     self.moved_total += written
@@ -338,7 +298,7 @@ class DiskStore:
 
     def write_dead_letters(self, lines: Sequence[bytes], reason: str) -> bool:
         """Keep records that the hub does not take where the operator can look at them."""
-        return self._door.is_usable() and self._dead_letters.add(lines, reason)
+        return self._access.is_usable() and self._dead_letters.add(lines, reason)
 
     # Reading.
 
@@ -367,7 +327,7 @@ class DiskStore:
         return sum(directory.backlog_lines for directory in self._directories())
 
     def retire(self) -> None:
-        """Let what this process wrote be sent again, beside new lines: these go elsewhere from now on."""
+        """Let what this process wrote be sent again, alongside new lines: these go elsewhere from now on."""
         directory = self.live.directory
         if directory is None:
             return
@@ -379,7 +339,7 @@ class DiskStore:
         self._let_go(directory)
 
     def rewind(self) -> None:
-        """Let everything that is not settled be taken once more."""
+        """Let everything that is not settled be taken again."""
         for directory in self._directories():
             directory.rewind()
 
@@ -419,7 +379,7 @@ class DiskStore:
             self._look_mono, self._hurried_mono = now + LOOK_S, now + _HURRIED_S
             if self.live.wants_look:
                 self.live.wants_look, self._bound_mono = False, now
-            if self._door.is_usable():
+            if self._access.is_usable():
                 self._look(now)
         self._book_losses()
 
@@ -433,12 +393,15 @@ class DiskStore:
 
     def counts(self) -> DiskCounts:
         """Return what came to disk and what is there, while others may be writing."""
-        totals = self._totals()
-        orphans = self._door.orphans_dropped_total
-        unbooked = totals.dropped + totals.damaged - self._booked.dropped - self._booked.damaged
-        adopted = totals.adopted - self._taken_back_total
-        held = totals.appended + adopted - totals.settled - totals.dropped - totals.damaged
-        return DiskCounts(totals.appended - self.moved_total, adopted + orphans, held + unbooked + orphans)
+        totals, losses = self._totals(), self._losses()
+        recovered = totals["recovered"] - self._taken_back_total
+        lost = totals["dropped"] + totals["damaged"]
+        held = totals["appended"] + recovered - totals["settled"] - lost
+        return DiskCounts(
+            accepted_total=totals["appended"] - self.moved_total,
+            recovered_total=recovered + self._access.orphans_dropped_total,
+            spooled=held + losses.total() - self._booked.total(),
+        )
 
     def release(self) -> None:
         """Remove the directories in which nothing waits; a line that comes just now keeps its own."""
@@ -454,7 +417,7 @@ class DiskStore:
         self.retire()
         for directory in self._stored:
             directory.close()
-            self._gone.add(directory)
+            self._gone += _counters(directory)
             if directory.backlog_lines:
                 self._left[directory.path] = directory.backlog_lines
         self._stored.clear()
@@ -462,7 +425,7 @@ class DiskStore:
 
     def abandon_after_fork(self) -> None:
         """Close what was inherited, in the child; waits for nothing."""
-        self._door.abandon_after_fork()
+        self._access.abandon_after_fork()
 
     # Within.
 
@@ -477,7 +440,7 @@ class DiskStore:
             yield live
 
     def _new_stored(self, envelope: Envelope | None = None) -> "SpoolDirectory | None":
-        """Return a new directory whose lines are sent beside new ones."""
+        """Return a new directory whose lines are sent alongside new ones."""
         directory = self._new_directory(envelope)
         if directory is not None:
             self._stored.append(directory)
@@ -494,7 +457,7 @@ class DiskStore:
 
     def _new_directory(self, envelope: Envelope | None = None) -> "SpoolDirectory | None":
         former = self.live.directory
-        directory = self._door.new_directory(envelope)
+        directory = self._access.new_directory(envelope)
         if directory is not None and former is not None and not former.is_open:
             self.live.directory = None
             if former not in self._stored:
@@ -502,7 +465,7 @@ class DiskStore:
         return directory
 
     def _let_go(self, directory: "SpoolDirectory") -> None:
-        """Remove a directory where everything is settled, and keep its books."""
+        """Remove a directory where everything is settled, and keep its counters."""
         waiting = directory.backlog_lines
         if directory not in self._stored or waiting:
             return
@@ -511,11 +474,11 @@ class DiskStore:
                 return
             directory.close()  # something in it is not ours to remove
         self._stored.remove(directory)
-        self._gone.add(directory)
+        self._gone += _counters(directory)
 
     def _look(self, now: float) -> None:
         room = min(STORED_MAX - len(self._stored), _TAKEN_AT_ONCE) if self.adopts else 0
-        taken = self._door.adopt(room) if room > 0 else []
+        taken = self._access.adopt(room) if room > 0 else []
         for directory in taken:
             self._taken_back_total += self._left.pop(directory.path, 0)
             self._stored.append(directory)
@@ -528,40 +491,35 @@ class DiskStore:
             self._keep_bound()
         self._see_to_refusals()
         own = [directory for directory in self._directories() if not directory.recovered_total]
-        self._door.tell_finds(sum(directory.damage_total for directory in own))
+        self._access.report_unreadable(sum(directory.damage_total for directory in own))
 
     def _see_to_refusals(self) -> None:
         live = self.live.directory
         refusals = live.failures_total if live is not None else 0
         if live is not None and refusals > self._refusals and not self._makes_room(live):
-            self._door.tell_refusal(live.error)
+            self._access.report_refusal(live.error)
         self._refusals = refusals
 
     def _keep_bound(self) -> None:
-        self.live.look_at_bytes = self.live.written_bytes + (self._door.segment_bytes or NEVER)
-        self._door.keep_bound()
+        self.live.look_at_bytes = self.live.written_bytes + (self._access.segment_bytes or NEVER)
+        self._access.keep_bound()
         for directory in list(self._stored):
             self._let_go(directory)
 
     def _makes_room(self, directory: "SpoolDirectory | None") -> bool:
-        return directory is not None and is_full(directory.error) and self._door.make_room()
+        return directory is not None and is_full(directory.error) and self._access.make_room()
 
-    def _totals(self) -> _Totals:
-        totals = replace(self._gone)
-        for directory in self._directories():
-            totals.add(directory)
-        return totals
+    def _totals(self) -> Counter[str]:
+        return sum(map(_counters, self._directories()), self._gone)
+
+    def _losses(self) -> Counter[Drop]:
+        totals = self._totals()
+        dropped = totals["dropped"] + self._access.orphans_dropped_total
+        return Counter({Drop.SPOOL_FULL: dropped, Drop.CORRUPTED: totals["damaged"]})
 
     def _book_losses(self) -> None:
         """Count what was lost on disk since the last time."""
-        dropped, damaged = self._gone.dropped + self._door.orphans_dropped_total, self._gone.damaged
-        for directory in self._directories():
-            dropped += directory.dropped_total
-            damaged += directory.damaged_total
-        for drop, lost, booked in (
-            (Drop.SPOOL_FULL, dropped, self._booked.dropped),
-            (Drop.CORRUPTED, damaged, self._booked.damaged),
-        ):
-            if lost > booked:
-                self._drops.add_number(drop, lost - booked)
-        self._booked.dropped, self._booked.damaged = dropped, damaged
+        losses = self._losses()
+        for reason, number in (losses - self._booked).items():
+            self._accounting.drop(reason, count=number)
+        self._booked |= losses

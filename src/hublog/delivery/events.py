@@ -7,12 +7,12 @@ are collected while the lock is held and reported after that, since receivers ar
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from hublog.delivery.accounting import Circuit, DropCounters, DropReport, State, Stats
+from hublog.delivery.accounting import Accounting, Circuit, DropReport, State, Stats
 from hublog.delivery.circuit_breaker import CircuitBreaker
 from hublog.delivery.storage import Storage
 from hublog.errors import SendError
@@ -136,25 +136,19 @@ class StateMachine:
     def update(
         self, *, circuit: Circuit, failures: int, waiting: int, is_stuck: bool
     ) -> tuple[State, State] | None:
-        """Take a look at the facts, see ``state_of``.
+        """Follow the facts, see ``state_of``; returns the state before and now, None without a change.
 
-        Facts between two looks may be missed. Where ``ALLOWED`` knows no direct way, the change leads to
-        the state between, and the next call to the next: at most two calls reach what the facts say.
-
-        Returns:
-            The state before and the one now, or None where nothing changed.
+        Where ``ALLOWED`` has no direct way, the change leads to the state between: at most two calls reach
+        what the facts say.
         """
         old = self._state
         goal = state_of(circuit=circuit, failures=failures, waiting=waiting, is_stuck=is_stuck)
         if goal is old:
             return None
-        self._state = goal if goal in ALLOWED[old] else _between(goal)
+        # What must have come before: the open circuit before a probe, a probe before the hub is back.
+        between = State.OPEN if goal is State.PROBING else State.PROBING
+        self._state = goal if goal in ALLOWED[old] else between
         return old, self._state
-
-
-def _between(goal: State) -> State:
-    """Return what must have come before ``goal``: a probe before the hub is back, else the open circuit."""
-    return State.OPEN if goal is State.PROBING else State.PROBING
 
 
 class DeliveryObserver(Protocol):
@@ -172,7 +166,7 @@ class DeliveryObserver(Protocol):
         """Report how delivery goes from now on."""
 
     @property
-    def may_tell_drops(self) -> bool:
+    def may_report_drops(self) -> bool:
         """Whether it is time to report what was lost."""
 
     def records_dropped(self, dropped: DropReport) -> None:
@@ -182,25 +176,8 @@ class DeliveryObserver(Protocol):
         """Report that what had waited is sent."""
 
 
-@dataclass(slots=True)
-class Totals:
-    """What was counted of the sends.
-
-    Attributes:
-        batches: sends that the hub accepted.
-        events: events in them.
-        sent_bytes: bytes of their bodies.
-        failures: sends that failed.
-    """
-
-    batches: int = 0
-    events: int = 0
-    sent_bytes: int = 0
-    failures: int = 0
-
-
 class EventDispatcher:
-    """Counts sends, follows the state, and hands out the calls of the observer.
+    """Follows the state, and hands out the calls of the observer.
 
     Args:
         observer: is called.
@@ -215,7 +192,6 @@ class EventDispatcher:
         self._unshipped: DropReport | None = None
         self._replayed = 0
         self._reports: list[Callable[[], object]] = []
-        self.totals = Totals()
         #: Makes a record of what was dropped, to be sent; set by the pipeline.
         self.ship_report: Callable[[DropReport], object] = lambda _: None
 
@@ -232,9 +208,6 @@ class EventDispatcher:
     def sent(self, *, records: int, events: int, body_bytes: int, seconds: float, is_replay: bool) -> None:
         """Note that the hub accepted a send."""
         self._error = None
-        self.totals.batches += 1
-        self.totals.events += events
-        self.totals.sent_bytes += body_bytes
         self._replayed += records * is_replay
         self._reports.append(
             lambda: self._observer.batch_sent(
@@ -250,30 +223,30 @@ class EventDispatcher:
     def failed(self, error: SendError, *, records: int, seconds: float) -> None:
         """Note that a send failed."""
         self._error = error
-        self.totals.failures += 1
         self._reports.append(
             lambda: self._observer.batch_failed(error, records=records, seconds=seconds, stats=self._stats())
         )
 
     def emptied(self) -> bool:
-        """Note that nothing is stored any more; returns whether something was sent that had been."""
+        """Note that nothing is stored any more; returns whether anything stored was sent."""
         replayed, self._replayed = self._replayed, 0
         if replayed:
             self._reports.append(lambda: self._observer.replayed(replayed, self._stats()))
         return replayed > 0
 
-    def note(self, stores: Storage, breaker: CircuitBreaker, *, is_stuck: bool, has_sent: bool) -> None:
+    def note(self, stores: Storage, breaker: CircuitBreaker, *, is_stuck: bool) -> None:
         """Follow the facts, and what was lost.
 
         Args:
             stores: what waits, and what was dropped.
             breaker: whether the hub is there.
-            is_stuck: whether sends hang, and no other may be begun.
-            has_sent: whether the hub ever took a record of this process.
+            is_stuck: whether sends hang, and no other may begin.
         """
         self._note_state(breaker, waiting=stores.stored_lines, is_stuck=is_stuck)
-        self._note_drops(stores.drops)
-        is_there = has_sent and breaker.state is Circuit.CLOSED and not breaker.failures
+        self._note_drops(stores.accounting)
+        is_there = (
+            stores.accounting.sent_total > 0 and breaker.state is Circuit.CLOSED and not breaker.failures
+        )
         if is_there and self._unshipped is not None:
             unshipped, self._unshipped = self._unshipped, None
             self._reports.append(lambda: self.ship_report(unshipped))
@@ -283,19 +256,15 @@ class EventDispatcher:
             change = self._machine.update(
                 circuit=breaker.state, failures=breaker.failures, waiting=waiting, is_stuck=is_stuck
             )
-            if change is None:
-                return
-            self._reports.append(self._change_reported(*change))
+            if change is not None:
+                self._reports.append(partial(self._report_change, *change, self._error))
 
-    def _note_drops(self, drops: DropCounters) -> None:
+    def _note_drops(self, accounting: Accounting) -> None:
         """Report what was lost, once a minute at most; a record of it is sent when the hub is available."""
-        if not self._observer.may_tell_drops:
-            return
-        report = drops.take_report()
+        report = accounting.take_report() if self._observer.may_report_drops else None
         if report is not None:
             self._unshipped = report if self._unshipped is None else self._unshipped.merged(report)
             self._reports.append(lambda: self._observer.records_dropped(report))
 
-    def _change_reported(self, old: State, new: State) -> Callable[[], object]:
-        error = self._error
-        return lambda: self._observer.state_changed(old, new, error=error, stats=self._stats())
+    def _report_change(self, old: State, new: State, error: SendError | None) -> None:
+        self._observer.state_changed(old, new, error=error, stats=self._stats())

@@ -72,8 +72,7 @@ class InFlight:
     Attributes:
         quarantined: events of one line that the hub refused, and why, until the hub's next answer shows
             whether they or the hub are to blame.
-        sent_total: lines that arrived.
-        replayed_total: those of them that had been put aside on disk or in memory.
+        offered_events: events that are offered now.
         unsettled_lines: lines that arrived or were given up, and are on disk still.
     """
 
@@ -83,10 +82,8 @@ class InFlight:
         self._wall = wall
         self._events: deque[EventInFlight] = deque()
         self._on_disk: list[BatchInFlight] = []
-        self._offered = 0
+        self.offered_events = 0
         self.quarantined: list[tuple[EventInFlight, str]] = []
-        self.sent_total = 0
-        self.replayed_total = 0
         self.unsettled_lines = 0
 
     def __len__(self) -> int:
@@ -110,11 +107,6 @@ class InFlight:
         return min(in_memory, default=NEVER)
 
     @property
-    def offered_events(self) -> int:
-        """How many events are offered now."""
-        return self._offered
-
-    @property
     def body_bytes(self) -> int:
         """Bytes of the bodies of all events."""
         return sum(len(entry.body) for entry in self._events)
@@ -124,12 +116,13 @@ class InFlight:
         """How many lines are in the next event."""
         return len(self._events[0].lines) if self._events else 0
 
-    def load(self, batches: Iterable[Batch], *, is_replay: bool) -> None:
+    def load(self, batches: Iterable[Batch], *, is_replay: bool, enough_bytes: float = math.inf) -> None:
         """Pack batches, fresh from their stores, behind all others.
 
         Args:
             batches: one for each event; with packing ``single`` they become one for each line.
             is_replay: whether they had been put aside on disk or in memory.
+            enough_bytes: with bodies of more bytes no further batch is taken.
         """
         for batch in batches:
             origin = BatchInFlight(batch, is_replay, len(batch.lines), self._packer_for(batch))
@@ -140,11 +133,13 @@ class InFlight:
             except Exception as error:  # what cannot be packed must not be held for ever
                 self._settle(origin, batch.lines)
                 reason = Drop.RESOURCE_EXHAUSTED if is_exhausted(error) else Drop.INTERNAL_ERROR
-                self._stores.drops.add_lines(reason, batch.lines)
+                self._stores.accounting.drop_lines(reason, batch.lines)
                 raise
+            if self.body_bytes > enough_bytes:
+                return
 
     def offer(self, events: int) -> list[bytes]:
-        """Return the bodies of the next events, at most so many; they are offered from now on.
+        """Return the bodies of the next events, at most this number; they are offered from now on.
 
         Events of one send have the same properties: the first one's.
         """
@@ -153,31 +148,31 @@ class InFlight:
             lambda entry: entry.origin.packer.properties == packer.properties, self._events
         )
         bodies = [entry.body for entry in itertools.islice(fitting, events)]
-        self._offered = len(bodies)
+        self.offered_events = len(bodies)
         return bodies
 
     @property
     def offered_lines(self) -> int:
-        """How many lines are in the events that are offered now."""
-        offered = min(self._offered, len(self._events))
-        return sum(len(self._events[number].lines) for number in range(offered))
+        """Number of lines in the events that are offered now."""
+        return sum(len(entry.lines) for entry in itertools.islice(self._events, self.offered_events))
 
-    def arrived(self, events: int) -> tuple[int, int]:
+    def arrived(self, events: int) -> tuple[int, int, int]:
         """Note that the hub took the first of the events that were offered.
 
         Returns:
-            How many lines and bytes of bodies that were.
+            The number and bytes of their lines, and the bytes of their bodies.
         """
-        lines = size = 0
-        for _ in range(min(events, self._offered, len(self._events))):
+        lines = line_bytes = size = 0
+        for _ in range(min(events, self.offered_events, len(self._events))):
             entry = self._events.popleft()
             lines += len(entry.lines)
+            line_bytes += sum(map(len, entry.lines))
             size += len(entry.body)
-            self.sent_total += len(entry.lines)
-            self.replayed_total += len(entry.lines) * entry.origin.is_replay
+            self._stores.accounting.sent_total += len(entry.lines)
+            self._stores.accounting.replayed_total += len(entry.lines) * entry.origin.is_replay
             self._settle(entry.origin, entry.lines)
-        self._offered = 0
-        return lines, size
+        self.offered_events = 0
+        return lines, line_bytes, size
 
     def split_first(self) -> int:
         """Make two events of the first, which has two lines or more, or more with packing ``single``.
@@ -185,13 +180,11 @@ class InFlight:
         Returns:
             How many events there are now in its place.
         """
-        self._offered = 0
+        self.offered_events = 0
         entry = self._events.popleft()
         middle = len(entry.lines) // 2
-        parts = [
-            *self._pack(entry.lines[:middle], entry.origin),
-            *self._pack(entry.lines[middle:], entry.origin),
-        ]
+        halves = entry.lines[:middle], entry.lines[middle:]
+        parts = [event for half in halves for event in self._pack(half, entry.origin)]
         self._events.extendleft(reversed(parts))
         return len(parts)
 
@@ -201,14 +194,14 @@ class InFlight:
         line = None if entry.is_cut else shorten(entry.lines[0])
         if line is None:
             return False
-        self._offered = 0
+        self.offered_events = 0
         (event,) = entry.origin.packer.pack([line], sent_at=self._wall())
         entry.body, entry.is_cut = event.body, True
         return True
 
     def quarantine_first(self, reason: str) -> None:
         """Keep the first event back until it shows whether the hub takes others."""
-        self._offered = 0
+        self.offered_events = 0
         self.quarantined.append((self._events.popleft(), reason))
 
     def retry_quarantined(self) -> None:
@@ -224,7 +217,7 @@ class InFlight:
 
     def give_up_first(self, drop: Drop, reason: str) -> None:
         """Give the first event up."""
-        self._offered = 0
+        self.offered_events = 0
         self._give_up(self._events.popleft(), drop, reason)
 
     def give_back(self) -> None:
@@ -251,7 +244,7 @@ class InFlight:
     def drop(self, reason: Drop) -> None:
         """Give everything up and count it; what lies on disk stays there."""
         for entry in self._empty():
-            self._stores.drops.add_lines(reason, entry.lines)
+            self._stores.accounting.drop_lines(reason, entry.lines)
             self._stores.queue.finish(entry.lines)
 
     def _all(self) -> list[EventInFlight]:
@@ -274,7 +267,7 @@ class InFlight:
         if self._on_disk:
             self._return_to_disk()
         self._events.clear()
-        self._offered, self.quarantined = 0, []
+        self.offered_events, self.quarantined = 0, []
         return [entry for entry in entries if not entry.origin.is_on_disk]
 
     def _settle(self, origin: BatchInFlight, lines: list[bytes]) -> None:
@@ -303,7 +296,7 @@ class InFlight:
     def _give_up(self, entry: EventInFlight, drop: Drop, reason: str) -> None:
         if self._stores.spooler is not None:
             self._stores.spooler.write_dead_letters(entry.lines, reason)
-        self._stores.drops.add_lines(drop, entry.lines)
+        self._stores.accounting.drop_lines(drop, entry.lines)
         self._settle(entry.origin, entry.lines)
 
     def _return_to_disk(self) -> None:
@@ -330,7 +323,7 @@ class InFlight:
         spooler.rewind()
 
 
-#: So many records may be refused in a row before it is the hub that is to blame.
+#: Records that may be refused in a row before the hub is to blame.
 QUARANTINED_MAX: Final = 4
 #: Quarantined records are tried again after this, where no other record has shown who is to blame.
 RETRY_S: Final = 30.0
@@ -340,8 +333,7 @@ class RejectionSearch:
     """Finds the record that the hub does not take among those that it does, by halving what is offered.
 
     A refused send is halved until it is one event, and that until it is one record: about log2(events) +
-    log2(records of the event) offers. That record is suspected; the hub's next answer shows whether it is to
-    blame or the hub.
+    log2(records of the event) offers. The hub's next answer shows whether that record or the hub is to blame.
 
     Args:
         in_flight: the events.
@@ -369,11 +361,7 @@ class RejectionSearch:
         return bool(self._in_flight.quarantined) and not len(self._in_flight)
 
     def events(self, most: int) -> int:
-        """Return how many events to offer next.
-
-        Args:
-            most: without a search.
-        """
+        """Return the number of events to offer next; ``most`` without a search."""
         if self._in_flight.quarantined:  # what comes next shows who is to blame
             return 1
         return min(max(self._refused_events // 2, 1), most) if self._refused_events else most
@@ -405,7 +393,7 @@ class RejectionSearch:
             self.is_wary = False
 
     def stop(self) -> None:
-        """Forget what was found out: nothing is in flight any more."""
+        """End the search: nothing is in flight any more."""
         self._refused_events = 0
 
     def wait_s(self) -> float:

@@ -11,19 +11,31 @@ import logging
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
-from hublog.delivery.accounting import DropCounters
+from hublog.delivery.accounting import Accounting, QueueCounts
 from hublog.delivery.batcher import Batch
 from hublog.line import level_number
 
-#: Classes of severity: 0 is below INFO, 1 below WARNING, 2 below ERROR, 3 is ERROR and above.
-CLASSES: Final = 4
-#: ERROR and above: never dropped for the sake of others.
-MOST_SEVERE: Final = 3
+#: Levels at which the next class of severity begins: class 0 is below INFO, the last one ERROR and above.
+_BORDERS: Final = (logging.INFO, logging.WARNING, logging.ERROR)
+CLASSES: Final = len(_BORDERS) + 1
+#: Never dropped for the sake of others.
+MOST_SEVERE: Final = CLASSES - 1
 #: Of a line without a level number: neither the first to go nor the last.
 UNKNOWN: Final = 1
-_BORDERS: Final = (logging.INFO, logging.WARNING, logging.ERROR)
+#: A number that no queue reaches.
+NEVER: Final = 1 << 62
+#: From this level on a line may use the reserved share, a tenth: errors explain what went wrong.
+RESERVED_LEVEL: Final = logging.ERROR
+_SHARE: Final = 10
+#: From this part of its bound on the queue is nearly full.
+_HIGH: Final = 0.75
+#: A line makes room for itself by at most this number of evictions; the next line goes on from there.
+_EVICTIONS_MAX: Final = 1_000
+#: Takes between two recounts where that costs something, and lines that cost nothing.
+_RECOUNT_EACH: Final = 32
+_FEW: Final = 64
 
 
 def class_of(levelno: float) -> int:
@@ -37,39 +49,12 @@ def class_of_line(line: bytes) -> int:
     return UNKNOWN if levelno is None else class_of(levelno)
 
 
-#: A threshold that no queue reaches: no put wakes the worker.
-NEVER: Final = 1 << 62
-#: From this level on a line may use the reserved share: errors explain what went wrong.
-RESERVED_LEVEL: Final = logging.ERROR
-#: The share is a tenth.
-_SHARE: Final = 10
-#: A line makes room for itself by at most this number of evictions; the next line goes on from there.
-_EVICTIONS_MAX: Final = 1_000
-#: Takes between two recounts where that costs something, and lines that cost nothing.
-_RECOUNT_EACH: Final = 32
-_FEW: Final = 64
 #: The usual levels; others are looked up by ``class_of``.
 _CLASS_OF: Final = {level: class_of(level) for level in range(10, 60, 10)}
 
 
-def _wake_no_one() -> None:
+def wake_no_one() -> None:
     """Do nothing: no worker runs yet."""
-
-
-class QueueCounts(NamedTuple):
-    """Gauges of one moment.
-
-    Attributes:
-        new: lines that were not taken yet.
-        postponed: lines that were taken and wait to be sent again.
-        in_flight: lines that were taken and neither finished nor postponed.
-        finished_total: lines that were taken, and are sent, dropped or on disk.
-    """
-
-    new: int
-    postponed: int
-    in_flight: int
-    finished_total: int
 
 
 class _Lines:
@@ -84,7 +69,7 @@ class _Lines:
         return sum(map(len, self.by_class))
 
     def oldest_run(self) -> tuple[deque[tuple[int, bytes]], int] | None:
-        """Return the deque with the oldest line, and the number up to which its lines are the next ones."""
+        """Return the deque with the oldest line, and the number up to which the next lines are in it."""
         heads: list[tuple[int, int]] = []
         for severity in range(CLASSES):
             with contextlib.suppress(IndexError):  # empty, perhaps by an eviction just now
@@ -110,18 +95,19 @@ class _Lines:
 class MemoryQueue:
     """Lines that wait for the worker: new ones, and those that were postponed since they could not be sent.
 
-    The bounds count all lines that are held: new, postponed and in flight. The last tenth of both bounds is
-    for ERROR and above, unless that is less than one line. Lines are counted by their deques. What the bounds
-    are compared with is added up without a lock: threads that put at the same moment may exceed a bound by a
-    line each, and an addition that one thread takes from another is made good by the next ``take``.
+    The bounds count all lines that are held: new, postponed and in flight. The last tenth of both is for
+    ERROR and above, unless that is less than one line. What the bounds are compared with is added up without
+    a lock: threads that put at the same moment may exceed a bound by a line each, and an addition that is
+    lost between them is made good by the next ``take``.
 
     Args:
         max_lines: 1 or more.
         max_bytes: bound of the sum of the lines' lengths.
         urgent_level: from this level on a line must not wait.
-        drops: counts evicted lines.
+        accounting: counts evicted lines.
 
     Attributes:
+        accounting: as above.
         urgent: set by a put that must not wait; reset by the taker.
         wake: called by a put that makes ``wake_at`` new lines, in its thread.
     """
@@ -132,12 +118,12 @@ class MemoryQueue:
         max_lines: int,
         max_bytes: int,
         urgent_level: int = logging.ERROR,
-        drops: DropCounters | None = None,
+        accounting: Accounting | None = None,
     ) -> None:
-        self._drops = drops or DropCounters()
+        self.accounting = accounting or Accounting()
         self.urgent_level = urgent_level
         self.urgent = False
-        self.wake: Callable[[], object] = _wake_no_one
+        self.wake: Callable[[], object] = wake_no_one
         self._wake_border = NEVER
         self._new, self._postponed = _Lines(), _Lines()
         self._new_by_class = self._new.by_class
@@ -147,10 +133,6 @@ class MemoryQueue:
         # Added up without a lock and made good by ``_recount``: lines no longer held, bytes of new lines, and
         # bytes of postponed lines and those in flight.
         self._left_lines = self._new_bytes = self._other_bytes = 0
-        self.resize(max_lines, max_bytes)
-
-    def resize(self, max_lines: int, max_bytes: int) -> None:
-        """Set both bounds."""
         self.max_lines, self.max_bytes = max_lines, max_bytes
         self._line_limit = max_lines - max_lines // _SHARE
         self._byte_limit = max_bytes - (max_bytes // _SHARE if max_lines >= _SHARE else 0)
@@ -163,7 +145,7 @@ class MemoryQueue:
         Args:
             line: one JSON object, UTF-8, no line break.
             levelno: of its record.
-            beyond: see ``put_beyond``.
+            beyond: without regard to the bounds; for a caller that has just made room.
 
         Returns:
             False when the queue is full and the line was refused.
@@ -194,10 +176,6 @@ class MemoryQueue:
             self.wake()
         return True
 
-    def put_beyond(self, line: bytes, levelno: int) -> None:
-        """Add a line without regard to the bounds; for a caller that has just made room."""
-        self.put(line, levelno, True)  # noqa: FBT003  # see there
-
     def has_room(self, size: int, levelno: int) -> bool:
         """Return whether a line of this number of bytes and this level would be taken now."""
         is_severe = levelno >= RESERVED_LEVEL
@@ -206,18 +184,11 @@ class MemoryQueue:
         return self._last_number - self._left_lines < line_limit and self.held_bytes + size <= byte_limit
 
     def has_room_beyond(self, size: int) -> bool:
-        """Return whether a line may exceed the bounds for a moment, while the disk is being prepared.
-
-        Up to twice the lines are held then, and a quarter more bytes.
-        """
+        """Return whether a line may exceed the bounds for a moment: twice the lines, 5/4 of the bytes."""
         return self.held_lines < 2 * self.max_lines and self.held_bytes + size <= self.max_bytes * 5 // 4
 
     def make_room(self, size: int, levelno: int) -> bool:
-        """Evict lines of lower classes, the lowest first, until a line has room.
-
-        Args:
-            size: bytes of the line.
-            levelno: level of its record.
+        """Evict lines of lower classes, the lowest first, until a line of this size and level has room.
 
         Returns:
             False when there is no room, since no line of a lower class is left.
@@ -230,10 +201,7 @@ class MemoryQueue:
         return False
 
     def evict(self, severity: int) -> bool:
-        """Drop the newest line of a class, and count it as ``Drop.QUEUE_FULL``; new lines before postponed.
-
-        Args:
-            severity: class, 0 to 2; lines of the highest class are never evicted.
+        """Drop the newest line of a class, and count it; new lines before postponed, none of ``MOST_SEVERE``.
 
         Returns:
             False when there is none.
@@ -241,7 +209,7 @@ class MemoryQueue:
         for lines in (self._new, self._postponed) if severity < MOST_SEVERE else ():
             with contextlib.suppress(IndexError):
                 _, line = lines.by_class[severity].pop()
-                self._drops.evict(line)
+                self.accounting.evict(line)
                 self._left_lines += 1
                 size = len(line)
                 if lines is self._new:
@@ -280,9 +248,9 @@ class MemoryQueue:
 
     def finish(self, lines: Sequence[bytes]) -> None:
         """Free the room of taken lines: they are sent, dropped or on disk."""
-        number, size = len(lines), self._land(lines)
-        self._finished_total += number
-        self._left_lines += number
+        size = self._land(lines)
+        self._finished_total += len(lines)
+        self._left_lines += len(lines)
         self._other_bytes -= size
 
     def postpone(self, lines: Sequence[bytes], number: int = NEVER) -> None:
@@ -302,7 +270,7 @@ class MemoryQueue:
         self._land(lines)
 
     def postpone_first(self, lines: Sequence[bytes]) -> None:
-        """Let taken lines wait to be sent again, before all others: they were tried already."""
+        """Let taken lines, which were tried already, wait to be sent again, before all others."""
         self._front_number -= 1
         for line in reversed(lines):
             self._postponed.by_class[class_of_line(line)].appendleft((self._front_number, line))
@@ -326,6 +294,16 @@ class MemoryQueue:
     def oldest_number(self) -> int:
         """Number of the oldest line that waits; ``NEVER`` when none does."""
         return min(self._new.oldest_number(), self._postponed.oldest_number())
+
+    @property
+    def high_lines(self) -> int:
+        """Number of new lines from which on the queue is nearly full."""
+        return max(int(self.max_lines * _HIGH), 1)
+
+    @property
+    def is_high(self) -> bool:
+        """Whether this number wait."""
+        return len(self) >= self.high_lines
 
     @property
     def held_lines(self) -> int:
@@ -378,8 +356,8 @@ class MemoryQueue:
 
     def _land(self, lines: Sequence[bytes]) -> int:
         """Count lines as no longer in flight; returns their bytes."""
-        number, size = len(lines), sum(map(len, lines))
-        self._in_flight -= number
+        size = sum(map(len, lines))
+        self._in_flight -= len(lines)
         self._in_flight_bytes -= size
         return size
 

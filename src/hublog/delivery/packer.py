@@ -35,8 +35,8 @@ def _find_isal() -> Callable[[int, int, int], _Compressor] | None:
         from isal import isal_zlib  # noqa: PLC0415  # an extra that may be missing
     except ImportError:
         return None
-    found: Callable[[int, int, int], _Compressor] = isal_zlib.compressobj
-    return found
+    compressobj: Callable[[int, int, int], _Compressor] = isal_zlib.compressobj
+    return compressobj
 
 
 _isal: Final = _find_isal()
@@ -88,13 +88,8 @@ class Packer:
         return made
 
     def raw_bytes(self, max_body_bytes: int) -> int:
-        """Return how many bytes of lines may go into one event, so that its body fits.
-
-        Args:
-            max_body_bytes: what the link leaves for a body.
-        """
-        ratio = _SURE_RATIO if self._packing is Packing.GZIP else 1
-        return min(max_body_bytes * ratio, EVENT_BYTES)
+        """Return the bytes of lines whose packed bodies surely fit into this number of bytes."""
+        return max_body_bytes * (_SURE_RATIO if self._packing is Packing.GZIP else 1)
 
     def pack(self, lines: Sequence[bytes], *, sent_at: datetime) -> list[Packed]:
         """Return the events for the lines of one batch.

@@ -15,8 +15,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from hublog.delivery.sender import DEFAULT_SEND_BYTES, Outcome, Sender, failed_outcome, send_outcome
-from hublog.delivery.spawning import Spawner
+from hublog.delivery.sender import DEFAULT_SEND_BYTES, Outcome, Sender, Spawner, failed_outcome, send_outcome
 from hublog.errors import TransientSendError
 
 THREAD_NAME: Final = "hublog-send"
@@ -39,6 +38,9 @@ class SendThread:
         limit_s: seconds after which a send is given up.
         enter: called once in each new thread, in its own context.
         spawner: makes the threads; that of the worker.
+
+    Attributes:
+        is_busy: whether a send is under way, or its outcome was not fetched yet.
     """
 
     def __init__(
@@ -51,23 +53,17 @@ class SendThread:
         enter: Callable[[], object],
         spawner: Spawner | None = None,
     ) -> None:
-        self._make_sender = make_sender
-        self._woken = woken
+        self._make_runner = functools.partial(
+            _Runner, make_sender, woken=woken, now=now, enter=enter, spawner=spawner or Spawner()
+        )
         self._now = now
         self._limit_s = limit_s
-        self._enter = enter
-        self._spawner = spawner or Spawner()
         self._starting = threading.Lock()
         self._runner: _Runner | None = None
         self._hanging: list[_Runner] = []
-        self._is_busy = self._is_paused = False
+        self.is_busy = self._is_paused = False
         self._spent_s = 0.0
         self._looked_mono = -math.inf
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a send is under way, or its outcome was not fetched yet."""
-        return self._is_busy
 
     @property
     def is_stuck(self) -> bool:
@@ -76,7 +72,7 @@ class SendThread:
 
     @property
     def abandoned(self) -> int:
-        """How many threads were given up and have not come back."""
+        """Number of threads that were given up and have not come back."""
         return sum(not runner.is_back for runner in self._hanging)
 
     @property
@@ -102,13 +98,7 @@ class SendThread:
                 return True
             if self._is_paused:
                 return False
-            self._runner = _Runner(
-                self._make_sender,
-                woken=self._woken,
-                now=self._now,
-                enter=self._enter,
-                spawner=self._spawner,
-            )
+            self._runner = self._make_runner()
             return self._runner.start()
         finally:
             self._starting.release()
@@ -119,39 +109,39 @@ class SendThread:
         Returns:
             False when it was not taken: no thread can be had, or one is busy.
         """
-        if self._is_busy or not self.start():
+        if self.is_busy or not self.start():
             return False
         runner = self._runner
         if runner is None or runner.is_ending:  # another thread is just about to start one
             return False
-        self._is_busy = True
+        self.is_busy = True
         self._spent_s = 0.0
         self._looked_mono = self._now()
         runner.send(bodies, properties)
         return True
 
     def outcome(self) -> Outcome | None:
-        """Return what became of the last send, once; None while nobody knows."""
+        """Return what became of the last send, once; None while that is unknown."""
         runner = self._runner
-        if not self._is_busy or runner is None:
+        if not self.is_busy or runner is None:
             return None
         outcome = runner.outcome()
         if outcome is not None:
-            self._is_busy = False
+            self.is_busy = False
         return outcome
 
     def watch(self) -> bool:
         """Look after the thread; to be called each second while a send is under way or a thread hangs.
 
         Returns:
-            Whether the send was given up just now: nobody knows what became of it.
+            Whether the send was given up just now: it is unknown what became of it.
         """
         now = self._now()
         self._hanging = [runner for runner in self._hanging if not runner.is_back]
         for hanging in self._hanging:
             hanging.cut_again(self._limit_s)
         runner = self._runner
-        if not self._is_busy or runner is None or runner.has_outcome:
+        if not self.is_busy or runner is None or runner.has_outcome:
             return False
         self._spent_s += min(now - self._looked_mono, LOOK_MAX_S)
         self._looked_mono = now
@@ -162,7 +152,7 @@ class SendThread:
             return False
         self._hanging = [*self._hanging, runner]
         self._runner = None
-        self._is_busy = False
+        self.is_busy = False
         runner.abandon()
         return True
 
@@ -182,11 +172,11 @@ class SendThread:
         self._is_paused = False
 
     def _has_thread(self) -> bool:
-        return self._is_busy or (self._runner is not None and not self._runner.is_ending)
+        return self.is_busy or (self._runner is not None and not self._runner.is_ending)
 
     @property
     def _is_late(self) -> bool:
-        return self._is_busy and self._spent_s >= self._limit_s
+        return self.is_busy and self._spent_s >= self._limit_s
 
 
 class _Runner:
@@ -249,7 +239,7 @@ class _Runner:
         self.cut_again(0.0)
 
     def cut_again(self, pause_s: float) -> None:
-        """Cut what the sender does, unless that was tried within so many seconds."""
+        """Cut what the sender does, unless that was tried within this pause."""
         now = self._now()
         if now - self._cut_mono < pause_s:
             return

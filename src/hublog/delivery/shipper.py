@@ -1,17 +1,19 @@
 """Takes batches of memory and of disk, gives events to the send thread, settles what was accepted.
 
-``step`` does what is due and never waits: ``worker`` calls it, and the ``SendThread`` calls the hub in a
-thread of its own. What the shipper may do is one state, see ``events.TRANSITIONS``. Observers are called when
-the lock is free, since their code is not ours.
+``step`` does what is due and never waits: the worker calls it, and the send thread calls the hub. What the
+shipper may do is one state, see ``events.TRANSITIONS``. Observers are called when the lock is free.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
 from typing import Final
 
 from hublog.delivery.accounting import Circuit, Drop, Stats
-from hublog.delivery.batcher import Batch, Batcher, Source
+from hublog.delivery.batcher import Source
 from hublog.delivery.circuit_breaker import CircuitBreaker, ReplayPace
 from hublog.delivery.events import TRANSITIONS, DeliveryObserver, EventDispatcher, SendEvent, Sending
 from hublog.delivery.in_flight import InFlight, RejectionSearch
@@ -29,22 +31,15 @@ from hublog.errors import (
 )
 from hublog.locks import ThreadLock
 
-#: With a backlog, that many events are offered to one send; the sender takes what fits.
+#: With a backlog, this number of events is offered to one send; the sender takes what fits.
 EVENTS_PER_SEND: Final = 16
-#: A hub that never answered is given up at the exit after so many tries.
+#: A hub that never answered is given up at the exit after this number of tries.
 HOPELESS_FAILURES: Final = 2
 #: Lines do not wait in memory behind a send that takes longer.
 SLOW_SEND_S: Final = 1.0
-#: The worker looks after the disk and a running send so often.
+#: Seconds between two looks at the disk and a running send.
 LOOK_S: Final = 1.0
-#: With more events in front of new ones these have fallen behind: what is old is sent beside them instead.
-_BEHIND_EVENTS: Final = 4
-#: At once after a send that failed, else where they would take this long at the pace of the last send.
-BEHIND_S: Final = 2.0
-_MOVED_EVENTS: Final = 64
-#: From this part of its bound on the queue is emptied to disk.
-_HIGH: Final = 0.75
-#: Steps in a row that did nothing and asked for another at once: two looks at a clock may differ, not more.
+#: Steps in a row without wait and progress; two looks at a clock may differ.
 _IDLE_STEPS_MAX: Final = 10
 
 
@@ -55,7 +50,6 @@ class Shipper:
         stores: where they wait.
         send_thread: sends.
         packer: makes events of them.
-        batchers: say when; one for each source, the memory queue's first.
         breaker: says whether.
         observer: is called with what happened.
         now: monotonic seconds.
@@ -72,7 +66,6 @@ class Shipper:
         send_thread: SendThread | InlineSend,
         *,
         packer: Packer,
-        batchers: Sequence[tuple[Source, Batcher]],
         breaker: CircuitBreaker,
         observer: DeliveryObserver,
         now: Callable[[], float],
@@ -80,9 +73,8 @@ class Shipper:
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._stores = stores
+        self._accounting = stores.accounting
         self._send_thread = send_thread
-        self._packer = packer
-        self._batchers = list(batchers)
         self._breaker = breaker
         self.dispatcher = EventDispatcher(observer, stats=self.stats)
         self._now = now
@@ -107,14 +99,12 @@ class Shipper:
         with self._lock:
             try:
                 self._has_progressed = False
+                self._receive()
                 self._maintain()
-                self._hear()
-                self._look_at_clock()
                 self._offer()
-                self._hear()  # what was sent in this very thread
+                self._receive()  # what was sent in this very thread
                 self._put_aside()
-                has_sent, is_stuck = self._in_flight.sent_total > 0, self._sending is Sending.STUCK
-                self.dispatcher.note(self._stores, self._breaker, is_stuck=is_stuck, has_sent=has_sent)
+                self.dispatcher.note(self._stores, self._breaker, is_stuck=self._sending is Sending.STUCK)
                 wait = self._wait_s()
                 self._idle_steps = 0 if wait > 0 or self._has_progressed else self._idle_steps + 1
                 if self._idle_steps >= _IDLE_STEPS_MAX:
@@ -132,20 +122,22 @@ class Shipper:
 
     def hurry(self) -> None:
         """Let everything that waits leave as soon as the circuit allows: a caller waits for it."""
-        for _, batcher in self._batchers:
+        for batcher in self._stores.batchers:
             batcher.flush()
 
     def borders(self) -> list[tuple[Source, int]]:
         """Return the lengths of the sources at which a put should end the worker's sleep."""
         queue = self._stores.queue
-        high = NEVER if self._stores.spooler is None or self._is_high else self._high_lines
+        high = NEVER if self._stores.spooler is None or queue.is_high else queue.high_lines
+        is_sending = self._sending in (Sending.ACTIVE, Sending.SLOW, Sending.STUCK)
         borders: list[tuple[Source, int]] = []
-        for source, batcher in self._batchers:
-            if self._sending in (Sending.ACTIVE, Sending.SLOW, Sending.STUCK):
-                borders.append((source, high if source is queue else NEVER))
+        for batcher in self._stores.batchers:
+            if is_sending and batcher.source is queue:
+                borders.append((queue, high))
+            elif batcher.source is not queue and (is_sending or self._sending is Sending.PAUSED):
+                borders.append((batcher.source, NEVER))
             else:
-                is_waiting = self._sending is Sending.PAUSED and source is not queue
-                borders.append((source, NEVER if is_waiting else batcher.wake_at()))
+                borders.append((batcher.source, batcher.wake_at()))
         return borders
 
     def mark(self) -> Mark:
@@ -166,36 +158,24 @@ class Shipper:
     @property
     def is_hopeless(self) -> bool:
         """Whether it is no use to wait for the hub: the circuit is open, or it never answered yet."""
-        if (
-            self._send_thread.is_stuck
-            or self._rejections.is_alone
-            or self._breaker.state is not Circuit.CLOSED
-        ):
-            return True
-        return self._in_flight.sent_total == 0 and self.dispatcher.totals.failures >= HOPELESS_FAILURES
+        is_paused = self._send_thread.is_stuck or self._breaker.state is not Circuit.CLOSED
+        never_answered = self._accounting.sent_total == 0
+        has_failed = never_answered and self._accounting.failures_total >= HOPELESS_FAILURES
+        return is_paused or has_failed or self._rejections.is_alone
 
     def use_packer(self, packer: Packer) -> None:
         """Make events as this packer does; before the first step."""
-        with self._lock:
-            self._packer = packer
-            self._in_flight.packer = packer
+        self._in_flight.packer = packer
 
     def secure(self) -> int:
-        """Write everything that is held in memory to disk, where there is one.
-
-        Returns:
-            How many records are still in memory alone.
-        """
+        """Write what is held in memory to disk; returns the number of records still in memory alone."""
         with self._lock:
             self._in_flight.insure()
             self._stores.secure()
             return self._stores.memory_lines
 
     def close_spool(self) -> None:
-        """Leave what is on disk to other processes, and take over nothing of theirs any more; at the exit.
-
-        Lines that come later go to another directory.
-        """
+        """Leave what is on disk to other processes; at the exit. Lines that come later go elsewhere."""
         with self._lock:
             spooler = self._stores.spooler
             if spooler is not None:
@@ -210,40 +190,29 @@ class Shipper:
                 self._stores.spooler.release()
 
     def use(self, send_thread: SendThread | InlineSend) -> None:
-        """Send by this send_thread from now on."""
+        """Send by this one from now on."""
         with self._lock:
             self._send_thread = send_thread
             self._sending = Sending.ACTIVE if send_thread.is_busy else Sending.READY
 
     def drop_held(self, reason: Drop) -> int:
-        """Give up everything that is held in memory, and count it; returns how many records that were."""
+        """Give up everything that is held in memory, and count it; returns the number of records."""
         with self._lock:
-            before = self._stores.memory_lines
+            held_lines = self._stores.memory_lines
             self._in_flight.drop(reason)
             self._stores.drop(reason)
-            return before
+            return held_lines
 
     def stats(self) -> Stats:
         """Return a snapshot of the counters; any thread may ask."""
         with self._lock:
-            counts = self._stores.counts()
-            totals = self.dispatcher.totals
-            return Stats(
-                accepted_total=counts.accepted_total,
-                sent_total=self._in_flight.sent_total,
-                dropped={reason: number for reason, number in counts.dropped.items() if number},
-                queued=counts.queued,
-                in_flight=counts.in_flight,
-                spooled=counts.spooled - self._in_flight.unsettled_lines,
-                recovered_total=counts.recovered_total,
-                replayed_total=self._in_flight.replayed_total,
+            stats = self._stores.stats()
+            return replace(
+                stats,
+                spooled=stats.spooled - self._in_flight.unsettled_lines,
                 state=self.dispatcher.state,
                 abandoned_sends=self._send_thread.abandoned,
                 circuit=self._breaker.state,
-                batches_total=totals.batches,
-                events_total=totals.events,
-                sent_bytes_total=totals.sent_bytes,
-                failures_total=totals.failures,
             )
 
     def _on(self, event: SendEvent) -> None:
@@ -251,14 +220,14 @@ class Shipper:
         self._has_progressed = True
 
     def _maintain(self) -> None:
-        spooler = self._stores.spooler
-        if spooler is not None:
-            self._has_progressed = spooler.wait_s() <= 0
-            spooler.maintain()
-
-    def _look_at_clock(self) -> None:
         """Do what only time brings about."""
-        now = self._now()
+        now, spooler = self._now(), self._stores.spooler
+        if spooler is not None:
+            self._has_progressed = self._has_progressed or spooler.wait_s() <= 0
+            spooler.maintain()
+        if self._rejections.wait_s() <= 0:
+            self._has_progressed = True
+            self._rejections.retry()
         if self._sending is Sending.ACTIVE and now - self._begun_mono >= SLOW_SEND_S:
             self._on(SendEvent.TOOK_LONG)
         is_paused = self._sending is Sending.PAUSED
@@ -266,13 +235,10 @@ class Shipper:
             self._sending is Sending.NO_THREAD and now >= self._retry_mono
         ):
             self._on(SendEvent.DUE)
-        if self._rejections.wait_s() <= 0:
-            self._has_progressed = True
-            self._rejections.retry()
 
-    # What the send_thread brings back.
+    # What the send thread brings back.
 
-    def _hear(self) -> None:
+    def _receive(self) -> None:
         was_busy = self._send_thread.is_busy
         outcome = self._send_thread.outcome()
         if outcome is None:
@@ -302,18 +268,22 @@ class Shipper:
         has_failed = self._breaker.failures > 0
         self._breaker.succeeded()
         is_replay = self._in_flight.is_replay
-        records, size = self._in_flight.arrived(outcome.accepted)
+        records, line_bytes, size = self._in_flight.arrived(outcome.accepted)
         if is_replay:
             self._pace.sent(size)
             self._has_replayed = True
         self._rejections.arrived(outcome.accepted)
         self._limit_events(self._send_thread.max_send_bytes)
-        # Only a full send shows the pace: what comes during another one leaves with the next.
-        is_full = outcome.accepted == EVENTS_PER_SEND or len(self._in_flight) > 0
         if has_failed:
-            self._let_new_ones_pass()
-        elif is_full and not is_replay:
-            self._let_new_ones_pass(seconds_per_line=outcome.seconds / max(records, 1))
+            self._stores.let_new_ones_pass()
+        elif not is_replay and outcome.seconds > 0:
+            is_full = outcome.accepted == EVENTS_PER_SEND or len(self._in_flight) > 0
+            # A send that was not full could have taken more in this time.
+            room = 0 if is_full else self._in_flight.packer.raw_bytes(self._send_thread.max_send_bytes)
+            self._stores.let_new_ones_pass(bytes_per_s=max(line_bytes, room) / outcome.seconds)
+        self._accounting.batches_total += 1
+        self._accounting.events_total += outcome.accepted
+        self._accounting.sent_bytes_total += size
         self.dispatcher.sent(
             records=records,
             events=outcome.accepted,
@@ -326,6 +296,7 @@ class Shipper:
 
     def _failed(self, error: SendError, seconds: float) -> None:
         self._on(SendEvent.FAILED)
+        self._accounting.failures_total += 1
         self.dispatcher.failed(error, records=self._in_flight.offered_lines, seconds=seconds)
         if isinstance(error, TransientSendError) and error.retry_after_s > 0:
             self._breaker.throttled(wait_s=error.retry_after_s)
@@ -335,24 +306,31 @@ class Shipper:
         self._force = self._has_replayed = False
         self._in_flight.give_back()
         self._rejections.stop()
-        self._let_new_ones_pass()  # what comes from now on is before this when the hub is back
+        self._stores.let_new_ones_pass()  # what comes from now on is before this when the hub is back
 
     def _limit_events(self, send_bytes: int) -> None:
-        for _, batcher in self._batchers:
-            batcher.limit_event(self._packer.raw_bytes(send_bytes - OVERHEAD_BYTES))
+        for batcher in self._stores.batchers:
+            batcher.limit_event(self._in_flight.packer.raw_bytes(send_bytes - OVERHEAD_BYTES))
 
-    # What the send_thread takes along.
+    # What the send thread takes along.
 
     def _offer(self) -> None:
-        if self._sending is not Sending.READY or not (len(self._in_flight) or self._has_due()):
+        if self._sending is not Sending.READY:
+            return
+        is_new_due = any(batcher.wait_s() <= 0 for batcher in self._stores.batchers)
+        is_replay_due = self._replay_wait_s() <= 0
+        if not (len(self._in_flight) or is_new_due or is_replay_due):
+            self._force = False
             return
         if not self._breaker.begin(force=self._force):
             self._on(SendEvent.TOO_EARLY)
             return
+        events = EVENTS_PER_SEND if self._breaker.state is Circuit.CLOSED else 1  # a probe is small
         if not len(self._in_flight):
-            self._fill()
-        is_probe = self._breaker.state is not Circuit.CLOSED
-        bodies = self._in_flight.offer(self._rejections.events(1 if is_probe else EVENTS_PER_SEND))
+            # New records and those that have waited take turns, and the latter are few: see ``ReplayPace``.
+            self._was_replay = is_replay_due and not (is_new_due and self._was_replay)
+            self._fill(events)
+        bodies = self._in_flight.offer(self._rejections.events(events))
         if not bodies:
             return
         self._begun_mono = self._now()
@@ -363,97 +341,42 @@ class Shipper:
             self._retry_mono = self._now() + LOOK_S
             self._in_flight.give_back()
 
-    def _has_due(self) -> bool:
-        is_due = self._is_new_due or self._is_replay_due
-        if not is_due and not self._stores.stored_lines:
-            self._force = False
-        return is_due
-
-    @property
-    def _is_new_due(self) -> bool:
-        return any(batcher.wait_s() <= 0 for _, batcher in self._batchers)
-
-    @property
-    def _is_replay_due(self) -> bool:
+    def _replay_wait_s(self) -> float:
+        """Return the seconds until what is stored may be sent; infinity where nothing is."""
         if not self._stores.stored_lines:
-            return False
-        return self._force or self._breaker.state is not Circuit.CLOSED or self._pace.wait_s() <= 0
+            return math.inf
+        is_at_once = self._force or self._breaker.state is not Circuit.CLOSED
+        return 0.0 if is_at_once else self._pace.wait_s()
 
-    def _fill(self) -> None:
-        is_probe = self._breaker.state is not Circuit.CLOSED
-        events = 1 if is_probe else EVENTS_PER_SEND
-        max_lines = 1 if self._rejections.is_wary and is_probe else None
-        # New records and those that have waited take turns, and the latter are few: see ``ReplayPace``.
-        self._was_replay = self._is_replay_due and not (self._is_new_due and self._was_replay)
+    def _fill(self, events: int) -> None:
+        max_lines = 1 if self._rejections.is_wary and events == 1 else None
         if not self._was_replay:
-            for _, batcher in self._batchers:
+            for batcher in self._stores.batchers:
                 if batcher.wait_s() <= 0:
                     self._in_flight.load(batcher.take(events, max_lines=max_lines), is_replay=False)
                     return
-        self._in_flight.load(self._take_stored(max_lines or NEVER, events), is_replay=True)
-
-    def _take_stored(self, max_lines: int, events: int) -> Iterator[Batch]:
-        """Yield what waits, up to what one send takes, since new records must not wait behind more.
-
-        The first send is one event: if it fails or the process is killed, no more than that arrives twice.
-        What many processes left, a few records each, makes several small events.
-        """
-        most = self._batchers[0][1].event_bytes
-        enough = self._send_thread.max_send_bytes if self._has_replayed else most
-        for _ in range(events):
-            batch = self._stores.take_stored(
-                max_lines=max_lines, max_bytes=most, line_overhead=LINE_OVERHEAD_BYTES
-            )
-            if batch is None:
-                return
-            yield batch
-            if self._in_flight.body_bytes > enough // 2:
-                return
-
-    # What stays.
-
-    @property
-    def _high_lines(self) -> int:
-        return max(int(self._stores.queue.max_lines * _HIGH), 1)
-
-    @property
-    def _is_high(self) -> bool:
-        return len(self._stores.queue) >= self._high_lines
-
-    @property
-    def _is_blocked(self) -> bool:
-        """Whether lines that are due now would wait long in memory."""
-        if self._sending in (Sending.ACTIVE, Sending.SLOW):
-            is_long = self._sending is Sending.SLOW or self._is_high
-            return is_long and self._stores.spooler is not None
-        return self._sending is not Sending.READY
+        # Up to what one send takes, but the first one is one event: if it fails or the process is killed, no
+        # more than that arrives twice. What many processes left, a few records each, makes several events.
+        event_bytes = self._stores.batchers[0].event_bytes
+        enough_bytes = self._send_thread.max_send_bytes if self._has_replayed else event_bytes
+        take = partial(
+            self._stores.take_stored,
+            max_lines=max_lines or NEVER,
+            max_bytes=event_bytes,
+            line_overhead=LINE_OVERHEAD_BYTES,
+        )
+        batches = islice(iter(take, None), events)
+        self._in_flight.load(batches, is_replay=True, enough_bytes=enough_bytes // 2)
 
     def _put_aside(self) -> None:
-        if self._is_blocked:
-            self._empty_queue()
-
-    def _empty_queue(self) -> None:
-        batcher = self._batchers[0][1]
-        if batcher.wait_s() > 0:
-            return
-        self._has_progressed = True
-        for batch in batcher.take(_MOVED_EVENTS):
-            self._stores.keep(batch.lines, number=batch.number)
-
-    def _let_new_ones_pass(self, *, seconds_per_line: float = math.inf) -> None:
-        """Have a backlog sent alongside new records, not before them, where it is more than a few events.
-
-        Args:
-            seconds_per_line: pace of the last send; where the backlog is sent within ``BEHIND_S`` it is none.
-        """
-        limit = _BEHIND_EVENTS * self._batchers[0][1].event_bytes
-        if any(
-            source.bytes_waiting > limit and len(source) * seconds_per_line >= BEHIND_S
-            for source, _ in self._batchers
-        ):
-            self._stores.retire(limit)
-            if self._stores.queue.bytes_waiting > limit:
-                self._empty_queue()
+        """Move lines that are due and would wait long in memory."""
+        if self._sending in (Sending.ACTIVE, Sending.SLOW):
+            is_long = self._sending is Sending.SLOW or self._stores.queue.is_high
+            is_blocked = is_long and self._stores.spooler is not None
+        else:
+            is_blocked = self._sending is not Sending.READY
+        if is_blocked:
+            self._has_progressed = self._stores.put_aside() or self._has_progressed
 
     def _wait_s(self) -> float:
         waits = [self._rejections.wait_s()]
@@ -466,11 +389,9 @@ class Shipper:
         allowed = self._breaker.wait_s()
         if len(self._in_flight):
             waits.append(allowed)
-        if self._stores.stored_lines:
-            is_closed = self._breaker.state is Circuit.CLOSED
-            waits.append(max(allowed, self._pace.wait_s() if is_closed and not self._force else 0.0))
-        for source, batcher in self._batchers:
+        waits.append(max(allowed, self._replay_wait_s()))
+        for batcher in self._stores.batchers:
             # What is due in the queue is put aside while nothing may be sent; what is on disk can wait there.
-            is_late = source is not self._stores.queue or batcher.wait_s() <= 0
+            is_late = batcher.source is not self._stores.queue or batcher.wait_s() <= 0
             waits.append(max(batcher.wait_s(), allowed if is_late else 0.0))
         return min(waits)

@@ -24,7 +24,7 @@ except ImportError as error:  # it needs locks and limits that not every system 
 
 #: A root that cannot be used is tried again after this.
 RETRY_S: Final = 3.0
-#: A disk that refuses writes is reported so often.
+#: Seconds between two reports of a disk that refuses writes.
 _REPEAT_S: Final = 60.0
 #: What other destinations' processes left and have not taken over after this is reported.
 OTHERS_S: Final = 30.0
@@ -34,13 +34,13 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class SpoolAccess:
-    """Makes, finds and bounds directories of the spool, where that is possible.
+    """Makes, recovers and bounds directories of the spool, where that is possible.
 
     Args:
         path: the root of the spool; made when it is missing.
         max_bytes: bound of all processes that share it.
         sync: when lines are forced onto the device.
-        tell: writes a line of the operator's log.
+        report: writes a line of the operator's log.
         now: monotonic seconds.
         wall: seconds since 1970, for names.
         envelope: see ``SpoolRoot``.
@@ -52,7 +52,7 @@ class SpoolAccess:
         *,
         max_bytes: int,
         sync: SyncPolicy,
-        tell: Callable[[int, str], object],
+        report: Callable[[int, str], object],
         now: Callable[[], float],
         wall: Callable[[], float],
         envelope: Envelope | None = None,
@@ -61,18 +61,18 @@ class SpoolAccess:
         self._envelope = envelope
         self._max_bytes = max_bytes
         self._sync = sync
-        self._tell = tell
+        self._report = report
         self._now = now
         self._wall = wall
         self._root: SpoolRoot | None = None
         self._is_ready = False
-        self._is_trouble_told = False
-        self._retry_mono = self._write_told_mono = -math.inf
-        self._told_unknown: set[Path] = set()
-        self._told_damage = 0
-        self._is_undirected_told = False
+        self._has_reported_trouble = False
+        self._retry_mono = self._refusal_mono = -math.inf
+        self._reported_unknown: set[Path] = set()
+        self._reported_damage = 0
+        self._has_reported_undirected = False
         self._others_since: dict[Path, float] = {}
-        self._told_others: set[Destination] = set()
+        self._reported_others: set[Destination] = set()
 
     @property
     def envelope(self) -> Envelope | None:
@@ -107,9 +107,9 @@ class SpoolAccess:
             self._failed(error)
             return False
         self._is_ready = True
-        if self._is_trouble_told:
-            self._is_trouble_told = False
-            self._tell(logging.INFO, f"The spool directory {self.path} can be used again.")
+        if self._has_reported_trouble:
+            self._has_reported_trouble = False
+            self._report(logging.INFO, f"The spool directory {self.path} can be used again.")
         return True
 
     def new_directory(self, envelope: Envelope | None = None) -> "SpoolDirectory | None":
@@ -144,68 +144,64 @@ class SpoolAccess:
         """Drop the oldest segment; returns whether lines went."""
         return self._root is not None and self._root.make_room() > 0
 
-    def tell_finds(self, own_damage: int) -> None:
-        """Tell what was found that cannot be read, each once.
-
-        Args:
-            own_damage: stretches of this process's own segments that could not be read.
-        """
+    def report_unreadable(self, own_damage: int) -> None:
+        """Report what cannot be read, each once; ``own_damage`` counts stretches of own segments."""
         if self._root is None:
             return
-        unknown = self._root.unknown - self._told_unknown
+        unknown = self._root.unknown - self._reported_unknown
         if unknown:
-            self._told_unknown |= unknown
+            self._reported_unknown |= unknown
             causes = self._root.causes
             first = min(unknown, key=lambda path: (path not in causes, path))
             cause = f" ({causes[first]})" if first in causes else ""
-            self._tell(
+            self._report(
                 logging.WARNING,
                 f"In the spool {len(unknown)} files or directories are not of this version or not ours, and"
                 f" are left alone: {first}{cause}{' ...' if len(unknown) > 1 else ''}",
             )
-        self._tell_undirected(self._root)
-        self._tell_others(self._root)
+        self._report_undirected(self._root)
+        self._report_others(self._root)
         damage = self._root.damage_total + own_damage
-        if damage > self._told_damage:
-            number, self._told_damage = damage - self._told_damage, damage
-            self._tell(
+        if damage > self._reported_damage:
+            number, self._reported_damage = damage - self._reported_damage, damage
+            self._report(
                 logging.WARNING,
                 f"In the spool {self.path} {number} stretches of files cannot be read and are skipped:"
                 " damage, or the last write of a process that was killed. All around them is sent.",
             )
 
-    def _tell_undirected(self, root: "SpoolRoot") -> None:
-        if root.undirected_total and self._envelope is not None and not self._is_undirected_told:
-            self._is_undirected_told = True
-            self._tell(
+    def _report_undirected(self, root: "SpoolRoot") -> None:
+        if root.undirected_total and self._envelope is not None and not self._has_reported_undirected:
+            self._has_reported_undirected = True
+            self._report(
                 logging.WARNING,
                 f"The spool {self.path} holds records of an older version of hublog, which did not note for"
                 f" which event hub they are. They are sent to {self._envelope.destination}.",
             )
 
-    def _tell_others(self, root: "SpoolRoot") -> None:
-        """Tell once for each destination what nobody has taken over for a while."""
+    def _report_others(self, root: "SpoolRoot") -> None:
+        """Report once for each destination what no process has taken over for a while."""
         now = self._now()
         self._others_since = {path: self._others_since.get(path, now) for path in root.others}
         waiting: dict[Destination, int] = {}
         for path, since in self._others_since.items():
             destination = root.others[path].destination
-            if now - since >= OTHERS_S and destination not in self._told_others and locking.is_left(path):
+            if now - since >= OTHERS_S and destination not in self._reported_others and locking.is_left(path):
                 waiting[destination] = waiting.get(destination, 0) + 1
         for destination, number in waiting.items():
-            self._told_others.add(destination)
-            self._tell(
+            self._reported_others.add(destination)
+            self._report(
                 logging.WARNING,
                 f"In the spool {self.path} records of {number} ended processes are for {destination}, and no"
                 " running process has taken them over. They are not sent elsewhere: start an application that"
                 " sends there, or run hublog spool drain with its settings.",
             )
 
-    def tell_refusal(self, error: OSError | None) -> None:
-        """Tell that the disk refuses writes, once a minute."""
-        if error is not None and self._now() - self._write_told_mono >= _REPEAT_S:
-            self._write_told_mono = self._now()
-            self._tell(
+    def report_refusal(self, error: OSError | None) -> None:
+        """Report that the disk refuses writes, once a minute."""
+        if error is not None and self._now() - self._refusal_mono >= _REPEAT_S:
+            self._refusal_mono = self._now()
+            self._report(
                 logging.WARNING,
                 f"The spool {self.path} cannot be written: {error.strerror or error}. Until it can, records"
                 " wait in memory only, and a restart loses those that wait.",
@@ -236,9 +232,9 @@ class SpoolAccess:
     def _failed(self, error: Exception) -> None:
         self._is_ready = False
         self._retry_mono = self._now() + RETRY_S
-        if not self._is_trouble_told:
-            self._is_trouble_told = True
-            self._tell(
+        if not self._has_reported_trouble:
+            self._has_reported_trouble = True
+            self._report(
                 logging.WARNING,
                 f"{error} Until then records wait in memory only, and a restart loses those that wait; it is"
                 " tried again every few seconds.",

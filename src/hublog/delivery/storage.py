@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hublog.delivery.accounting import Drop, DropCounters
-from hublog.delivery.batcher import Batch
-from hublog.delivery.disk_store import DiskCounts, DiskMark, DiskStore
+from hublog.delivery.accounting import DiskCounts, Drop, Stats
+from hublog.delivery.batcher import Batch, Batcher, Source
+from hublog.delivery.disk_store import DiskMark, DiskStore
 from hublog.delivery.memory_queue import NEVER, MemoryQueue
 from hublog.settings import SpoolMode
 
@@ -24,23 +24,17 @@ class Mark:
     disk: DiskMark | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StorageCounts:
-    """What came in, what is here, what was lost; see ``Stats``."""
-
-    accepted_total: int
-    recovered_total: int
-    dropped: dict[Drop, int]
-    queued: int
-    in_flight: int
-    spooled: int
-
-
 #: Lines that are moved at a time; between two moves the lock is free.
 _MOVED_AT_A_TIME: Final = 1_000
 _ANY_BYTES: Final = 1 << 30
 #: With a backlog of 64 GiB there are a thousand of them.
 _DIRECTORIES_OF_A_SIZE: Final = 16
+#: Events that are put aside at a time.
+_MOVED_EVENTS: Final = 64
+#: More events in front of new ones are a backlog after a send that failed, ...
+_BEHIND_EVENTS: Final = 4
+#: ... else where they would take this long at the pace of the last send.
+BEHIND_S: Final = 2.0
 
 
 class Storage:
@@ -54,10 +48,13 @@ class Storage:
         queue: new lines.
         spooler: the disk; None in mode ``memory``.
         mode: as above.
-        drops: what is lost is counted there.
+        batch_size: see ``Batcher``; and so on.
 
     Attributes:
         put: takes a line and its level; False when it has no room. See ``MemoryQueue.put``.
+        accounting: that of the queue.
+        sources: where new lines wait, the queue first.
+        batchers: one for each source.
     """
 
     def __init__(
@@ -66,12 +63,18 @@ class Storage:
         spooler: DiskStore | None,
         *,
         mode: SpoolMode,
-        drops: DropCounters,
+        batch_size: int,
+        linger_s: float,
+        now: Callable[[], float],
     ) -> None:
         self.queue = queue
         self.spooler = spooler
-        self.drops = drops
+        self.accounting = queue.accounting
         self.put: Callable[[bytes, int], bool] = queue.put
+        self.sources: list[Source] = [queue] if spooler is None else [queue, spooler.live]
+        self.batchers = [
+            Batcher(source, batch_size=batch_size, linger_s=linger_s, now=now) for source in self.sources
+        ]
         if mode is SpoolMode.ALWAYS:
             self.write_always()
 
@@ -100,12 +103,14 @@ class Storage:
             if self.spooler.append((line,)):
                 return True
             if (was_making or self.spooler.live.is_making) and self.queue.has_room_beyond(len(line)):
-                self.queue.put_beyond(line, levelno)  # the disk did not refuse it: it is just being prepared
+                self.queue.put(
+                    line, levelno, beyond=True
+                )  # the disk did not refuse it: it is just being prepared
                 return True
         if self.queue.make_room(len(line), levelno):
-            self.queue.put_beyond(line, levelno)
+            self.queue.put(line, levelno, beyond=True)
             return True
-        self.drops.refuse(level, logger)
+        self.accounting.refuse(level, logger)
         return False
 
     def keep(self, lines: Sequence[bytes], *, is_first: bool = False, number: int = NEVER) -> int:
@@ -117,10 +122,11 @@ class Storage:
             number: see ``MemoryQueue.postpone``.
 
         Returns:
-            How many are on disk now, the first ones.
+            The number of those that are on disk now, the first ones.
         """
-        written = self.spooler.append_or_drop(lines) if self.spooler is not None else 0
-        if self.spooler is not None and written:
+        written = 0
+        if self.spooler is not None:
+            written = self.spooler.append_or_drop(lines)
             self.queue.finish(lines[:written])
             self.spooler.moved_total += written
         rest = list(lines[written:])
@@ -160,24 +166,39 @@ class Storage:
     @property
     def held_lines(self) -> int:
         """Lines that are here, in memory or on disk."""
-        return self.queue.held_lines + (self.spooler.on_disk_lines if self.spooler is not None else 0)
+        return self.memory_lines + (self.spooler.on_disk_lines if self.spooler is not None else 0)
 
-    def retire(self, more_than_bytes: int) -> None:
-        """Send what is on disk beside new lines, not before them, where it is more than a few events.
+    def put_aside(self) -> bool:
+        """Move what is due in the memory queue to disk, or behind others; returns whether anything was."""
+        batcher = self.batchers[0]
+        if batcher.wait_s() > 0:
+            return False
+        for batch in batcher.take(_MOVED_EVENTS):
+            self.keep(batch.lines, number=batch.number)
+        return True
 
-        Each directory holds a descriptor of the process: the more of them wait, the more is in the next one.
+    def let_new_ones_pass(self, *, bytes_per_s: float = 0.0) -> None:
+        """Have a backlog sent alongside new records, not before them, where it is more than a few events.
+
+        Args:
+            bytes_per_s: pace of the last send; what is sent within ``BEHIND_S`` is no backlog.
         """
-        if self.spooler is None:
+        few_bytes = _BEHIND_EVENTS * self.batchers[0].event_bytes
+        if max(each.bytes_waiting for each in self.sources) <= max(few_bytes, bytes_per_s * BEHIND_S):
             return
-        weight = max(self.spooler.stored_directories // _DIRECTORIES_OF_A_SIZE, 1)
-        if self.spooler.live.bytes_waiting > more_than_bytes * weight:
-            self.spooler.retire()
+        if self.spooler is not None:
+            # Each directory holds a descriptor: the more of them wait, the more is in the next one.
+            weight = max(self.spooler.stored_directories // _DIRECTORIES_OF_A_SIZE, 1)
+            if self.spooler.live.bytes_waiting > few_bytes * weight:
+                self.spooler.retire()
+        if self.queue.bytes_waiting > few_bytes:
+            self.put_aside()
 
     def drop(self, reason: Drop) -> None:
         """Give up what waits in memory, and count it."""
         for take in self._takes:
             while batch := take(max_lines=_MOVED_AT_A_TIME, max_bytes=_ANY_BYTES):
-                self.drops.add_lines(reason, batch.lines)
+                self.accounting.drop_lines(reason, batch.lines)
                 self.queue.finish(batch.lines)
 
     def mark(self) -> Mark:
@@ -199,20 +220,10 @@ class Storage:
             mark.disk = self.spooler.mark()
         return self.spooler.is_past(mark.disk)
 
-    def counts(self) -> StorageCounts:
-        """Return what came in, what is here and what was lost, at one moment."""
-        disk = self.spooler.counts() if self.spooler is not None else DiskCounts(0, 0, 0)
-        queue, lost = self.queue.counts(), self.drops.counts()
-        queued = queue.new + queue.postponed
-        entered_total = queued + queue.in_flight + queue.finished_total + lost.evicted_total
-        return StorageCounts(
-            accepted_total=entered_total + lost.refused_total + disk.accepted,
-            recovered_total=disk.adopted,
-            dropped=dict(lost.totals),
-            queued=queued,
-            in_flight=queue.in_flight,
-            spooled=disk.spooled,
-        )
+    def stats(self) -> Stats:
+        """Return a snapshot of what came in, what is here, and what became of the rest."""
+        disk = self.spooler.counts() if self.spooler is not None else DiskCounts()
+        return self.accounting.stats(self.queue.counts(), disk)
 
     @property
     def _takes(self) -> tuple[Callable[..., Batch | None], ...]:

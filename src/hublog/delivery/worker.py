@@ -19,8 +19,8 @@ from typing import Final
 
 from hublog.delivery.batcher import Source
 from hublog.delivery.memory_queue import NEVER
+from hublog.delivery.sender import Running, Spawner
 from hublog.delivery.shipper import Shipper
-from hublog.delivery.spawning import Running, Spawner
 from hublog.delivery.storage import Mark
 from hublog.internal_log import report
 
@@ -72,8 +72,8 @@ class Worker:
     Args:
         shipper: what is stepped.
         sources: their ``wake`` is taken over.
-        prepare: called in the thread before the first step, and again after ``call_prepare``; is told
-            whether a caller waits; returns 0, or the seconds until it wants to be asked again.
+        prepare: called in the thread before the first step, and again after ``call_prepare``; gets whether
+            a caller waits; returns 0, or the seconds until it wants to be asked again.
         start: called in the thread that starts ours, just after it: more threads are made here, since
             later, at the end of the interpreter, none can be.
         enter: called once in the new thread, in its own context.
@@ -260,7 +260,7 @@ class Worker:
             self._starting.release()
         if self._shipper.is_empty and not self._requests and not self._securing:
             return True
-        # What came just now woke nobody. Go on in this thread: at the exit no other can be started.
+        # What came just now woke no thread. Go on in this thread: at the exit no other can be started.
         return not self._takes_over()
 
     def _takes_over(self) -> bool:
@@ -284,7 +284,7 @@ class Worker:
                 request.settle(is_settled=True)
 
     def _guarded_step(self) -> float:
-        """Step; an error of our own must not end the thread, since nobody would notice."""
+        """Step; an error of our own must not end the thread."""
         try:
             return self._step()
         except Exception as error:  # noqa: BLE001  # it is reported, and the next step tries again

@@ -134,12 +134,12 @@ class DeliveryLog:
         self._emit("batch_failed", error=error, records=records, seconds=seconds, stats=stats)
 
     @property
-    def may_tell_drops(self) -> bool:
+    def may_report_drops(self) -> bool:
         """Whether a minute has passed since drops were reported."""
         return self._now() - self._drops_reported_mono >= REPEAT_S
 
     def records_dropped(self, report: DropReport) -> None:
-        """Report what was lost; at once, so the caller asks ``may_tell_drops`` unless the process ends."""
+        """Report what was lost; at once, so the caller asks ``may_report_drops`` unless the process ends."""
         self._drops_reported_mono = self._now()
         text = report.text()
         self._log(logging.WARNING, text)

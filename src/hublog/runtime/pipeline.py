@@ -164,7 +164,7 @@ class Pipeline:
     def refuse_nested(self, record: logging.LogRecord) -> None:
         """Count a record that was logged inside too many log calls, and is lost."""
         if self.is_enabled:
-            self.start().drops.refuse(record.levelname, record.name, Drop.NESTED)
+            self.start().accounting.refuse(record.levelname, record.name, Drop.NESTED)
 
     def begin_request(self, scope: RequestScope) -> None:
         """Buffer what this request logs until it ends, if that is asked for."""

@@ -15,16 +15,14 @@ from hublog.capture.formatter import LineFormatter
 from hublog.capture.reentry_guard import enter_own_thread, is_deep
 from hublog.capture.slow_path import shortened
 from hublog.capture.typed_columns import Misfits
-from hublog.delivery.accounting import Drop, DropCounters, DropReport, Stats
-from hublog.delivery.batcher import Batcher, Source
+from hublog.delivery.accounting import Accounting, Drop, DropReport, Stats
 from hublog.delivery.circuit_breaker import CircuitBreaker
 from hublog.delivery.disk_store import DiskStore
 from hublog.delivery.memory_queue import MemoryQueue
 from hublog.delivery.packer import Packer
 from hublog.delivery.send_thread import SendThread
-from hublog.delivery.sender import InlineSend, Sender, TooLateError, time_limit
+from hublog.delivery.sender import InlineSend, Sender, Spawner, TooLateError, time_limit
 from hublog.delivery.shipper import Shipper
-from hublog.delivery.spawning import Spawner
 from hublog.delivery.storage import Storage
 from hublog.delivery.worker import Worker
 from hublog.internal_log import AtomicCounter, report
@@ -91,12 +89,17 @@ class ProcessState:
         self.is_addressed = is_addressed
         self.ids = ids or RecordIds()
         self.misfits = Misfits()
-        self.drops = DropCounters()
+        self.accounting = Accounting()
         self._reports: deque[tuple[int, str]] = deque()
         self.queue = self._make_queue()
-        spooler = self._make_spooler(left)
-        self.stores = Storage(self.queue, spooler, mode=hub.spool, drops=self.drops)
-        self._sources: list[Source] = [self.queue] if spooler is None else [self.queue, spooler.live]
+        self.stores = Storage(
+            self.queue,
+            self._make_spooler(left),
+            mode=hub.spool,
+            batch_size=hub.batch_size,
+            linger_s=hub.batch_timeout_seconds,
+            now=now,
+        )
         self.put = self._choose_put()
         self.observer = DeliveryLog(hub, spool_dir=settings.spool_dir, misfits=self.misfits)
         spawner = Spawner()
@@ -173,7 +176,7 @@ class ProcessState:
             max_lines=hub.max_queue_size,
             max_bytes=hub.max_queue_bytes,
             urgent_level=hub.urgent_level,
-            drops=self.drops,
+            accounting=self.accounting,
         )
 
     def _make_shipper(self) -> Shipper:
@@ -182,7 +185,6 @@ class ProcessState:
             self.stores,
             self.send_thread,
             packer=_packer(hub),
-            batchers=[(source, self._make_batcher(source)) for source in self._sources],
             breaker=CircuitBreaker(
                 threshold=hub.circuit_breaker_threshold,
                 cooldown_s=hub.circuit_breaker_cooldown_seconds,
@@ -196,7 +198,7 @@ class ProcessState:
     def _make_worker(self, spawner: Spawner) -> Worker:
         return Worker(
             self.shipper,
-            self._sources,
+            self.stores.sources,
             prepare=lambda is_asked: self._prepare(self, is_asked),
             start=self._start_sending,
             enter=_enter_thread,
@@ -227,7 +229,7 @@ class ProcessState:
             encode=self.encode,
             make_encode=self._make_encode,
             ship=self._ship,
-            refuse=lambda level, logger: self.drops.refuse(level, logger, Drop.RATE_LIMITED),
+            refuse=lambda level, logger: self.accounting.refuse(level, logger, Drop.RATE_LIMITED),
             wake=self.worker.wake,
             now=self._now,
         )
@@ -348,7 +350,7 @@ class ProcessState:
 
     def report_drops(self) -> None:
         """Report the drops that have not been reported yet."""
-        dropped = self.drops.take_report()
+        dropped = self.accounting.take_report()
         if dropped is not None and self.unconfigured.read() == 0:
             self.observer.records_dropped(dropped)
 
@@ -419,15 +421,11 @@ class ProcessState:
             max_bytes=hub.spool_max_bytes,
             sync=hub.spool_sync,
             urgent_level=hub.urgent_level,
-            drops=self.drops,
-            tell=lambda level, text: self._reports.append((level, text)),
+            accounting=self.accounting,
+            report=lambda level, text: self._reports.append((level, text)),
             envelope=envelope_of(hub),
             left=left,
         )
-
-    def _make_batcher(self, source: Source) -> Batcher:
-        hub = self.settings.eventhub
-        return Batcher(source, batch_size=hub.batch_size, linger_s=hub.batch_timeout_seconds, now=self._now)
 
 
 def _packer(hub: EventHubSettings) -> Packer:
