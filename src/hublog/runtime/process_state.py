@@ -91,15 +91,8 @@ class ProcessState:
         self.misfits = Misfits()
         self.accounting = Accounting()
         self._reports: deque[tuple[int, str]] = deque()
-        self.queue = self._make_queue()
-        self.stores = Storage(
-            self.queue,
-            self._make_spooler(left),
-            mode=hub.spool,
-            batch_size=hub.batch_size,
-            linger_s=hub.batch_timeout_seconds,
-            now=now,
-        )
+        self.stores = self._make_stores(left)
+        self.queue = self.stores.queue
         self.put = self._choose_put()
         self.observer = DeliveryLog(hub, spool_dir=settings.spool_dir, misfits=self.misfits)
         spawner = Spawner()
@@ -170,13 +163,21 @@ class ProcessState:
         """Whether nothing is here and no thread runs."""
         return self.worker.is_ended and self.shipper.is_empty
 
-    def _make_queue(self) -> MemoryQueue:
+    def _make_stores(self, left: dict[Path, int]) -> Storage:
         hub = self.settings.eventhub
-        return MemoryQueue(
+        queue = MemoryQueue(
             max_lines=hub.max_queue_size,
             max_bytes=hub.max_queue_bytes,
             urgent_level=hub.urgent_level,
             accounting=self.accounting,
+        )
+        return Storage(
+            queue,
+            self._make_spooler(left),
+            mode=hub.spool,
+            batch_size=hub.batch_size,
+            linger_s=hub.batch_timeout_seconds,
+            now=self._now,
         )
 
     def _make_shipper(self) -> Shipper:
