@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.kits.secret_texts import HARMLESS, SECRETS
 
 from hublog.redaction.key_values import is_placeholder
-from hublog.redaction.redactor import Redactor, find_secrets, redactor_for
+from hublog.redaction.redactor import DEFAULT, Redactor, find_secrets, redactor_for
 from hublog.settings import Mask, PersonalData, RedactionSettings
 
 SECRET = re.compile("«(.*?)»", re.DOTALL)
@@ -503,3 +503,20 @@ def test_nothing_in_realistic_records_is_taken_for_a_secret():
         assert redactor().value(extra) == extra
         for value in row.values():
             assert redactor().value(value) == value
+
+
+@given(
+    st.sampled_from((16, 32)).flatmap(lambda size: st.text("0123456789abcdef", min_size=size, max_size=size))
+)
+def test_an_id_of_hex_digits_holds_no_secret_unless_it_is_the_number_of_a_card(text):
+    assert text.isdigit() or list(DEFAULT.find(text)) == []
+    assert DEFAULT.column("request_id", text) == ("[redacted]" if list(DEFAULT.find(text)) else text)
+
+
+def test_a_column_that_was_open_before_hides_the_next_secret():
+    values = ["shop", "shop", "4111111111111111", "password=hunter2", 4111111111111111, None, True, "shop"]
+    shown = [DEFAULT.column("user_agent_of_test", value) for value in values]
+    assert shown[:2] == ["shop", "shop"]
+    assert shown[2] == shown[4] == "[redacted]"
+    assert shown[3] == "password=[redacted]"
+    assert shown[5:] == [None, True, "shop"]

@@ -45,8 +45,10 @@ from hublog.settings.user_patterns import finder_of, problem_of
 
 #: A text that is shorter holds a secret only behind ``=`` or ``:``, as in ``cvv=123``.
 SHORTEST: Final = 8
-#: The text of a UUID: the most usual of values, and no secret.
+#: Lengths of the ids of spans, of traces and requests, and of UUIDs, which are the most usual of values.
+_ID_LENGTHS: Final = frozenset({16, 32, 36})
 _UUID_LENGTH: Final = 36
+_HEX_DIGITS: Final = "0123456789abcdef"
 _OF_UUID: Final = "-0123456789abcdef"
 #: The least number that is read as the number of a card.
 CARD_FROM: Final = 10**12
@@ -104,6 +106,8 @@ class Redactor:
         self._personal = redaction.personal_data
         self._source = lru_cache(_SOURCES_MAX)(self._redact_source)
         self._known: set[str] = set()
+        #: Columns that are judged by their value alone.
+        self._open: set[str] = set()
 
     def text(self, text: str) -> str:
         """Return a text without its secrets: itself where it holds none."""
@@ -111,7 +115,7 @@ class Redactor:
             return text
         try:
             is_short = type(text) is str and len(text) <= _KNOWN_LONGEST
-            if is_short and text in self._known:
+            if is_short and (text in self._known or self._is_id(text)):
                 return text
             if self.cannot_hold_secret(text):
                 if is_short:
@@ -130,14 +134,7 @@ class Redactor:
 
     def cannot_hold_secret(self, text: str) -> bool:
         """Return whether a text lacks the parts of which each secret has one; a tenth of a search's cost."""
-        if (
-            len(text) == _UUID_LENGTH
-            and text[8] == "-"
-            and not self.checks_short_texts
-            and not text.strip(_OF_UUID)
-        ):
-            return True
-        return not (
+        return self._is_id(text) or not (
             self._names.may_occur_in(text)
             or (("@" in text or "%" in text) and may_hold_sign_in(text))
             or ("-" in text and may_hold_command(text))
@@ -145,6 +142,15 @@ class Redactor:
             or may_hold_card(text, data)
             or self._patterns
         )
+
+    def _is_id(self, text: str) -> bool:
+        """Return whether a text is the id of a trace, span or request, or a UUID; a card has digits alone."""
+        length = len(text)
+        if length not in _ID_LENGTHS or self.checks_short_texts:
+            return False
+        if length == _UUID_LENGTH:
+            return text[8] == "-" and not text.strip(_OF_UUID)
+        return not (text.strip(_HEX_DIGITS) or text.isdigit())
 
     def bounded(self, text: str, longest: int, limit: int) -> str:
         """Return a text without its secrets; one of more than ``longest`` characters loses its middle.
@@ -179,6 +185,13 @@ class Redactor:
 
         Of columns only those are secret by name that the user named: ``session_id`` is a hash already.
         """
+        if name not in self._open:
+            return self._column_by_name(name, value)
+        if type(value) is not str:
+            return self.value(value)
+        return value if value in self._known or not self._is_long(value) else self.text(value)
+
+    def _column_by_name(self, name: str, value: object) -> object:
         if name in PERSONAL_COLUMNS and self._personal is not PersonalData.KEEP and value not in (None, ""):
             return None if self._personal is PersonalData.DROP else self._hash(str(value))
         if not self.is_on:
@@ -187,6 +200,8 @@ class Redactor:
             return self.hidden(value, Secrecy.CONFIGURED)
         if name == _QUERY and type(value) is str:
             return self.text(f"?{value}")[1:]
+        if name != _QUERY and (name not in PERSONAL_COLUMNS or self._personal is PersonalData.KEEP):
+            self._open.add(name)
         return self.value(value)
 
     def value(self, value: object, name: str = "") -> object:
