@@ -27,42 +27,27 @@ class _Options(NamedTuple):
     sign_ins: tuple[str, ...] = ()
 
 
+#: Programs by their options; an asterisk stands for the rest of a name: ``mysqldump``, ``redis-cli``.
 _PROGRAMS: Final = {
-    "mysql": _Options("p"),
-    "mariadb": _Options("p"),
-    "curl": _Options("", "", ("u", "U", "-user", "-proxy-user")),
-    "http": _Options("", "", ("a", "-auth")),
-    "https": _Options("", "", ("a", "-auth")),
-    "xh": _Options("", "", ("a", "-auth")),
-    "lftp": _Options("", "", ("u",)),
-    "smbclient": _Options("", "", ("U", "-user")),
-    "rpcclient": _Options("", "", ("U", "-user")),
-    "sshpass": _Options("", "p"),
-    "redis": _Options("", "a"),
-    "valkey": _Options("", "a"),
-    "mongo": _Options("", "p"),
-    "ldap": _Options("", "w"),
-    "sqlcmd": _Options("", "P"),
-    "bcp": _Options("", "P"),
-    "isql": _Options("", "P"),
-    "tsql": _Options("", "P"),
-    "ipmitool": _Options("", "P"),
-    "login": _Options("", "p"),
-    "7z": _Options("p"),
-    "zip": _Options("", "P"),
-    "unzip": _Options("", "P"),
-    "rabbitmqadmin": _Options("", "p"),
-    "mosquitto": _Options("", "P"),
-    "snmp": _Options("", "AX"),
-    "psexec": _Options("", "p"),
-    "cqlsh": _Options("", "p"),
-    "influx": _Options("", "p"),
+    name: options
+    for names, options in (
+        ("mysql* mariadb* 7z*", _Options(attached="p")),
+        ("curl", _Options(sign_ins=("u", "U", "-user", "-proxy-user"))),
+        ("http https xh", _Options(sign_ins=("a", "-auth"))),
+        ("lftp", _Options(sign_ins=("u",))),
+        ("smbclient rpcclient", _Options(sign_ins=("U", "-user"))),
+        ("sshpass mongo* login rabbitmqadmin psexec* cqlsh influx*", _Options(apart="p")),
+        ("sqlcmd bcp isql tsql ipmitool zip unzip mosquitto*", _Options(apart="P")),
+        ("redis* valkey*", _Options(apart="a")),
+        ("ldap*", _Options(apart="w")),
+        ("snmp*", _Options(apart="AX")),
+    )
+    for name in names.split()
 }
-#: What a program is called, from its name above on: ``mysqldump``, ``redis-cli``, ``mongosh``.
+_BEGINNINGS: Final = "|".join(name[:-1] for name in _PROGRAMS if name.endswith("*"))
+_NAMES: Final = "|".join(name for name in _PROGRAMS if not name.endswith("*"))
 _PROGRAM: Final = re.compile(
-    r"""(?<![\w.-])(?:(mysql|mariadb|redis|valkey|mongo|ldap|mosquitto|snmp|7z|psexec|influx)[\w-]{0,24}+"""
-    r"""|(curl|https?|xh|lftp|smbclient|rpcclient|sshpass|sqlcmd|bcp|isql|tsql|ipmitool|zip|unzip"""
-    r"""|rabbitmqadmin|cqlsh|login))(?:\.exe)?(?=["']?,?[ ]["']?|\Z)""",
+    rf"""(?<![\w.-])(?:({_BEGINNINGS})[\w-]{{0,24}}+|({_NAMES}))(?:\.exe)?(?=["']?,?[ ]["']?|\Z)"""
 )
 #: Between two arguments: blanks, or those of a list.
 _GAP: Final = r"""(?:\\{0,7}["'],[ ]\\{0,7}["']|[ \t]{1,8}+)"""
@@ -99,7 +84,7 @@ def find_in_commands(text: str) -> Iterator[Span]:
             continue
         following = programs[number + 1].start() if number + 1 < len(programs) else len(text)
         stop = _END.search(text, program.end(), following)
-        options = _PROGRAMS[program[1] or program[2]]
+        options = _options(program)
         for span in _find_options(text, program.end(), stop.start() if stop else following, options):
             done = span.end
             yield span
@@ -123,7 +108,7 @@ def find_in_arguments(arguments: list[str]) -> dict[int, int]:
     for place, argument in enumerate(arguments):
         program = _PROGRAM.fullmatch(argument.rpartition("/")[2])
         if program:
-            options = _PROGRAMS[program[1] or program[2]]
+            options = _options(program)
         name = argument[1:] if argument.startswith("-") else ""
         if len(name) > 1 and name[0] in options.attached + options.apart:
             starts[place] = 2
@@ -134,6 +119,10 @@ def find_in_arguments(arguments: list[str]) -> dict[int, int]:
             if start < len(following) and not following.startswith("-"):
                 starts[place + 1] = start
     return {place: start for place, start in starts.items() if not is_placeholder(arguments[place][start:])}
+
+
+def _options(program: re.Match[str]) -> _Options:
+    return _PROGRAMS[program[2] or f"{program[1]}*"]
 
 
 def _find_options(text: str, start: int, end: int, options: _Options) -> Iterator[Span]:

@@ -307,15 +307,13 @@ def _is_secret(kind: str, secret: str) -> bool:
 
 def _holds_a_sign_in(secret: str) -> bool:
     """Return whether base64 holds ``user:password``."""
-    text = secret[:1024].rstrip("=").replace("-", "+").replace("_", "/")
+    text = secret[:1024].rstrip("=")
+    if len(text) % 4 == 1:
+        text = text[:-1]  # no byte ends there
     try:
-        return b":" in base64.b64decode(text[: len(text) // 4 * 4] + _padded(text[len(text) // 4 * 4 :]))
+        return b":" in base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (binascii.Error, ValueError):
         return False
-
-
-def _padded(rest: str) -> str:
-    return rest + "=" * (-len(rest) % 4) if len(rest) > 1 else ""
 
 
 def may_hold_sign_in(text: str) -> bool:
