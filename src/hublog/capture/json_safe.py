@@ -115,7 +115,14 @@ def plain(value: object, *, cut: Callable[[str, int], str] | None = None) -> obj
         None, bool, int (64 bits), finite float, str, or lists and string-keyed dicts of these; at
         most ``MAX_ITEMS`` values in all and ``MAX_DEPTH`` levels.
     """
-    return Plain(cut).value(value)
+    kind = type(value)
+    is_plain = (
+        (kind is str and len(value) <= MAX_TEXT and value.isascii())  # type: ignore[arg-type, attr-defined]  # it is a str
+        or (kind is int and -INT64 <= value < INT64)  # type: ignore[operator]  # it is an int
+        or kind is bool
+        or value is None
+    )
+    return value if is_plain else Plain(cut).value(value)
 
 
 class Plain:
