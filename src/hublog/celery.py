@@ -152,10 +152,7 @@ def _revoke(
         )
         scope = _scope(str(request.id), sender, request)
         scope.enter()
-        try:
-            scope.finish(outcome)
-        finally:
-            scope.leave()
+        scope.end(outcome)
 
 
 def _begin_process(**_: object) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -16,8 +16,8 @@ from hublog.configure import configure
 from hublog.configure.handlers import conflicts
 from hublog.internal_log import report
 from hublog.redaction.redactor import hidden
-from hublog.requests.request_fields import UserLook, user_fields
-from hublog.requests.wsgi_requests import WsgiResponse, response_of, serve
+from hublog.requests.request_fields import user_fields
+from hublog.requests.wsgi_requests import response_of, serve
 from hublog.runtime.registry import use_lookup
 from hublog.settings import Settings, read_settings
 
@@ -35,6 +35,7 @@ KEY: Final = "hublog"
 _CONNECTION: Final = "EVENTHUB_NAMESPACE_CONNECTION_STRING"
 #: The apps that are set up in this process and in use.
 _apps: Final["weakref.WeakSet[Flask]"] = weakref.WeakSet()
+_LOGIN_USER: Final = "_login_user"
 _PAGE_BYTES: Final = 65_536
 
 
@@ -89,8 +90,8 @@ class HubLog:
         app.wsgi_app = partial(serve, app.wsgi_app, settings.request)  # type: ignore[method-assign]  # Flask's documented way
         app.before_request(_bind_route)
         app.after_request(_note_body)
-        app.teardown_request(_on_teardown)
-        got_request_exception.connect(_on_exception, app)
+        app.teardown_request(_note_user)
+        got_request_exception.connect(_note_user, app)
         register_commands(app)
 
 
@@ -112,47 +113,31 @@ def _conflict(app: Flask, settings: Settings) -> str:
     return ""
 
 
-def _response() -> WsgiResponse | None:
-    return response_of(request.environ)
-
-
 def _bind_route() -> None:
-    response = _response()
+    proxy: Any = request  # it looks the request up for each attribute
+    current = proxy._get_current_object()  # noqa: SLF001  # documented by Werkzeug
+    response = response_of(current.environ)
     if response is None:
         return
     with contextlib.suppress(Exception):
-        rule = request.url_rule
-        response.scope.use_active_span()
-        response.scope.add(http_route=rule.rule if rule is not None else "", view_name=request.endpoint or "")
+        rule, scope = current.url_rule, response.scope
+        scope.use_active_span()
+        scope.add(http_route=rule.rule if rule is not None else "", view_name=current.endpoint or "")
         if "flask_login" in sys.modules:
-            response.scope.look_for_user(_FlaskLoginLook(vars(g)))
-        response.scope.add_session(_session_id)
+            scope.look_for_user(vars(g), _LOGIN_USER, _read_user)
+        scope.add_session(_session_id)
 
 
-class _FlaskLoginLook(UserLook):
-    """Looks whether Flask-Login has loaded a user, where it keeps it.
-
-    Args:
-        attributes: of ``flask.g``.
-    """
-
-    __slots__ = ("_attributes",)
-
-    def __init__(self, attributes: dict[str, Any]) -> None:
-        super().__init__()
-        self._attributes = attributes
-        self.probes = ((attributes, "_login_user", None),)
-
-    def read(self) -> Mapping[str, object]:
-        """Return the columns of the user that is loaded."""
-        user = self._attributes.get("_login_user")
-        self.probes = ((self._attributes, "_login_user", user),)
-        return {} if user is None else user_fields(user, getattr(user, "get_id", lambda: ""))
+def _read_user(attributes: dict[str, Any]) -> tuple[Mapping[str, object], Sequence[tuple[Any, str, object]]]:
+    """Return the columns of the user that Flask-Login has loaded, and where it keeps it: in ``flask.g``."""
+    user = attributes.get(_LOGIN_USER)
+    fields = {} if user is None else user_fields(user, getattr(user, "get_id", lambda: ""))
+    return fields, ((attributes, _LOGIN_USER, user),)
 
 
 def _note_body(flask_response: Response) -> Response:
     """Note whether the body is made already or while it is sent."""
-    response = _response()
+    response = response_of(request.environ)
     if response is None:
         return flask_response
     with contextlib.suppress(Exception):
@@ -175,25 +160,17 @@ def _is_page(response: Response) -> bool:
     return False
 
 
-def _on_teardown(error: BaseException | None) -> None:
-    del error
-    _note_user()
+def _note_user(*_: object, **__: object) -> None:
+    """Note the user of Flask-Login, if the application has loaded it, and the session.
 
-
-def _on_exception(app: Flask, **kwargs: object) -> None:
-    """Note the user before Flask logs the exception, so that its record names whom it hit."""
-    del app, kwargs
-    _note_user()
-
-
-def _note_user() -> None:
-    """Note the user of Flask-Login, if the application has loaded it, and the session."""
-    response = _response()
+    At the end, and before Flask logs an exception, so that its record names whom it hit.
+    """
+    response = response_of(request.environ)
     if response is None:
         return
     with contextlib.suppress(Exception):
         if "flask_login" in sys.modules:
-            response.scope.add_user(_FlaskLoginLook(vars(g)).read())
+            response.scope.add_user(_read_user(vars(g))[0])
         response.scope.add_session(_session_id)
 
 

@@ -13,6 +13,7 @@ from hublog.capture.formatter import LineFormatter
 from hublog.requests.request_fields import (
     FIELDS_MAX,
     AsgiHeaders,
+    RequestLine,
     client_address,
     environ_name,
     exposing,
@@ -41,7 +42,9 @@ SIGNED_IN = {
 def read(headers=None, *, settings=None, **known):
     lowered = {name.lower(): value for name, value in (headers or {}).items()}
     known = {"method": "GET", "path": "/orders/7", **known}
-    return request_fields(settings or RequestSettings(), lambda name: lowered.get(name.lower()), **known)
+    return request_fields(
+        settings or RequestSettings(), lambda name: lowered.get(name.lower()), RequestLine(**known)
+    )
 
 
 @pytest.mark.parametrize("first", range(len(ORDER)))
@@ -248,7 +251,7 @@ class Pairs:
 def test_of_a_request_with_many_fields_a_bounded_number_is_looked_at(name, number):
     pairs = Pairs(itertools.repeat((name, b"b"), number))
     headers = AsgiHeaders(pairs, "X-Request-ID")
-    request_fields(EVERYTHING, headers, method="GET", path="/")
+    request_fields(EVERYTHING, headers, RequestLine(method="GET", path="/"))
     assert pairs.taken == min(number, FIELDS_MAX + 1)
 
 
@@ -259,7 +262,7 @@ def test_a_long_value_costs_memory_in_proportion_to_its_length(name):
     headers = AsgiHeaders([trace, (name.lower().encode(), value)], "X-Request-ID")
     tracemalloc.start()
     try:
-        request_fields(EVERYTHING, headers, method="GET", path="/")
+        request_fields(EVERYTHING, headers, RequestLine(method="GET", path="/"))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -274,7 +277,7 @@ def test_a_client_cannot_push_what_the_proxy_has_seen_out_of_sight():
     ]
     settings = RequestSettings(trusted_proxy_count=1)
     headers = AsgiHeaders(fields, "X-Request-ID")
-    found = request_fields(settings, headers, method="GET", path="/", remote_address="10.0.0.9")
+    found = request_fields(settings, headers, RequestLine(method="GET", path="/", remote_address="10.0.0.9"))
     assert found["client_ip"] == "10.0.0.9"
 
 
@@ -306,7 +309,7 @@ def test_headers_of_asgi_are_those_that_were_sent_joined_in_their_order(sent):
 )
 def test_a_field_that_is_none_does_not_end_the_request(odd):
     headers = AsgiHeaders([(b"user-agent", b"tester"), odd], "X-Request-ID")
-    found = request_fields(RequestSettings(), headers, method="GET", path="/orders/7")
+    found = request_fields(RequestSettings(), headers, RequestLine(method="GET", path="/orders/7"))
     assert (found["http_user_agent"], found["http_path"]) == ("tester", "/orders/7")
 
 

@@ -189,16 +189,12 @@ def new_id(size: int) -> str:
     return os.urandom(size).hex().replace("0" * 2 * size, "1" * 2 * size)
 
 
-def request_id(
-    candidates: Iterable[str | None], *, make: Callable[[], str] = lambda: uuid.uuid4().hex
-) -> str:
-    """Return the first valid id, or a new one.
-
-    Args:
-        candidates: header values in their order of precedence, from outside and so hostile.
-        make: makes a new id.
-    """
-    return next((value for value in map(valid_id, candidates) if value), "") or make()
+def request_id(candidates: Iterable[str | None]) -> str:
+    """Return the first valid id of header values, which come from outside and are hostile; else a new id."""
+    for candidate in candidates:
+        if valid := valid_id(candidate):
+            return valid
+    return uuid.uuid4().hex
 
 
 def valid_id(value: str | None) -> str:

@@ -5,9 +5,9 @@ Nothing here loads a user or session, makes a query, or raises.
 
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.db import connections
@@ -21,7 +21,7 @@ from hublog.capture.context import stored
 from hublog.django.project import read_project
 from hublog.requests.framework_routes import route_text
 from hublog.requests.query_counting import watched
-from hublog.requests.request_fields import UserLook, length_of, user_fields
+from hublog.requests.request_fields import length_of, user_fields
 from hublog.requests.request_scope import SCOPE_KEY, RequestScope
 from hublog.requests.streaming import AsyncBody, Body
 from hublog.settings import RequestSettings
@@ -61,31 +61,20 @@ class RequestContextMiddleware:
         """Serve a request."""
         if self.is_async:
             return self._serve_async(request)
-        served = _ServedRequest(request, self.settings)
-        served.begin()
-        try:
-            response = self.get_response(request)
+        with _ServedRequest(request, self.settings) as served:
+            response = served.response = self.get_response(request)
             if _is_unlogged(response):
                 with contextlib.suppress(Exception):
                     _log_response(request, response)
-        except BaseException as error:
-            served.fail(error)
-            raise
-        served.end(response)
         return response
 
     async def _serve_async(self, request: HttpRequest) -> HttpResponseBase:
-        served = _ServedRequest(request, self.settings)
-        served.begin()
-        try:
+        with _ServedRequest(request, self.settings) as served:
             response: HttpResponseBase = await self.get_response(request)
+            served.response = response
             if _is_unlogged(response):
                 with contextlib.suppress(Exception):
                     await sync_to_async(_log_response, thread_sensitive=False)(request, response)
-        except BaseException as error:  # a cancelled request too
-            served.fail(error)
-            raise
-        served.end(response)
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:
@@ -131,6 +120,8 @@ class _ServedRequest:
         settings: what to take from it.
     """
 
+    response: HttpResponseBase
+
     def __init__(self, request: HttpRequest, settings: RequestSettings) -> None:
         self._request = request
         asgi_scope = getattr(request, "scope", None)
@@ -141,11 +132,23 @@ class _ServedRequest:
         )
         setattr(request, _KEY, self)
 
-    def begin(self) -> None:
+    def __enter__(self) -> Self:
         """Bind the fields."""
-        self._scope.look_for_user(_DjangoUserLook(vars(self._request)))
+        self._scope.look_for_user(vars(self._request), "user", _read_user)
         if not self._is_inner:
             self._scope.enter()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """End the request without a response, also a cancelled one; or with the one that was noted."""
+        self._release()
+        if self._is_inner:
+            return
+        if error is None:
+            self._end(self.response)
+        else:
+            self._scope.fail(error)
+            self._scope.leave()
 
     def note_route(self) -> None:
         """Bind the route, known once the view is."""
@@ -160,7 +163,7 @@ class _ServedRequest:
         """Bind the user and the session, if the application has loaded them."""
         with contextlib.suppress(Exception):
             # Not with the look of the records, which must still find the user in copies of the context.
-            self._scope.add_user(_DjangoUserLook(vars(self._request)).read())
+            self._scope.add_user(_read_user(vars(self._request))[0])
             self._scope.add_session(self._session_key)
 
     def _session_key(self) -> object:
@@ -169,18 +172,8 @@ class _ServedRequest:
         # Not by ``accessed``: middleware of others sets it back.
         return session.session_key if session is not None and "_session_cache" in vars(session) else None
 
-    def fail(self, error: BaseException) -> None:
-        """End the request without a response."""
-        self._release()
-        if not self._is_inner:
-            self._scope.fail(error)
-            self._scope.leave()
-
-    def end(self, response: HttpResponseBase) -> None:
+    def _end(self, response: HttpResponseBase) -> None:
         """End the request, or let it end with its streamed body; echo its id."""
-        self._release()
-        if self._is_inner:
-            return
         with contextlib.suppress(Exception):
             self._echo(response)
         if getattr(response, "streaming", False):
@@ -197,16 +190,14 @@ class _ServedRequest:
         name, attributes = self._scope.echoed[0], vars(response)
         if name in existing and existing[name] == attributes.get(_SENT):
             del existing[name]
-        added = self._scope.response_headers(existing)
-        for header, value in added.items():
+        for header, value in self._scope.response_headers(existing).items():
             response[header] = value
-        if added:
-            attributes[_SENT] = added[name]
+            attributes[_SENT] = self._scope.request_id
 
     def _release(self) -> None:
-        """Note the user a last time; from here on no reference cycle holds the request."""
+        """Note the user a last time."""
         self.note_user()
-        self._scope.look_for_user(None)
+        self._scope.stop_looking()
         vars(self._request).pop(_KEY, None)
 
     def _follow(self, response: Any) -> None:  # noqa: ANN401  # a StreamingHttpResponse, in whose insides we are
@@ -287,48 +278,28 @@ def _length(response: HttpResponseBase) -> object:
     return None
 
 
-class _DjangoUserLook(UserLook):
-    """Looks whether the application has loaded the user of a request; never loads it.
-
-    Args:
-        attributes: of the request.
-    """
-
-    __slots__ = ("_attributes",)
-
-    def __init__(self, attributes: dict[str, Any]) -> None:
-        super().__init__()
-        self._attributes = attributes
-        self.probes = ((attributes, "user", None),)
-
-    def read(self) -> Mapping[str, object]:
-        """Return the columns of the user that is loaded."""
-        attributes = self._attributes
-        user, awaited = attributes.get("user"), attributes.get("_acached_user")
-        self.probes = ((attributes, "user", user),)
-        if isinstance(user, LazyObject):
-            inside = vars(user)
-            user = inside.get("_wrapped", empty)
-            self.probes += ((inside, "_wrapped", user), (attributes, "_acached_user", awaited))
-        if user is None or user is empty:  # the latter is what ``await request.auser()`` leaves
-            user = attributes.get("_cached_user") or awaited
-        return {} if user is None else user_fields(user, lambda: getattr(user, "pk", None))
+def _read_user(attributes: dict[str, Any]) -> tuple[Mapping[str, object], Sequence[tuple[Any, str, object]]]:
+    """Return the columns of the user that the application has loaded for a request, and where it is kept."""
+    user, awaited = attributes.get("user"), attributes.get("_acached_user")
+    places: tuple[tuple[Any, str, object], ...] = ((attributes, "user", user),)
+    if isinstance(user, LazyObject):
+        inside = vars(user)
+        user = inside.get("_wrapped", empty)
+        places += ((inside, "_wrapped", user), (attributes, "_acached_user", awaited))
+    if user is None or user is empty:  # the latter is what ``await request.auser()`` leaves
+        user = attributes.get("_cached_user") or awaited
+    return {} if user is None else user_fields(user, lambda: getattr(user, "pk", None)), places
 
 
 def count_queries() -> None:
     """Count the queries of all connections: those of this thread, and each one that is opened from now on."""
-    connection_created.connect(_on_created, dispatch_uid="hublog")
+    connection_created.connect(_wrap, dispatch_uid="hublog")
     for connection in connections.all(initialized_only=True):
         _wrap(connection)
     watched.add("django")
 
 
-def _on_created(connection: BaseDatabaseWrapper, **kwargs: object) -> None:
-    del kwargs
-    _wrap(connection)
-
-
-def _wrap(connection: BaseDatabaseWrapper) -> None:
+def _wrap(connection: BaseDatabaseWrapper, **_: object) -> None:
     wrappers: list[Any] = connection.execute_wrappers
     if _timed not in wrappers:
         # In front: ``execute_wrapper`` takes off the last one when its block ends, and a connection may be

@@ -101,9 +101,5 @@ def _end(task_result: Any, **_: object) -> None:  # noqa: ANN401
     """Write the record of a task that has run, and unbind its fields."""
     with suppress(Exception):  # a handler or filter of the application may raise
         scope = task_scope.running(str(task_result.id))
-        if scope is None:
-            return
-        try:
-            scope.finish(_OUTCOMES.get(task_result.status, TaskOutcome.FAILED))
-        finally:
-            scope.leave()
+        if scope is not None:
+            scope.end(_OUTCOMES.get(task_result.status, TaskOutcome.FAILED))

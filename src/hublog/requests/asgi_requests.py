@@ -12,7 +12,7 @@ from hublog.requests.request_fields import (
     QUERY_MAX,
     AsgiHeaders,
     header_text,
-    joined_values,
+    header_values,
     length_of,
     utf8_text,
     with_headers,
@@ -28,6 +28,7 @@ Application: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
 
 HTTP: Final = "http"
 WEBSOCKET: Final = "websocket"
+_LENGTH: Final = ("content-length",)
 _SWITCHING: Final = 101
 _FORBIDDEN: Final = 403
 _FAILED: Final = 500
@@ -74,14 +75,7 @@ async def serve(
 
 
 class _Follower:
-    """Passes the messages between server and application on, and notes them.
-
-    Args:
-        request: its scope, whose record is written at the end.
-        scope: of ASGI.
-        receive: the server's.
-        send: the server's.
-    """
+    """Passes the messages between server and application on, and writes the request's record at the end."""
 
     def __init__(self, request: RequestScope, scope: Message, receive: Receive, send: Send) -> None:
         self._request = request
@@ -139,12 +133,10 @@ class _Follower:
     def _with_id(self, message: Message) -> Message:
         """Return the start of a response with the request id; one that the application has set stays."""
         headers = list(message.get("headers") or ())
-        values = {name: joined_values(headers, _encoded(name)) for name in self._request.echoed}
-        existing = {name: value for name, value in values.items() if value is not None}
-        added = self._request.response_headers(existing)
+        added = self._request.response_headers(header_values(headers, self._request.echoed))
         if not added:
             return message
-        encoded = {_encoded(name): value.encode("latin-1") for name, value in added.items()}
+        encoded = {name.lower().encode("latin-1"): value.encode("latin-1") for name, value in added.items()}
         return {**message, "headers": with_headers(headers, encoded)}
 
     def _is_cancelled(self, error: BaseException | None) -> bool:
@@ -173,7 +165,7 @@ class _Http(_Follower):
         if message["type"] != "http.response.start":
             return message
         self._status = message["status"]
-        self._length = length_of(joined_values(message.get("headers") or (), b"content-length"))
+        self._length = length_of(header_values(message.get("headers") or (), _LENGTH).get("content-length"))
         return self._with_id(message)
 
     def note_delivered(self, message: Message) -> None:
@@ -271,10 +263,6 @@ def _level(code: int | None, *, has_disconnected: bool) -> int:
 def _is_disconnect(error: BaseException) -> bool:
     """Whether an exception means that the client disconnected; by name: no framework is imported here."""
     return any(base.__name__ in _DISCONNECTS for base in type(error).__mro__)
-
-
-def _encoded(header: str) -> bytes:
-    return header.lower().encode("latin-1")
 
 
 def _request(scope: Message, settings: RequestSettings) -> RequestScope:

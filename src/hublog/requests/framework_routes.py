@@ -130,16 +130,13 @@ def watch() -> None:
     """Hook into Quart and Channels once the application has imported them; to be called for each request."""
     for name in tuple(_waiting):
         if name in sys.modules:
-            with contextlib.suppress(
-                Exception
-            ):  # a module that is being imported, or another package of this name
-                _WATCHES[name]()
+            # It may be half imported, or another package of this name.
+            with contextlib.suppress(Exception):
+                _WATCHES[name](sys.modules[name])
                 _waiting.discard(name)
 
 
-def _watch_quart() -> None:
-    quart: Any = sys.modules[_QUART]
-
+def _watch_quart(quart: Any) -> None:  # noqa: ANN401  # the module
     async def note_request(*_: object, **__: object) -> None:  # one without ``async`` would take a thread
         _note_quart(quart.request)
 
@@ -157,16 +154,6 @@ def _note_quart(request: Any) -> None:  # noqa: ANN401  # Quart's request or web
             outer = request.scope
             prefix = outer.prefix if isinstance(outer, FollowedScope) else ""
             scope.add(http_route=f"{prefix}{rule.rule}"[:_ROUTE_MAX], view_name=request.endpoint or "")
-
-
-def _watch_consumers() -> None:
-    module: Any = sys.modules[_CONSUMERS]
-    _wrap(module.AsyncConsumer, _note_consumer)
-
-
-def _watch_routers() -> None:
-    module: Any = sys.modules[_ROUTERS]
-    _wrap(module.URLRouter, _note_routes)
 
 
 def _wrap(kind: Any, note: Callable[[Any, Any, RequestScope], None]) -> None:  # noqa: ANN401  # a class of Channels
@@ -199,7 +186,11 @@ def _note_routes(router: Any, scope: Any, request: RequestScope) -> None:  # noq
             return
 
 
-_WATCHES: Final = {_QUART: _watch_quart, _CONSUMERS: _watch_consumers, _ROUTERS: _watch_routers}
+_WATCHES: Final[dict[str, Callable[[Any], None]]] = {
+    _QUART: _watch_quart,
+    _CONSUMERS: lambda module: _wrap(module.AsyncConsumer, _note_consumer),
+    _ROUTERS: lambda module: _wrap(module.URLRouter, _note_routes),
+}
 
 
 #: What only routes of ``re_path`` contain: Django's own check warns of the first three in ``path``.

@@ -53,12 +53,7 @@ def listen_if_imported() -> None:
 
 
 def listen(event: Any, target: object) -> None:  # noqa: ANN401  # the module ``sqlalchemy.event``
-    """Count the queries of an engine, or of all engines; once, however often it is asked for.
-
-    Args:
-        event: the module.
-        target: an engine, or the class ``Engine``.
-    """
+    """Count the queries of an engine, or of all by the class ``Engine``; once, however often it is called."""
     for name, listener in _LISTENERS.items():
         if not event.contains(target, name, listener):
             event.listen(target, name, listener)

@@ -9,12 +9,12 @@ import codecs
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from itertools import islice
 from types import GetSetDescriptorType, MemberDescriptorType
-from typing import Any, AnyStr, Final
+from typing import Any, AnyStr, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from hublog.capture import context
@@ -50,8 +50,12 @@ _ID_HEADERS: Final = (
     "Request-Id",
     "x-ms-client-request-id",
 )
-#: Ids of Azure's edge (Front Door, App Service), recorded in addition to another request id.
-_EDGE_HEADERS: Final = (("X-Azure-Ref", "azure_ref"), ("X-ARR-LOG-ID", "arr_log_id"))
+#: Ids that are recorded in addition to another request id: two are of Azure's Front Door and App Service.
+_ID_COLUMNS: Final = (
+    ("X-Correlation-ID", "correlation_id"),
+    ("X-Azure-Ref", "azure_ref"),
+    ("X-ARR-LOG-ID", "arr_log_id"),
+)
 _PRINCIPAL_ID: Final = "X-MS-CLIENT-PRINCIPAL-ID"
 _PRINCIPAL_HEADERS: Final = (
     ("X-MS-CLIENT-PRINCIPAL-NAME", "user_name"),
@@ -61,7 +65,7 @@ _PRINCIPAL_HEADERS: Final = (
 _READ: Final = frozenset(
     {
         *_ID_HEADERS,
-        *(name for name, _ in (*_EDGE_HEADERS, *_PRINCIPAL_HEADERS)),
+        *(name for name, _ in _PRINCIPAL_HEADERS),
         *(_PRINCIPAL_ID, _FORWARDED, "Content-Length", "Host", "User-Agent", "traceparent", "tracestate"),
     }
 )
@@ -77,50 +81,51 @@ _COMPUTED: Final = frozenset({"pk", "identity", "display_name"})
 _STORED: Final = (MemberDescriptorType, GetSetDescriptorType)
 
 
-def request_fields(
-    settings: RequestSettings,
-    headers: Headers,
-    *,
-    method: str,
-    path: str,
-    host: str = "",
-    remote_address: str = "",
-    query: str = "",
-) -> dict[str, object]:
-    """Return all that is known of a request before the application has seen it.
+class RequestLine(NamedTuple):
+    """What a server knows of a request apart from its headers.
 
-    Args:
-        settings: what to take from it.
-        headers: reads a header.
+    Attributes:
         method: ``GET`` ....
         path: decoded, without the query.
         host: what the client asked for, or empty.
         remote_address: address of the socket's other end, or empty.
-        query: the query as it came, or empty.
+        query: as it came, or empty.
     """
+
+    method: str
+    path: str
+    host: str = ""
+    remote_address: str = ""
+    query: str = ""
+
+
+def request_fields(settings: RequestSettings, headers: Headers, line: RequestLine) -> dict[str, object]:
+    """Return all that is known of a request before the application has seen it."""
     fields = trace_fields(headers("traceparent"), lambda: headers("tracestate"))
-    id_ = request_id(_candidates(settings, headers))
+    ids = {header: valid_id(headers(header)) for header in _ID_HEADERS}
+    id_ = request_id((headers(settings.id_header), *ids.values()) if settings.trust_request_id else ())
     fields["request_id"] = id_
-    fields["http_method"] = method[:_METHOD_MAX]
-    fields["http_path"] = path[:PATH_MAX]
-    if host:
-        fields["http_host"] = host[:HOST_MAX]
-    if query and settings.query:
-        fields["http_query"] = query[:QUERY_MAX]
+    fields["http_method"] = line.method[:_METHOD_MAX]
+    fields["http_path"] = line.path[:PATH_MAX]
+    if line.host:
+        fields["http_host"] = line.host[:HOST_MAX]
+    if line.query and settings.query:
+        fields["http_query"] = line.query[:QUERY_MAX]
     agent = headers("User-Agent")
     if agent:
         fields["http_user_agent"] = header_text(agent, _USER_AGENT_MAX)
-    client = _client(settings, headers, remote_address)
+    proxies = settings.trusted_proxy_count
+    forwarded = headers(_FORWARDED) if proxies else None
+    client = client_address(forwarded, line.remote_address, trusted_proxy_count=proxies)
     if client:
         fields["client_ip"] = client
-    fields.update(size_field("http_request_size", headers("Content-Length")))
-    correlation = valid_id(headers("X-Correlation-ID"))
-    if correlation and correlation not in (id_, fields["trace_id"]):
-        fields["correlation_id"] = correlation
-    for header, name in _EDGE_HEADERS:
-        edge = valid_id(headers(header))
-        if edge and edge != id_:
-            fields[name] = edge
+    size = length_of(headers("Content-Length"))
+    if size is not None:
+        fields["http_request_size"] = size
+    for header, name in _ID_COLUMNS:
+        further = ids[header]
+        if further and further not in (id_, fields["trace_id"]):
+            fields[name] = further
     if settings.easy_auth:
         fields.update(_signed_in(headers))
     return fields
@@ -149,15 +154,11 @@ def client_address(forwarded: str | None, remote_address: str, *, trusted_proxy_
     return _address(hops[-trusted_proxy_count]) or remote_address
 
 
-def size_field(name: str, value: object) -> dict[str, object]:
-    """Return a size as a column; empty if it is not a size."""
-    length = length_of(value)
-    return {} if length is None else {name: length}
-
-
 def length_of(value: object) -> int | None:
     """Return a length in bytes as a header says it; None if it is not a whole number of up to 18 digits."""
-    text = str(value)[:_NUMBER_MAX].strip() if value is not None else ""
+    if value is None:
+        return None
+    text = str(value)[:_NUMBER_MAX].strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _INT64_DIGITS else None
 
 
@@ -170,10 +171,12 @@ def exposing(name: str, value: str, exposed: str) -> dict[str, str]:
         exposed: the response's own ``Access-Control-Expose-Headers``, several joined by commas, or empty;
             it is added to, not replaced.
     """
+    if not exposed.strip():
+        return {name: value, EXPOSE: name}
     listed = [item.strip().lower() for item in exposed.split(",")]
     if name.lower() in listed or "*" in listed:
         return {name: value}
-    return {name: value, EXPOSE: f"{exposed}, {name}" if exposed.strip() else name}
+    return {name: value, EXPOSE: f"{exposed}, {name}"}
 
 
 @lru_cache(maxsize=64)
@@ -184,26 +187,27 @@ def environ_name(header: str) -> str:
 
 
 def environ_text(environ: Mapping[str, Any], name: str, limit: int) -> str:
-    """Return a string of an environment of WSGI; empty where a server or a caller has put another type there.
-
-    Args:
-        environ: the environment, or Django's ``META``.
-        name: of the entry, such as ``PATH_INFO``.
-        limit: characters that are kept.
-    """
+    """Return the first characters of a string in an environment of WSGI; empty for any other value."""
     value = environ.get(name)
     return utf8_text(value, limit) if isinstance(value, str) else ""
 
 
-def joined_values(headers: Iterable[tuple[AnyStr, AnyStr]], name: AnyStr) -> str | None:
-    """Return a header of a response, several of its name joined by commas; None where it has none."""
-    name = name.lower()
-    values = [_latin1(value) for key, value in headers if key.lower() == name]
-    return ", ".join(values) if values else None
+def header_values(
+    headers: Iterable[tuple[str | bytes, str | bytes]], names: Collection[str]
+) -> dict[str, str]:
+    """Return some headers of a response; one that it has several times is joined by commas.
 
-
-def _latin1(value: str | bytes) -> str:
-    return value if isinstance(value, str) else value.decode("latin-1")
+    Args:
+        headers: of WSGI or ASGI.
+        names: in lower case, as they are in the result.
+    """
+    values: dict[str, str] = {}
+    for name, value in headers:
+        key = (name if isinstance(name, str) else name.decode("latin-1")).lower()
+        if key in names:
+            text = value if isinstance(value, str) else value.decode("latin-1")
+            values[key] = f"{values[key]}, {text}" if key in values else text
+    return values
 
 
 def with_headers(
@@ -216,12 +220,7 @@ def with_headers(
 
 
 def utf8_text(value: str, limit: int) -> str:
-    """Undo the reading of bytes as Latin-1, which is how WSGI and ASGI hand them over.
-
-    Args:
-        value: what was read so.
-        limit: characters that are kept.
-    """
+    """Return the first characters of UTF-8 that was read as Latin-1, as WSGI and ASGI hand it over."""
     if value.isascii():
         return value[:limit]
     cut = value[: _UTF8_BYTES * limit]
@@ -284,19 +283,6 @@ def _names(id_header: str) -> frozenset[bytes]:
     return frozenset(name.lower().encode("latin-1") for name in (*_READ, id_header))
 
 
-def _candidates(settings: RequestSettings, headers: Headers) -> Iterator[str | None]:
-    if not settings.trust_request_id:
-        return
-    yield headers(settings.id_header)
-    yield from map(headers, _ID_HEADERS)
-
-
-def _client(settings: RequestSettings, headers: Headers, remote_address: str) -> str:
-    proxies = settings.trusted_proxy_count
-    forwarded = headers(_FORWARDED) if proxies else None
-    return client_address(forwarded, remote_address, trusted_proxy_count=proxies)
-
-
 def _address(hop: str) -> str:
     """Return the address of a hop; empty if it has none."""
     # A longer string is not an address, and must not fill the cache.
@@ -338,28 +324,43 @@ def _name(value: str | None) -> str:
     return text if text.isprintable() else ""
 
 
-class UserLook(context.Look):
-    """Looks, for each record of a request, whether the application has loaded the user; it loads nothing.
+#: Returns the columns of the user that the application has loaded, nothing for none, and what tells that it
+#: is still the same one, see ``context.Look.probes``. It loads nothing.
+ReadUser: TypeAlias = Callable[
+    [dict[str, Any]], tuple[Mapping[str, object], Sequence[tuple[Mapping[str, object], str, object]]]
+]
 
-    Attributes:
-        note: takes the user's columns and returns those to bind; set by ``RequestScope.look_for_user``.
+
+class UserLook(context.Look):
+    """Looks, for each record of a request, whether the application has loaded the user.
+
+    Args:
+        attributes: of the framework's object that has the user.
+        name: of the user there; it must not be loaded yet.
+        read: reads the user from the attributes.
+        note: takes the user's columns and returns those to bind.
     """
 
-    __slots__ = ("note",)
+    __slots__ = ("_attributes", "_note", "_read")
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.note: Callable[[Mapping[str, object]], Mapping[str, object] | None] = lambda _: None
+    def __init__(
+        self,
+        attributes: dict[str, Any],
+        name: str,
+        read: ReadUser,
+        note: Callable[[Mapping[str, object]], Mapping[str, object] | None],
+    ) -> None:
+        self.probes = ((attributes, name, None),)
+        self.found = None
+        self._attributes = attributes
+        self._read = read
+        self._note = note
 
     def look(self) -> None:
         """Note the user if it is another one than before."""
-        fields = self.read()
+        fields, self.probes = self._read(self._attributes)
         if fields:
-            self.found = self.note(fields) or self.found
-
-    def read(self) -> Mapping[str, object]:
-        """Return the columns of the user that is loaded now, nothing for none; set ``probes``."""
-        raise NotImplementedError
+            self.found = self._note(fields) or self.found
 
 
 def user_fields(user: object, key: Callable[[], object]) -> dict[str, object]:

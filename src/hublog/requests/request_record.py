@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ _ASYNCIO: Final = "CancelledError"
 _SHOWN_MAX: Final = 100
 
 
+@dataclass(slots=True, kw_only=True)
 class RequestRecord:
     """Writes the record of one request, and shows each exception of the request once.
 
@@ -39,23 +41,12 @@ class RequestRecord:
         is_long_lived: whether this is a websocket, which is never slow.
     """
 
-    __slots__ = ("_counter", "_is_long_lived", "_method", "_path", "_settings", "_shown")
-
-    def __init__(
-        self,
-        settings: RequestSettings,
-        counter: QueryCounter | None,
-        *,
-        method: str,
-        path: str,
-        is_long_lived: bool,
-    ) -> None:
-        self._settings = settings
-        self._counter = counter
-        self._method = method
-        self._path = path
-        self._is_long_lived = is_long_lived
-        self._shown: set[int] = set()
+    settings: RequestSettings
+    counter: QueryCounter | None
+    method: str
+    path: str
+    is_long_lived: bool
+    _shown: set[int] = field(default_factory=set)
 
     def note_shown(self, error: BaseException) -> None:
         """Note that a record of the request shows an exception."""
@@ -81,10 +72,33 @@ class RequestRecord:
             error: what the application raised.
         """
         with contextlib.suppress(Exception):  # a filter or handler of the application may raise
-            if self._is_wanted(status):
-                self._write(status, seconds, fields, level, error)
-            elif error is not None:
-                self.write_error(error)
+            if not self._is_wanted(status):
+                if error is not None:
+                    self.write_error(error)
+                return
+            level = max(level, _level(status), logging.NOTSET if error is None else logging.ERROR)
+            if 0 < self.settings.slow_seconds < seconds and not self.is_long_lived:
+                level = max(level, logging.WARNING)
+                fields = {**fields, "slow": True}
+            if level >= logging.ERROR:
+                interop.leave_out(LOGGER_NAME)
+            duration = seconds * 1000
+            logging.getLogger(LOGGER_NAME).log(
+                level,
+                "%s %s %d %.1f ms",
+                self.method,
+                self.path,
+                status,
+                duration,
+                exc_info=self._unshown(error),
+                extra={
+                    "record_type": "request",
+                    "http_status_code": status,
+                    "duration_ms": round(duration, 3),
+                    **(self.counter.columns() if self.counter is not None else {}),
+                    **fields,
+                },
+            )
 
     def write_error(self, error: BaseException) -> None:
         """Write what the application raised after its request record, or where it has none."""
@@ -95,52 +109,20 @@ class RequestRecord:
         with contextlib.suppress(Exception):
             logging.getLogger(LOGGER_NAME).error(
                 "%s %s raised %s",
-                self._method,
-                self._path,
+                self.method,
+                self.path,
                 type(unshown).__name__,
                 exc_info=unshown,
                 extra={"event_name": "request.failed"},
             )
 
     def _is_wanted(self, status: int) -> bool:
-        settings = self._settings
+        settings = self.settings
         if not settings.access_records:
             return False
         if status >= SERVER_ERROR or not settings.excluded_paths:
             return True
-        return not _pattern(settings.excluded_paths).fullmatch(self._path)
-
-    def _write(
-        self,
-        status: int,
-        seconds: float,
-        fields: Mapping[str, object],
-        level: int,
-        error: BaseException | None,
-    ) -> None:
-        duration = seconds * 1000
-        level = max(level, _level(status), logging.NOTSET if error is None else logging.ERROR)
-        if 0 < self._settings.slow_seconds < seconds and not self._is_long_lived:
-            level = max(level, logging.WARNING)
-            fields = {**fields, "slow": True}
-        if level >= logging.ERROR:
-            interop.leave_out(LOGGER_NAME)
-        logging.getLogger(LOGGER_NAME).log(
-            level,
-            "%s %s %d %.1f ms",
-            self._method,
-            self._path,
-            status,
-            duration,
-            exc_info=self._unshown(error),
-            extra={
-                "record_type": "request",
-                "http_status_code": status,
-                "duration_ms": round(duration, 3),
-                **(self._counter.columns() if self._counter is not None else {}),
-                **fields,
-            },
-        )
+        return not _pattern(settings.excluded_paths).fullmatch(self.path)
 
     def _unshown(self, error: BaseException | None) -> BaseException | None:
         """Return an exception that no record of the request has shown; None for one that some have."""

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Token, copy_context
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from hublog.capture import context, tracing
@@ -17,14 +18,16 @@ from hublog.requests.request_fields import (
     PATH_MAX,
     QUERY_MAX,
     Headers,
+    ReadUser,
+    RequestLine,
     UserLook,
     environ_name,
     environ_text,
     exposing,
-    joined_values,
+    header_values,
+    length_of,
     request_fields,
     session_hash,
-    size_field,
     with_headers,
 )
 from hublog.requests.request_record import CANCELLED, SERVER_ERROR, RequestRecord, was_cancelled
@@ -37,6 +40,7 @@ SCOPE_KEY: Final = "hublog.request"
 #: Statuses whose responses have no body, whatever the application hands over; and all below 200.
 _BODILESS: Final = frozenset({204, 304})
 _FIRST_FINAL: Final = 200
+_EXPOSE: Final = EXPOSE.lower()
 
 
 class RequestObserver(Protocol):
@@ -77,11 +81,7 @@ class RequestScope:
     Args:
         settings: what to take from the request.
         headers: reads a header.
-        method: ``GET`` ....
-        path: the path, decoded, without the query.
-        host: what the client asked for, or empty.
-        remote_address: address of the socket's other end, or empty.
-        query: the query as it came, or empty.
+        line: method, path and what else is known, see ``RequestLine``.
         is_long_lived: whether this is a websocket: it may take hours without being slow, and no observer
             follows it.
         now: monotonic seconds.
@@ -92,19 +92,15 @@ class RequestScope:
         settings: RequestSettings,
         headers: Headers,
         *,
-        method: str,
-        path: str,
-        host: str = "",
-        remote_address: str = "",
-        query: str = "",
         is_long_lived: bool = False,
         now: Callable[[], float] = time.perf_counter,
+        **line: str,
     ) -> None:
         self._settings = settings
         self._now = now
         self._started = now()
-        self._method = method
-        self._path = path[:PATH_MAX]
+        request = RequestLine(**line)
+        self._method, path = request.method, request.path[:PATH_MAX]
         self._has_begun = False
         self._is_long_lived = is_long_lived
         self._is_finished = False
@@ -112,7 +108,11 @@ class RequestScope:
         self._suspended: context.Context | None = None
         self._counter = QueryCounter() if settings.count_db_queries else None
         self.record = RequestRecord(
-            settings, self._counter, method=method, path=self._path, is_long_lived=is_long_lived
+            settings=settings,
+            counter=self._counter,
+            method=self._method,
+            path=path,
+            is_long_lived=is_long_lived,
         )
         #: Fields that were added or bound anywhere in the request since its start, for its record.
         self.noted: dict[str, object] = {}
@@ -120,17 +120,9 @@ class RequestScope:
         self._sent_id = ""
         self.fields: dict[str, object]
         try:
-            self.fields = request_fields(
-                settings,
-                headers,
-                method=method,
-                path=path,
-                host=host,
-                remote_address=remote_address,
-                query=query,
-            )
+            self.fields = request_fields(settings, headers, request)
         except Exception:  # noqa: BLE001  # a request is served whatever is in its headers
-            self.fields = {"request_id": request_id(()), "http_method": method, "http_path": self._path}
+            self.fields = {"request_id": request_id(()), "http_method": self._method, "http_path": path}
         self.request_id = str(self.fields["request_id"])
 
     @classmethod
@@ -161,7 +153,7 @@ class RequestScope:
             path=path,
             host=environ_text(environ, "HTTP_HOST", HOST_MAX) if host is None else host,
             remote_address=environ_text(environ, "REMOTE_ADDR", HOST_MAX),
-            query=environ_text(environ, "QUERY_STRING", QUERY_MAX),
+            query=environ_text(environ, "QUERY_STRING", QUERY_MAX) if settings.query else "",
         )
 
     def __deepcopy__(self, _: object) -> "RequestScope":
@@ -204,7 +196,9 @@ class RequestScope:
 
     def add_user(self, fields: Mapping[str, object]) -> None:
         """Bind the application's user; an anonymous one does not replace the user of Easy Auth."""
-        known = self._note_user(fields) if fields else None
+        if not fields or _known(fields).items() <= context.bound().items():
+            return  # a record has looked for the user already
+        known = self._note_user(fields)
         if known:
             context.add_fields(**known)
 
@@ -217,18 +211,19 @@ class RequestScope:
         if self._settings.session:
             self.add(session_id=session_hash(find_key()))
 
-    def look_for_user(self, look: UserLook | None) -> None:
-        """Have each record look for the user until the application has loaded one who is signed in.
-
-        Args:
-            look: for this request alone; None ends it.
-        """
-        self._user = look
-        if look is not None:
-            look.note = self._note_user
+    def look_for_user(self, attributes: dict[str, Any], name: str, read: ReadUser) -> None:
+        """Have each record look for the user until one who is signed in is loaded; see ``UserLook``."""
+        self._user = UserLook(attributes, name, read, self._note_user)
         if _current.get() is self:
             now = context.stored()
-            now.look, now.encoded = look, now.partial if look is None else None
+            now.look, now.encoded = self._user, None
+
+    def stop_looking(self) -> None:
+        """Let no record look for the user any more, so that no reference cycle holds the request."""
+        self._user = None
+        now = context.stored()
+        if _current.get() is self and now.look is not None:
+            now.look, now.encoded = None, now.partial
 
     def _note_user(self, fields: Mapping[str, object]) -> Mapping[str, object] | None:
         """Note a user; return the fields to bind, None for an anonymous user in place of a signed-in one."""
@@ -266,17 +261,28 @@ class RequestScope:
         """
         if self._is_finished:
             if error is not None:
-                self._run(self.record.write_error, error)
+                self._run(partial(self.record.write_error, error))
             return
         self._is_finished = True
         self._user = None
         seconds, status = self._now() - self._started, _whole(status)
         if size is not None and self.is_bodiless(status):
             size = 0
-        known = {"event_name": event_name, **_known(fields), **size_field("http_response_size", size)}
+        known = {"event_name": event_name, **_known(fields)}
+        length = length_of(size)
+        if length is not None:
+            known["http_response_size"] = length
         if self._sent_id:
             known["response_request_id"] = self._sent_id
-        self._run(self._end, status, seconds, known, level, error)
+
+        def end() -> None:
+            self.record.write(status, seconds, known, level=level, error=error)
+            has_failed = status >= SERVER_ERROR or error is not None
+            for observer in self._observers():
+                with contextlib.suppress(Exception):
+                    observer.end(self, status=status, seconds=seconds, has_failed=has_failed)
+
+        self._run(end)
 
     def cancel(self, *, size: object = None) -> None:
         """Write the request record of a request whose client disconnected, unless it has ended."""
@@ -330,8 +336,8 @@ class RequestScope:
 
     @property
     def echoed(self) -> tuple[str, str]:
-        """Names of the response headers whose values ``response_headers`` needs."""
-        return self._settings.id_header, EXPOSE
+        """Names of the response headers whose values ``response_headers`` needs, in lower case."""
+        return self._settings.id_header.lower(), _EXPOSE
 
     def response_headers(self, existing: Mapping[str, str]) -> dict[str, str]:
         """Return the headers to set on the response, whatever its status.
@@ -343,9 +349,9 @@ class RequestScope:
                 is added to, not replaced.
         """
         name = self._settings.id_header
-        own = existing.get(name)
+        own = existing.get(name.lower())
         if own is None:
-            return exposing(name, self.request_id, existing.get(EXPOSE, ""))
+            return exposing(name, self.request_id, existing.get(_EXPOSE, ""))
         if own != self.request_id:
             self._sent_id = valid_id(own)
         return {}
@@ -353,9 +359,9 @@ class RequestScope:
     def with_request_id(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """Return the headers of a response with the request id; one that the application has set stays."""
         headers = list(headers)
-        values = {name: joined_values(headers, name) for name in self.echoed}
-        existing = {name: value for name, value in values.items() if value is not None}
-        return with_headers(headers, self.response_headers(existing))
+        existing = header_values(headers, self.echoed)
+        added = self.response_headers(existing)
+        return with_headers(headers, added) if existing else [*headers, *added.items()]
 
     def _bind(self) -> "_Tokens":
         kept, self._suspended = self._suspended, None
@@ -381,39 +387,25 @@ class RequestScope:
             return
         context.leave(bound)
 
-    def _run(self, write: Callable[..., None], *args: object) -> None:
+    def _run(self, write: Callable[[], None]) -> None:
         """Write a record with the fields bound."""
         if _current.get() is self and self._has_all():
-            write(*args)
+            write()
         else:  # closed by another thread or task, or between two parts of a stream
-            copy_context().run(self._run_elsewhere, write, *args)
+            copy_context().run(self._run_elsewhere, write)
 
-    def _run_elsewhere(self, write: Callable[..., None], *args: object) -> None:
+    def _run_elsewhere(self, write: Callable[[], None]) -> None:
         if _current.get() is not self:
             self._bind()
         if not self._has_all():
             context.add_fields(**self.noted)
-        write(*args)
+        write()
         context.clear()
 
     def _has_all(self) -> bool:
         """Whether what is bound here includes what was bound in other threads and tasks of the request."""
         bound = context.bound()
         return all(bound.get(name) is value for name, value in list(self.noted.items()))
-
-    def _end(
-        self,
-        status: int,
-        seconds: float,
-        fields: Mapping[str, object],
-        level: int,
-        error: BaseException | None,
-    ) -> None:
-        self.record.write(status, seconds, fields, level=level, error=error)
-        has_failed = status >= SERVER_ERROR or error is not None
-        for observer in self._observers():
-            with contextlib.suppress(Exception):
-                observer.end(self, status=status, seconds=seconds, has_failed=has_failed)
 
     def _observers(self) -> Sequence[RequestObserver]:
         return () if self._is_long_lived else observers

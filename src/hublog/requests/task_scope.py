@@ -170,6 +170,15 @@ class TaskScope:
         extra["duration_ms"] = round(duration, 3)
         logger.log(number, "%s %s %.1f ms", self._name, outcome.value, duration, exc_info=error, extra=extra)
 
+    def end(
+        self, outcome: TaskOutcome, *, level: int | None = None, error: BaseException | None = None
+    ) -> None:
+        """Write the task record as ``finish`` does, and leave, whatever a handler raises."""
+        try:
+            self.finish(outcome, level=level, error=error)
+        finally:
+            self.leave()
+
     def leave(self) -> None:
         """Bind what was bound before; everything bound since is unbound, also by runs that never ended."""
         token, self._token = self._token, None

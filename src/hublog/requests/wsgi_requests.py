@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from hublog.requests.request_fields import joined_values, length_of
+from hublog.requests.request_fields import header_values, length_of
 from hublog.requests.request_scope import RequestScope, current_scope
 from hublog.requests.streaming import Body
 from hublog.settings import RequestSettings
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 #: Under this key the environment of a request has its ``WsgiResponse``.
 _KEY: Final = "hublog.response"
+_LENGTH: Final = ("content-length",)
 _FAILED: Final = 500
 
 
@@ -74,7 +75,7 @@ class WsgiResponse:
             status, headers, *rest = args
             self._status = int(status[:3])
             if type(headers) is list:
-                self._length = length_of(joined_values(headers, "Content-Length"))
+                self._length = length_of(header_values(headers, _LENGTH).get("content-length"))
                 args = (status, self.scope.with_request_id(headers), *rest)
         return self._start_response(*args, **kwargs)
 

@@ -13,25 +13,12 @@ from hublog.cli import Caller, add_commands, run
 from hublog.django.checks import CHECKS, run_all
 from hublog.django.project import lookup, project_names, read_logging
 from hublog.doctor import StepResult, StepStatus
-from hublog.settings import Reading, Settings, read_settings
+from hublog.settings import Reading, read_settings
 
 #: The doctor reports these by itself.
 _STEPS: Final = frozenset(
     f"hublog.{number}"
-    for number in [
-        "E001",
-        "E002",
-        "E003",
-        "E004",
-        "W008",
-        "W009",
-        "W010",
-        "W011",
-        "W012",
-        "W017",
-        "W018",
-        "I002",
-    ]
+    for number in "E001 E002 E003 E004 W008 W009 W010 W011 W012 W017 W018 I002".split()  # noqa: SIM905  # a list of strings
 )
 
 
@@ -93,11 +80,6 @@ def _result(message: CheckMessage) -> StepResult:
     return StepResult(status=status, what="django", detail=detail, hint=message.hint or "")
 
 
-def _log_files(settings: Settings) -> list[Path]:
-    del settings
-    return read_logging().files()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Caller(Caller):
     """Keeps what is reported, for the exception."""
@@ -106,7 +88,7 @@ class _Caller(Caller):
     framework: str = "django"
     find_names: Any = project_names
     find_results: Any = _results_of_checks
-    find_log_files: Any = _log_files
+    find_log_files: Any = lambda _: read_logging().files()
     reported: list[str] = field(default_factory=list)
 
     def read(self, document: Path | None) -> Reading:
