@@ -31,8 +31,8 @@ _VERB: Final = re.compile(r"\b(?:insert|update|select|delete|merge|replace)\b", 
 #: What SQLAlchemy and Django write before a statement.
 _BEFORE: Final = re.compile(r"\[SQL: |\([0-9]{1,6}\.[0-9]{1,6}\) ")
 _PARAMETERS: Final = re.compile(r"(?:\[parameters: |\b(?:args|params|parameters)\s?[=:]\s?)(?=[\[(])")
-#: How a text goes on and ends, by the quote that opens it.
-_TEXTS: Final = {"'": r"""'(?:[^'\\]++|\\.|'')*+'""", '"': r'''"(?:[^"\\]++|\\.)*+"'''}
+#: How a string goes on and ends, by the quote that opens it.
+_STRINGS: Final = {"'": r"""'(?:[^'\\]++|\\.|'')*+'""", '"': r'''"(?:[^"\\]++|\\.)*+"'''}
 #: Words of SQL that are no columns; behind the second ones a placeholder has none.
 _WORDS: Final = words(
     """
@@ -81,9 +81,9 @@ def find_in_statements(text: str, names: SecretNames) -> Iterator[Span]:
 @cache
 def _token(unclosed: str) -> re.Pattern[str]:
     """Return the expression of a token where these quotes begin no text."""
-    texts = "|".join(form for quote, form in _TEXTS.items() if quote not in unclosed)
+    strings = "|".join(form for quote, form in _STRINGS.items() if quote not in unclosed)
     return re.compile(
-        rf"""\s*+(?:(?P<text>[bBuUrRN]?(?:{texts or "(?!)"}))"""
+        rf"""\s*+(?:(?P<text>[bBuUrRN]?(?:{strings or "(?!)"}))"""
         r"""|(?P<slot>\?|%s|%\(\w{1,64}\)s|\$[0-9]{1,4}|(?<!:):\w{1,64})|(?P<sign>[(),\[\]{}])"""
         r"""|(?P<word>[^\s"'(),\[\]{}?%$]++)|(?P<other>[%$"']))""",
         re.DOTALL,
@@ -108,7 +108,7 @@ class _Tokens:
         while token := _token(self._unclosed).match(self.text, at, self._end):
             at = token.end()
             quote = token["other"]
-            if quote in _TEXTS and quote not in self._unclosed:
+            if quote in _STRINGS and quote not in self._unclosed:
                 self._unclosed = "".join(sorted(self._unclosed + quote))
             yield token
 
@@ -137,7 +137,7 @@ def _find_inserted(text: str, names: SecretNames) -> Iterator[Span]:
 
 
 def _items(tokens: _Tokens, at: int, secret: list[bool], *, depth: int) -> tuple[list[Span], int]:
-    """Find the texts at secret places of the tuples, or of the list, that open at ``at``.
+    """Find the strings at secret places of the tuples, or of the list, that open at ``at``.
 
     Args:
         tokens: of the text.
