@@ -195,10 +195,16 @@ _WATCHES: Final[dict[str, Callable[[Any], None]]] = {
 
 #: What only routes of ``re_path`` contain: Django's own check warns of the first three in ``path``.
 _REGEX: Final = re.compile(r"\(\?|^\^|\$$|\\|\(.*\)", re.DOTALL)
-#: Groups: those that have a name, and those that match no characters of the path.
-_NAMED: Final = re.compile(r"\?P<(\w+)>")
-_SILENT: Final = ("?=", "?!", "?<=", "?<!", "?#", "?P=")
-_QUANTIFIER: Final = re.compile(r"(?:[?*+]|\{[0-9,]+\})[?+]?")
+#: A piece of a regular expression with its quantifier: an escape, a set, the start of a group with its kind,
+#: the end of one, an anchor, or another sign.
+_PIECE: Final = re.compile(
+    r"""(?:\\(?P<escaped>.?)|(?P<set>\[\^?\]?(?:\\.|[^\]\\])*+\]?)
+    |(?P<opens>\()(?P<kind>\?(?:P<\w+>|P=|<[=!]|[=!\#]|[^:()]*:?))?|(?P<closes>\))|(?P<anchor>[$^])|(?P<sign>.))
+    (?:(?:[?*+]|\{[0-9,]+\})[?+]?)?""",
+    re.DOTALL | re.VERBOSE,
+)
+#: Groups that match no characters of the path, or that repeat another one.
+_SILENT: Final = frozenset({"?=", "?!", "?<=", "?<!", "?#", "?P="})
 #: Anchors and boundaries, written with a backslash.
 _ANCHORS: Final = frozenset("AZzbB")
 _VARIABLE: Final = "<var>"
@@ -216,69 +222,31 @@ def route_text(route: str) -> str:
 
 def _simplified(regex: str) -> str:
     """Return a regular expression as a path with variables."""
-    shown: list[str] = []
-    place, length = 0, len(regex)
-    while place < length:
-        sign = regex[place]
-        end = place + 1
-        if sign == "\\":
-            end = place + 2
-            escaped = regex[place + 1 : end]
-            if escaped.isalnum():
-                shown += [] if escaped in _ANCHORS else [sign, escaped]
-            else:
-                shown.append(escaped)
-        elif sign == "(":
-            end = _end_of_group(regex, place)
-            shown.append(_group(regex[place + 1 : end - 1]))
-        elif sign == "[":
-            end = _end_of_class(regex, place)
-            quantifier = _QUANTIFIER.match(regex, end)
-            end = quantifier.end() if quantifier else end
-            shown.append(regex[place:end])
-            place = end
-            continue
-        elif sign not in "^$":
-            shown.append(sign)
-        quantifier = _QUANTIFIER.match(regex, end)
-        place = quantifier.end() if quantifier else end
-    return "".join(shown)
+    #: The groups that are open: of which kind, where the inside begins, and what is shown of it.
+    groups: list[tuple[str, int, list[str]]] = [("", 0, [])]
+    for piece in _PIECE.finditer(regex):
+        shown, escaped = groups[-1][2], piece["escaped"]
+        if piece["opens"]:
+            groups.append((piece["kind"] or "", piece.end("opens"), []))
+        elif piece["closes"] and len(groups) > 1:
+            kind, start, parts = groups.pop()
+            groups[-1][2].append(_group(kind, regex[start : piece.start()], "".join(parts)))
+        elif piece["set"]:
+            shown.append(piece[0])
+        elif escaped is None:
+            shown.append(piece["closes"] or piece["sign"] or "")
+        elif escaped not in _ANCHORS:
+            shown.append(f"\\{escaped}" if escaped.isalnum() else escaped)
+    return "".join(part for _, _, parts in groups for part in parts)
 
 
-def _group(inner: str) -> str:
-    """Return what stands for a group, by what is between its parentheses."""
-    named = _NAMED.match(inner)
-    if named:
-        return f"<{named[1]}>"
-    if inner.startswith(_SILENT):
+def _group(kind: str, inside: str, shown: str) -> str:
+    """Return what stands for a group of a kind, by what is inside of it and what is shown of that."""
+    if kind.startswith("?P<"):
+        return kind[2:]
+    if kind in _SILENT:
         return ""
-    if inner.startswith("?"):
-        text = _simplified(inner.partition(":")[2])
-        return f"({text})" if "|" in text else text
+    if kind:
+        return f"({shown})" if "|" in shown else shown
     # Where some groups have names, Django does not look at those without.
-    return _simplified(inner) if "(?P<" in inner else _VARIABLE
-
-
-def _end_of_group(regex: str, place: int) -> int:
-    """Return the place behind the parenthesis that closes the one that is here."""
-    depth = 0
-    while place < len(regex):
-        sign = regex[place]
-        if sign == "[":
-            place = _end_of_class(regex, place)
-            continue
-        depth += (sign == "(") - (sign == ")")
-        place += 2 if sign == "\\" else 1
-        if not depth:
-            break
-    return place
-
-
-def _end_of_class(regex: str, place: int) -> int:
-    """Return the place behind a set of characters; a bracket that comes first in it does not close it."""
-    place += 2 if regex.startswith("[^", place) else 1
-    if regex.startswith("]", place):
-        place += 1
-    while place < len(regex) and regex[place] != "]":
-        place += 2 if regex[place] == "\\" else 1
-    return place + 1
+    return shown if "(?P<" in inside else _VARIABLE
