@@ -48,6 +48,19 @@ def test_a_thread_starts_without_the_fields_of_the_one_that_made_it():
     assert seen == [{}]
 
 
+def test_what_a_thread_begins_after_the_request_that_lent_it_fields_goes_on():
+    context.clear()
+    request = context.enter({"request_id": "r"})
+    lent = context.stored()
+    context.leave(request)
+    context.lend(lent)
+    task = context.enter({"task_id": "t"})
+    assert context.stored().life is not lent.life
+    assert (lent.life.ended_mono is None, context.stored().life.ended_mono) == (False, None)
+    context.leave(task)
+    context.clear()
+
+
 def test_tasks_keep_their_own_fields():
     async def request(number, barrier):
         context.enter({"request_id": number})

@@ -119,7 +119,9 @@ def enter(fields: Mapping[str, object], *, counter: CountsQueries | None = None)
         The token that ``leave`` needs to bring back what was bound before.
     """
     now = _current.get()
-    return _current.set(Context(fields, counter or now.counter, now.life or Life(), linger_s=now.linger_s))
+    # A thread may outlive the request whose fields it has: what it begins then is none of it.
+    life = now.life if now.life is not None and now.life.ended_mono is None else Life()
+    return _current.set(Context(fields, counter or now.counter, life, linger_s=now.linger_s))
 
 
 def resume(context: Context) -> Token[Context]:
