@@ -92,16 +92,10 @@ class Batcher:
 
     Attributes:
         source: as above.
+        event_bytes: bytes of the lines of a full event.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        *,
-        batch_size: int,
-        linger_s: float,
-        now: Callable[[], float],
-    ) -> None:
+    def __init__(self, source: Source, *, batch_size: int, linger_s: float, now: Callable[[], float]) -> None:
         self.source = source
         self._batch_size = batch_size
         self._linger_s = linger_s
@@ -109,7 +103,7 @@ class Batcher:
         self._urgent_pace_s = min(URGENT_PACE_S, linger_s)
         self._is_urgent = False
         self._now = now
-        self._event_bytes = EVENT_BYTES
+        self.event_bytes = EVENT_BYTES
         self._oldest_mono: float | None = None
         self._left_mono = -math.inf
         self._leaving = 0
@@ -121,12 +115,7 @@ class Batcher:
 
     def limit_event(self, max_bytes: int) -> None:
         """Take no more than this for one event from now on (bytes of its lines, as they are packed)."""
-        self._event_bytes = min(EVENT_BYTES, max(max_bytes, 1))
-
-    @property
-    def event_bytes(self) -> int:
-        """Raw bytes of a full event."""
-        return self._event_bytes
+        self.event_bytes = min(EVENT_BYTES, max(max_bytes, 1))
 
     def flush(self) -> None:
         """Let everything that waits now leave at once."""
@@ -146,7 +135,7 @@ class Batcher:
         now = self._now()
         if self._oldest_mono is None:
             self._oldest_mono = now
-        if self._leaving > 0 or self.source.bytes_waiting >= self._event_bytes:
+        if self._leaving > 0 or self.source.bytes_waiting >= self.event_bytes:
             return 0.0
         due = self._oldest_mono + self._linger_s
         if waiting >= self._half:
@@ -170,7 +159,7 @@ class Batcher:
             return 1
         if self._left_mono + self._pace_s <= self._now():
             return min(self._batch_size, self._half)
-        return min(max(self._batch_size, int(self._event_bytes / self._average)), self._half)
+        return min(max(self._batch_size, int(self.event_bytes / self._average)), self._half)
 
     def take(self, events: int = 1, *, max_lines: int | None = None) -> list[Batch]:
         """Take the lines of up to ``events`` full events; call it when ``wait_s`` gave 0.
@@ -188,7 +177,7 @@ class Batcher:
             whole = self._leaving or len(self.source)
             batch = self.source.take(
                 max_lines=min(whole, max_lines or whole),
-                max_bytes=self._event_bytes,
+                max_bytes=self.event_bytes,
                 line_overhead=LINE_OVERHEAD_BYTES,
             )
             if batch is None:
@@ -197,7 +186,7 @@ class Batcher:
             lines = batch.lines
             self._leaving = max(self._leaving - len(lines), 0)
             self._average += 0.2 * (sum(map(len, lines)) / len(lines) - self._average)
-            if not self._leaving and self.source.bytes_waiting < self._event_bytes:
+            if not self._leaving and self.source.bytes_waiting < self.event_bytes:
                 break
         # What is still here came after the last look, or at it at the earliest: never later than this.
         self._oldest_mono = now if len(self.source) else None

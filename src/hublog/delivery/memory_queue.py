@@ -68,16 +68,18 @@ class _Lines:
     def __len__(self) -> int:
         return sum(map(len, self.by_class))
 
-    def oldest_run(self) -> tuple[deque[tuple[int, bytes]], int] | None:
-        """Return the deque with the oldest line, and the number up to which the next lines are in it."""
+    def _heads(self) -> list[tuple[int, int]]:
+        """Return the number of each class's oldest line and the class, negative, the oldest first."""
         heads: list[tuple[int, int]] = []
         for severity in range(CLASSES):
             with contextlib.suppress(IndexError):  # empty, perhaps by an eviction just now
                 heads.append((self.by_class[severity][0][0], -severity))
-        if not heads:
-            return None
-        heads.sort()
-        return self.by_class[-heads[0][1]], heads[1][0] if len(heads) > 1 else NEVER
+        return sorted(heads)
+
+    def oldest_run(self) -> tuple[deque[tuple[int, bytes]], int] | None:
+        """Return the deque with the oldest line, and the number up to which the next lines are in it."""
+        heads = [*self._heads(), (NEVER, 0), (NEVER, 0)]
+        return (self.by_class[-heads[0][1]], heads[1][0]) if heads[0][0] < NEVER else None
 
     def count_bytes(self) -> int:
         """Return the bytes of all lines."""
@@ -85,11 +87,7 @@ class _Lines:
 
     def oldest_number(self) -> int:
         """Return the number of the oldest line; ``NEVER`` when there is none."""
-        run = self.oldest_run()
-        if run is not None:
-            with contextlib.suppress(IndexError):
-                return run[0][0][0]
-        return NEVER
+        return min((number for number, _ in self._heads()), default=NEVER)
 
 
 class MemoryQueue:
@@ -188,11 +186,7 @@ class MemoryQueue:
         return self.held_lines < 2 * self.max_lines and self.held_bytes + size <= self.max_bytes * 5 // 4
 
     def make_room(self, size: int, levelno: int) -> bool:
-        """Evict lines of lower classes, the lowest first, until a line of this size and level has room.
-
-        Returns:
-            False when there is no room, since no line of a lower class is left.
-        """
+        """Evict lines of lower classes until this line has room; False when none of them is left."""
         for _ in range(_EVICTIONS_MAX if size <= self.max_bytes else 0):
             if self.has_room(size, levelno):
                 return True
@@ -201,11 +195,7 @@ class MemoryQueue:
         return False
 
     def evict(self, severity: int) -> bool:
-        """Drop the newest line of a class, and count it; new lines before postponed, none of ``MOST_SEVERE``.
-
-        Returns:
-            False when there is none.
-        """
+        """Drop the newest line of a class, a new one first, and count it; False when there is none."""
         for lines in (self._new, self._postponed) if severity < MOST_SEVERE else ():
             with contextlib.suppress(IndexError):
                 _, line = lines.by_class[severity].pop()
@@ -222,16 +212,7 @@ class MemoryQueue:
     # The taker.
 
     def take(self, *, max_lines: int, max_bytes: int, line_overhead: int = 0) -> Batch | None:
-        """Move the oldest new lines into flight.
-
-        Args:
-            max_lines: take at most this number.
-            max_bytes: stop before the sum of lengths exceeds this; one line is always taken.
-            line_overhead: bytes that each line becomes longer by; they count towards ``max_bytes``.
-
-        Returns:
-            The lines, oldest first, each to be finished or postponed, once; None when there are none.
-        """
+        """Move the oldest new lines into flight, each to be finished or postponed once; see ``Source``."""
         batch = self._take_from(self._new, max_lines, max_bytes, line_overhead)
         if batch is not None:
             size = sum(map(len, batch.lines))

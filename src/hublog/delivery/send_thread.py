@@ -13,6 +13,7 @@ import math
 import queue as queues
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from hublog.delivery.sender import DEFAULT_SEND_BYTES, Outcome, Sender, Spawner, failed_outcome, send_outcome
@@ -53,9 +54,7 @@ class SendThread:
         enter: Callable[[], object],
         spawner: Spawner | None = None,
     ) -> None:
-        self._make_runner = functools.partial(
-            _Runner, make_sender, woken=woken, now=now, enter=enter, spawner=spawner or Spawner()
-        )
+        self._make_runner = functools.partial(_Runner, make_sender, woken, now, enter, spawner or Spawner())
         self._now = now
         self._limit_s = limit_s
         self._starting = threading.Lock()
@@ -179,44 +178,39 @@ class SendThread:
         return self.is_busy and self._spent_s >= self._limit_s
 
 
+@dataclass(eq=False)
 class _Runner:
     """A thread and its sender; never waited for.
 
     Attributes:
+        make_sender, woken, now, enter, spawner: see ``SendThread``.
         sender: what it uses now, for ``cut``.
         is_ending: whether it takes no further send.
         is_back: whether it has left its last send; it may still be closing its client.
     """
 
-    def __init__(
-        self,
-        make_sender: Callable[[], Sender],
-        *,
-        woken: Callable[[], object],
-        now: Callable[[], float],
-        enter: Callable[[], object],
-        spawner: Spawner,
-    ) -> None:
-        self._make_sender = make_sender
-        self._woken = woken
-        self._now = now
-        self._enter = enter
-        self._spawner = spawner
-        self._jobs: queues.SimpleQueue[Callable[[], None] | None] = spawner.make_queue()
-        self._outcomes: queues.SimpleQueue[Outcome] = spawner.make_queue()
-        self._failure: BaseException | None = None
-        self._is_abandoned = False
-        self._cut_mono = -math.inf
-        self.sender: Sender | None = None
-        self.is_ending = False
-        self.is_back = False
+    make_sender: Callable[[], Sender]
+    woken: Callable[[], object]
+    now: Callable[[], float]
+    enter: Callable[[], object]
+    spawner: Spawner
+    sender: Sender | None = None
+    is_ending: bool = False
+    is_back: bool = False
+    _failure: BaseException | None = None
+    _is_abandoned: bool = False
+    _cut_mono: float = -math.inf
+
+    def __post_init__(self) -> None:
+        self._jobs: queues.SimpleQueue[Callable[[], None] | None] = self.spawner.make_queue()
+        self._outcomes: queues.SimpleQueue[Outcome] = self.spawner.make_queue()
 
     # Called from outside; none of it waits.
 
     def start(self) -> bool:
         """Start the thread; returns whether it could."""
         try:
-            self._spawner.make(self._run, name=THREAD_NAME).start()
+            self.spawner.make(self._run, name=THREAD_NAME).start()
         except (RuntimeError, MemoryError) as error:  # the interpreter ends, or a limit is reached
             self.is_ending = self.is_back = True
             self._outcomes.put(failed_outcome(error, 0.0))  # a send may be here already
@@ -240,7 +234,7 @@ class _Runner:
 
     def cut_again(self, pause_s: float) -> None:
         """Cut what the sender does, unless that was tried within this pause."""
-        now = self._now()
+        now = self.now()
         if now - self._cut_mono < pause_s:
             return
         self._cut_mono = now
@@ -267,48 +261,46 @@ class _Runner:
 
     def _loop(self) -> None:
         try:
-            self._prepare(self._enter)
+            self._prepare()
             for job in iter(self._jobs.get, None):
                 job()
         finally:
             self.is_ending = self.is_back = True
             if self._is_abandoned:
-                self._woken()
+                self.woken()
             self._let_go()
 
-    def _prepare(self, enter: Callable[[], object] | None = None) -> None:
+    def _prepare(self) -> None:
         """Make a sender and connect it; what fails is the outcome of the next send."""
-        self._failure = None
         try:
-            if enter is not None:
-                enter()
-            self.sender = self._make_sender()
+            self.enter()
+            self.sender = self.make_sender()
             if not self._is_abandoned and not self.is_ending:
                 self.sender.open()
         except BaseException as error:  # noqa: BLE001  # it is kept for the next send
             self._failure = error
 
     def _send(self, bodies: Sequence[bytes], properties: Mapping[str, str]) -> None:
-        begun = self._now()
+        begun = self.now()
         try:
             outcome = self._sent(bodies, properties)
         except Exception as error:  # noqa: BLE001  # it is the outcome
-            outcome = failed_outcome(error, self._now() - begun)
+            outcome = failed_outcome(error, self.now() - begun)
         except BaseException as error:  # noqa: BLE001  # SystemExit and its like: the next send has a new thread
-            outcome = failed_outcome(error, self._now() - begun)
+            outcome = failed_outcome(error, self.now() - begun)
             self.end()
         self._outcomes.put(outcome)
-        self._woken()
+        self.woken()
 
     def _sent(self, bodies: Sequence[bytes], properties: Mapping[str, str]) -> Outcome:
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
         if self.sender is None:
-            self.sender = self._make_sender()
+            self.sender = self.make_sender()
         if self._is_abandoned:  # while it was made or connected: others send this by now
             raise TransientSendError("The send was given up before it began.")
-        return send_outcome(self.sender, bodies, properties, now=self._now)
+        return send_outcome(self.sender, bodies, properties, now=self.now)
 
     def _let_go(self) -> None:
         if self.sender is not None:

@@ -83,12 +83,9 @@ class Shipper:
         self._rejections = RejectionSearch(self._in_flight, shorten=shorten, now=now)
         self._pace = ReplayPace(now=now)
         self._sending = Sending.READY
-        self._has_progressed = False
+        self._has_progressed = self._force = self._was_replay = self._has_replayed = False
         self._idle_steps = 0
-        self._force = False
-        self._was_replay = self._has_replayed = False
-        self._begun_mono = -math.inf
-        self._retry_mono = -math.inf
+        self._begun_mono = self._retry_mono = -math.inf
 
     def step(self) -> float:
         """Do what is due; never waits for the network.
