@@ -386,7 +386,7 @@ def test_what_cannot_be_read_is_told_once_and_all_around_it_is_sent(disk, path):
     for _ in range(5):
         disk.look()
     assert [level for level, _ in disk.told] == ["WARNING", "WARNING"]
-    assert "not of this version" in disk.told[0][1] or "not of this version" in disk.told[1][1]
+    assert "another version" in disk.told[0][1] or "another version" in disk.told[1][1]
     batch = disk.spooler.take_stored(**ANY)
     assert 20 < len(batch.lines) < 30
     disk.spooler.settle(batch)
@@ -531,8 +531,8 @@ def test_the_cause_is_told_where_another_user_may_have_written(make, path):
         (
             "WARNING",
             (
-                "In the spool 1 files or directories are not of this version or not ours, and are left alone:"
-                f" {path / A} ({A} has mode 0777: everybody may write)"
+                "What another version or owner left in the spool is not touched:"
+                f" {path / A} ({A} has mode 0777: everybody may write)."
             ),
         )
     ]

@@ -156,8 +156,8 @@ class SpoolAccess:
             cause = f" ({causes[first]})" if first in causes else ""
             self._report(
                 logging.WARNING,
-                f"In the spool {len(unknown)} files or directories are not of this version or not ours, and"
-                f" are left alone: {first}{cause}{' ...' if len(unknown) > 1 else ''}",
+                f"What another version or owner left in the spool is not touched: {first}{cause}"
+                + (f", and {len(unknown) - 1} more." if len(unknown) > 1 else "."),
             )
         self._report_undirected(self._root)
         self._report_others(self._root)
@@ -166,8 +166,8 @@ class SpoolAccess:
             number, self._reported_damage = damage - self._reported_damage, damage
             self._report(
                 logging.WARNING,
-                f"In the spool {self.path} {number} stretches of files cannot be read and are skipped:"
-                " damage, or the last write of a process that was killed. All around them is sent.",
+                f"Unreadable sections in the files of the spool {self.path}: {number}. They are damaged, or"
+                " the last write of a process that was killed, and are skipped; everything else is sent.",
             )
 
     def _report_undirected(self, root: "SpoolRoot") -> None:

@@ -170,7 +170,7 @@ def _d9(scene: Scene) -> None:
             f"{name} of a stranger is gone or changed",
         )
     warnings = [line for line in program.text().splitlines() if line.startswith("WARNING hublog")]
-    told = [line for line in warnings if "not of this version" in line]
+    told = [line for line in warnings if "another version" in line]
     scene.check(len(told) == 1, f"strangers are told {len(told)} times: {warnings}")
     # The damaged one is of this version.
     scene.check(len(warnings) == 2, f"{len(warnings)} warnings: {warnings}")
