@@ -22,7 +22,6 @@ from hublog.doctor.steps import StepResult, StepTimeoutError, TimeBudget, fail, 
 from hublog.errors import PermanentSendError, SendError, TransientSendError
 from hublog.runtime.delivery_log import THROTTLED, reach_advice, sentence_of
 from hublog.senders.azure_errors import (
-    Cause,
     cause_of,
     proxy_failure,
     proxy_refusal,
@@ -31,6 +30,7 @@ from hublog.senders.azure_errors import (
 )
 from hublog.senders.connections import Connections, tls_context
 from hublog.senders.event_hub import EventHubSender, connect_producer
+from hublog.senders.sign_in import Cause
 from hublog.settings import EventHubSettings, Settings
 from hublog.settings.route import WSS_PORT, Route, route_of
 

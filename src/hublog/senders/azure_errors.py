@@ -9,7 +9,6 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -20,7 +19,7 @@ from hublog.errors import (
     SendError,
     TransientSendError,
 )
-from hublog.senders.sign_in import is_sign_in, sign_in_cause
+from hublog.senders.sign_in import Cause, is_sign_in, sign_in_cause
 from hublog.settings.connection import PROXY_SETTING
 from hublog.settings.route import Route
 
@@ -37,26 +36,18 @@ _LATE = re.compile(r"(?i)timed out")
 #: How the namespace says why it refuses a token: ``InvalidSignature: The token has ...``.
 _REASON = re.compile(r"\s*([A-Za-z]{3,40}):")
 _NO_ROUTE: Final = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
-#: Verification errors of OpenSSL (``X509_V_ERR_…``): not yet valid, expired; another name or address.
-_WRONG_TIME: Final = frozenset({9, 10})
-_WRONG_NAME: Final = frozenset({62, 64})
+_WRONG_TIME: Final = "check the clock of this machine; if it is right, the certificate has to be replaced"
+_WRONG_NAME: Final = (
+    "the host in the connection string or in EVENTHUB_LOG_ENDPOINT must be one that the certificate names"
+)
+_AUTHORITY: Final = (
+    "put the certificate (PEM) of the authority that signed it into EVENTHUB_LOG_CA_FILE; a proxy or"
+    " firewall of the company may open TLS"
+)
+#: By OpenSSL's verification errors (``X509_V_ERR_…``): not yet valid, expired; another name, another address.
+_CERTIFICATE_ADVICE: Final = {9: _WRONG_TIME, 10: _WRONG_TIME, 62: _WRONG_NAME, 64: _WRONG_NAME}
 
 _FIREWALL: Final = "check firewall, proxy and private endpoint"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cause:
-    """What went wrong.
-
-    Attributes:
-        text: begins in lower case, without a full stop and without secrets.
-        advice: what to check or change; likewise.
-        is_permanent: whether waiting does not help.
-    """
-
-    text: str
-    advice: str
-    is_permanent: bool = False
 
 
 def cause_of(error: BaseException, route: Route) -> Cause | None:
@@ -68,9 +59,9 @@ def cause_of(error: BaseException, route: Route) -> Cause | None:
     """
     for link in chain(error):
         for find in _FINDERS:
-            found = find(link, route)
-            if found is not None:
-                return found
+            cause = find(link, route)
+            if cause is not None:
+                return cause
     return None
 
 
@@ -88,6 +79,11 @@ def chain(error: BaseException) -> Iterator[BaseException]:
         waiting += [each for each in below if isinstance(each, BaseException)]
 
 
+def _is_busy(status: int) -> bool:
+    """Whether an answer with this status is trouble that passes."""
+    return status >= _SERVER_TROUBLE or status == _TOO_MANY
+
+
 def proxy_refusal(status: int, route: Route) -> Cause:
     """Return why a proxy that answered with this status opened no tunnel."""
     place = route.proxy.place if route.proxy else ""
@@ -97,7 +93,7 @@ def proxy_refusal(status: int, route: Route) -> Cause:
         advice = f"check user and password in {route.proxy.source if route.proxy else PROXY_SETTING}"
         return Cause(text=f"proxy {place} {what} (407)", advice=advice, is_permanent=True)
     text = f"proxy {place} refused the tunnel to {route.place} ({status})"
-    if status >= _SERVER_TROUBLE or status == _TOO_MANY:
+    if _is_busy(status):
         return Cause(text=text, advice=f"check that the proxy reaches {route.place}")
     return Cause(text=text, advice=f"have the proxy allow CONNECT to {route.place}", is_permanent=True)
 
@@ -115,19 +111,17 @@ def upgrade_refusal(status: int | None, route: Route) -> Cause:
     if status is None:
         text = f"WebSocket upgrade failed: {route.place} answered something else"
         return Cause(text=text, advice=advice)
-    is_busy = status >= _SERVER_TROUBLE or status == _TOO_MANY
-    return Cause(
-        text=f"WebSocket upgrade refused by {route.place} ({status})", advice=advice, is_permanent=not is_busy
-    )
+    text = f"WebSocket upgrade refused by {route.place} ({status})"
+    return Cause(text=text, advice=advice, is_permanent=not _is_busy(status))
 
 
 def _proxy_cause(error: BaseException, route: Route) -> Cause | None:
     if type(error).__name__ != "WebSocketProxyException" or route.proxy is None:
         return None
     text = str(error)
-    found = _CONNECT_STATUS.search(text)
-    if found is not None:
-        return proxy_refusal(int(found[1]), route)
+    status = _CONNECT_STATUS.search(text)
+    if status is not None:
+        return proxy_refusal(int(status[1]), route)
     if _LATE.search(text):
         return proxy_failure("did not answer in time", route)
     return proxy_failure("closed the connection" if _CLOSED.search(text) else "gave no valid answer", route)
@@ -145,27 +139,15 @@ def _tls_cause(error: BaseException, route: Route) -> Cause | None:
     if name in {"SSLEOFError", "SSLZeroReturnError"} or "eof" in reason:
         text = f"connection to {route.place} was closed in the TLS handshake"
         return Cause(text=text, advice=f"{_FIREWALL}, and that {route.place} speaks TLS")
-    what = f"TLS handshake with {route.place} failed ({reason or 'no reason given'})"
+    text = f"TLS handshake with {route.place} failed ({reason or 'no reason given'})"
     return Cause(
-        text=what, advice=f"check host and port: something else than TLS may listen at {route.place}"
+        text=text, advice=f"check host and port: something else than TLS may listen at {route.place}"
     )
 
 
 def _certificate_cause(error: BaseException, route: Route) -> Cause:
-    code = getattr(error, "verify_code", 0)
     why = str(getattr(error, "verify_message", "") or "no reason given").rstrip(".")
-    if code in _WRONG_TIME:
-        advice = "check the clock of this machine; if it is right, the certificate has to be replaced"
-    elif code in _WRONG_NAME:
-        advice = (
-            "the host in the connection string or in EVENTHUB_LOG_ENDPOINT must be one that the certificate"
-            " names"
-        )
-    else:
-        advice = (
-            "put the certificate (PEM) of the authority that signed it into EVENTHUB_LOG_CA_FILE; a proxy or"
-            " firewall of the company may open TLS"
-        )
+    advice = _CERTIFICATE_ADVICE.get(getattr(error, "verify_code", 0), _AUTHORITY)
     text = f"TLS certificate verify failed for {route.place}: {why}"
     return Cause(text=text, advice=advice, is_permanent=True)
 
@@ -200,23 +182,22 @@ def _socket_cause(error: BaseException, route: Route) -> Cause | None:
     if isinstance(error, ConnectionRefusedError):
         return Cause(text=f"connection refused by {peer}", advice=_port_advice(route, is_refused=True))
     if isinstance(error, TimeoutError):
-        return _timeout_cause(error, peer, route)
+        what, advice = str(error).lower(), _FIREWALL
+        if "handshake" in what:
+            text = f"TLS handshake with {route.place} timed out"
+        elif any(step in what for step in ("operation", "receive", "send")):
+            text = f"no answer from {route.place}: the operation timed out"
+        else:
+            text, advice = f"connection to {peer} timed out", _port_advice(route, is_refused=False)
+        return Cause(text=text, advice=advice)
     if isinstance(error, ConnectionResetError | BrokenPipeError):
         return Cause(text=f"connection to {peer} was reset", advice=_FIREWALL)
-    number = getattr(error, "errno", None) if isinstance(error, OSError) else None
-    if number:
-        what = f"no route to {peer}" if number in _NO_ROUTE else f"connection to {peer} failed"
-        return Cause(text=f"{what} ({_strerror(number)})", advice=_FIREWALL)
-    return None
-
-
-def _timeout_cause(error: TimeoutError, peer: str, route: Route) -> Cause:
-    text = str(error).lower()
-    if "handshake" in text:
-        return Cause(text=f"TLS handshake with {route.place} timed out", advice=_FIREWALL)
-    if "operation" in text or "receive" in text or "send" in text:
-        return Cause(text=f"no answer from {route.place}: the operation timed out", advice=_FIREWALL)
-    return Cause(text=f"connection to {peer} timed out", advice=_port_advice(route, is_refused=False))
+    number = error.errno if isinstance(error, OSError) else None
+    if not number:
+        return None
+    what = f"no route to {peer}" if number in _NO_ROUTE else f"connection to {peer} failed"
+    why = os.strerror(number) if number > 0 else "unknown error"
+    return Cause(text=f"{what} ({why})", advice=_FIREWALL)
 
 
 def _closed_cause(error: BaseException, route: Route) -> Cause | None:
@@ -236,14 +217,12 @@ def _token_cause(error: BaseException, route: Route) -> Cause | None:
     if name != "TokenAuthFailure":
         return None
     status = getattr(error, "status_code", None)
-    said = getattr(error, "status_description", None) or b""
-    word = _REASON.match(said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said))
+    answer = getattr(error, "status_description", None) or b""
+    word = _REASON.match(answer.decode("utf-8", "replace") if isinstance(answer, bytes) else str(answer))
     reason = word[1] if word else ""
-    if isinstance(status, int) and (status >= _SERVER_TROUBLE or status == _TOO_MANY):
-        return Cause(
-            text=f"the namespace could not check the token ({status})",
-            advice="see the state of the namespace in the portal",
-        )
+    if isinstance(status, int) and _is_busy(status):
+        text = f"the namespace could not check the token ({status})"
+        return Cause(text=text, advice="see the state of the namespace in the portal")
     if reason == "ExpiredToken" or _is_over(route):
         return _expired_cause(route)
     text = f"the namespace refused the token ({' '.join(filter(None, (str(status), reason)))})"
@@ -276,11 +255,7 @@ def _key_advice(route: Route) -> str:
 
 
 def _sign_in_cause(error: BaseException, route: Route) -> Cause | None:  # noqa: ARG001  # as the others
-    return Cause(**sign_in_cause(error)._asdict()) if is_sign_in(error) else None
-
-
-def _strerror(number: int | None) -> str:
-    return os.strerror(number) if number and number > 0 else "unknown error"
+    return sign_in_cause(error) if is_sign_in(error) else None
 
 
 def _port_advice(route: Route, *, is_refused: bool) -> str:
@@ -306,7 +281,6 @@ _FINDERS: Final = (
     _name_cause,
     _socket_cause,
 )
-
 
 #: What the Basic tier takes in one send; a refusal does not tell the limit.
 BASIC_SEND_BYTES: Final = 1 << 18
@@ -357,7 +331,9 @@ def translate(error: Exception, route: Route | None = None) -> SendError:
     condition = _condition(error)
     name = type(error).__name__
     text = f"{name} ({condition})" if condition else f"{name}: {_shown(error)}"
-    cause = None if route is None or _is_answer(error) else cause_of(error, route)
+    # Where the hub itself has answered, what is below the client is not to blame.
+    is_answer = name == _REFUSAL or any(word in condition for word in (*_ADVICE, *_BUSY, "message-size"))
+    cause = None if route is None or is_answer else cause_of(error, route)
     if cause is not None:
         make = PermanentSendError if cause.is_permanent else TransientSendError
         return make(cause.text, advice=cause.advice)
@@ -369,7 +345,7 @@ def translate(error: Exception, route: Route | None = None) -> SendError:
         return TransientSendError(text, retry_after_s=_asked_wait_s(str(error)))
     if "message-size" in condition:
         return EventTooLargeError(text, limit_bytes=BASIC_SEND_BYTES)
-    if name == _REFUSAL and not _is_trouble(condition):
+    if name == _REFUSAL and not any(word in condition for word in _TROUBLE):
         has_reason = condition not in {"", _UNKNOWN}
         reason = _shown(error) if has_reason else "the hub gave no reason"
         return RejectedSendError(f"{name} ({condition or _UNKNOWN}): {reason}")
@@ -381,24 +357,12 @@ def is_expired(error: Exception) -> bool:
     return any(type(link).__name__ == "TokenExpired" for link in chain(error))
 
 
-def _is_answer(error: Exception) -> bool:
-    """Whether the hub itself answered, so that what is below the client is not to blame."""
-    condition = _condition(error)
-    if type(error).__name__ == _REFUSAL:
-        return True
-    return any(word in condition for word in (*_ADVICE, *_BUSY, "message-size"))
-
-
 def is_settled(error: Exception) -> bool:
     """Whether the hub answered with a refusal that leaves the connection as good as it was."""
     condition = _condition(error)
     if type(error).__name__ != _REFUSAL or condition in {"", _UNKNOWN}:
         return False
-    return not _is_trouble(condition) and not _advice(error)
-
-
-def _is_trouble(condition: str) -> bool:
-    return any(word in condition for word in _TROUBLE)
+    return not any(word in condition for word in _TROUBLE) and not _advice(error)
 
 
 def _advice(error: Exception) -> str:
@@ -416,14 +380,14 @@ def _advice(error: Exception) -> str:
 
 def _asked_wait_s(text: str) -> float:
     """Return the seconds of "Please wait 4 seconds", as far as they are believable."""
-    found = _WAIT.search(text)
-    return min(float(found[1]), BUSY_WAIT_MAX_S) if found else BUSY_WAIT_S
+    seconds = _WAIT.search(text)
+    return min(float(seconds[1]), BUSY_WAIT_MAX_S) if seconds else BUSY_WAIT_S
 
 
 def _condition(error: Exception) -> str:
     """Return the AMQP condition (``amqp:not-found`` ...) that the client kept, or nothing."""
-    found = getattr(error, "error", None)
-    return str(getattr(found, "condition", found) or "")
+    kept = getattr(error, "error", None)
+    return str(getattr(kept, "condition", kept) or "")
 
 
 def _shown(error: Exception) -> str:

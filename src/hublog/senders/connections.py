@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hublog.errors import PermanentSendError
+from hublog.settings.route import Route
 
 if TYPE_CHECKING:
     import ssl
@@ -27,18 +28,16 @@ class Connections:
 
     Args:
         socket_of: returns the socket of what ``add`` is given; may raise when there is none.
+
+    Attributes:
+        is_cut: whether they were cut or closed.
     """
 
-    def __init__(self, socket_of: Callable[[Any], socket.socket] = lambda found: found) -> None:
+    def __init__(self, socket_of: Callable[[Any], socket.socket] = lambda sock: sock) -> None:
         self._socket_of = socket_of
         self._lock = threading.Lock()
         self._open: weakref.WeakSet[object] = weakref.WeakSet()
-        self._is_cut = False
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether they were cut or closed."""
-        return self._is_cut
+        self.is_cut = False
 
     def add(self, connection: object) -> None:
         """Keep a connection in sight for as long as it lives.
@@ -47,7 +46,7 @@ class Connections:
             ConnectionAbortedError: they were cut; a client that connects again would only hang again.
         """
         with self._lock:
-            if self._is_cut:
+            if self.is_cut:
                 raise ConnectionAbortedError("the connection was given up")
             self._open.add(connection)
 
@@ -66,8 +65,35 @@ class Connections:
 
     def _end(self) -> list[object]:
         with self._lock:  # held for a moment only
-            self._is_cut = True
+            self.is_cut = True
             return list(self._open)
+
+
+def check_route(route: Route) -> None:
+    """Refuse a route by which nothing can be sent.
+
+    Raises:
+        PermanentSendError: the proxy or the address cannot be used, or an extra is missing.
+    """
+    if ":" in route.host:
+        raise PermanentSendError(
+            f"azure-eventhub cannot connect to an IPv6 address ({route.host})",
+            advice="give a host name that resolves to it",
+        )
+    if route.proxy_problem:
+        raise PermanentSendError(
+            route.proxy_problem.removesuffix("."),
+            advice="correct it, or set EVENTHUB_LOG_PROXY, or add the namespace to NO_PROXY",
+        )
+    if not route.is_websocket:
+        return
+    try:
+        from websocket import create_connection  # noqa: F401, PLC0415  # what the client uses of the extra
+    except ImportError:
+        raise PermanentSendError(
+            "EVENTHUB_LOG_TRANSPORT=websocket needs websocket-client",
+            advice="pip install 'hublog[websocket]'",
+        ) from None
 
 
 def tls_context(
@@ -110,37 +136,31 @@ def tls_context(
             before_s = sock.gettimeout()
             sock.settimeout(handshake_max_s)
             options["do_handshake_on_connect"] = False  # but below, once it is in sight
-            found = super().wrap_socket(sock, *arguments, **options)
+            wrapped = super().wrap_socket(sock, *arguments, **options)
             try:
-                connections.add(found)
-                found.do_handshake()
-                found.settimeout(before_s)
+                connections.add(wrapped)
+                wrapped.do_handshake()
+                wrapped.settimeout(before_s)
             except BaseException:
-                found.close()
+                wrapped.close()
                 raise
-            return found
+            return wrapped
 
     context = Context(ssl.PROTOCOL_TLS_CLIENT)  # which checks certificate and host name
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as Python's own contexts, from 3.13 on
     context.load_verify_locations(roots)
     context.load_default_certs()
     if ca_file is not None:
-        _trust(context, ca_file)
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as error:
+            is_read = isinstance(error, ssl.SSLError)  # one of them, with numbers of its own
+            why = "it holds no certificates in PEM form" if is_read else os.strerror(error.errno or 0)
+            raise PermanentSendError(
+                f"EVENTHUB_LOG_CA_FILE is {ca_file}, which cannot be used ({why})",
+                advice="name a file with certificates in PEM form that this process may read",
+            ) from None
     return context
-
-
-def _trust(context: "ssl.SSLContext", ca_file: Path) -> None:
-    import ssl  # noqa: PLC0415  # as above
-
-    try:
-        context.load_verify_locations(ca_file)
-    except OSError as error:
-        is_read = isinstance(error, ssl.SSLError)  # one of them, with numbers of its own
-        why = "it holds no certificates in PEM form" if is_read else os.strerror(error.errno or 0)
-        raise PermanentSendError(
-            f"EVENTHUB_LOG_CA_FILE is {ca_file}, which cannot be used ({why})",
-            advice="name a file with certificates in PEM form that this process may read",
-        ) from None
 
 
 def watched(transport: type[Any], connections: Connections) -> type[Any]:
@@ -148,9 +168,9 @@ def watched(transport: type[Any], connections: Connections) -> type[Any]:
 
     def watching(make: Callable[..., object]) -> Callable[..., object]:
         def made(*arguments: object, **options: object) -> object:
-            found = make(*arguments, **options)
-            connections.add(found)
-            return found
+            connection = make(*arguments, **options)
+            connections.add(connection)
+            return connection
 
         return made
 
@@ -161,3 +181,9 @@ def watched(transport: type[Any], connections: Connections) -> type[Any]:
         (transport,),
         {name: staticmethod(watching(getattr(transport, name))) for name in makers},
     )
+
+
+def socket_of_client(client: Any) -> Any:  # noqa: ANN401  # what a ``watched`` class makes
+    """Return the socket of a connection of the client, by private names as well."""
+    sock = client._connection._transport.sock  # noqa: SLF001  # there is no public name
+    return getattr(sock, "sock", sock)  # that of a WebSocket lies one deeper

@@ -1,8 +1,9 @@
-"""Takes bodies and properties, gives them to Event Hubs; the only module that imports ``azure``.
+"""Takes bodies and properties, gives the number that Event Hubs has accepted, or one of our errors.
 
-It uses the plain producer client with all of its own retries switched off: the breaker retries. The client
-is loaded after the first record, used by one thread, and never shared with a forked child. It can wait
-for ever for a hub that says nothing; then another thread cuts its connections.
+The only module that imports ``azure``. It uses the plain producer client with all of its own retries switched
+off: the circuit breaker retries. The client is loaded after the first record, used by one thread, and never
+shared with a forked child. It can wait for ever for a hub that says nothing; then another thread cuts its
+connections.
 """
 
 # The client loads this module. The first record may come at the exit, when it can no longer be loaded:
@@ -20,7 +21,7 @@ from hublog.errors import EventTooLargeError, PermanentSendError, SendError
 from hublog.internal_log import report
 from hublog.process_hooks import import_in_parts, importing, is_patched
 from hublog.senders.azure_errors import is_expired, is_settled, translate
-from hublog.senders.connections import Connections, tls_context, watched
+from hublog.senders.connections import Connections, check_route, socket_of_client, tls_context, watched
 from hublog.senders.sign_in import QuietCredential, misconfigured
 from hublog.settings import EventHubSettings
 from hublog.settings.connection import PROXY_SETTING, expiry_of, without_port
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a send waits for its settlement; the client doubles it by its second round.
 SEND_TIMEOUT_S: Final = 10.0
-#: Seconds for each step inside WebSockets: connect, the proxy's answer, the upgrade. The client's own second
-#: is too short for a proxy that must look a name up and connect first.
+#: Seconds for each step inside WebSockets: connect, the proxy's answer, the upgrade. The client's own one
+#: second is too short for a proxy that must look a name up and connect first.
 WEBSOCKET_STEP_S: Final = 5.0
 #: What Event Hubs takes in one send unless the link says otherwise (the Basic tier says 256 KiB).
 DEFAULT_SEND_BYTES: Final = 1 << 20
@@ -55,6 +56,9 @@ class EventHubSender:
         settings: where to; ``connection_string`` or ``fully_qualified_namespace`` is set.
         connect: makes the client; replaced in benchmarks, which leave out the socket only.
         options: more keywords for the client, such as another address of the namespace.
+
+    Attributes:
+        max_send_bytes: what the link takes in one send; 1 MiB until the link is open.
     """
 
     def __init__(
@@ -65,35 +69,26 @@ class EventHubSender:
         options: Mapping[str, object] | None = None,
     ) -> None:
         _load(has_identity=not settings.connection_string, is_websocket=route_of(settings).is_websocket)
+        self.max_send_bytes = DEFAULT_SEND_BYTES
         self._settings = settings
         self._connect = connect
         self._options = dict(options or {})
         self._client: EventHubProducerClient | None = None
         self._connections = Connections()
-        self._max_send_bytes = DEFAULT_SEND_BYTES
-
-    @property
-    def max_send_bytes(self) -> int:
-        """What the link takes in one send; 1 MiB until the link is open."""
-        return self._max_send_bytes
 
     def open(self) -> None:
         """Connect now, which takes about half a second; what fails is reported by the first send."""
-        self._warn_of_expiry()
-        try:
-            self._max_send_bytes = self._ready_client().create_batch().max_size_in_bytes
-        except Exception:  # noqa: BLE001  # the first send meets it again, and there it is reported
-            self._forget()
-
-    def _warn_of_expiry(self) -> None:
-        """Say at the start that the token in the connection string has expired: no hub will take it."""
         end = expiry_of(self._settings.connection_string)
-        if end is not None and end <= datetime.now(UTC):
+        if end is not None and end <= datetime.now(UTC):  # no hub will take it
             report(
                 logging.WARNING,
                 "The shared access signature in EVENTHUB_NAMESPACE_CONNECTION_STRING expired at"
                 f" {end:%Y-%m-%d %H:%M:%S} UTC; put a new one there, or use a policy and its key.",
             )
+        try:
+            self.max_send_bytes = self._ready_client().create_batch().max_size_in_bytes
+        except Exception:  # noqa: BLE001  # the first send meets it again, and there it is reported
+            self._forget()
 
     def send(self, bodies: Sequence[bytes], properties: Mapping[str, str]) -> int:
         """Send as many of the leading bodies as fit into one batch, and wait for the settlement.
@@ -106,19 +101,24 @@ class EventHubSender:
             How many events the hub accepted.
 
         Raises:
-            TransientSendError: away, slow or busy.
+            TransientSendError: the hub is unavailable, slow or busy.
             PermanentSendError: wrong name, wrong key, no right, an extra is missing.
             EventTooLargeError: the first body alone does not fit.
             RejectedSendError: the hub refuses what was sent.
         """
-        try:
-            return self._send_renewed(bodies, properties)
-        except SendError:
-            raise
-        except Exception as error:
-            if not is_settled(error):
-                self._forget()
-            raise translate(error, route_of(self._settings)) from error
+        while True:
+            is_new = self._client is None
+            try:
+                return self._send(bodies, properties)
+            except SendError:
+                raise
+            except Exception as error:
+                # Where the token had expired while the connection was idle, a new connection gets a new one.
+                is_renewed = not is_new and is_expired(error)
+                if is_renewed or not is_settled(error):
+                    self._forget()
+                if not is_renewed:
+                    raise translate(error, route_of(self._settings)) from error
 
     def close(self) -> None:
         """Close the connection; may block as long as the peer is silent, so never at the exit."""
@@ -141,32 +141,18 @@ class EventHubSender:
         if self._connections.is_cut:
             self._forget()
         if self._client is None:
-            self._connections, self._client = self._new_client()
+            if self._connect is None:
+                self._connections, self._client = connect_producer(self._settings, self._options)
+            else:
+                self._connections, self._client = Connections(), self._connect(self._settings)
         return self._client
 
-    def _new_client(self) -> "tuple[Connections, EventHubProducerClient]":
-        if self._connect is not None:
-            return Connections(), self._connect(self._settings)
-        return connect_producer(self._settings, self._options)
-
-    def _send_renewed(self, bodies: Sequence[bytes], properties: Mapping[str, str]) -> int:
-        """Send; once more with a new connection where the token had expired while the old one was idle."""
-        is_new = self._client is None
-        try:
-            return self._send(self._ready_client(), bodies, properties)
-        except Exception as error:
-            if is_new or not is_expired(error):
-                raise
-        self._forget()
-        return self._send(self._ready_client(), bodies, properties)
-
-    def _send(
-        self, client: "EventHubProducerClient", bodies: Sequence[bytes], properties: Mapping[str, str]
-    ) -> int:
+    def _send(self, bodies: Sequence[bytes], properties: Mapping[str, str]) -> int:
         from azure.eventhub import EventData  # noqa: PLC0415  # azure is loaded by the sender's thread
 
+        client = self._ready_client()
         batch = client.create_batch()
-        self._max_send_bytes = batch.max_size_in_bytes
+        self.max_send_bytes = batch.max_size_in_bytes
         number = 0
         for body in bodies:
             event = EventData(body)
@@ -179,8 +165,8 @@ class EventHubSender:
             number += 1
         if number == 0:
             raise EventTooLargeError(
-                f"An event of {len(bodies[0])} bytes is over the link's limit of {self._max_send_bytes}.",
-                limit_bytes=self._max_send_bytes,
+                f"An event of {len(bodies[0])} bytes is over the link's limit of {self.max_send_bytes}.",
+                limit_bytes=self.max_send_bytes,
             )
         client.send_batch(batch, timeout=SEND_TIMEOUT_S)
         return number
@@ -202,7 +188,7 @@ def _load(*, has_identity: bool, is_websocket: bool) -> None:
         certifi.where()
     if has_identity:  # where it is missing, that is reported when it is needed, see ``_credential``
         import_in_parts(_IDENTITY)
-    if is_websocket:  # an extra as well, see ``_check``
+    if is_websocket:  # an extra as well, see ``check_route``
         import_in_parts(["websocket"])
     del azure
 
@@ -235,8 +221,8 @@ def connect_producer(
     from azure.eventhub import EventHubProducerClient  # noqa: PLC0415  # azure is loaded by the sender's thread
 
     route = route_of(settings)
-    _check(route)
-    connections, hooks = _hooks(route, extra)
+    check_route(route)
+    connections, hooks = _hooks(EventHubProducerClient, route, extra)
     options: dict[str, Any] = {"retry_total": 0, "retry_backoff_factor": 0, "logging_enable": False}
     options |= {**_way(route, settings), **extra, **hooks}
     if settings.connection_string:
@@ -258,59 +244,32 @@ def connect_producer(
     return connections, client
 
 
-def _check(route: Route) -> None:
-    """Refuse a way that cannot be gone.
-
-    Raises:
-        PermanentSendError: the proxy or the address cannot be used, or an extra is missing.
-    """
-    if ":" in route.host:
-        raise PermanentSendError(
-            f"azure-eventhub cannot connect to an IPv6 address ({route.host})",
-            advice="give a host name that resolves to it",
-        )
-    if route.proxy_problem:
-        raise PermanentSendError(
-            route.proxy_problem.removesuffix("."),
-            advice="correct it, or set EVENTHUB_LOG_PROXY, or add the namespace to NO_PROXY",
-        )
-    if not route.is_websocket:
-        return
-    try:
-        from websocket import create_connection  # noqa: F401, PLC0415  # what the client uses of the extra
-    except ImportError:
-        raise PermanentSendError(
-            "EVENTHUB_LOG_TRANSPORT=websocket needs websocket-client",
-            advice="pip install 'hublog[websocket]'",
-        ) from None
-
-
 def _way(route: Route, settings: EventHubSettings) -> dict[str, object]:
     """Return the client's keywords for where and how it connects."""
     from azure.eventhub import TransportType  # noqa: PLC0415  # azure is loaded by the sender's thread
 
-    found: dict[str, object] = {"transport_type": TransportType.Amqp}
+    keywords: dict[str, object] = {"transport_type": TransportType.Amqp}
     if route.is_websocket:
-        found = {"transport_type": TransportType.AmqpOverWebsocket, "socket_timeout": WEBSOCKET_STEP_S}
+        keywords = {"transport_type": TransportType.AmqpOverWebsocket, "socket_timeout": WEBSOCKET_STEP_S}
     # Of an emulator's connection string the client takes the port itself, but not inside WebSockets.
     is_odd_port = route.port != route.default_port and (route.has_tls or route.is_websocket)
     if settings.endpoint or is_odd_port:
-        found["custom_endpoint_address"] = f"sb://{route.place}"
+        keywords["custom_endpoint_address"] = f"sb://{route.place}"
     if route.proxy is not None:
         login = {"username": route.proxy.username, "password": route.proxy.password}
-        found["http_proxy"] = {
+        keywords["http_proxy"] = {
             "proxy_hostname": route.proxy.host,
             "proxy_port": route.proxy.port,
             **{name: value for name, value in login.items() if value},
         }
-    return found
+    return keywords
 
 
-def _hooks(route: Route, extra: Mapping[str, object]) -> tuple[Connections, dict[str, object]]:
+def _hooks(
+    client: "type[EventHubProducerClient]", route: Route, extra: Mapping[str, object]
+) -> tuple[Connections, dict[str, object]]:
     """Return what keeps the connections of a client in sight, and the keywords that make it do so."""
-    from azure.eventhub import EventHubProducerClient  # noqa: PLC0415  # azure is loaded by the sender's thread
-
-    known = inspect.signature(EventHubProducerClient.from_connection_string).parameters
+    known = inspect.signature(client.from_connection_string).parameters
     if "ssl_context" in known and route.has_tls:
         import certifi  # noqa: PLC0415  # what the client itself takes
 
@@ -320,20 +279,14 @@ def _hooks(route: Route, extra: Mapping[str, object]) -> tuple[Connections, dict
         return connections, {"ssl_context": context, "connection_verify": None}
     # Without TLS, and before azure-eventhub 5.13, there is no public way to the socket. Where the private one
     # has changed, a cut does nothing: then a send that hangs is given up, and hangs on.
-    connections = Connections(_socket_of)
-    hooks: dict[str, object] = {}
-    if route.ca_file is not None and route.has_tls:
-        hooks["connection_verify"] = str(route.ca_file)
+    connections = Connections(socket_of_client)
+    has_file = route.ca_file is not None and route.has_tls
+    hooks: dict[str, object] = {"connection_verify": str(route.ca_file)} if has_file else {}
     with contextlib.suppress(ImportError):
         from azure.eventhub._transport._pyamqp_transport import PyamqpTransport  # noqa: PLC0415  # see above
 
         hooks["amqp_transport"] = watched(PyamqpTransport, connections)
     return connections, hooks
-
-
-def _socket_of(client: Any) -> Any:  # noqa: ANN401  # one of the client's private classes
-    found = client._connection._transport.sock  # noqa: SLF001  # see ``_hooks``
-    return getattr(found, "sock", found)  # that of a WebSocket lies one deeper
 
 
 def _credential(route: Route) -> Any:  # noqa: ANN401  # a TokenCredential of a package that may be missing
@@ -351,5 +304,4 @@ def _credential(route: Route) -> Any:  # noqa: ANN401  # a TokenCredential of a 
     try:
         return QuietCredential(DefaultAzureCredential(**options))
     except Exception as error:  # noqa: BLE001  # a ValueError for most variables, an OSError for a certificate
-        cause = misconfigured(error)
-        raise PermanentSendError(cause.text, advice=cause.advice) from None
+        raise misconfigured(error) from None

@@ -9,7 +9,10 @@ import logging
 import re
 import threading
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hublog.errors import PermanentSendError
 
 #: Characters of a foreign text that are kept.
 _SHOWN_MAX: Final = 240
@@ -40,6 +43,7 @@ _NETWORK = re.compile(
     r"|\b(?:429|50[0234])\b|AADSTS(?:90033|50196|90055)"
 )
 _ERROR_CODE = re.compile(r"AADSTS\d+")
+_BUSY_CODE = re.compile(r"AADSTS(?:90033|50196|90055)")
 #: From here on a text repeats what is known, or points to pages.
 _REST = re.compile(
     r"(?is)(?:\.?\s+(?:trace id|correlation id|timestamp|to mitigate|visit https?:|see the troubleshooting"
@@ -50,16 +54,22 @@ _SECRET = re.compile(
 )
 _LONG_TOKEN = re.compile(r"[A-Za-z0-9_~.+/=-]{40,}")
 
-
 _PACKAGES: Final = ("azure.identity", "azure.core", "msal")
 
 
-class SignInCause(NamedTuple):
-    """What went wrong at the sign-in; see ``Cause``."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Why a connection could not be made.
+
+    Attributes:
+        text: begins in lower case, without a full stop and without secrets.
+        advice: what to check or change; likewise.
+        is_permanent: whether waiting does not help.
+    """
 
     text: str
     advice: str
-    is_permanent: bool
+    is_permanent: bool = False
 
 
 def is_sign_in(error: BaseException) -> bool:
@@ -67,28 +77,27 @@ def is_sign_in(error: BaseException) -> bool:
     return type(error).__module__.startswith(_PACKAGES)
 
 
-def sign_in_cause(error: BaseException) -> SignInCause:
+def sign_in_cause(error: BaseException) -> Cause:
     """Return why signing in failed."""
     text = str(error)
-    failed = [(name, said) for name, said in _TRIED.findall(text) if not _UNAVAILABLE.search(said)]
-    if failed:
-        name, said = failed[-1]
-        shown = f"{name}Credential: {shortened(said)}"
-    elif _TRIED.search(text) or _UNAVAILABLE.search(text):
+    failed = [(name, reason) for name, reason in _TRIED.findall(text) if not _UNAVAILABLE.search(reason)]
+    if not failed and (_TRIED.search(text) or _UNAVAILABLE.search(text)):
         tried = ", ".join(name for name, _ in _TRIED.findall(text))
-        shown = f"no credential is available here{f' (tried {tried})' if tried else ''}"
-        return SignInCause(f"sign-in failed: {shown}", _NO_WAY, is_permanent=True)
-    else:
-        said, shown = text, shortened(text)
-    if _NETWORK.search(said) and not _is_refused(said):
-        return SignInCause(f"sign-in failed: {shown}", _UNREACHABLE, is_permanent=False)
-    return SignInCause(f"sign-in failed: {shown}", _REFUSED, is_permanent=True)
+        missing = f"no credential is available here{f' (tried {tried})' if tried else ''}"
+        return Cause(text=f"sign-in failed: {missing}", advice=_NO_WAY, is_permanent=True)
+    name, reason = failed[-1] if failed else ("", text)
+    shown = f"sign-in failed: {f'{name}Credential: ' if name else ''}{shortened(reason)}"
+    # The service's own answer is no trouble of the network, whatever it says.
+    is_refused = bool(_ERROR_CODE.search(reason)) and not _BUSY_CODE.search(reason)
+    if _NETWORK.search(reason) and not is_refused:
+        return Cause(text=shown, advice=_UNREACHABLE)
+    return Cause(text=shown, advice=_REFUSED, is_permanent=True)
 
 
-def misconfigured(error: BaseException) -> SignInCause:
-    """Return why no way to sign in could be set up at all."""
+def misconfigured(error: BaseException) -> PermanentSendError:
+    """Return our error for one that was raised where no way to sign in could be set up at all."""
     shown = shortened(str(error)) or type(error).__name__
-    return SignInCause(f"sign-in is not configured properly: {shown}", _CONFIGURED, is_permanent=True)
+    return PermanentSendError(f"sign-in is not configured properly: {shown}", advice=_CONFIGURED)
 
 
 def shortened(text: str) -> str:
@@ -96,11 +105,6 @@ def shortened(text: str) -> str:
     line = " ".join(_REST.sub("", text.strip()).split())
     masked = _LONG_TOKEN.sub("***", _SECRET.sub(r"\1\2***", line)).rstrip(". ")
     return masked if len(masked) <= _SHOWN_MAX else f"{masked[: _SHOWN_MAX - 1]}…"
-
-
-def _is_refused(said: str) -> bool:
-    """Whether the service itself answered that it does not take the credential."""
-    return bool(_ERROR_CODE.search(said)) and not re.search(r"AADSTS(?:90033|50196|90055)", said)
 
 
 class QuietCredential:
