@@ -11,20 +11,17 @@ connections.
 import concurrent.futures.thread  # noqa: F401
 import contextlib
 import inspect
-import logging
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from hublog.errors import EventTooLargeError, PermanentSendError, SendError
-from hublog.internal_log import report
 from hublog.process_hooks import import_in_parts, importing, is_patched
 from hublog.senders.azure_errors import is_expired, is_settled, translate
 from hublog.senders.connections import Connections, check_route, socket_of_client, tls_context, watched
-from hublog.senders.sign_in import QuietCredential, misconfigured
+from hublog.senders.sign_in import QuietCredential, misconfigured, warn_of_expiry
 from hublog.settings import EventHubSettings
-from hublog.settings.connection import PROXY_SETTING, expiry_of, without_port
+from hublog.settings.connection import PROXY_SETTING, without_port
 from hublog.settings.route import Route, route_of
 
 if TYPE_CHECKING:
@@ -78,13 +75,7 @@ class EventHubSender:
 
     def open(self) -> None:
         """Connect now, which takes about half a second; what fails is reported by the first send."""
-        end = expiry_of(self._settings.connection_string)
-        if end is not None and end <= datetime.now(UTC):  # no hub will take it
-            report(
-                logging.WARNING,
-                "The shared access signature in EVENTHUB_NAMESPACE_CONNECTION_STRING expired at"
-                f" {end:%Y-%m-%d %H:%M:%S} UTC; put a new one there, or use a policy and its key.",
-            )
+        warn_of_expiry(self._settings.connection_string)
         try:
             self.max_send_bytes = self._ready_client().create_batch().max_size_in_bytes
         except Exception:  # noqa: BLE001  # the first send meets it again, and there it is reported

@@ -1,4 +1,4 @@
-"""Why signing in without a key failed, in words and with advice.
+"""Signing in to the namespace, and why it failed, in words and with advice.
 
 The texts of azure-identity are long, hold links, and list each way that was tried; what matters of them is
 kept, in one line, and what may be a secret in them is masked.
@@ -10,9 +10,12 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from hublog.errors import PermanentSendError
+from hublog.internal_log import report
+from hublog.settings.connection import expiry_of
 
 #: Characters of a foreign text that are kept.
 _SHOWN_MAX: Final = 240
@@ -70,6 +73,17 @@ class Cause:
     text: str
     advice: str
     is_permanent: bool = False
+
+
+def warn_of_expiry(connection_string: str) -> None:
+    """Report that the token in a connection string has expired: no hub will take it."""
+    end = expiry_of(connection_string)
+    if end is not None and end <= datetime.now(UTC):
+        report(
+            logging.WARNING,
+            "The shared access signature in EVENTHUB_NAMESPACE_CONNECTION_STRING expired at"
+            f" {end:%Y-%m-%d %H:%M:%S} UTC; put a new one there, or use a policy and its key.",
+        )
 
 
 def is_sign_in(error: BaseException) -> bool:
