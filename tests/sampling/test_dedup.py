@@ -367,7 +367,7 @@ def test_the_record_not_met_for_the_longest_time_leaves_and_has_its_summary_writ
         kit.log("kept")
     assert Counter(kit.messages)["left"] == 2
     assert kit.counts[kit.messages.index("left", 1)] == 1
-    assert len(kit.sampler._deduplicator) == KEYS_MAX
+    assert len(kit.sampler._deduplicator._windows) == KEYS_MAX
     kit.log("kept")
     assert Counter(kit.messages)["kept"] == 1
 
@@ -377,9 +377,9 @@ def test_long_lines_take_a_bounded_part_of_memory():
     for number in range(200):
         kit.log(f"{number}" + "x" * 28_000)
         assert kit.sampler._deduplicator._bytes <= LINES_MAX_BYTES
-    assert 10 < len(kit.sampler._deduplicator) < 80
+    assert 10 < len(kit.sampler._deduplicator._windows) < 80
     kit.sampler.release()
-    assert (kit.sampler._deduplicator._bytes, len(kit.sampler._deduplicator)) == (0, 0)
+    assert (kit.sampler._deduplicator._bytes, len(kit.sampler._deduplicator._windows)) == (0, 0)
 
 
 def test_a_record_whose_line_cannot_be_made_is_known_no_more():

@@ -200,9 +200,6 @@ class Deduplicator:
         for key in list(self._windows):
             self._shut(key)
 
-    def __len__(self) -> int:
-        return len(self._windows)
-
     def _count(self, window: Window, record: logging.LogRecord) -> None:
         self._deduplicated.add()
         is_first = window.add(record.created)
@@ -239,24 +236,22 @@ class Deduplicator:
             self._ship(line._replace(data=self._summary(window, line.data, count, last_at)))
 
     def _summary(self, window: Window, line: bytes, count: int, last_at: float) -> bytes:
-        reported = {
-            "repeat_count": count,
-            "first_at": timestamp_of(window.first_at),
-            "last_at": timestamp_of(last_at),
-        }
         if len(line) + _ADDED_BYTES > self._max_bytes:
             line = shortened(line, self._max_bytes - _ADDED_BYTES) or line
         row = loads(line)
         own = window.own
         extra = row.pop("extra", None) or {}
-        notes = _NOTES if row.get("truncated") else frozenset()
-        row = {name: value for name, value in row.items() if _is_shared(name) or name in own}
+        kept = own | _NOTES if row.get("truncated") else own
+        last = timestamp_of(last_at)
         prefix, sequence = self._ids.next(int(last_at) * 1000 + int(last_at % 1 * 1_000_000) // 1000)
-        row["timestamp"] = reported["last_at"]
-        row["record_id"] = record_id(prefix, sequence)
-        row["sequence"] = sequence
-        kept = {name: value for name, value in extra.items() if name in own or name in notes}
-        return escape_line_ends(dumps({**row, "extra": {**kept, **reported}}))
+        row = {name: value for name, value in row.items() if _is_shared(name) or name in own}
+        row |= {"timestamp": last, "record_id": record_id(prefix, sequence), "sequence": sequence}
+        row["extra"] = {name: value for name, value in extra.items() if name in kept} | {
+            "repeat_count": count,
+            "first_at": timestamp_of(window.first_at),
+            "last_at": last,
+        }
+        return escape_line_ends(dumps(row))
 
 
 def _is_shared(name: str) -> bool:
@@ -283,11 +278,11 @@ def _key(record: logging.LogRecord) -> Hashable | None:
     place = (record.name, record.levelname, record.pathname, record.levelno, record.lineno, message)
     if tuple(map(type, place)) != _EXACT:
         return None
-    found: list[Hashable] = [_short(part) if isinstance(part, str) else part for part in place]
+    parts: list[Hashable] = [_short(part) if isinstance(part, str) else part for part in place]
     if record.exc_info or record.exc_text:
         error = from_record(record.exc_info, record.exc_text)
         if error is not None:
-            found += [error.fingerprint, _short(f"{error.message}\n{error.stacktrace}")]
+            parts += [error.fingerprint, _short(f"{error.message}\n{error.stacktrace}")]
     attributes, fields = record.__dict__, said()
     if fields or len(attributes) != STANDARD_LENGTH:
         names = (*attributes, *fields)
@@ -295,8 +290,8 @@ def _key(record: logging.LogRecord) -> Hashable | None:
             return None  # names that were made at run time, by which no other record is known again
         added = {name: _shown(attributes[name]) for name in tuple(attributes) if name not in _NOT_ADDED}
         also = {name: _shown(value) for name, value in fields.items()}
-        found.append(_short(dumps((added, also)).decode()))
-    return tuple(found)
+        parts.append(_short(dumps((added, also)).decode()))
+    return tuple(parts)
 
 
 #: Hash and comparison of these call no code of the application.

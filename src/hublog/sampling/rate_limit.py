@@ -68,9 +68,6 @@ class RateLimit:
         bucket.tokens = tokens
         return is_allowed
 
-    def __len__(self) -> int:
-        return len(self._buckets)
-
     def _make(self, logger: str, now: float) -> _Bucket:
         if len(self._buckets) >= LOGGERS_MAX:
             if now < self._look_mono:

@@ -18,9 +18,9 @@ from hublog.sampling.rate_limit import RateLimit
 from hublog.sampling.tail_buffer import TailBuffer
 from hublog.settings import EventHubSettings, Settings
 
+#: Loggers of hublog itself, such as that of the request record: they pass always.
 _OWN: Final = "hublog."
 _Encode = Callable[[logging.LogRecord], bytes]
-_EncodeLine = Callable[[logging.LogRecord], Line]
 
 
 def is_asked(hub: EventHubSettings) -> bool:
@@ -87,8 +87,9 @@ class Sampler:
         self._unnumbered = UnnumberedIds(ids)
         self._rate = RateLimit(hub.rate_limit, hub.rate_burst, now=now) if hub.rate_limit > 0 else None
         self.deduplicated = AtomicCounter()
-        self._deduplicator = (
-            Deduplicator(
+        self._deduplicator: Deduplicator | None = None
+        if hub.dedup_seconds > 0:
+            self._deduplicator = Deduplicator(
                 hub.dedup_seconds,
                 ids=ids,
                 max_record_bytes=hub.max_record_bytes,
@@ -97,16 +98,18 @@ class Sampler:
                 deduplicated=self.deduplicated,
                 now=now,
             )
-            if hub.dedup_seconds > 0
-            else None
+        self.tail = TailBuffer(
+            encode=_lines(make_encode(self._unnumbered)),
+            ship=self._release,
+            max_lines=hub.tail_max_records,
+            slow_s=settings.request.slow_seconds,
         )
-        self.tail = TailBuffer(encode=_lines(make_encode(self._unnumbered)), ship=self._release)
-        self.tail.max_lines, self.tail.slow_s = hub.tail_max_records, settings.request.slow_seconds
         self._is_tail_on = hub.tail_sampling
 
     def take(self, record: logging.LogRecord) -> None:
         """Buffer a record, count it, refuse it or ship it."""
-        is_own = _is_own(record.name)
+        name: object = record.name
+        is_own = isinstance(name, str) and name.startswith(_OWN)
         if self._is_tail_on and self.tail.keeps(record, is_own=is_own):
             return
         deduplicator = None if is_own else self._deduplicator
@@ -131,21 +134,18 @@ class Sampler:
 
     def look(self) -> float:
         """Write the summaries that are due; returns the seconds until the next one is."""
-        deduplicator = self._deduplicator
-        return deduplicator.look() if deduplicator is not None else math.inf
+        return math.inf if self._deduplicator is None else self._deduplicator.look()
 
     def report(self) -> None:
         """Write the summaries of what was counted until now."""
-        deduplicator = self._deduplicator
-        if deduplicator is not None:
-            deduplicator.report()
+        if self._deduplicator is not None:
+            self._deduplicator.report()
 
     def release(self) -> None:
         """Ship all that is buffered, and write all summaries; at process exit, or once all is off."""
         self.tail.release_all()
-        deduplicator = self._deduplicator
-        if deduplicator is not None:
-            deduplicator.end()
+        if self._deduplicator is not None:
+            self._deduplicator.end()
 
     def _is_over(self, levelno: int, level: str, logger: str) -> bool:
         """Whether a record is over the limit, and counted as that; ERROR and above never is."""
@@ -164,11 +164,6 @@ class Sampler:
         self._ship(line._replace(data=data))
 
 
-def _is_own(logger: object) -> bool:
-    """Whether a logger is hublog's, such as that of the request record: it passes always."""
-    return isinstance(logger, str) and logger.startswith(_OWN)
-
-
-def _lines(encode: _Encode) -> _EncodeLine:
+def _lines(encode: _Encode) -> Callable[[logging.LogRecord], Line]:
     """Return what makes a line with the facts of its record."""
     return lambda record: Line(encode(record), record.levelno, record.levelname, record.name)

@@ -9,6 +9,7 @@ import os
 import weakref
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 from hublog.capture import context
@@ -25,23 +26,21 @@ PROCESS_MAX_BYTES: Final = 16 << 20
 _OVERHEAD_BYTES: Final = 160
 
 
+@dataclass(slots=True, eq=False)
 class _Open:
     """A request that has not ended.
 
     Attributes:
+        scope: of the request, weakly: it may be discarded without an end.
         lines: what is buffered, oldest first.
         size: their bytes.
         is_decided: whether what comes is shipped at once, by the thread that appended it.
-        scope: of the request, weakly: it may be discarded without an end.
     """
 
-    __slots__ = ("is_decided", "lines", "scope", "size")
-
-    def __init__(self) -> None:
-        self.lines: deque[Line] = deque()
-        self.size = 0
-        self.is_decided = False
-        self.scope: weakref.ref[RequestScope] | None = None
+    scope: weakref.ref[RequestScope]
+    lines: deque[Line] = field(default_factory=deque)
+    size: int = 0
+    is_decided: bool = False
 
 
 class TailBuffer:
@@ -53,33 +52,37 @@ class TailBuffer:
     Args:
         encode: makes a line that is not numbered yet.
         ship: numbers a line and sends it on its way.
+        max_lines: of one request.
+        slow_s: a request that took longer than this (seconds) is shipped; 0 ships none for that.
 
     Attributes:
         left_out: counts the lines that were not shipped.
-        max_lines: of one request.
-        slow_s: a request that took longer than this (seconds) is shipped; 0 ships none for that.
     """
 
     def __init__(
-        self, *, encode: Callable[[logging.LogRecord], Line], ship: Callable[[Line], object]
+        self,
+        *,
+        encode: Callable[[logging.LogRecord], Line],
+        ship: Callable[[Line], object],
+        max_lines: int,
+        slow_s: float,
     ) -> None:
-        self.encode = encode
+        self._encode = encode
         self._ship = ship
+        self._max_lines = max_lines
+        self._slow_s = slow_s
         self._pid = os.getpid()
         self._open: dict[int, _Open] = {}
         #: The same by the ids of the requests, which clients may choose, so that several may have one.
         self._by_id: dict[str, dict[int, _Open]] = {}
         self._size = 0
         self.left_out = AtomicCounter()
-        self.max_lines = 1_000
-        self.slow_s = 0.0
 
     def begin(self, scope: RequestScope) -> None:
         """Buffer what this request logs from now on."""
         key = id(scope)
-        request = _Open()
         request_id = scope.request_id
-        request.scope = weakref.ref(scope, lambda _: self._discarded(key, request_id))
+        request = _Open(weakref.ref(scope, lambda _: self._discarded(key, request_id)))
         self._open[key] = request
         self._by_id.setdefault(request_id, {})[key] = request
 
@@ -94,7 +97,7 @@ class TailBuffer:
         request = self._open.get(id(scope))
         if request is None:
             return
-        is_shipped = has_failed or 0 < self.slow_s < seconds or request.is_decided
+        is_shipped = has_failed or 0 < self._slow_s < seconds or request.is_decided
         request.is_decided = True
         if is_shipped:
             self._release(request)
@@ -120,11 +123,10 @@ class TailBuffer:
         if record.levelno >= logging.ERROR:
             self._release(request)
             return False
-        if record.levelno >= logging.WARNING or request.is_decided or self._size >= PROCESS_MAX_BYTES:
+        is_late = request.is_decided or self._size >= PROCESS_MAX_BYTES
+        if is_own or is_late or record.levelno >= logging.WARNING:
             return False
-        if is_own:
-            return False
-        self._add(request, self.encode(record))
+        self._add(request, self._encode(record))
         return True
 
     def release_all(self) -> None:
@@ -145,8 +147,7 @@ class TailBuffer:
         request_id = now.fields.get("request_id")
         if type(request_id) is not str:
             return None
-        found = self._by_id.get(request_id)
-        same = list(found.values()) if found is not None else []
+        same = list(self._by_id.get(request_id, {}).values())
         if len(same) == 1:
             return same[0]
         scope = current_scope() if not now.is_settled else None  # a settled record is not of this moment
@@ -163,7 +164,7 @@ class TailBuffer:
         request.size += size
         self._size += size
         request.lines.append(line)
-        while len(request.lines) > self.max_lines or request.size > REQUEST_MAX_BYTES:
+        while len(request.lines) > self._max_lines or request.size > REQUEST_MAX_BYTES:
             if self._take(request) is None:
                 break
             self.left_out.add()
