@@ -135,17 +135,9 @@ COLUMNS: Final[tuple[Column, ...]] = (
 
 BY_NAME: Final = {column.name: column for column in COLUMNS}
 
-_OPEN_GROUPS = frozenset(
-    {
-        Group.TRACE,
-        Group.REQUEST,
-        Group.RESPONSE,
-        Group.USER,
-        Group.TASK,
-        Group.METRICS,
-    }
+_OPEN_GROUPS: Final = frozenset(
+    {Group.TRACE, Group.REQUEST, Group.RESPONSE, Group.USER, Group.TASK, Group.METRICS}
 )
-
 #: Columns that ``extra={...}`` and ``bind(...)`` may fill; every other name goes into ``extra``.
 OPEN_COLUMNS: Final = frozenset(
     column.name

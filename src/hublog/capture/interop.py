@@ -22,15 +22,13 @@ from hublog.capture.json_safe import MAX_ITEMS, Distinct, key_of, mark, text_of
 from hublog.terminal import WERKZEUG, without_colours
 
 #: Under these a message that is a mapping has its text: structlog's name, then python-json-logger's.
-_TEXTS: Final = ("event", "message")
+_MESSAGE_KEYS: Final = ("event", "message")
 #: What ``structlog.stdlib.ProcessorFormatter.wrap_for_formatter`` leaves on a record.
 _WRAPPED: Final = ("_logger", "_name")
 #: Of an event: its text, orders to a renderer, and what ``ProcessorFormatter`` adds on its way.
 _ORDERS: Final = frozenset(
     {"event", "exc_info", "stack_info", "stacklevel", "positional_args", "_record", "_from_structlog"}
 )
-#: What repeats a column, by the logger: uvicorn leaves the message in colours.
-_REPEATED: Final = {"color_message": "uvicorn"}
 _DJANGO: Final = "django."
 #: What an ``extra`` of the application's own may hold; Django's ``request`` is a request or a socket.
 _PLAIN: Final = (str, int, float, dict, list, tuple, type(None))
@@ -110,14 +108,15 @@ def _from_mapping(record: logging.LogRecord, message: dict[object, object]) -> M
 
     structlog hands over its event dictionary so; python-json-logger's users log one on purpose.
     """
-    is_event = "_logger" in record.__dict__ and "_name" in record.__dict__
-    if is_event:
+    if "_logger" in record.__dict__ and "_name" in record.__dict__:  # of structlog
         copy, left_out = _from_event(record, message)
-    else:
-        copy, text = _copy(record), next((name for name in _TEXTS if type(message.get(name)) is str), None)
-        left_out = _NOTHING if text is None else {text}
-        if text is not None:
-            copy.msg = message[text]
+        return _with(message, left_out, copy)
+    copy, left_out = _copy(record), _NOTHING
+    for key in _MESSAGE_KEYS:
+        text = message.get(key)
+        if type(text) is str:
+            copy.msg, left_out = text, {key}
+            break
     return _with(message, left_out, copy)
 
 
@@ -151,9 +150,8 @@ def _from_added(record: logging.LogRecord) -> Meant | None:
         return _with(nested, _NOTHING, copy)
     if record.name.startswith(_DJANGO):
         return _from_django(record)
-    for name, logger in _REPEATED.items():
-        if name in attributes and record.name.startswith(logger):
-            return Meant(_copy(record, without=(name,)), {})
+    if "color_message" in attributes and record.name.startswith("uvicorn"):  # the message in colours
+        return Meant(_copy(record, without=("color_message",)), {})
     return None
 
 
@@ -170,18 +168,15 @@ def _from_werkzeug(record: logging.LogRecord) -> Meant | None:
     return None if copy is None else Meant(copy, {})
 
 
-def _from_uvicorn(record: logging.LogRecord) -> Meant | None:
-    """Read an access line of uvicorn's, which has the status as its last argument."""
-    args = record.args
-    is_access = isinstance(args, tuple) and len(args) == _UVICORN_ARGS
-    copy = _with_status(record, args[-1]) if is_access else None  # type: ignore[index]  # a tuple
-    return None if copy is None else Meant(copy, {})
-
-
-def _from_gunicorn(record: logging.LogRecord) -> Meant | None:
-    """Read an access line of gunicorn's, whose arguments go by the letters of its format."""
-    args = record.args
-    copy = _with_status(record, args.get("s")) if isinstance(args, Mapping) else None
+def _from_access_line(record: logging.LogRecord) -> Meant | None:
+    """Read an access line: the status is uvicorn's last argument, and gunicorn's argument ``s``."""
+    args: object = record.args
+    status = None
+    if isinstance(args, Mapping):
+        status = args.get("s")
+    elif isinstance(args, tuple) and len(args) == _UVICORN_ARGS:
+        status = args[-1]
+    copy = _with_status(record, status)
     return None if copy is None else Meant(copy, {})
 
 
@@ -222,8 +217,8 @@ def _is_status(status: object) -> bool:
 #: Loggers of servers whose access lines have the status in an argument.
 _OF_SERVERS: Final[Mapping[str, Callable[[logging.LogRecord], Meant | None]]] = {
     WERKZEUG: _from_werkzeug,
-    "uvicorn.access": _from_uvicorn,
-    "gunicorn.access": _from_gunicorn,
+    "uvicorn.access": _from_access_line,
+    "gunicorn.access": _from_access_line,
 }
 
 

@@ -32,8 +32,6 @@ INT64: Final = 1 << 63
 MAX_INT_BITS: Final = 1_024
 #: Items of a container in a dataclass that are looked at before its repr is asked for.
 _LOOK_MAX: Final = 100
-#: Marks are text between these, so that a reader tells them from the application's own values.
-_MARK = "<{}>"
 
 #: Bytes that a character takes in UTF-8 at most.
 _UTF8_MAX: Final = 4
@@ -44,8 +42,8 @@ _SCALARS: Final = frozenset({str, bool, type(None)})
 
 
 def mark(text: str) -> str:
-    """Return a text that stands for a value which cannot be shown."""
-    return _MARK.format(text)
+    """Return a text for a value that cannot be shown, unlike the application's own values."""
+    return f"<{text}>"
 
 
 def clean(text: str) -> str:

@@ -44,7 +44,7 @@ _OWN_NAMES: Final = frozenset(
 )
 _OWN_PREFIXES: Final = ("azure.", "msal.", "uamqp.", LOGGER_NAME + ".")
 
-#: So much of a name is looked at, since a client may have made it; names of our own are shorter.
+#: Characters of a name that are looked at, since a client may have made it; names of our own are shorter.
 _NAME_MAX: Final = 64
 
 #: Loggers of the Azure packages; at INFO they log each connection and each HTTP request, 15 lines a time.

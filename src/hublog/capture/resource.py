@@ -23,32 +23,12 @@ _GENERIC: Final = frozenset(
 )
 #: Programs that run an application, and are not it.
 _LAUNCHERS: Final = frozenset(
-    {
-        "__main__",
-        "celery",
-        "daphne",
-        "django-admin",
-        "dramatiq",
-        "flask",
-        "granian",
-        "gunicorn",
-        "huey_consumer",
-        "hypercorn",
-        "hublog",
-        "ipykernel_launcher",
-        "ipython",
-        "manage",
-        "mod_wsgi-express",
-        "py.test",
-        "pydevd",
-        "pytest",
-        "rq",
-        "runpy",
-        "uvicorn",
-        "uwsgi",
-        "waitress",
-        "waitress-serve",
-    }
+    (
+        *("__main__", "django-admin", "flask", "hublog", "manage"),
+        *("celery", "dramatiq", "huey_consumer", "rq"),
+        *("daphne", "granian", "gunicorn", "hypercorn", "mod_wsgi-express", "uvicorn", "uwsgi", "waitress"),
+        *("waitress-serve", "ipykernel_launcher", "ipython", "py.test", "pydevd", "pytest", "runpy"),
+    )
 )
 
 #: Give the name that the application has in its framework, in the order of its adapters.
@@ -74,9 +54,9 @@ def default_name(environ: Mapping[str, str] = os.environ, modules: Mapping[str, 
     ]
     for name in ways:
         with suppress(Exception):  # a foreign object may do anything; a log call never raises
-            found = str(name()).strip()
-            if found and found != "__main__":
-                return found
+            stripped = str(name()).strip()
+            if stripped and stripped != "__main__":
+                return stripped
     return UNKNOWN
 
 
@@ -132,12 +112,12 @@ def process_fields(
     """Return the columns that every record of this process shares; empty ones are left out.
 
     Args:
-        service: what the configuration says; it wins over what is found in the surroundings.
+        service: what the configuration says; it wins over the environment.
         framework: ``django``, ``flask`` or empty.
-        environ: where Azure App Service, Container Apps and Kubernetes tell their names.
+        environ: where Azure App Service, Container Apps and Kubernetes set their names.
         host_name: gives the name of this machine; an error counts as no name.
-        find_name: gives the name of a service that nobody has named.
         proc: where ``cgroup`` and ``mountinfo`` of this process lie.
+        find_name: gives the name of a service that has none in the configuration and environment.
     """
     fields: dict[str, object] = {"framework": framework}
     for name, variables in _FROM_ENVIRONMENT.items():
@@ -176,13 +156,9 @@ def _container_id(proc: Path) -> str:
             text = (proc / name).read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue
-        # In mountinfo other images' ids may stand too; the container's own is in the path of its hosts file.
-        lines = (
-            text.splitlines()
-            if name == "cgroup"
-            else [row for row in text.splitlines() if "/hostname" in row]
-        )
-        found = next((match for row in lines if (match := _CONTAINER_ID.search(row))), None)
-        if found:
-            return found.group()
+        for line in text.splitlines():
+            # In mountinfo other images' ids may stand; the container's own is in the path of its hosts file.
+            container_id = _CONTAINER_ID.search(line)
+            if container_id and (name == "cgroup" or "/hostname" in line):
+                return container_id.group()
     return ""

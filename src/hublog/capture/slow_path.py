@@ -323,8 +323,14 @@ def fit(
     # Strings that alone are longer than the line may be go first, before each try would encode all of them.
     endless = {name for name in _STRINGS if isinstance(text := row.get(name), str) and len(text) > max_bytes}
     row = {**_cut_each(row, endless, _text_limit(max_bytes)), "truncated": True}
-    for cut in (_cut_stack, _cut_extra_values, _drop_extra, _cut_message, _drop_rest):
-        row = cut(row, max_bytes)
+    for cut in (
+        lambda row: _cut_each(row, _STACKS, max(max_bytes // 4, 256)),
+        lambda row: _cut_extra(row, max(max_bytes // 64, 64)),
+        _drop_extra,
+        lambda row: _cut_each(row, _STRINGS, _text_limit(max_bytes)),
+        lambda row: _drop_rest(row, max_bytes),
+    ):
+        row = cut(row)
         extra = row.get("extra")
         noted = {**(extra if isinstance(extra, dict) else {}), "original_bytes": original}
         line = encode({**row, "extra": noted})
@@ -368,15 +374,10 @@ def _text_limit(max_bytes: int) -> int:
     return max(max_bytes // 16, 64)  # escapes make up to six bytes of a character, and both may be that long
 
 
-def _cut_stack(row: dict[str, object], max_bytes: int) -> dict[str, object]:
-    return _cut_each(row, _STACKS, max(max_bytes // 4, 256))
-
-
-def _cut_extra_values(row: dict[str, object], max_bytes: int) -> dict[str, object]:
+def _cut_extra(row: dict[str, object], limit: int) -> dict[str, object]:
     extra = row.get("extra")
     if not isinstance(extra, dict):
         return row
-    limit = max(max_bytes // 64, 64)
     return {**row, "extra": {name: _short(value, limit) for name, value in extra.items()}}
 
 
@@ -387,13 +388,9 @@ def _short(value: object, limit: int) -> object:
     return _cut(value if isinstance(value, str) else encoded.decode(), limit // 2)
 
 
-def _drop_extra(row: dict[str, object], _max_bytes: int) -> dict[str, object]:
+def _drop_extra(row: dict[str, object]) -> dict[str, object]:
     extra = row.get("extra")
     return {**row, "extra": {"left_out": len(extra)} if isinstance(extra, dict) else {}}
-
-
-def _cut_message(row: dict[str, object], max_bytes: int) -> dict[str, object]:
-    return _cut_each(row, _STRINGS, _text_limit(max_bytes))
 
 
 def _cut_each(row: dict[str, object], names: Collection[str], limit: int) -> dict[str, object]:

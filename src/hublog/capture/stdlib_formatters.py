@@ -79,8 +79,8 @@ class ConsoleFormatter(logging.Formatter):
         if request_id:
             head = f"{head} [{text_of(request_id)}]"
         message = _message(record, self._redactor)
-        said: object = record.msg
-        if isinstance(said, dict):
+        logged: object = record.msg
+        if isinstance(logged, dict):
             record, message = _event(record, message, self._redactor)
         show = of_werkzeug if record.name == WERKZEUG else harmless_lines
         text = f"{harmless_lines(head)} {show(self._scrub(message))}"
@@ -124,8 +124,8 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
     @property
     def stream(self) -> TextIO | None:  # type: ignore[override]  # logging's own last resort does the same
         """Standard output as it is now; None in a process that has none."""
-        found: object = sys.stdout
-        return sys.stdout if isinstance(found, io.TextIOBase) else sys.__stdout__
+        stream: object = sys.stdout
+        return sys.stdout if isinstance(stream, io.TextIOBase) else sys.__stdout__
 
     @property
     def lost_total(self) -> int:
@@ -160,9 +160,10 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
         except RecursionError:
             raise
         except Exception as error:  # noqa: BLE001  # as above
+            cause = "standard output is closed" if isinstance(error, ValueError) else cause_of(error)
             state.lose(record)
             state.fails(
-                f"The console cannot be written ({_cause_of(error)}), everything else goes on; see where"
+                f"The console cannot be written ({cause}), everything else goes on; see where"
                 " standard output leads, or set LOG_TO_STDOUT=false."
             )
         else:
@@ -221,10 +222,6 @@ def _write(stream: TextIO, text: str) -> None:
     stream.flush()
 
 
-def _cause_of(error: Exception) -> str:
-    return "standard output is closed" if isinstance(error, ValueError) else cause_of(error)
-
-
 def _time(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     try:
         return formatter.formatTime(record)
@@ -242,8 +239,8 @@ def _message(record: logging.LogRecord, redactor: Redactor) -> str:
 def _event(record: logging.LogRecord, message: str, redactor: Redactor) -> tuple[logging.LogRecord, str]:
     """Return what a message that is a mapping means: its text, and its other items as ``name=value``."""
     meant = read(record)
-    said: object = meant.record.msg if meant is not None else None
-    if meant is None or isinstance(said, dict):  # it has no text
+    text: object = meant.record.msg if meant is not None else None
+    if meant is None or isinstance(text, dict):  # it has none
         return record, message
     added = {name: value for name, value in meant.record.__dict__.items() if name not in record.__dict__}
     items = [f"{name}={text_of(plain(value))}" for name, value in {**added, **meant.fields}.items()]
@@ -316,7 +313,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def _service(given: object, problems: list[str]) -> ServiceSettings:
-    """Return the names of the service; adds a sentence to ``problems`` for each that is none."""
+    """Return the names of the service; adds a sentence to ``problems`` for each that is invalid."""
     if given is None or isinstance(given, str):  # a format, and reported as that
         return ServiceSettings()
     if isinstance(given, ServiceSettings):
@@ -327,31 +324,29 @@ def _service(given: object, problems: list[str]) -> ServiceSettings:
             problems.append(f"service has {name!r}; it may have {', '.join(_SERVICE)}.")
         else:
             _check_text(f"service.{name}", value, problems)
-    return (
-        ServiceSettings() if problems else ServiceSettings(**{str(name): str(items[name]) for name in items})
-    )
+    return ServiceSettings() if problems else ServiceSettings(**items)  # type: ignore[arg-type]  # checked above
 
 
 def _renamed(given: object, problems: list[str]) -> dict[str, str]:
     """Return the new names by column."""
-    found: dict[str, str] = {}
+    renamed: dict[str, str] = {}
     for name, new in _items("rename_fields", given, problems).items():
         if name not in BY_NAME:
             problems.append(f"rename_fields has {name!r}; it must be a column, such as 'message'.")
         elif not _is_name(new):
             problems.append(f"rename_fields[{name!r}] is {new!r}; it must be a text that is not empty.")
         else:
-            found[str(name)] = str(new)
-    names = [found.get(name, name) for name in BY_NAME]
+            renamed[str(name)] = str(new)
+    names = [renamed.get(name, name) for name in BY_NAME]
     twice = sorted({name for name in names if names.count(name) > 1})
     problems += [f"rename_fields gives two columns the name {name!r}; each needs its own." for name in twice]
-    return found
+    return renamed
 
 
 def _static(given: object, renamed: Mapping[str, str], problems: list[str]) -> dict[str, object]:
     """Return the static fields, all of them plain data under names that no column has."""
     taken = {renamed.get(name, name) for name in BY_NAME}
-    found: dict[str, object] = {}
+    static: dict[str, object] = {}
     for name, value in _items("static_fields", given, problems).items():
         if not _is_name(name):
             problems.append(f"static_fields has {name!r}; a name must be a text that is not empty.")
@@ -360,8 +355,8 @@ def _static(given: object, renamed: Mapping[str, str], problems: list[str]) -> d
         elif not _is_plain(value):
             problems.append(f"static_fields[{name!r}] is a {type(value).__name__} that JSON cannot hold.")
         else:
-            found[str(name)] = value
-    return found
+            static[str(name)] = value
+    return static
 
 
 def _items(option: str, given: object, problems: list[str]) -> dict[object, object]:

@@ -11,6 +11,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from threading import Thread, current_thread
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
@@ -24,42 +25,13 @@ _Function = Callable[..., Any]
 
 #: Threads of these modules serve any request, so they keep nothing of the request that started them.
 _SERVING: Final = (
-    "anyio.",
-    "apscheduler.",
-    "asyncio.base_events",
-    "azure.",
-    "billiard.",
-    "celery.",
-    "cheroot.",
-    "concurrent.futures.",
-    "ddtrace.",
-    "django_q.",
-    "dramatiq.",
-    "elasticapm.",
-    "hublog.",
-    "huey.",
-    "kafka.",
-    "kombu.",
-    "logging.handlers",
-    "loguru.",
-    "multiprocessing.managers",
-    "multiprocessing.pool",
-    "multiprocessing.queues",
-    "newrelic.",
-    "opencensus.",
-    "opentelemetry.",
-    "psycopg_pool.",
-    "posthog.",
-    "prometheus_client.",
-    "pymongo.",
-    "redis.",
-    "rq.",
-    "sentry_sdk.",
-    "socketserver",
-    "trio.",
-    "uvicorn.",
-    "waitress.",
-    "watchdog.",
+    *("asyncio.base_events", "concurrent.futures.", "logging.handlers", "multiprocessing.managers"),
+    *("multiprocessing.pool", "multiprocessing.queues", "socketserver"),
+    *("anyio.", "cheroot.", "trio.", "uvicorn.", "waitress.", "watchdog."),
+    *("apscheduler.", "billiard.", "celery.", "django_q.", "dramatiq.", "huey.", "kafka.", "kombu.", "rq."),
+    *("azure.", "psycopg_pool.", "pymongo.", "redis."),
+    *("ddtrace.", "elasticapm.", "hublog.", "loguru.", "newrelic.", "opencensus.", "opentelemetry."),
+    *("posthog.", "prometheus_client.", "sentry_sdk."),
 )
 
 
@@ -171,34 +143,28 @@ class _Job:
             restore(token)
 
 
+@dataclass(slots=True, eq=False)
 class _Patch:
-    """One wrapped method of a class.
+    """One method of a class, what makes its wrapper, the wrapper that was made, and the former method."""
 
-    Args:
-        owner: the class.
-        name: of the method.
-        wrap: makes the wrapper.
-    """
-
-    def __init__(self, owner: type, name: str, wrap: Callable[[_Function], _Function]) -> None:
-        self._owner = owner
-        self._name = name
-        self._wrap = wrap
-        self._made: _Function | None = None
-        self._former: _Function | None = None
+    owner: type
+    name: str
+    wrap: Callable[[_Function], _Function]
+    made: _Function | None = None
+    former: _Function | None = None
 
     def put(self) -> None:
         """Wrap the method, unless our wrapper is in place or inside of another package's."""
-        now = getattr(self._owner, self._name)
-        if self._made is None or not _is_inside(self._made, now):
-            self._former, self._made = now, self._wrap(now)
-            setattr(self._owner, self._name, self._made)
+        now = getattr(self.owner, self.name)
+        if self.made is None or not _is_inside(self.made, now):
+            self.former, self.made = now, self.wrap(now)
+            setattr(self.owner, self.name, self.made)
 
     def remove(self) -> None:
         """Bring the former method back, unless ours was wrapped; that stays, without an effect."""
-        if self._made is not None and getattr(self._owner, self._name) is self._made:
-            setattr(self._owner, self._name, self._former)
-            self._made = self._former = None
+        if self.made is not None and getattr(self.owner, self.name) is self.made:
+            setattr(self.owner, self.name, self.former)
+            self.made = self.former = None
 
 
 def _is_inside(made: _Function, function: object) -> bool:
