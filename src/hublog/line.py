@@ -3,7 +3,8 @@
 ``{"timestamp":"2026-11-23T13:10:31.123456Z","record_id":"...","sequence":7,"level":"INFO", ... }``
 
 Time and ids stand first, at fixed offsets; then level and place of the log call; ``sent_at`` comes last, when
-the line leaves. No other module knows where something stands in these bytes.
+the line leaves. The functions here take a line and give what stands in it, or a line that has something more;
+no other module knows where something stands in these bytes.
 """
 
 import os
@@ -95,8 +96,8 @@ class RecordIds:
             number's low 32 bits as eight hex digits; the formatter writes both in one go.
         """
         sequence = next(self._issued)
-        known, prefix = self._milliseconds
-        if known != milliseconds:
+        last, prefix = self._milliseconds
+        if last != milliseconds:
             stamp = b"%012x" % (milliseconds & 0xFFFF_FFFF_FFFF)
             prefix = b"%b-%b%b" % (stamp[:8], stamp[8:], self._process)
             self._milliseconds = (milliseconds, prefix)
@@ -165,12 +166,7 @@ def _string(match: re.Match[bytes] | None) -> str:
 
 
 def with_first(line: bytes, members: bytes) -> bytes:
-    """Return a line with members in front.
-
-    Args:
-        line: as it is.
-        members: a JSON object that is not empty.
-    """
+    """Return a line with members in front, given as a JSON object that is not empty."""
     return b"%b%b%b" % (members[:-1], b"," if len(line) > len("{}") else b"", line[1:])
 
 
@@ -180,12 +176,7 @@ def with_last(line: bytes, members: bytes) -> bytes:
 
 
 def with_sent_at(lines: Iterable[bytes], sent_at: datetime) -> list[bytes]:
-    """Return lines with the moment at which they are sent as their last column.
-
-    Args:
-        lines: without it.
-        sent_at: aware time.
-    """
+    """Return lines with the moment at which they are sent, an aware time, as their last column."""
     text = sent_at.astimezone(UTC).isoformat(timespec="microseconds")[:26]
     only = b'"sent_at":"%bZ"}' % text.encode()
     further = b"," + only

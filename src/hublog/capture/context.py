@@ -46,14 +46,14 @@ class Look:
 
     Attributes:
         probes: mappings, names and values: as long as each is there, ``look`` would find nothing new.
-        found: what was found last; the same object as long as it stays the same.
+        fields: what they were last; the same object as long as they stay the same.
     """
 
     probes: Sequence[tuple[Mapping[str, object], str, object]] = ()
-    found: Mapping[str, object] | None = None
+    fields: Mapping[str, object] | None = None
 
     def look(self) -> None:
-        """Set ``found`` and ``probes`` anew; nothing is loaded for it, and it need not be total."""
+        """Set ``fields`` and ``probes`` anew; nothing is loaded for it, and it need not be total."""
 
 
 @dataclass(slots=True, eq=False)
@@ -69,9 +69,9 @@ class Context:
         is_settled: whether these are the fields of a record that was made earlier or elsewhere, to which
             nothing is added now.
         settled: the same fields, settled; made when it is needed.
-        look: finds fields that become known late; None for none. Such a context has no ``encoded``, so that
-            each record comes to look.
-        looked_up: what was found there when these fields were bound.
+        look: finds fields that become known late; None for none. A context with one has no ``encoded``, so
+            that each record comes to look.
+        looked_up: what ``look`` had found when these fields were bound.
         encoded: what the formatter made of ``fields``, so that a request is encoded once; an
             ``EncodedContext``, whose module imports this one.
         partial: what it made of them while they may become more.
@@ -266,7 +266,7 @@ def looked(now: Context) -> Context:
             with suppress(Exception):  # a log call never raises
                 look.look()
             break
-    fields = look.found
+    fields = look.fields
     if fields is None or fields is now.looked_up:
         return now
     here = _current.get()

@@ -113,7 +113,7 @@ class _Node:
 def _tree(error: BaseException, frames: list[Frame]) -> _Node:
     """Return an exception with causes and members; one that was met before is no cause of another again.
 
-    The order is that of ``traceback``, on which depends where such a one is printed.
+    The order is that of ``traceback``, on which depends where that one is printed.
     """
     root = _Node(error, frames)
     seen = {id(error)}

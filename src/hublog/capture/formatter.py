@@ -84,8 +84,8 @@ class LineFormatter:
             created = _usable(created)
         second = int(created)
         micros = int((created - second) * 1_000_000)
-        known, stamp = self._second
-        if known != second:
+        last_second, stamp = self._second
+        if last_second != second:
             stamp = SECOND % utc_text(second).encode()
             self._second = (second, stamp)
         if self._ids:
@@ -192,9 +192,9 @@ class LineFormatter:
         And the length up to which a message made of it needs no look, see ``Redactor.safe_length``.
         """
         key = (record.pathname, record.lineno, record.levelno, record.name, record.funcName, record.levelname)
-        known = self._sites.get(key)
-        if known is not None:
-            return known
+        cached = self._sites.get(key)
+        if cached is not None:
+            return cached
         template = record.msg if type(record.msg) is str and len(record.msg) <= _TEMPLATE_MAX else ""
         template_json = dumps(self._redacted(template))
         site = encode_fitting(call_site(record))

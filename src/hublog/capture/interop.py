@@ -63,21 +63,23 @@ class Meant(NamedTuple):
     fields: Mapping[str, object]
 
 
-_said: ContextVar[Mapping[str, object]] = ContextVar("hublog_said", default=MappingProxyType({}))
+_meant_fields: ContextVar[Mapping[str, object]] = ContextVar(
+    "hublog_meant_fields", default=MappingProxyType({})
+)
 
-#: Returns what the record that is taken here says beside its message, among all else that is bound.
-said: Final = _said.get
+#: Returns the further fields of the record that is taken here, among all else that is bound.
+meant_fields: Final = _meant_fields.get
 
 
 def take(meant: Meant, by: Callable[[logging.LogRecord], _T]) -> _T:
     """Call ``by`` with the record that is meant, its further fields bound, and return the result."""
     if not meant.fields:
         return by(meant.record)
-    token, token_of_said = context.add_fields(**meant.fields), _said.set(meant.fields)
+    token, token_of_meant = context.add_fields(**meant.fields), _meant_fields.set(meant.fields)
     try:
         return by(meant.record)
     finally:
-        _said.reset(token_of_said)
+        _meant_fields.reset(token_of_meant)
         context.restore(token)
 
 
@@ -294,7 +296,7 @@ def _without_traceback(text: str, exc_info: object) -> str:
 def leave_out(logger: str) -> None:
     """Have Sentry make no event and no breadcrumb of a logger's records; without Sentry do nothing.
 
-    It may be set up before us or after, so this is said again each time that it matters.
+    It may be set up before us or after, so this is done again each time that it matters.
     """
     # Looked up, not imported: that the package is installed does not mean that the application uses it.
     integration: Any = sys.modules.get("sentry_sdk.integrations.logging")

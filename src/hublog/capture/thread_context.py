@@ -68,7 +68,7 @@ def _carry_coroutine(function: _Function, fields: Context) -> _Function:
         try:
             result = await function(*args, **kwargs)
         except GeneratorExit:
-            raise  # thrown away, perhaps amid another request whose fields are not ours to take
+            raise  # it is discarded, perhaps amid another request whose fields are not ours to take
         except BaseException:
             restore(token)
             raise

@@ -83,7 +83,7 @@ def encode_context(context: Context, redactor: Redactor) -> EncodedContext:
             now = looked(context)
             break
     else:
-        if look.found is not context.looked_up:
+        if look.fields is not context.looked_up:
             now = looked(context)
     if now.look is None:
         return now.encoded or encode_context(now, redactor)
@@ -99,7 +99,7 @@ def _encoded(context: Context, redactor: Redactor) -> EncodedContext:
     misfits: list[str] = []
     walk, distinct = Plain(redactor.head), Distinct()
     for name, value in islice(context.fields.items(), MAX_ITEMS):
-        # Most are short texts, which need no look.
+        # Most are short strings, which need no look.
         is_plain = type(value) is str and len(value) <= MAX_COLUMN_TEXT and value.isascii()
         shown = value if is_plain else walk.value(value)
         if name not in OPEN_COLUMNS:

@@ -360,7 +360,7 @@ class UserLook(context.Look):
         """Note the user if it is another one than before."""
         fields, self.probes = self._read(self._attributes)
         if fields:
-            self.found = self._note(fields) or self.found
+            self.fields = self._note(fields) or self.fields
 
 
 def user_fields(user: object, key: Callable[[], object]) -> dict[str, object]:

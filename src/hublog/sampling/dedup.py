@@ -15,7 +15,7 @@ from typing import Final
 
 from hublog.capture.columns import OPEN_COLUMNS
 from hublog.capture.exceptions import from_record
-from hublog.capture.interop import said
+from hublog.capture.interop import meant_fields
 from hublog.capture.json_safe import plain
 from hublog.capture.slow_path import rendered, shortened, timestamp_of
 from hublog.capture.typed_columns import END_OF_TIME, NOT_ADDED, STANDARD_LENGTH
@@ -59,7 +59,7 @@ class Window:
     def __init__(self, record: logging.LogRecord, *, end_mono: float) -> None:
         self.end_mono = end_mono
         self.first_at = self.last_at = record.created
-        self.own = (frozenset(record.__dict__) - _NOT_ADDED) | said().keys()
+        self.own = (frozenset(record.__dict__) - _NOT_ADDED) | meant_fields().keys()
         self.line: Line | None = None
         self.size = 0
         self.is_shut = False
@@ -283,7 +283,7 @@ def _key(record: logging.LogRecord) -> Hashable | None:
         error = from_record(record.exc_info, record.exc_text)
         if error is not None:
             parts += [error.fingerprint, _short(f"{error.message}\n{error.stacktrace}")]
-    attributes, fields = record.__dict__, said()
+    attributes, fields = record.__dict__, meant_fields()
     if fields or len(attributes) != STANDARD_LENGTH:
         names = (*attributes, *fields)
         if len(names) > _NAMES_MAX or sum(map(len, names)) > _NAMES_LONGEST:

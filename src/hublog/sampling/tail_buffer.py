@@ -197,6 +197,6 @@ class TailBuffer:
     def _discarded(self, key: int, request_id: str) -> None:
         """Ship what a discarded request has logged; runs in a finalizer, in any thread."""
         request = self._forget(key, request_id)
-        # A forked child throws its copies away: what is in them is its parent's to ship.
+        # A forked child drops its copies: what is in them is its parent's to ship.
         if request is not None and os.getpid() == self._pid:
             call_deep(lambda: self._release(request))

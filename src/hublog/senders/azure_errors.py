@@ -306,7 +306,7 @@ _TROUBLE = (
 )
 #: The client's error for a delivery that the hub settled otherwise than as accepted.
 _REFUSAL: Final = "EventDataSendError"
-#: What the client says when it lost what the hub said.
+#: The client's word for an answer of the hub that it has lost.
 _UNKNOWN: Final = "unknown-error"
 _ADVICE: Final = {
     "not-found": "check EVENTHUB_LOGS_NAME and the namespace",

@@ -1,6 +1,6 @@
 """Signing in to the namespace, and why it failed, in words and with advice.
 
-The texts of azure-identity are long, hold links, and list each way that was tried; what matters of them is
+The messages of azure-identity are long, hold links, and list each way that was tried; what matters of them is
 kept, in one line, and what may be a secret in them is masked.
 """
 
