@@ -4,11 +4,9 @@ The messages of azure-identity are long, hold links, and list each way that was 
 kept, in one line, and what may be a secret in them is masked.
 """
 
-import contextlib
 import logging
 import re
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -135,8 +133,16 @@ class QuietCredential:
 
     def get_token(self, *scopes: str, **options: Any) -> Any:  # noqa: ANN401  # passed on as they come
         """Return a token, see ``azure.core.credentials.TokenCredential``."""
-        with _quiet():
+        # A filter of a logger is not asked for those below it, and some are made at the first sign-in only.
+        for name in list(logging.root.manager.loggerDict):  # other threads make loggers meanwhile
+            if name.startswith(_PACKAGES):
+                logging.getLogger(name).addFilter(_not_this_thread)
+        thread = threading.get_ident()
+        _not_this_thread.threads.add(thread)
+        try:
             return self._credential.get_token(*scopes, **options)
+        finally:
+            _not_this_thread.threads.discard(thread)
 
     def close(self) -> None:
         """Close the credential."""
@@ -155,17 +161,3 @@ class _NotThisThread(logging.Filter):
 
 
 _not_this_thread = _NotThisThread()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    # A filter of a logger is not asked for those below it, and some are made at the first sign-in only.
-    for name in list(logging.root.manager.loggerDict):  # other threads make loggers meanwhile
-        if name.startswith(_PACKAGES):
-            logging.getLogger(name).addFilter(_not_this_thread)
-    thread = threading.get_ident()
-    _not_this_thread.threads.add(thread)
-    try:
-        yield
-    finally:
-        _not_this_thread.threads.discard(thread)
