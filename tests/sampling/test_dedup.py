@@ -514,7 +514,7 @@ def test_a_log_call_that_was_on_its_way_when_all_was_let_go_is_told():
     kit.sampler.release()
     record = make_record()
     window = former.open(equality_key(record), record)
-    assert (window.is_shut, len(former)) == (True, 0)
+    assert (window.is_shut, len(former._windows)) == (True, 0)
 
 
 def test_the_rate_applies_to_what_is_shipped_and_a_summary_passes():

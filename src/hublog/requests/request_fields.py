@@ -351,7 +351,7 @@ class UserLook(context.Look):
         note: Callable[[Mapping[str, object]], Mapping[str, object] | None],
     ) -> None:
         self.probes = ((attributes, name, None),)
-        self.found = None
+        self.fields = None
         self._attributes = attributes
         self._read = read
         self._note = note
