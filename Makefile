@@ -29,7 +29,7 @@ check: .venv/ready  ## lint, format, types, layers
 	$(OLDEST)/ruff format --check
 	$(OLDEST)/mypy
 	$(OLDEST)/lint-imports
-	-@$(OLDEST)/python tools/house.py
+	@$(OLDEST)/python tools/house.py
 
 test-unit: .venv/ready
 	$(NEWEST)/python -m pytest -n 4 $(UNIT)

@@ -13,7 +13,7 @@ import sysconfig
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import groupby, islice
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
@@ -301,13 +301,7 @@ def _frame_lines(frames: list[Frame], redactor: Redactor) -> Iterator[str]:
 
 def _runs(frames: list[Frame]) -> list[tuple[Frame, int]]:
     """Return equal frames that follow each other as one, with their number."""
-    runs: list[tuple[Frame, int]] = []
-    for frame in frames:
-        if runs and runs[-1][0] == frame:
-            runs[-1] = (frame, runs[-1][1] + 1)
-        else:
-            runs.append((frame, 1))
-    return runs
+    return [(frame, len(list(equal))) for frame, equal in groupby(frames)]
 
 
 def _name(name: object) -> str:
@@ -370,7 +364,11 @@ def describe(
         redactor: takes the secrets out of its strings and of the lines of source, before they are cut.
     """
     frames = frames_of(traceback)
-    name, message, stacktrace = type_name(type(error)), whole_text_of(error), print_of(error, frames, redactor)
+    name, message, stacktrace = (
+        type_name(type(error)),
+        whole_text_of(error),
+        print_of(error, frames, redactor),
+    )
     return ExceptionFields(
         name,
         redactor.bounded(message, MAX_MESSAGE, MAX_MESSAGE),

@@ -1,5 +1,6 @@
 """Takes the lines of a batch, gives the bodies of events: one each, or many as JSON lines, plain or gzip."""
 
+import functools
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -70,7 +71,10 @@ class Packer:
         self._packing = packing
         self._level = gzip_level
         self._routing = dict(routing or {})
-        self._others: list[tuple[Packing, dict[str, str], Packer]] = []
+        # What waits on disk was accepted under a few settings; they are few whatever is there.
+        self._other = functools.lru_cache(_OTHERS_MAX)(
+            lambda packing, routing: Packer(packing, gzip_level=gzip_level, routing=dict(routing))
+        )
         compression = {"Compression": "gzip"} if packing is Packing.GZIP else {}
         #: Application properties of every event; ADX reads their names in just this form.
         self.properties: Mapping[str, str] = MappingProxyType({**(routing or {}), **compression})
@@ -79,13 +83,7 @@ class Packer:
         """Return what packs in this way, as it was set when some records were accepted."""
         if (packing, routing) == (self._packing, self._routing):
             return self
-        for known_packing, known_routing, known in self._others:
-            if (packing, routing) == (known_packing, known_routing):
-                return known
-        made = Packer(packing, gzip_level=self._level, routing=routing)
-        # What waits on disk was accepted under a few settings; the list stays short whatever is there.
-        self._others = [(packing, dict(routing), made), *self._others[: _OTHERS_MAX - 1]]
-        return made
+        return self._other(packing, tuple(routing.items()))
 
     def raw_bytes(self, max_body_bytes: int) -> int:
         """Return the bytes of lines whose packed bodies surely fit into this number of bytes."""
@@ -111,12 +109,7 @@ class Packer:
 
 
 def compressed(body: bytes, level: int) -> bytes:
-    """Return a body as one gzip member, without a time stamp, so that equal bodies stay equal.
-
-    Args:
-        body: anything.
-        level: 1 (fast) to 9 (small).
-    """
+    """Return a body as one gzip member without a time stamp; the level is 1 (fast) to 9 (small)."""
     squeeze: _Compressor
     if _isal is not None and level in _ISAL_LEVELS:
         squeeze = _isal(_ISAL_LEVELS[level], zlib.DEFLATED, _GZIP)

@@ -342,8 +342,7 @@ class Shipper:
         """Return the seconds until what is stored may be sent; infinity where nothing is."""
         if not self._stores.stored_lines:
             return math.inf
-        is_at_once = self._force or self._breaker.state is not Circuit.CLOSED
-        return 0.0 if is_at_once else self._pace.wait_s()
+        return 0.0 if self._force or self._breaker.state is not Circuit.CLOSED else self._pace.wait_s()
 
     def _fill(self, events: int) -> None:
         max_lines = 1 if self._rejections.is_wary and events == 1 else None
