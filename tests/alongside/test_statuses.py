@@ -4,8 +4,16 @@ import logging
 import socket
 
 import pytest
+from django.conf import settings
 from django.core.servers.basehttp import WSGIRequestHandler as DjangoHandler
 from django.http import HttpRequest
+
+
+@pytest.fixture(autouse=True)
+def project():
+    """A request of Django's needs settings; without the tests of the adapter there are none."""
+    if not settings.configured:
+        settings.configure()
 
 
 def handled(alone, name, message, args=(), **extra):
