@@ -49,7 +49,7 @@ test-matrix: .venv/ready  ## each supported Python with each supported Django an
 	$(NEWEST)/python noxfile.py
 
 test-faults-first: .venv/ready  ## the rows of the fault matrix that each change has to pass
-	$(NEWEST)/python -m tests.faults --rows first --modes $(MODES) --in-turn --jobs 2
+	$(NEWEST)/python -m tests.faults --rows first --modes $(MODES) --in-turn --jobs 3
 
 test-faults: .venv/ready  ## the fault matrix: real servers, real signals, one ledger a row
 	$(NEWEST)/python -m tests.faults
