@@ -44,7 +44,7 @@ class Told:
         self.state = HEALTHY
         self.observer = DeliveryLog(
             hub or EventHubSettings(eventhub_name="app-logs"),
-            tell=lambda level, text: self.lines.append((level, text)),
+            write=lambda level, text: self.lines.append((level, text)),
             now=self.clock,
             **parts,
         )
@@ -265,10 +265,10 @@ def test_the_lines_name_the_hub_that_was_named_last():
 
 
 def test_a_broken_handler_of_the_application_does_not_reach_delivery():
-    def tell(level, text):
+    def write(level, text):
         raise ValueError
 
-    DeliveryLog(EventHubSettings(), tell=tell).state_changed(HEALTHY, OPEN, error=None, stats=Stats())
+    DeliveryLog(EventHubSettings(), write=write).state_changed(HEALTHY, OPEN, error=None, stats=Stats())
 
 
 # Not too many of them.

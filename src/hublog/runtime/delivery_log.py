@@ -65,7 +65,7 @@ class DeliveryLog:
         hub: names the hub and the bounds in the lines.
         spool_dir: where records wait on disk, for the lines.
         misfits: the count of values that did not fit their column; the first is reported.
-        tell: writes a line.
+        write: writes a line.
         now: monotonic seconds.
     """
 
@@ -75,11 +75,11 @@ class DeliveryLog:
         *,
         spool_dir: Path | None = None,
         misfits: Misfits | None = None,
-        tell: Callable[[int, str], None] = write_report,
+        write: Callable[[int, str], None] = write_report,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._misfits = misfits or Misfits()
-        self._write = tell
+        self._write = write
         self._now = now
         #: Lines at WARNING and above that may be logged, and when that was known.
         self._allowed, self._allowed_mono = float(BURST), now()
@@ -161,7 +161,7 @@ class DeliveryLog:
             )
 
     @property
-    def has_told_rest(self) -> bool:
+    def has_reported_rest(self) -> bool:
         """Whether ``end`` has reported that records stay on disk."""
         return self._kept_on_disk > 0
 

@@ -323,7 +323,7 @@ class ProcessState:
                 logging.WARNING,
                 f"{lost} records could not be delivered before the exit and are lost, and so are later ones.",
             )
-        elif not self.observer.has_told_rest:
+        elif not self.observer.has_reported_rest:
             report(
                 logging.INFO,
                 "Records that are logged while this process ends stay on disk; a process with the same"
