@@ -16,7 +16,7 @@ from tests.faults.broker import Broker
 from tests.faults.children import Child, StuckError, wait_until
 from tests.faults.expect import Mode, Order, Seen
 from tests.faults.load import Load
-from tests.faults.servers import BOOTED, CHOSEN, PORT, answers, booting, free_port
+from tests.faults.servers import BOOTED, BOOTING, CHOSEN, PORT, answers, booting, free_port
 from tests.kits.environ import inherited
 
 APPS: Final = Path(__file__).resolve().parent / "apps"
@@ -215,12 +215,24 @@ class Scene:
         if not any(CHOSEN in part for part in command):
             child = self.start("server", command, **settings)
             port = int(child.wait_for_text(PORT, limit_s)[1])
-            child.wait_for_text(rf"(?s)(?:{BOOTED}.*){{{booting(command)}}}", limit_s)
+            self.wait_for_boots(child, workers=booting(command), limit_s=limit_s)
             return Server(child, port)
         port = free_port()
         child = self.start("server", [part.replace(CHOSEN, str(port)) for part in command], **settings)
         self.until(lambda: answers(port) or child.status is not None, "the server listens", limit_s=limit_s)
         return Server(child, port)
+
+    def wait_for_boots(self, child: Child, *, workers: int = 0, limit_s: float | None = None) -> None:
+        """Wait until as many workers of gunicorn have booted, and all that have begun to.
+
+        A younger one drops the signal that ends it.
+        """
+
+        def has_booted() -> bool:
+            text = child.text()
+            return text.count(BOOTED) >= max(text.count(BOOTING), workers)
+
+        self.until(has_booted, "all workers have booted", limit_s=limit_s)
 
     def load(self, server: Server, **arguments: Any) -> Load:
         """Begin a load; records of its answered requests are accepted."""

@@ -12,6 +12,8 @@ PORT: Final = (
     r"|bound to TCP address )127\.0\.0\.1:(\d+)"
 )
 ANY_PORT: Final = "127.0.0.1:0"
+#: What gunicorn prints for each worker that it starts.
+BOOTING: Final = "Booting worker"
 #: What each worker of gunicorn prints when it can be told to end; see ``apps/booted.py``.
 BOOTED: Final = "handles signals"
 #: Stands for a port that is chosen before the start, where a server does not print the one that it took.

@@ -103,9 +103,8 @@ class Storage:
             if self.spooler.append((line,)):
                 return True
             if (was_making or self.spooler.live.is_making) and self.queue.has_room_beyond(len(line)):
-                self.queue.put(
-                    line, levelno, beyond=True
-                )  # the disk did not refuse it: it is just being prepared
+                # The disk did not refuse it: it is just being prepared.
+                self.queue.put(line, levelno, beyond=True)
                 return True
         if self.queue.make_room(len(line), levelno):
             self.queue.put(line, levelno, beyond=True)

@@ -7,7 +7,7 @@ from tests.faults.expect import BATCH, QUEUE, Expect
 from tests.faults.load import RECORDS_PER_REQUEST
 from tests.faults.matrix import disk, modules, row, same
 from tests.faults.scene import EXIT_S, GRACE_S, Scene, Server
-from tests.faults.servers import BOOTED, gunicorn
+from tests.faults.servers import BOOTING, gunicorn
 
 _HEALTHY: Final = Expect(exit_s=1.0)
 _HUNG_EXIT_S: Final = EXIT_S + GRACE_S
@@ -21,21 +21,11 @@ _GUNICORN: Final = modules("gunicorn", "flask")
 _GEVENT: Final = modules("gunicorn", "flask", "gevent")
 
 
-def _wait_for_boots(scene: Scene, server: Server) -> None:
-    """Wait until no worker is young enough to drop a signal."""
-
-    def has_booted() -> bool:
-        text = server.child.text()
-        return text.count("Booting worker") == text.count(BOOTED)
-
-    scene.until(has_booted, "all workers have booted")
-
-
 def _serve_and_end(scene: Scene, *options: str, number: int = signal.SIGTERM, **settings: str) -> int:
     """Load a gunicorn, then end it; returns its process id."""
     server = scene.serve(gunicorn(*options), **settings)
     scene.finish(scene.load(server))
-    _wait_for_boots(scene, server)
+    scene.wait_for_boots(server.child)
     scene.end(server.child, number)
     scene.check(not server.child.members(), "processes of the server are left")
     return server.child.pid
@@ -123,8 +113,8 @@ def _s7(scene: Scene) -> None:
     scene.finish(scene.load(server, requests=20))
     hanging = scene.load(server, requests=1, connections=1, query={"sleep": 30}, timeout_s=10)
     server.child.wait_for_text("WORKER TIMEOUT", scene.left_s)
-    scene.until(lambda: server.child.text().count("Booting worker") >= 2, "a new worker was started")
-    _wait_for_boots(scene, server)
+    scene.until(lambda: server.child.text().count(BOOTING) >= 2, "a new worker was started")
+    scene.wait_for_boots(server.child)
     hanging.stop()
     scene.end(server.child, signal.SIGTERM)
 
@@ -145,7 +135,7 @@ def _s8(scene: Scene) -> None:
                 "the signal was taken",
             )
         scene.until(lambda wanted=workers: len(server.child.members()) == wanted + 1, f"{workers} workers")
-        _wait_for_boots(scene, server)
+        scene.wait_for_boots(server.child)
     scene.finish(load)
     scene.end(server.child, signal.SIGTERM)
 
