@@ -158,7 +158,7 @@ def test_without_an_import_of_the_signals_blinker_is_not_loaded():
         "from hublog.delivery.accounting import State, Stats\n"
         "from hublog.runtime.delivery_log import DeliveryLog\n"
         "from hublog.settings import EventHubSettings\n"
-        "observer = DeliveryLog(EventHubSettings(), tell=lambda level, text: None)\n"
+        "observer = DeliveryLog(EventHubSettings(), write=lambda level, text: None)\n"
         "observer.state_changed(State.HEALTHY, State.OPEN, error=None, stats=Stats())\n"
         "print('blinker' in sys.modules, 'hublog.signals' in sys.modules)\n"
     )
@@ -168,7 +168,7 @@ def test_without_an_import_of_the_signals_blinker_is_not_loaded():
 
 def test_a_module_that_is_being_imported_is_left_alone(monkeypatch):
     monkeypatch.setitem(sys.modules, "hublog.signals", type(sys)("hublog.signals"))
-    DeliveryLog(EventHubSettings(), tell=lambda level, text: None).replayed(1, Stats())
+    DeliveryLog(EventHubSettings(), write=lambda level, text: None).replayed(1, Stats())
 
 
 # What is documented.
@@ -204,7 +204,7 @@ CALLS = [
 
 def test_each_signal_is_sent_with_the_arguments_that_are_documented():
     seen = {}
-    observer = DeliveryLog(EventHubSettings(), tell=lambda level, text: None)
+    observer = DeliveryLog(EventHubSettings(), write=lambda level, text: None)
 
     def receiver_of(name):
         def receiver(sender, **values):
@@ -241,7 +241,7 @@ def test_the_receiver_on_the_page_works(told, capsys):
     names = {"__name__": "shop"}
     exec(source, names)
     error = TransientSendError("refused")
-    DeliveryLog(EventHubSettings(), tell=lambda level, text: told.append(text)).state_changed(
+    DeliveryLog(EventHubSettings(), write=lambda level, text: told.append(text)).state_changed(
         State.HEALTHY, State.OPEN, error=error, stats=Stats(queued=7)
     )
     assert names["alarms"].get_nowait() == "No logs reach Azure: refused. 7 records wait."
