@@ -12,17 +12,13 @@ from statistics import median
 from typing import Any
 
 import hublog
-from benchmarks.wire import Wire
+from benchmarks.wire import CONNECTION, Wire
 from hublog.capture import context
 from hublog.runtime.registry import get_pipeline
-from hublog.senders.event_hub import EventHubSender
 from hublog.settings import EventHubSettings, Packing, ServiceSettings, Settings
 
 BLOCK = 1_000
 PACE = 5_000
-CONNECTION = (
-    "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=a2V5;UseDevelopmentEmulator=true"
-)
 REQUEST = {
     "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
     "span_id": "00f067aa0ba902b7",
@@ -60,7 +56,7 @@ class Subject:
         self.wire = Wire()
         hub = EventHubSettings(connection_string=CONNECTION, packing=packing)
         settings = Settings(eventhub=hub, service=ServiceSettings(name="shop", version="1.2.3"))
-        get_pipeline(settings, make_sender=lambda hub: EventHubSender(hub, connect=self.wire.connect))
+        get_pipeline(settings, make_sender=self.wire.make_sender)
         self.ours = hublog.EventHubHandler(settings=settings)
         self.floor = logging.NullHandler()
         self.logger = logging.getLogger("shop.shipping")

@@ -1,11 +1,18 @@
 """The official client with only its socket replaced: events and batches are encoded as for the wire."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from hublog.runtime.registry import get_pipeline
+from hublog.senders.event_hub import EventHubSender
 from hublog.settings import EventHubSettings
 
 if TYPE_CHECKING:
     from azure.eventhub import EventHubProducerClient
+
+#: Leads nowhere: nothing is connected.
+CONNECTION: Final = (
+    "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=a2V5;UseDevelopmentEmulator=true"
+)
 
 
 class Wire:
@@ -15,6 +22,15 @@ class Wire:
         self.sends = 0
         self.events = 0
         self.bytes = 0
+
+    def make_sender(self, settings: EventHubSettings) -> EventHubSender:
+        """Return a sender that sends to this."""
+        return EventHubSender(settings, connect=self.connect)
+
+    def install(self) -> None:
+        """Let every pipeline of this process send to this, by whichever adapter it is made."""
+        assert get_pipeline.__kwdefaults__ is not None
+        get_pipeline.__kwdefaults__["make_sender"] = self.make_sender
 
     def connect(self, settings: EventHubSettings) -> "EventHubProducerClient":
         """Return a client of the official package whose link is open and whose socket is this."""

@@ -1,0 +1,1 @@
+"""What logging costs a request: minimal applications, called in process, with each way to log."""
