@@ -187,11 +187,13 @@ def test_missing_directories_are_made_and_others_cannot_read(make, tmp_path):
 
 
 def test_a_directory_that_went_away_is_made_again_without_loss(make, tmp_path, reports):
-    handler = make(tmp_path / "logs" / "application.log")
+    clock = FakeClock()
+    handler = make(tmp_path / "logs" / "application.log", now=clock)
     handler.handle(record(0))
     for path in (tmp_path / "logs").iterdir():
         path.unlink()
     (tmp_path / "logs").rmdir()
+    clock.advance(0.1)
     handler.handle(record(1))
     assert [row["extra"]["number"] for row in rows_of(tmp_path / "logs")] == [1]
     assert reports() == []

@@ -87,23 +87,46 @@ def test_a_line_that_was_glued_between_look_and_write_is_written_again(make, tmp
     assert len(lines) == 3
 
 
-def test_a_line_that_another_process_is_writing_is_not_taken_for_a_half_one(make, tmp_path, monkeypatch):
-    path = tmp_path / "application.log"
-    handler = make()
+@pytest.mark.parametrize("waits", ["utime", "write"])
+def test_a_line_that_another_process_is_writing_is_not_taken_for_a_half_one(
+    waits, make, tmp_path, monkeypatch
+):
+    path, clock = tmp_path / "application.log", FakeClock()
+    handler = make(now=clock)
     handler.handle(record("first"))
-    other = b'{"message":"of another process"}\n'
+    halves = [b'{"message":"of another', b' process"}\n']
     with path.open("ab") as file:
-        file.write(other[:10])
-    utime = os.utime
+        file.write(halves.pop(0))
+    call = getattr(os, waits)
 
-    def rest_comes(*args, **kwargs):  # to set the time waits for the write that is under way
+    def rest_comes(*args):  # to write or to set the time waits for the write that is under way
         with path.open("ab") as file:
-            file.write(other[10:])
-        utime(*args, **kwargs)
+            file.write(halves.pop() if halves else b"")
+        return call(*args)
 
-    monkeypatch.setattr(os, "utime", rest_comes)
+    monkeypatch.setattr(os, waits, rest_comes)
+    if waits == "utime":
+        clock.advance(rotating_file.LOOK_S)
     handler.handle(record("second"))
     assert messages(path) == ["first", "of another process", "second"]
+
+
+def test_a_line_that_a_signal_handler_logs_behind_another_is_no_reason_to_write_that_again(
+    make, tmp_path, monkeypatch
+):
+    handler = make()
+    handler.handle(record("first"))
+    seek = os.lseek
+
+    def interrupted(*args):
+        if messages(tmp_path / "application.log")[-1] == "second":
+            monkeypatch.setattr(os, "lseek", seek)
+            handler.handle(record("of the signal handler"))
+        return seek(*args)
+
+    monkeypatch.setattr(os, "lseek", interrupted)
+    handler.handle(record("second"))
+    assert messages(tmp_path / "application.log") == ["first", "second", "of the signal handler"]
 
 
 @pytest.mark.parametrize("step", ["link", "rename", "unlink"])
@@ -488,13 +511,31 @@ def test_a_descriptor_that_somebody_closed_and_that_is_another_file_now_is_not_w
     os.close(other)
 
 
-def test_a_file_that_others_moved_is_made_anew(make, tmp_path):
-    handler = make()
+def test_a_file_that_others_moved_is_made_anew_after_a_tenth_of_a_second(make, tmp_path):
+    clock = FakeClock()
+    handler = make(now=clock)
     handler.handle(record("first"))
     (tmp_path / "application.log").rename(tmp_path / "moved")
+    clock.advance(0.09)
     handler.handle(record("second"))
-    assert messages(tmp_path / "moved") == ["first"]
-    assert messages(tmp_path / "application.log") == ["second"]
+    clock.advance(0.01)
+    handler.handle(record("third"))
+    assert messages(tmp_path / "moved") == ["first", "second"]
+    assert messages(tmp_path / "application.log") == ["third"]
+
+
+def test_an_archive_of_another_process_gets_no_second_line(make, tmp_path):
+    slow, fast = make(max_bytes=10), make(max_bytes=10)
+    slow.handle(record("of slow"))
+    fast.handle(record("of fast"))
+    slow.handle(record("more of slow"))
+    fast.close()
+    slow.close()
+    assert [messages(tmp_path / f"application.log{end}") for end in (".2.gz", ".1.gz", "")] == [
+        ["of slow"],
+        ["of fast"],
+        ["more of slow"],
+    ]
 
 
 def test_a_file_that_others_emptied_goes_on(make, tmp_path):
