@@ -27,7 +27,7 @@ _LAST_OF_BMP: Final = 0xFFFF
 
 def harmless(text: str) -> str:
     r"""Return a text with what a terminal would obey written out, like ``\x1b``; also line breaks."""
-    return text if _is_usual(text) else _ANY.sub(_written_out, text)
+    return text if is_usual(text) else _ANY.sub(_written_out, text)
 
 
 def harmless_json(line: bytes) -> bytes:
@@ -40,7 +40,7 @@ def harmless_lines(text: str) -> str:
 
     Colours are left out, since they may conceal what follows; tabs stay.
     """
-    return text if _is_usual(text) else _lines(_COLOURS.sub("", text) if "\x1b" in text else text)
+    return text if is_usual(text) else _lines(_COLOURS.sub("", text) if "\x1b" in text else text)
 
 
 def of_werkzeug(text: str) -> str:
@@ -61,7 +61,8 @@ def without_colours(text: str) -> str:
     return f"{match[1]}{match[3]}{match[4]}" if match else text
 
 
-def _is_usual(text: str) -> bool:
+def is_usual(text: str) -> bool:
+    """Whether a text needs no look: it is one line of ASCII."""
     return text.isascii() and text.isprintable()
 
 

@@ -4,6 +4,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -321,6 +323,44 @@ def test_a_record_made_at_no_time_is_shown_all_the_same(created):
     odd = record("order %d", 7)
     odd.created = created
     assert ConsoleFormatter().format(odd).endswith("INFO     shop.orders order 7")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"converter": time.gmtime},
+        {"default_msec_format": None},
+        {"default_msec_format": "%s.%03d"},
+        {"default_time_format": "%d.%m. %H:%M:%S"},
+    ],
+    ids=str,
+)
+def test_the_time_is_that_of_logging(options):
+    ours, theirs = ConsoleFormatter(), logging.Formatter()
+    for name, value in options.items():
+        setattr(ours, name, value)
+        setattr(theirs, name, value)
+    for created in (-0.5, 0.0, 1e9, 1e9 + 0.999, 1e9 + 1, 1e9 + 1.5, 1e9):
+        made = record("paid")
+        made.created, made.msecs = created, created % 1 * 1_000 // 1
+        assert ours.formatTime(made) == theirs.formatTime(made)
+        assert ours.formatTime(made, "%H") == theirs.formatTime(made, "%H")
+
+
+def test_a_record_is_formatted_before_the_lock_is_taken(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", shown := io.StringIO())
+    handler = ConsoleHandler()
+
+    class Waits:
+        def __str__(self):  # for another thread that logs
+            other = threading.Thread(target=handler.handle, args=(record("other"),))
+            other.start()
+            other.join(30)
+            return "first"
+
+    handler.handle(record("%s", Waits()))
+    assert shown.getvalue() == "other\nfirst\n"
 
 
 def test_an_exception_without_end_is_printed_up_to_a_bound():

@@ -342,6 +342,18 @@ def test_a_secret_is_caught_whatever_stands_around(marked, before, after):
         assert secret not in shown or len(secret) < 5
 
 
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from(["%s", "order ", "token", "4111", "=", "-", "Bearer ", " ", "key"]), max_size=5),
+    st.sampled_from(["7", "=", ":x", "hunter2", "4111111111111111", "a@b", "eyJ", "-p", "secret>"]),
+)
+def test_a_message_that_completes_no_secret_by_its_template_holds_none(parts, argument):
+    template = "".join(parts)
+    message = template % ((argument,) * template.count("%s"))
+    assume(redactor().completes_none(template, message))
+    assert redactor().text(message) == message
+
+
 FORMS = {
     "JSON": lambda name, secret: (json.dumps({"a": 1, name: secret, "b": "x"}), json.dumps(secret)[1:-1]),
     "JSON inside JSON": lambda name, secret: (

@@ -218,7 +218,7 @@ def rendered(record: logging.LogRecord, redactor: Redactor | None) -> str:
     template, args = str(record.msg), record.args
     if not args:
         return template
-    if redactor is not None and isinstance(args, Mapping):
+    if type(args) is not tuple and redactor is not None and isinstance(args, Mapping):
         return template % _Named(args, redactor)
     return template % args
 

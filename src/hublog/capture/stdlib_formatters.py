@@ -5,12 +5,13 @@ import io
 import logging
 import os
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final, TextIO
 
-from hublog.capture import context
 from hublog.capture.columns import BY_NAME
+from hublog.capture.context import stored
 from hublog.capture.exceptions import frames_of, is_ordinary, print_of
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.interop import read, take
@@ -22,7 +23,7 @@ from hublog.internal_log import LogOutput, cause_of
 from hublog.line import NO_DATACLASSES, dumps, escape_line_ends, loads, with_last
 from hublog.redaction.redactor import Redactor, redaction_of, redactor_for
 from hublog.settings import RedactionSettings, ServiceSettings
-from hublog.terminal import WERKZEUG, harmless_lines, of_werkzeug
+from hublog.terminal import WERKZEUG, harmless_lines, is_usual, of_werkzeug
 
 #: A longer text that may hold secrets is shown by its ends of together ``MAX_SHOWN`` characters.
 MAX_WHOLE: Final = 65_536
@@ -68,22 +69,38 @@ class ConsoleFormatter(logging.Formatter):
         if problems:
             raise SettingsError(problems)
         self._redactor = redactor_for(taken_out)
+        self._second: tuple[float | None, str] = (None, "")
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of a record; a message that cannot be made is shown by its template."""
         return format_where_made(record, self._format)
 
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  # logging's
+        """Return the time as ``logging`` does; its second is shown anew once a second (1.3 -> 0.4 µs)."""
+        if datefmt:
+            return super().formatTime(record, datefmt)
+        second = record.created // 1
+        last, text = self._second
+        if second != last:
+            text = time.strftime(self.default_time_format, self.converter(second))
+            self._second = second, text
+        return self.default_msec_format % (text, record.msecs) if self.default_msec_format else text
+
     def _format(self, record: logging.LogRecord) -> str:
         head = f"{_time(self, record)} {record.levelname:<8} {record.name}"
-        request_id = context.bound().get("request_id")
+        request_id = stored().fields.get("request_id")
         if request_id:
             head = f"{head} [{text_of(request_id)}]"
+        template: object = record.msg
         message = _message(record, self._redactor)
-        logged: object = record.msg
-        if isinstance(logged, dict):
+        if isinstance(template, dict):
             record, message = _event(record, message, self._redactor)
-        show = of_werkzeug if record.name == WERKZEUG else harmless_lines
-        text = f"{harmless_lines(head)} {show(self._scrub(message))}"
+        if not (type(template) is str and self._redactor.completes_none(template, message)):
+            message = self._scrub(message)
+        text = f"{head} {message}"
+        if not is_usual(text):
+            show = of_werkzeug if record.name == WERKZEUG else harmless_lines
+            text = f"{harmless_lines(head)} {show(message)}"
         details = record.exc_text or (self.formatException(record.exc_info) if record.exc_info else "")
         for part in (details, self.formatStack(record.stack_info) if record.stack_info else ""):
             if part:
@@ -106,7 +123,18 @@ class ConsoleFormatter(logging.Formatter):
         return redactor.bounded(text, MAX_WHOLE, MAX_SHOWN)
 
 
-class ConsoleHandler(logging.StreamHandler[TextIO]):
+class FormatsFirst(logging.Handler):
+    """A handler that formats a record before it takes its lock, which is held for the write alone."""
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Emit a record unless a filter rejects it."""
+        passed: object = self.filter(record)
+        if passed:
+            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+        return bool(passed)
+
+
+class ConsoleHandler(FormatsFirst, logging.StreamHandler[TextIO]):
     """Writes to ``sys.stdout``, looked up for each record since test runners replace it.
 
     What is no text stream is passed by for the process's own standard output: Celery's stand-in logs
@@ -139,8 +167,9 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record; what the stream's encoding lacks is written escaped."""
-        stream = self.stream
-        if stream is None:
+        stream: TextIO | None = sys.stdout
+        # 0.3 µs to look for a stand-in.
+        if type(stream) is not io.TextIOWrapper and (stream := self.stream) is None:
             return
         state = self._state
         try:
@@ -153,10 +182,11 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
             return
         try:
             descriptor = _descriptor_of(stream)
-            if descriptor is None:
-                _write(stream, text)
-            else:
-                self._write_bytes(stream, descriptor, _encoded(stream, text))
+            with self.lock or contextlib.nullcontext():
+                if descriptor is None:
+                    _write(stream, text)
+                else:
+                    self._write_bytes(stream, descriptor, _encoded(stream, text))
         except RecursionError:
             raise
         except Exception as error:  # noqa: BLE001  # as above
@@ -173,10 +203,11 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
     def _write_bytes(self, stream: TextIO, descriptor: int, data: bytes) -> None:
         """Write past the stream's buffer, which would keep what cannot be written and fail again at exit."""
         stream.flush()
-        rest, self._rest = self._rest, None
-        if rest is not None and rest[0] == descriptor:
-            self._put(descriptor, rest[1], is_begun=True)
-            self._state.lost_total -= 1
+        if self._rest is not None:
+            rest, self._rest = self._rest, None
+            if rest[0] == descriptor:
+                self._put(descriptor, rest[1], is_begun=True)
+                self._state.lost_total -= 1
         self._put(descriptor, data)
 
     def _put(self, descriptor: int, data: bytes, *, is_begun: bool = False) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from hublog.capture.stdlib_formatters import FormatsFirst
 from hublog.configure.archives import NO_FILE, kind_of
 from hublog.configure.rotating_file import RotatingFile, absolute_path, check_right, make_directory
 from hublog.internal_log import LogOutput, cause_of, is_exhausted, report
@@ -23,7 +24,7 @@ _REPEAT_S: Final = 3_600.0
 _CLOSE_WAIT_S: Final = 2.0
 
 
-class FileLogHandler(logging.FileHandler):
+class FileLogHandler(FormatsFirst, logging.FileHandler):
     """Appends each record to a file with one write, and archives the file as ``<name>.1.gz`` and so on.
 
     No log call waits for another process, and nothing raises, including this constructor. A missing
@@ -137,13 +138,6 @@ class FileLogHandler(logging.FileHandler):
                 state.works()
         if self._warnings:
             self._report_warnings()
-
-    def handle(self, record: logging.LogRecord) -> bool:
-        """Emit a record unless a filter rejects it; it is formatted before the handler's lock is taken."""
-        passed: object = self.filter(record)
-        if passed:
-            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
-        return bool(passed)
 
     def flush(self) -> None:
         """Report the number of missing records, if any; each record is written at once."""

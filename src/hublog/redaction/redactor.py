@@ -105,6 +105,7 @@ class Redactor:
         self._is_hashing = redaction.mode is Mask.HASH and bool(redaction.hash_key)
         self._personal = redaction.personal_data
         self._source = lru_cache(_SOURCES_MAX)(self._redact_source)
+        self._safe_length = lru_cache(_SOURCES_MAX)(self.safe_length)
         self._known: set[str] = set()
         #: Columns that are judged by their value alone.
         self._open: set[str] = set()
@@ -245,6 +246,14 @@ class Redactor:
             or self._names.may_occur_in(f"{own}='")
         )
         return len(own) + CARD_SHORTEST - 1 - len(_DIGIT.findall(own)) if cannot_complete else 0
+
+    def completes_none(self, template: str, message: str) -> bool:
+        """Whether a rendered message cannot hold a secret by ``safe_length``; False if that is not known."""
+        return (
+            len(template) <= _SOURCE_LONGEST
+            and len(message) <= self._safe_length(template)
+            and not ("=" in message or ":" in message or " -" in message or ">" in message)
+        )
 
     def find(self, text: str, *, is_code: bool = False) -> Iterator[Span]:
         """Find all secrets in a text; the spans may overlap and have no order."""
