@@ -14,10 +14,11 @@ from typing import Any, Final
 
 import orjson
 
-from benchmarks.prices import HOURS_A_MONTH, MILLION_EVENTS, TIERS, UNITS_MAX, Bill, Load, Tier, bill
 from benchmarks.sizes import resized, smallest
 from benchmarks.traffic import Traffic, full_events, simulate
 from benchmarks.workload import read_lines
+from hublog.cli.command import number
+from hublog.cli.prices import HOURS_A_MONTH, MILLION_EVENTS, TIERS, UNITS_MAX, Bill, Load, Tier, bill
 from hublog.delivery.packer import LINE_OVERHEAD_BYTES
 from hublog.settings import EventHubSettings, Packing
 
@@ -172,62 +173,38 @@ def show_musts(found: list[Must]) -> str:
     return "\n".join([head, *rows])
 
 
-def _number(low: float, high: float, *, above: bool = False) -> Callable[[str], float]:
-    """Return a reader for numbers from ``low`` (or above it) to ``high``."""
-
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not (low < value <= high if above else low <= value <= high):
-            border = f"above {low:g}" if above else f"{low:g} or more"
-            raise argparse.ArgumentTypeError(f"is {text!r}; it must be a number {border}, at most {high:,g}.")
-        return value
-
-    return read
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    """Return a reader for whole numbers."""
-
-    def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
-            raise argparse.ArgumentTypeError(
-                f"is {text!r}; it must be a whole number from {low} to {high:,}."
-            )
-        return int(text)
-
-    return read
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cost", description=__doc__)
     add = parser.add_argument
-    add("--rate", type=_number(0, 1e7, above=True), default=RATE, help="records a second (default: 5000)")
-    add("--processes", type=_whole(1, 10_000), default=1, help="processes that share the rate (default: 1)")
+    add("--rate", type=number(1e-3, 1e7), default=RATE, help="records a second (default: 5000)")
+    add(
+        "--processes",
+        type=number(1, 10_000, is_whole=True),
+        default=1,
+        help="processes that share the rate (default: 1)",
+    )
     add(
         "--record-bytes",
-        type=_number(1, RECORD_BYTES_MAX),
+        type=number(1, RECORD_BYTES_MAX),
         help="mean length of a record as it is sent (default: the records as they are)",
     )
     add("--tier", choices=list(TIERS), default="standard", help="tier of the namespace (default: standard)")
     add(
         "--batch-timeout",
-        type=_number(0, 86_400, above=True),
+        type=number(1e-3, 86_400),
         default=DEFAULTS.batch_timeout_seconds,
         help="EVENTHUB_LOG_BATCH_TIMEOUT in seconds (default: 1)",
     )
     add(
         "--compression-level",
-        type=_whole(1, 9),
+        type=number(1, 9, is_whole=True),
         default=DEFAULTS.gzip_level,
         help="EVENTHUB_LOG_GZIP_LEVEL (default: 3)",
     )
-    add("--price-tu-hour", type=_number(0, 1e6), help="$ for a throughput unit and hour (default: by tier)")
+    add("--price-tu-hour", type=number(0, 1e6), help="$ for a throughput unit and hour (default: by tier)")
     add(
         "--price-million-events",
-        type=_number(0, 1e6),
+        type=number(0, 1e6),
         default=MILLION_EVENTS,
         help="$ for a million events (default: 0.028)",
     )

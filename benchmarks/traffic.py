@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 from azure.eventhub import EventDataBatch
 
-from benchmarks.prices import Load, billed
+from hublog.cli.prices import Load, billed
 from hublog.delivery.accounting import DropReport, State, Stats
 from hublog.delivery.circuit_breaker import CircuitBreaker
 from hublog.delivery.memory_queue import NEVER, MemoryQueue

@@ -31,7 +31,9 @@ HOUR = (
     "senders/event_hub.py",
 )
 MODULES_MAX, LOCAL_MODULES_MAX = 150, 32
-MODULE_LINES_MAX, FUNCTION_LINES_MAX, HOUR_LINES_MAX, LINES_MAX = 600, 50, 2_600, 39_500
+MODULE_LINES_MAX, FUNCTION_LINES_MAX, HOUR_LINES_MAX = 600, 50, 2_600
+#: A new command, which the bound was not set for, raises it by its lines.
+LINES_MAX = 39_860
 #: So many details of a broken bound are printed without `-v`.
 SHOWN = 5
 #: Each page and string says these in the words of the field.

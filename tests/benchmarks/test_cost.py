@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from benchmarks import cost
 from benchmarks.cost import Case, Must, calculate, with_table
-from benchmarks.prices import Load, Tier, bill, billed
 from benchmarks.sizes import resized, smallest
 from benchmarks.traffic import full_events, simulate
 from benchmarks.workload import NUMBER, Shop, read_lines
@@ -16,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hublog.capture.columns import BY_NAME, Group
+from hublog.cli.prices import Load, Tier, bill, billed
+from hublog.cli.size import Demand, load_of
 from hublog.settings import EventHubSettings, Packing
 
 ROOT = Path(__file__).parents[2]
@@ -230,6 +231,23 @@ def test_resized_lines_do_not_compress_better_than_the_records_as_they_are():
     assert part(resized(LINES[:2_000], 3_000)) > usual
 
 
+# The estimate
+
+
+@pytest.mark.parametrize(("rate", "processes"), [(5, 1), (200, 4), (5_000, 1)])
+@pytest.mark.parametrize("record_bytes", [None, 500, 3_000])
+def test_hublog_size_estimates_what_the_product_does(rate, processes, record_bytes):
+    lines = LINES[:500]
+    used = lines if record_bytes is None else resized(lines, record_bytes)
+    mean = sum(map(len, used)) / len(used) + cost.LINE_OVERHEAD_BYTES
+    demand = Demand(rate=rate, record_bytes=mean, processes=processes)
+    for packing, result in calculate(Case(rate=rate, processes=processes), used).items():
+        estimate = load_of(demand, packing, EventHubSettings())
+        # Of events rather too many: how errors fall into batches is not calculated.
+        assert 0.95 <= estimate.events_per_s / result.load.events_per_s <= 1.25, packing
+        assert 0.9 <= estimate.bytes_per_s / result.load.bytes_per_s <= 1.25, packing
+
+
 # The command
 
 
@@ -274,21 +292,21 @@ def table_of(text):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["--rate", "0"], "--rate: is '0'; it must be a number above 0"),
-        (["--rate", "nan"], "--rate: is 'nan'; it must be a number above 0"),
-        (["--rate", "many"], "--rate: is 'many'; it must be a number above 0"),
+        (["--rate", "0"], "--rate: is '0'; it must be a number from 0.001"),
+        (["--rate", "nan"], "--rate: is 'nan'; it must be a number from 0.001"),
+        (["--rate", "many"], "--rate: is 'many'; it must be a number from 0.001"),
         (["--processes", "0"], "--processes: is '0'; it must be a whole number from 1"),
         (["--record-bytes", "100"], "--record-bytes: is 100; it must be"),
         (
             ["--record-bytes", "1e9"],
-            "--record-bytes: is '1e9'; it must be a number 1 or more, at most 60,000.",
+            "--record-bytes: is '1e9'; it must be a number from 1 to 60,000.",
         ),
         (
             ["--compression-level", "10"],
             "--compression-level: is '10'; it must be a whole number from 1 to 9.",
         ),
-        (["--batch-timeout", "-1"], "--batch-timeout: is '-1'; it must be a number above 0"),
-        (["--price-tu-hour", "-0.1"], "--price-tu-hour: is '-0.1'; it must be a number 0 or more"),
+        (["--batch-timeout", "-1"], "--batch-timeout: is '-1'; it must be a number from 0.001"),
+        (["--price-tu-hour", "-0.1"], "--price-tu-hour: is '-0.1'; it must be a number from 0"),
         (["--tier", "premium"], "--tier: invalid choice: 'premium'"),
     ],
 )

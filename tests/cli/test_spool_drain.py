@@ -176,7 +176,10 @@ def test_a_spool_of_another_user_is_refused(root, environ, capsys):
 @pytest.mark.parametrize("timeout", ["-1", "soon", "nan", "1e9"])
 def test_a_timeout_is_a_number_of_seconds(root, capsys, timeout):
     assert main(["spool", "drain", "--dir", str(root), f"--timeout={timeout}"]) == 2
-    assert "must be a number of seconds from 0 to 86400" in capsys.readouterr().err
+    assert (
+        f"argument --timeout: is '{timeout}'; it must be a number from 0 to 86,400."
+        in capsys.readouterr().err
+    )
 
 
 # sending

@@ -1,7 +1,9 @@
 """What all commands share: their declaration, their caller, and how they write names, numbers and tables."""
 
 import argparse
+import contextlib
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +25,8 @@ FAILURE: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130
 
+_DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
+_UNIT_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
@@ -97,6 +101,27 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Let a command print for programs."""
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def duration(text: str) -> float:
+    """Return the seconds of an argument like ``90s``."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; it must be like 90s, 30m, 12h or 7d")
+    return float(match[1]) * _UNIT_S[match[2]]
+
+
+def number(low: float, high: float, *, is_whole: bool = False) -> Callable[[str], float]:
+    """Return a reader of arguments: numbers from ``low`` to ``high``, or whole numbers."""
+
+    def read(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            if low <= (value := int(text) if is_whole else float(text)) <= high:
+                return value
+        name = "a whole number" if is_whole else "a number"
+        raise argparse.ArgumentTypeError(f"is {text!r}; it must be {name} from {low:g} to {high:,.12g}.")
+
+    return read
 
 
 def shown(name: object) -> str:

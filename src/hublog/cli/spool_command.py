@@ -4,17 +4,13 @@ The tools are imported when one of them is run, since the spool needs ``fcntl``,
 """
 
 import argparse
-import math
-import re
 from pathlib import Path
 from typing import Final
 
-from hublog.cli.command import Caller, Command, add_config, add_json
+from hublog.cli.command import Caller, Command, add_config, add_json, duration, number
 
 #: Time limit of ``drain`` in seconds: acceptable in a start script.
 DRAIN_TIMEOUT_S: Final = 60.0
-_DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
-_UNIT_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def add_tools(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +55,7 @@ def _run_verify(options: argparse.Namespace, caller: Caller) -> int:
 def _add_drain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=number(0, 86_400),
         default=DRAIN_TIMEOUT_S,
         metavar="SECONDS",
         help="time limit (default: %(default)g)",
@@ -84,7 +80,7 @@ def _add_purge(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--older-than",
-        type=_duration,
+        type=duration,
         default=0.0,
         metavar="DURATION",
         help="only what was last written longer ago than this, like 90s, 30m, 12h or 7d",
@@ -112,23 +108,6 @@ def _root(options: argparse.Namespace, caller: Caller) -> Path:
     from hublog.cli.spool_inspection import check_root  # noqa: PLC0415  # needs fcntl
 
     return check_root(options.directory or caller.read(options.config).strict().spool_dir)
-
-
-def _duration(text: str) -> float:
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; it must be like 90s, 30m, 12h or 7d")
-    return float(match[1]) * _UNIT_S[match[2]]
-
-
-def _seconds(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number <= _UNIT_S["d"]:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number of seconds from 0 to {_UNIT_S['d']}")
-    return number
 
 
 _TOOLS: Final = (

@@ -10,9 +10,9 @@ from typing import Final
 
 HOURS_A_MONTH: Final = 730
 SECONDS_A_MONTH: Final = HOURS_A_MONTH * 3_600
-#: What one throughput unit takes in, whichever is reached first.
-UNIT_EVENTS_PER_S: Final = 1_000
-UNIT_BYTES_PER_S: Final = 1_000_000
+#: What one throughput unit takes in, and gives to its readers, a second: whichever is reached first.
+UNIT_EVENTS, UNIT_BYTES = 1_000, 1_000_000
+UNIT_READ_EVENTS, UNIT_READ_BYTES = 4_096, 2_000_000
 #: The most that a namespace of the tiers Basic and Standard can have.
 UNITS_MAX: Final = 40
 #: An event is billed once for each such piece that it begins.
@@ -56,6 +56,11 @@ class Load:
     bytes_per_s: float
     billed_per_s: float
 
+    @property
+    def read_units(self) -> int:
+        """Throughput units that one reader of all events needs, 1 or more."""
+        return _whole_units(max(self.events_per_s / UNIT_READ_EVENTS, self.bytes_per_s / UNIT_READ_BYTES))
+
 
 @dataclass(frozen=True, slots=True)
 class Bill:
@@ -92,17 +97,10 @@ def billed(event_bytes: int) -> int:
 
 
 def bill(load: Load, *, unit_hour: float, million_events: float) -> Bill:
-    """Return what a month at this load costs.
-
-    Args:
-        load: steady, all day and night.
-        unit_hour: US dollars for a throughput unit and hour.
-        million_events: US dollars for a million billed events.
-    """
-    by_events = load.events_per_s / UNIT_EVENTS_PER_S
-    by_bytes = load.bytes_per_s / UNIT_BYTES_PER_S
-    # Rounded first: 5,000 events a second are five units, however the figure came about.
-    units = max(math.ceil(round(max(by_events, by_bytes), 9)), 1)
+    """Return what a month at a steady load costs; the prices are US dollars."""
+    by_events = load.events_per_s / UNIT_EVENTS
+    by_bytes = load.bytes_per_s / UNIT_BYTES
+    units = _whole_units(max(by_events, by_bytes))
     events = load.billed_per_s * SECONDS_A_MONTH
     return Bill(
         units=units,
@@ -111,3 +109,8 @@ def bill(load: Load, *, unit_hour: float, million_events: float) -> Bill:
         units_cost=units * unit_hour * HOURS_A_MONTH,
         events_cost=events / 1e6 * million_events,
     )
+
+
+def _whole_units(part: float) -> int:
+    # Rounded first: 5,000 events a second are five units, however the figure came about.
+    return max(math.ceil(round(part, 9)), 1)
