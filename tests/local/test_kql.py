@@ -561,3 +561,16 @@ def test_queries_answer_while_rows_are_written_and_files_renamed(tmp_path):
         writer.join()
     assert counts == sorted(counts)
     assert run_kql("PipelineLogs | count", tmp_path).rows == [(sum(written),)]
+
+
+def test_a_query_leaves_nothing_in_the_directory_and_needs_no_right_to_write_there(tmp_path, monkeypatch):
+    with Store(tmp_path) as store:
+        store.append(b"".join(Ingester().lines("logs", Arrival(json.dumps(RECORDS[0]).encode()))))
+    assert run_kql("PipelineLogs | count", tmp_path).rows == [(1,)]
+    assert not list(tmp_path.glob(".query-*"))
+    monkeypatch.setattr("os.link", refuse_links)
+    assert run_kql("PipelineLogs | count", tmp_path).rows == [(1,)]
+
+
+def refuse_links(*_, **__):
+    raise PermissionError(1, "Operation not permitted")

@@ -6,10 +6,12 @@ while the hub writes. What cannot be answered exactly is an error, never another
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from hublog.adx import FUNCTIONS, ingestion_mapping
@@ -45,8 +47,8 @@ _TYPES: Final = {
     Kind.BOOL: "BOOLEAN",
     Kind.DYNAMIC: "JSON",
 }
-#: The files can be renamed under a query; then it is asked again.
-_ATTEMPTS: Final = 5
+#: The files can be renamed while they are linked; then they are linked again.
+_ATTEMPTS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,27 +89,37 @@ def run_kql(text: str, data_dir: Path | str) -> Result:
         )
     if not text.strip():
         raise LocalHubError(f"The query is empty; it must be like '{TABLE} | count'.")
-    for _ in range(_ATTEMPTS):
-        files = _identities(data_dir)
+    data_dir = data_dir.resolve()
+    with ExitStack() as stack:
         try:
-            result = _answer(_rewritten(text), list(files))
-        except LocalHubError:
-            if files == _identities(data_dir):
-                raise
-        else:
-            if files == _identities(data_dir):
-                return result
+            links = stack.enter_context(TemporaryDirectory(prefix=".query-", dir=data_dir))
+            files = _linked(data_dir, Path(links))
+        except OSError:  # it is read-only, or the file system has no links
+            files = table_files(data_dir)
+        return _answer(_rewritten(text), files)
+
+
+def _linked(data_dir: Path, links: Path) -> list[Path]:
+    """Return further names of the table's files, which stay theirs while the hub renames or removes them.
+
+    Raises:
+        LocalHubError: they are renamed faster than they can be linked.
+    """
+    for attempt in range(_ATTEMPTS):
+        linked: list[Path] = []
+        try:
+            for path in table_files(data_dir):
+                linked.append(links / f"{attempt}-{len(linked)}-{path.name}")
+                linked[-1].hardlink_to(path)
+            if _identities(linked) == _identities(table_files(data_dir)):
+                return linked
+        except FileNotFoundError:
+            continue
     raise LocalHubError("The files change faster than they can be read; ask again.")
 
 
-def _identities(data_dir: Path) -> dict[Path, int]:
-    inodes = {}
-    for path in table_files(data_dir.resolve()):
-        try:
-            inodes[path] = path.stat().st_ino
-        except FileNotFoundError:
-            continue
-    return inodes
+def _identities(paths: Iterable[Path]) -> list[int]:
+    return [path.stat().st_ino for path in paths]
 
 
 def _columns() -> dict[str, Kind]:
@@ -129,7 +141,7 @@ def _answer(text: str, files: Sequence[Path]) -> Result:
         )
     with duckdb_kql.connect(config={"autoinstall_known_extensions": "false"}) as connection:
         try:
-            _show_table(connection, columns, files)  # a file may be renamed in this moment
+            _show_table(connection, columns, files)
             relation = duckdb_kql.kql(connection, text, allow_write=False, functions=_functions())
             if relation is None:
                 raise LocalHubError("That is not a query with a result; begin with the table.")
