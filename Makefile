@@ -57,7 +57,8 @@ test-faults: .venv/ready  ## the fault matrix: real servers, real signals, one l
 soak: .venv/ready  ## MINUTES=30 of load with a random fault each 20 s, MODES=O of M, O, A
 	FAULTS_SOAK_MINUTES=$(MINUTES) $(NEWEST)/python -m tests.faults --rows C6 --modes $(MODES)
 
-bench: .venv/ready  ## the figures, as ratios to a bare log call
+bench: .venv/ready  ## the figures with what must be reached; installs wrk where it is missing, as root
+	@command -v wrk >/dev/null || apt-get install -y wrk || echo "install wrk: apt-get install -y wrk" >&2
 	$(NEWEST)/python -m benchmarks
 
 format: .venv/ready  ## lay the code out

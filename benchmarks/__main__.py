@@ -1,92 +1,147 @@
-"""``python -m benchmarks``: medians of several runs, each in a process of its own, beside their goals."""
+"""``python -m benchmarks``: a table of all figures with what must be reached; status 1 if one is missed."""
 
 import argparse
 import json
+import os
 import platform
+import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
-from statistics import median
-from typing import Any
+from typing import Any, Final
 
-from hublog import __version__
-from hublog.settings import Packing
+from benchmarks.figures import BY_NAME, missed, table
+from benchmarks.page import write_page
+from benchmarks.parts import PARTS, Measured, measure_peers
 
-HERE = Path(__file__).parent
-#: What is named here is written under ``figures``; the second column is what must be reached.
-FIGURES = {
-    "caller_x_floor": "<= 2.2",
-    "total_x_floor": "<= 4.0",
-    "burst_lost": "0",
-    "burst_per_s": ">= 60,000",
-    "events_per_1000": "<= 2",
-    "wire_bytes_per_record": "<= 200",
-}
-OTHERS = {
-    "single_p99_x_floor": "<= 10",
-    "single_max_ms": "<= 10",
-    "memory_bytes_per_queued_record": "<= 1,000",
-    "close_with_9000_queued_s": "<= 0.3",
-    "idle_cpu_us_per_s": "<= 200",
-    "import_ms": "<= 40",
-    "paced_floor_x_floor": "",
-    "floor_us": "",
-}
-IMPORT = (
-    "import time, logging; s = time.perf_counter(); import hublog; print((time.perf_counter() - s) * 1000)"
+ROOT: Final = Path(__file__).parents[1]
+RESULTS: Final = Path(__file__).parent / "results.json"
+#: A part that runs only when it is asked for: its packages are optional.
+PEERS: Final = "peers"
+PAGE: Final = ROOT / "docs" / "performance.md"
+METHOD: Final = (
+    "Child processes take short turns, so noise meets all alike. CPU is that of the process (user and kernel "
+    "mode), its threads and the delivery of what was logged included. Figures are medians over turns and new "
+    "processes, most of them ratios within the same turn."
+)
+_PACKAGES: Final = (
+    "azure-eventhub",
+    "django",
+    "flask",
+    "gunicorn",
+    "hublog",
+    "orjson",
+    "sqlalchemy",
+    "structlog",
+    "uvicorn",
 )
 
 
-def run(packing: Packing, *, quick: bool) -> dict[str, float]:
-    """Return the figures of one run in a fresh process."""
-    command = [sys.executable, "-m", "benchmarks.subject", packing, *(["--quick"] if quick else [])]
-    answer = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(answer.stdout)
-    imported = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True)
-    return {**found, "import_ms": float(imported.stdout)}
+def measure(names: list[str], results: dict[str, Any], *, quick: bool) -> dict[str, Any]:
+    """Run parts and return the results with theirs in place of what they had.
+
+    Args:
+        names: of ``PARTS``, or ``peers``.
+        results: of earlier runs.
+        quick: whether a short look is enough.
+    """
+    known = {**PARTS, PEERS: measure_peers}
+    figures, parts = dict(results.get("figures", {})), dict(results.get("parts", {}))
+    for name in names:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        start, load = time.monotonic(), os.getloadavg()[0]
+        measured = known[name](quick=quick)
+        figures |= judged(measured)
+        parts[name] = {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - start),
+            "load": round(load, 1),
+            "details": rounded(measured.details),
+        }
+    return {**machine(), "method": METHOD, "figures": figures, "parts": parts}
 
 
-def medians(runs: list[dict[str, float]]) -> dict[str, float]:
-    """Return the median of each figure; of lost records the most."""
-    found = {name: round(median(run[name] for run in runs), 3) for name in runs[0]}
-    found["burst_lost"] = max(run["burst_lost"] for run in runs)
-    return found
+def judged(measured: Measured) -> dict[str, Any]:
+    """Return the figures that have a name, with what is asked of them."""
+    return {
+        name: {
+            "value": float(f"{value:.4g}"),
+            "must": BY_NAME[name].must,
+            "aim": BY_NAME[name].aim,
+            "verdict": BY_NAME[name].verdict(value),
+        }
+        for name, value in measured.figures.items()
+        if name in BY_NAME
+    }
 
 
-def show(results: dict[Packing, dict[str, float]]) -> None:
-    """Print a table: a figure a row, a packing a column."""
-    print(f"{'figure':32}{'must':>12}" + "".join(f"{packing:>12}" for packing in results))
-    for name, must in {**FIGURES, **OTHERS}.items():
-        values = "".join(f"{result[name]:>12,.2f}" for result in results.values())
-        print(f"{name:32}{must:>12}{values}")
+def rounded(data: Any) -> Any:
+    """Return plain data with four digits of each number that is not whole."""
+    if isinstance(data, Mapping):
+        return {key: rounded(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [rounded(value) for value in data]
+    return float(f"{data:.4g}") if isinstance(data, float) else data
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures were measured on, and with."""
+    names = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return {
+        "machine": {
+            "processor": names[0] if names else platform.machine(),
+            "cores": os.cpu_count(),
+            "system": f"{platform.system()} {platform.release()}",
+        },
+        "python": platform.python_version(),
+        "versions": {
+            **{name: version(name) for name in _PACKAGES},
+            "wrk": _wrk_version(),
+        },
+    }
+
+
+def _wrk_version() -> str:
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        return "not installed"
+    return subprocess.run([wrk, "-v"], capture_output=True, text=True, check=False).stdout.partition(" Copy")[
+        0
+    ]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print and write the figures."""
+    """Measure, print, write the results and the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--runs", type=int, default=5, help="runs of each packing, interleaved (default: 5)")
+    parser.add_argument(
+        "parts", nargs="*", help=f"of {', '.join(PARTS)}, {PEERS} (default: all but the last)"
+    )
     parser.add_argument("--quick", action="store_true", help="a short look; its figures mean little")
-    parser.add_argument("--json", type=Path, default=HERE / "results.json", help="where the results go")
+    parser.add_argument("--json", type=Path, default=RESULTS, help="results, kept for parts that do not run")
+    parser.add_argument(
+        "--page", action="store_true", help="write docs/performance.md and its plots anew only"
+    )
     options = parser.parse_args(arguments)
-    runs: dict[Packing, list[dict[str, float]]] = {
-        packing: [] for packing in (Packing.GZIP, Packing.LINES, Packing.SINGLE)
-    }
-    for number in range(options.runs):
-        for packing, found in runs.items():
-            print(f"run {number + 1} of {options.runs}: {packing} ...", file=sys.stderr, flush=True)
-            found.append(run(packing, quick=options.quick))
-    results = {packing: medians(found) for packing, found in runs.items()}
-    show(results)
-    written: dict[str, Any] = {
-        "figures": {name: results[Packing.GZIP][name] for name in FIGURES},
-        "packing": Packing.GZIP,
-        "packings": results,
-        "runs": runs,
-        "python": platform.python_version(),
-        "hublog": __version__,
-    }
-    options.json.write_text(json.dumps(written, indent=2) + "\n")
-    return 0
+    results: dict[str, Any] = json.loads(options.json.read_text()) if options.json.exists() else {}
+    if not options.page:
+        results = measure(options.parts or list(PARTS), results, quick=options.quick)
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
+    if options.page:
+        write_page(results, PAGE)
+    values = {name: figure["value"] for name, figure in results["figures"].items()}
+    print(table(values))
+    failures = missed(values)
+    if failures:
+        print(f"\nMissed: {', '.join(figure.name for figure in failures)}")
+    return int(bool(failures) and not options.page)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from statistics import median
 from typing import Any, Final, Self, TypeVar
 
@@ -48,29 +48,39 @@ class Child:
         )
 
     def ask(self, turn: Turn) -> Figures:
-        """Let the child measure, and return its figures.
+        """Let the child measure, and return its figures; raises as ``answer`` does."""
+        self.begin(turn)
+        return self.answer()
+
+    def begin(self, turn: Turn) -> None:
+        """Let the child measure; ``answer`` waits for its figures."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # the missing answer says so
+            self._process.stdin.write(json.dumps(turn) + "\n")
+            self._process.stdin.flush()
+
+    def answer(self) -> Figures:
+        """Return the figures of what was begun.
 
         Raises:
             RuntimeError: it ended instead; its standard error says why.
         """
-        assert self._process.stdin is not None
         assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(json.dumps(turn) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the missing answer says so
         answer = self._process.stdout.readline()
         if not answer:
             raise RuntimeError(f"{self._name} ended with status {self._process.wait()}.")
         figures: Figures = json.loads(answer)
         return figures
 
+    def close(self) -> None:
+        """Let the child end, and wait for that."""
+        self._process.communicate(timeout=_STOP_S)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=_STOP_S)
+        self.close()
 
 
 def serve_turns(measure: Callable[[dict[str, Any]], Figures]) -> None:

@@ -1,5 +1,6 @@
 """The official client with only its socket replaced: events and batches are encoded as for the wire."""
 
+from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 
 from hublog.runtime.registry import get_pipeline
@@ -22,6 +23,16 @@ class Wire:
         self.sends = 0
         self.events = 0
         self.bytes = 0
+        self._is_open = Event()
+        self._is_open.set()
+
+    def hold(self) -> None:
+        """Let each send wait from now on, as a slow hub does."""
+        self._is_open.clear()
+
+    def release(self) -> None:
+        """Let sends through again."""
+        self._is_open.set()
 
     def make_sender(self, settings: EventHubSettings) -> EventHubSender:
         """Return a sender that sends to this."""
@@ -46,6 +57,7 @@ class Wire:
 
             def send_batch(self, event_data_batch: Any, **kwargs: Any) -> None:
                 del kwargs
+                wire._is_open.wait()
                 output = bytearray()
                 encode_payload(output, event_data_batch._message)
                 wire.sends += 1

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from statistics import median
 from typing import Any, Final, NamedTuple
@@ -43,6 +43,9 @@ class Row(NamedTuple):
     x_structlog: float
 
 
+_FEW: Final = ("none", BASE, "off", "hub", "all", "structlog")
+#: The ways to log that are compared in each framework.
+FRAMEWORKS: Final = {"flask": VARIANTS, "django": VARIANTS, "django_asgi": _FEW, "asgi": _FEW}
 #: All shapes with Flask; elsewhere what differs.
 SHAPES: Final = {
     "flask": [Shape(records, threads) for threads in (1, 4) for records in (1, 0, 5)],
@@ -96,6 +99,17 @@ def rows(samples: dict[str, list[Figures]]) -> dict[str, Row]:
     }
 
 
+def as_data(found: Mapping[str, Mapping[Shape, Mapping[str, Row]]]) -> dict[str, Any]:
+    """Return the rows of each framework as plain data."""
+    return {
+        framework: [
+            {**shape._asdict(), "ways": {name: row._asdict() for name, row in ways.items()}}
+            for shape, ways in measured.items()
+        ]
+        for framework, measured in found.items()
+    }
+
+
 def show(framework: str, measured: dict[Shape, dict[str, Row]]) -> None:
     """Print a table for each shape."""
     for shape, ways in measured.items():
@@ -110,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.requests", description=__doc__)
     parser.add_argument("frameworks", nargs="*", default=list(SHAPES), help=f"of {', '.join(SHAPES)}")
-    parser.add_argument("--variants", default=",".join(VARIANTS), help="with commas; null has to be in it")
+    parser.add_argument("--variants", default="", help="with commas; null has to be in it")
     parser.add_argument("--peers", action="store_true", help=f"with {' and '.join(PEERS)}, Flask only")
     parser.add_argument("--rounds", type=int, default=2, help="new processes so many times (default: 2)")
     parser.add_argument("--turns", type=int, default=6, help="turns of each process (default: 6)")
@@ -119,10 +133,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     options = parser.parse_args(arguments)
     rounds = 1 if options.quick else options.rounds
-    written: dict[str, Any] = {}
+    found = {}
     for framework in options.frameworks:
-        variants = options.variants.split(",")
-        measured = measure(
+        variants = options.variants.split(",") if options.variants else FRAMEWORKS[framework]
+        found[framework] = measure(
             framework,
             variants=(*variants, *PEERS) if options.peers and framework == "flask" else variants,
             shapes=[Shape()] if options.quick else None,
@@ -130,15 +144,10 @@ def main(arguments: list[str] | None = None) -> int:
             rounds=rounds,
             turns=options.turns,
         )
-        if options.json:
-            written[framework] = [
-                {**shape._asdict(), "ways": {name: row._asdict() for name, row in ways.items()}}
-                for shape, ways in measured.items()
-            ]
-        else:
-            show(framework, measured)
+        if not options.json:
+            show(framework, found[framework])
     if options.json:
-        print(json.dumps(written, indent=2))
+        print(json.dumps(as_data(found), indent=2))
     return 0
 
 

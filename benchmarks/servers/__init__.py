@@ -1,0 +1,1 @@
+"""What logging costs a request of the example applications, under a real server and the load of ``wrk``."""

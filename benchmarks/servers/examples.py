@@ -1,0 +1,188 @@
+"""The example applications, started under their servers with some destinations, or without hublog."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from benchmarks.requests.loggers import DESTINATIONS
+from benchmarks.servers.without_hublog import write_package
+
+ROOT: Final = Path(__file__).parents[2]
+#: The application without hublog.
+BARE: Final = "bare"
+_START_S: Final = 60
+_FLASK_ORDER: Final = """
+from shop import create_app, database
+from shop.models import Base, Order, Product
+with create_app().app_context():
+    session = database.session()
+    Base.metadata.create_all(session.connection())
+    session.add(Product(sku="tea", price_cents=450, in_stock=9))
+    session.add(Order(sku="tea", quantity=2, total_cents=900))
+    session.commit()
+"""
+_DJANGO_ORDER: Final = """
+import django
+django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+from orders.models import Order, Product
+tea = Product.objects.create(sku="tea", price_cents=450, in_stock=9)
+Order.objects.create(product=tea, quantity=2, total_cents=900)
+"""
+
+
+class Example(NamedTuple):
+    """An example application under a server.
+
+    Attributes:
+        folder: of the application.
+        path: that is asked for; the view makes one query.
+        order: a script that makes the database, and the order.
+        command: starts the server, ``{port}`` to be filled in.
+        has_worker: whether the server starts a process of its own for the application.
+    """
+
+    folder: Path
+    path: str
+    order: str
+    command: tuple[str, ...]
+    has_worker: bool
+
+
+_GUNICORN: Final = ("gunicorn", "--workers", "1", "--threads", "4", "--bind", "127.0.0.1:{port}")
+_UVICORN: Final = (
+    "uvicorn",
+    "shopsite.asgi:application",
+    "--port",
+    "{port}",
+    "--no-access-log",
+    "--log-level",
+    "warning",
+)
+EXAMPLES: Final = {
+    "flask": Example(ROOT / "example_flask", "/orders/1", _FLASK_ORDER, _GUNICORN, has_worker=True),
+    "django": Example(ROOT / "example_django", "/orders/1/", _DJANGO_ORDER, _GUNICORN, has_worker=True),
+    "uvicorn": Example(ROOT / "example_django", "/orders/1/", _DJANGO_ORDER, _UVICORN, has_worker=False),
+}
+
+
+class Server:
+    """A server that runs.
+
+    Args:
+        process: what was started.
+        example: what it serves.
+        port: where it listens.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], example: Example, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}{example.path}"
+        self._wait(process)
+        self._pid = process.pid
+        if example.has_worker:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            assert len(children) == 1, children
+            self._pid = int(children[0])
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until a request is answered."""
+        until = time.monotonic() + _START_S
+        while True:
+            try:
+                with urllib.request.urlopen(self.url, timeout=10) as answer:  # noqa: S310  # of this machine
+                    answer.read()
+                    return
+            except OSError:
+                if process.poll() is not None or time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
+
+    def cpu_s(self) -> float:
+        """Return the CPU seconds that the worker has used so far, in user and kernel mode."""
+        fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def started(name: str, variant: str, folder: Path, connection: str) -> Iterator[Server]:
+    """Start an example, and stop it at the end.
+
+    Args:
+        name: of ``EXAMPLES``.
+        variant: of ``DESTINATIONS``, or ``bare``.
+        folder: of database, log file and spool; is made.
+        connection: of the hub.
+    """
+    example = EXAMPLES[name]
+    folder.mkdir()
+    environ = {**os.environ, **_environ(variant, folder, connection)}
+    subprocess.run(
+        [sys.executable, "-c", example.order],
+        cwd=example.folder,
+        env=environ,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    command = [sys.executable, "-m", *(part.format(port=port) for part in example.command)]
+    with (
+        (folder / "errors.txt").open("w") as errors,
+        subprocess.Popen(
+            command, cwd=example.folder, env=environ, stdout=subprocess.DEVNULL, stderr=errors
+        ) as process,
+    ):
+        try:
+            yield Server(process, example, port)
+        except OSError as error:
+            raise RuntimeError(f"{name} does not answer: {Path(errors.name).read_text()}") from error
+        finally:
+            process.terminate()
+
+
+def _environ(variant: str, folder: Path, connection: str) -> Mapping[str, str]:
+    environ = {
+        "FLASK_DATABASE_URL": f"sqlite:///{folder}/shop.sqlite3",
+        "SHOP_DATABASE": f"{folder}/shop.sqlite3",
+        "DJANGO_SETTINGS_MODULE": "shopsite.settings",
+        "LOG_DIR": f"{folder}/logs",
+        "EVENTHUB_NAMESPACE_CONNECTION_STRING": connection,
+        "PYTHONPATH": "",
+    }
+    if variant == BARE:
+        write_package(folder)
+        return {**environ, "PYTHONPATH": str(folder)}
+    console, file, hub = map(str, DESTINATIONS[variant])
+    return {
+        **environ,
+        "LOG_TO_STDOUT": console,
+        "FILE_LOGGING_ENABLED": file,
+        "EVENTHUB_LOGGING_ENABLED": hub,
+    }
+
+
+@contextmanager
+def local_hub(folder: Path) -> Iterator[str]:
+    """Run the development hub in a process of its own; yield its connection string."""
+    ready = folder / "connection"
+    command = ("hublog", "local", "--port", "0", "--quiet", "--data", str(folder / "data"))
+    with subprocess.Popen(
+        [sys.executable, "-m", *command, "--ready-file", str(ready)], stdout=subprocess.DEVNULL
+    ) as process:
+        try:
+            until = time.monotonic() + _START_S
+            while not ready.exists():
+                assert process.poll() is None, "the local hub has ended"
+                assert time.monotonic() < until, "the local hub does not start"
+                time.sleep(0.05)
+            yield ready.read_text().strip()
+        finally:
+            process.terminate()
