@@ -7,6 +7,8 @@ MINUTES ?= 30
 MODES ?= O
 OLDEST := .venv/oldest/bin
 NEWEST := .venv/newest/bin
+# The tests start hundreds of processes: without bytecode `import hublog` takes 0.33 s in each, with it 0.15 s.
+unexport PYTHONDONTWRITEBYTECODE
 # The unit tests: those of the packages that a record passes, and of the settings. No other folder is.
 UNIT := $(addprefix tests/,capture delivery redaction requests runtime sampling settings spool)
 

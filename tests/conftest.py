@@ -1,5 +1,6 @@
 """What every test finds as if it were the first."""
 
+import gc
 import itertools
 import logging
 import signal
@@ -28,6 +29,13 @@ for _number, _handler in (
 
 _numbers = itertools.count()
 _NAMES = ("", "azure", "msal", "hublog", "hublog.internal", "web-1", "web-2")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _garbage():
+    """Let the collections that tests ask for pass over what is older than the module: 3 ms each, not 300."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
