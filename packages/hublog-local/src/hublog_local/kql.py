@@ -142,7 +142,7 @@ def _answer(text: str, files: Sequence[Path]) -> Result:
     with duckdb_kql.connect(config={"autoinstall_known_extensions": "false"}) as connection:
         try:
             _show_table(connection, columns, files)
-            relation = duckdb_kql.kql(connection, text, allow_write=False, functions=_functions())
+            relation = duckdb_kql.kql(connection, text, allow_write=False, functions=_functions(text))
             if relation is None:
                 raise LocalHubError("That is not a query with a result; begin with the table.")
             names, types, rows = relation.columns, [str(kind) for kind in relation.types], relation.fetchall()
@@ -160,11 +160,12 @@ def _answer(text: str, files: Sequence[Path]) -> Result:
     )
 
 
-def _functions() -> list[str]:
-    """Return the stored functions that ``hublog schema functions`` makes in ADX."""
+def _functions(text: str) -> list[str]:
+    """Return the stored functions of the schema that a query names; to parse all takes 0.15 s."""
     return [
         f"function {function.name}({function.parameters}) {{{_rewritten(function.body)}}}"
         for function in FUNCTIONS
+        if function.name in text
     ]
 
 
