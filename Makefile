@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo quick test check test-unit test-oldest test-newest test-matrix test-faults-first test-faults \
-	growth soak bench cost pictures schema lock format clean
+	growth soak bench bench-peers cost pictures schema lock format clean
 
 PYTHON ?= python3
 MINUTES ?= 30
@@ -62,6 +62,11 @@ soak: .venv/ready  ## MINUTES=30 of load with a random fault each 20 s, MODES=O 
 bench: .venv/ready  ## the figures with what must be reached; installs wrk where it is missing, as root
 	@command -v wrk >/dev/null || apt-get install -y wrk || echo "install wrk: apt-get install -y wrk" >&2
 	$(NEWEST)/python -m benchmarks
+
+bench-peers: .venv/ready  ## a request with OpenTelemetry and sentry-sdk, compared with hublog in the same run
+	@$(NEWEST)/python -m pip --disable-pip-version-check install --quiet --no-deps --upgrade \
+		--target .venv/peers --requirement benchmarks/requirements-peers.txt
+	PYTHONPATH=.venv/peers $(NEWEST)/python -m benchmarks peers
 
 format: .venv/ready  ## lay the code out
 	$(OLDEST)/ruff check --fix-only --quiet

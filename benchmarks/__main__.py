@@ -60,6 +60,7 @@ def measure(names: list[str], results: dict[str, Any], *, quick: bool) -> dict[s
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - start),
             "load": round(load, 1),
+            "is_quick": quick,
             "details": rounded(measured.details),
         }
     return {**machine(), "method": METHOD, "figures": figures, "parts": parts}
@@ -119,7 +120,7 @@ def _wrk_version() -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print, write the results and the page."""
+    """Measure, print, write the results; with them the page, unless they go elsewhere."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "parts", nargs="*", help=f"of {', '.join(PARTS)}, {PEERS} (default: all but the last)"
@@ -134,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.page:
         results = measure(options.parts or list(PARTS), results, quick=options.quick)
         options.json.write_text(json.dumps(results, indent=1) + "\n")
-    if options.page:
+    if options.page or options.json == RESULTS:
         write_page(results, PAGE)
     values = {name: figure["value"] for name, figure in results["figures"].items()}
     print(table(values))

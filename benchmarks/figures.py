@@ -47,6 +47,10 @@ class Figure(NamedTuple):
         return "" if number is None else f"{'≥' if self.is_least else '≤'} {shown(number)}"
 
 
+#: Written before a ratio.
+TIMES: Final = "\N{MULTIPLICATION SIGN}"
+
+
 def shown(value: float) -> str:
     """Return a number with three digits that mean something; large ones with commas."""
     if value != value:  # noqa: PLR0124  # not a number
@@ -73,7 +77,13 @@ FIGURES: Final = (
         1.5,
         1.0,
     ),
-    Figure("django_hub_x_structlog", REQUEST, "Django, the same", 1.5, 1.0),
+    Figure(
+        "django_hub_x_structlog",
+        REQUEST,
+        "Django, Event Hub, two records: added CPU, over structlog's",
+        1.5,
+        1.0,
+    ),
     Figure(
         "second_destination_percent", REQUEST, "file on top of the Event Hub, of what the Event Hub adds", 15
     ),
@@ -84,13 +94,15 @@ FIGURES: Final = (
     Figure("flask_threads_hub_x_structlog", REQUEST, "Flask with four threads, Event Hub, over structlog's"),
     Figure("flask_five_records_x_structlog", REQUEST, "Flask, Event Hub, six records, over structlog's"),
     Figure("flask_all_x_null", REQUEST, "Flask, all three destinations, over a NullHandler"),
-    Figure("django_all_x_null", REQUEST, "Django, the same"),
+    Figure("django_all_x_null", REQUEST, "Django, all three destinations, over a NullHandler"),
     Figure("django_asgi_off_x_null", REQUEST, "Django behind ASGI, middleware alone, over a NullHandler"),
     Figure("django_asgi_hub_x_null", REQUEST, "Django behind ASGI, Event Hub, over a NullHandler"),
     Figure("asgi_off_x_null", REQUEST, "plain ASGI, middleware alone, over a NullHandler"),
     Figure(
         "asgi_hub_x_structlog", REQUEST, "plain ASGI, Event Hub, two records: added CPU, over structlog's"
     ),
+    Figure("query_us", REQUEST, "a query through SQLAlchemy, counted by the middleware, microseconds"),
+    Figure("streamed_part_us", REQUEST, "a part of a streamed response, microseconds"),
     Figure("flask_server_hub_percent", SERVER, "example_flask, Event Hub on top of file and console", 5, 3),
     Figure("flask_server_all_percent", SERVER, "example_flask, all three over the bare application", 20, 10),
     Figure("django_server_hub_percent", SERVER, "example_django, Event Hub on top of file and console", 5, 3),
@@ -100,7 +112,7 @@ FIGURES: Final = (
     Figure("uvicorn_server_hub_percent", SERVER, "example_django under uvicorn, Event Hub on top of both"),
     Figure("uvicorn_server_all_percent", SERVER, "example_django under uvicorn, all three over bare"),
     Figure("caller_x_floor", CALL, "five extras, block of 1,000, over a NullHandler", 2.0, 1.6),
-    Figure("always_x_floor", CALL, "the same with EVENTHUB_LOG_SPOOL=always", 3.5, 2.5),
+    Figure("always_x_floor", CALL, "the same with EVENTHUB_LOG_SPOOL=always, over it", 3.5, 2.5),
     Figure("single_p99_x_floor", CALL, "one call alone, 99th percentile, over a NullHandler's mean", 5),
     Figure("single_max_ms", CALL, "one call alone, the longest of 20,000, milliseconds", 5),
     Figure("total_x_paced_floor", CALL, "CPU of the process at 5,000 a second, over the floor's", 2.5, 1.9),

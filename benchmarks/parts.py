@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from benchmarks import growth, startup
 from benchmarks.requests import __main__ as requests
-from benchmarks.requests.__main__ import Row, Shape
+from benchmarks.requests.__main__ import MANY, Row, Shape
 from benchmarks.requests.loggers import PEERS
 from benchmarks.servers import __main__ as servers
 from benchmarks.servers.examples import BARE
@@ -63,6 +63,9 @@ def request_figures(found: dict[str, dict[Shape, dict[str, Row]]]) -> Figures:
     ):
         if shape in found["flask"]:
             figures[name] = found["flask"][shape]["hub"].x_structlog
+    for name, shape in (("query_us", Shape(queries=MANY)), ("streamed_part_us", Shape(parts=MANY))):
+        if shape in found["flask"]:
+            figures[name] = (found["flask"][shape]["off"].added_us - flask["off"].added_us) / MANY
     return figures
 
 
@@ -166,6 +169,7 @@ def measure_peers(*, quick: bool) -> Measured:
     """Return what the peers cost a request, with hublog and structlog in the same run."""
     variants = ("null", "off", "hub", "structlog", *PEERS)
     rows = requests.measure("flask", variants=variants, shapes=[Shape()], rounds=1 if quick else 3)
+    requests.show("flask", rows)
     return Measured({}, requests.as_data({"flask": rows}))
 
 

@@ -21,10 +21,14 @@ class Shape(NamedTuple):
     Attributes:
         records: log calls of the view; the request record comes on top.
         threads: that serve requests at the same time.
+        queries: of the view.
+        parts: of a streamed response; 0 for one that is not streamed.
     """
 
     records: int = 1
     threads: int = 1
+    queries: int = 0
+    parts: int = 0
 
 
 class Row(NamedTuple):
@@ -43,12 +47,18 @@ class Row(NamedTuple):
     x_structlog: float
 
 
+#: Queries or parts in a request, to see what one of them costs.
+MANY: Final = 20
 _FEW: Final = ("none", BASE, "off", "hub", "all", "structlog")
 #: The ways to log that are compared in each framework.
 FRAMEWORKS: Final = {"flask": VARIANTS, "django": VARIANTS, "django_asgi": _FEW, "asgi": _FEW}
 #: All shapes with Flask; elsewhere what differs.
 SHAPES: Final = {
-    "flask": [Shape(records, threads) for threads in (1, 4) for records in (1, 0, 5)],
+    "flask": [
+        *(Shape(records, threads) for threads in (1, 4) for records in (1, 0, 5)),
+        Shape(queries=MANY),
+        Shape(parts=MANY),
+    ],
     "django": [Shape(), Shape(threads=4)],
     "django_asgi": [Shape()],
     "asgi": [Shape()],
@@ -113,7 +123,7 @@ def as_data(found: Mapping[str, Mapping[Shape, Mapping[str, Row]]]) -> dict[str,
 def show(framework: str, measured: dict[Shape, dict[str, Row]]) -> None:
     """Print a table for each shape."""
     for shape, ways in measured.items():
-        print(f"\n{framework}, {shape.records} app records, threads: {shape.threads}")
+        print(f"\n{framework}, {', '.join(f'{name}: {number}' for name, number in shape._asdict().items())}")
         print(f"{'':14}{'CPU us':>9}{'x null':>9}{'+ us':>9}{'x structlog':>13}")
         for name, row in ways.items():
             print(f"{name:14}{row.cpu_us:9.1f}{row.x_null:9.2f}{row.added_us:+9.1f}{row.x_structlog:13.2f}")

@@ -16,9 +16,17 @@ Serve = Callable[[Iterable[dict[str, Any]]], None]
 
 
 class Plan:
-    """What the view does: so many log calls."""
+    """What the view does.
+
+    Attributes:
+        records: number of log calls.
+        queries: number of queries through SQLAlchemy; with Flask only.
+        parts: number of parts of a streamed response, none if 0; with Flask only.
+    """
 
     records = 1
+    queries = 0
+    parts = 0
 
 
 def work(logs: Logs, order_id: int) -> str:
@@ -51,9 +59,18 @@ def flask(logs: Logs) -> Serve:
             logs.end(response.status_code, request.path)
             return response
 
+    from sqlalchemy import create_engine, text
+
+    engine, query = create_engine("sqlite://"), text("SELECT 1")
+
     @app.route("/orders/<int:order_id>")
-    def show(order_id: int) -> str:
-        return work(logs, order_id)
+    def show(order_id: int) -> Response:
+        if Plan.queries:
+            with engine.connect() as connection:
+                for _ in range(Plan.queries):
+                    connection.execute(query)
+        answer = work(logs, order_id)
+        return Response(iter([answer] * Plan.parts)) if Plan.parts else Response(answer)
 
     return lambda environs: call_wsgi(app, environs)
 

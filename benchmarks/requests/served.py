@@ -27,7 +27,7 @@ def main(framework: str, variant: str) -> None:
         visits = environs(_SEED)
 
         def measure(turn: dict[str, Any]) -> Figures:
-            Plan.records = turn["records"]
+            Plan.records, Plan.queries, Plan.parts = turn["records"], turn["queries"], turn["parts"]
             threads, requests = turn["threads"], turn["requests"]
             serve(list(islice(visits, _WARM_UP)))
             logs.flush()

@@ -50,7 +50,7 @@ def test_a_number_is_shown_with_three_digits(value, text):
 
 def test_names_are_unique_and_say_their_unit():
     assert len(BY_NAME) == len(FIGURES)
-    unit = re.compile(r".*(_x|_x_\w+|_percent|_lost|_per_s|_ms|_s|_per_1000|_per_record|_record)")
+    unit = re.compile(r".*(_x|_x_\w+|_percent|_lost|_per_s|_us|_ms|_s|_per_1000|_per_record|_record)")
     assert [figure.name for figure in FIGURES if not unit.fullmatch(figure.name)] == []
 
 
