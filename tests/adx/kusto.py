@@ -28,10 +28,9 @@ class KustoParser:
 
     def __init__(self, names=None):
         names = names or KqlNames()
-        self._node = node_with_packages(FOLDER)
         schema = "(" + ", ".join(f"{column.name}: {column.kind}" for column in COLUMNS) + ")"
         unquoted = lambda text: re.sub(r"\['(.*?)'\]", r"\1", names.rename(text))  # noqa: E731
-        self._database = {
+        self.database = {
             "database": names.database,
             "tables": {names.table: schema},
             "views": {unquoted(VIEW_NAME): [schema, names.rename(VIEW_QUERY)]},
@@ -43,24 +42,38 @@ class KustoParser:
 
     def check(self, texts):
         """Return what the parser says, by the names of the texts."""
-        run = subprocess.run(
-            [self._node, "check.js"],
-            cwd=FOLDER,
-            input=json.dumps({**self._database, "texts": texts}),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=100,
-        )
-        assert run.returncode == 0, run.stderr
-        return {
-            name: Checked(
-                kind=found["kind"],
-                problems=[f"{one['code']} {one['message']} at {one['near']!r}" for one in found["problems"]],
-                columns=found["columns"],
-            )
-            for name, found in json.loads(run.stdout).items()
-        }
+        return check_all({"": (self, texts)})[""]
+
+
+def check_all(asked):
+    """Return what parsers say of their texts, by group, in one start, which takes 2 s, and 4 s for commands.
+
+    Args:
+        asked: group -> (parser, {name of a text: text}).
+    """
+    node = node_with_packages(FOLDER)
+    run = subprocess.run(
+        [node, "check.js"],
+        cwd=FOLDER,
+        input=json.dumps([{**parser.database, "texts": texts} for parser, texts in asked.values()]),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert run.returncode == 0, run.stderr
+    return {
+        group: {name: _checked(found) for name, found in answers.items()}
+        for group, answers in zip(asked, json.loads(run.stdout), strict=True)
+    }
+
+
+def _checked(found):
+    return Checked(
+        kind=found["kind"],
+        problems=[f"{one['code']} {one['message']} at {one['near']!r}" for one in found["problems"]],
+        columns=found["columns"],
+    )
 
 
 def statements(text):

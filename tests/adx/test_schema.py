@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.adx.kusto import KustoParser, statements
+from tests.adx.kusto import KustoParser, check_all, statements
 
 from hublog.adx import FUNCTIONS, PARTS, QUERIES, KqlNames, columns_markdown, files, write_files
 from hublog.adx.tables import IDENTIFIERS
@@ -37,11 +37,28 @@ WRONG = {
     "": "no statement",
 }
 ODD = KqlNames(table="my logs-2.x", database="prod-eu")
+NAMES = {
+    "blanks": ODD,
+    "keywords": KqlNames(table="print", database="set"),
+    "digits": KqlNames(table="_t", database="9"),
+}
 
 
 @pytest.fixture(scope="module")
-def parser():
-    return KustoParser()
+def checked():
+    """What the parser says of every text here, by group."""
+    parser = KustoParser()
+    groups = {
+        "committed": scripts(ROOT / "observability"),
+        "wrong": {wrong: wrong for wrong in WRONG},
+        "calls": calls(),
+        "page": commands_of_the_page(),
+        "shown": queries_that_are_shown(),
+    }
+    return check_all(
+        {group: (parser, texts) for group, texts in groups.items()}
+        | {name: (KustoParser(names), generated(names)) for name, names in NAMES.items()}
+    )
 
 
 def scripts(folder):
@@ -62,52 +79,68 @@ def test_the_committed_files_are_those_that_the_code_generates():
     assert found == files(KqlNames()), "run: make schema"
 
 
-@pytest.fixture(scope="module")
-def checked(parser):
-    """What the parser says of every committed statement."""
-    return parser.check(scripts(ROOT / "observability"))
-
-
-def test_the_official_parser_accepts_every_committed_statement(checked):
-    assert len(checked) > 30
-    assert problems(checked) == {}
-
-
-@pytest.mark.parametrize(
-    "names",
-    [ODD, KqlNames(table="print", database="set"), KqlNames(table="_t", database="9")],
-    ids=["blanks", "keywords", "digits"],
-)
-def test_the_official_parser_accepts_them_under_other_names(names):
-    texts = {
+def generated(names):
+    """Return every statement of the KQL files for these names, by file and number."""
+    return {
         f"{file}:{number}": statement
         for file, text in files(names).items()
         if file.endswith(".kql")
         for number, statement in enumerate(statements(text))
     }
-    assert problems(KustoParser(names).check(texts)) == {}
-    assert not any(re.search(r"\bPipelineLogs", text) for text in texts.values())
+
+
+def calls():
+    """Return a call of each function by its name."""
+    found = {function.name: f"{function.name}(ago(1h), now())" for function in FUNCTIONS}
+    return found | {"PipelineLogsTrace": 'PipelineLogsTrace("x")'}
+
+
+def commands_of_the_page():
+    page = (ROOT / "docs" / "table.md").read_text()
+    blocks = re.findall(r"```kusto\n(.*?)```", page, re.DOTALL)
+    return {
+        f"{number}": text
+        for number, text in enumerate(part for block in blocks for part in statements(block))
+    }
+
+
+def queries_that_are_shown():
+    """Return the queries in pages and help texts."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("example_*/README.md")]
+    pages += [*ROOT.glob("demo/*.py"), *ROOT.glob("src/hublog/cli/*.py")]
+    pages += ROOT.glob("packages/hublog-local/src/hublog_local/*.py")
+    return {
+        f"{page.name}: {text}": text
+        for page in pages
+        for text in re.findall(r"'(PipelineLogs\w* *[|(][^'\n]*)'", page.read_text())
+    }
+
+
+def test_the_official_parser_accepts_every_committed_statement(checked):
+    assert len(checked["committed"]) > 30
+    assert problems(checked["committed"]) == {}
+
+
+@pytest.mark.parametrize("group", NAMES)
+def test_the_official_parser_accepts_them_under_other_names(checked, group):
+    assert checked[group].keys() == generated(NAMES[group]).keys()
+    assert problems(checked[group]) == {}
+    assert not any(re.search(r"\bPipelineLogs", text) for text in generated(NAMES[group]).values())
 
 
 def test_scripts_are_commands_and_queries_are_queries(checked):
-    for name, found in checked.items():
+    for name, found in checked["committed"].items():
         assert found.kind == ("Query" if name.startswith("adx/queries/") else "Command"), name
 
 
-@pytest.fixture(scope="module")
-def refused(parser):
-    return parser.check({wrong: wrong for wrong in WRONG})
-
-
 @pytest.mark.parametrize("wrong", WRONG)
-def test_the_same_check_catches_a_wrong_text(refused, wrong):
-    assert any(WRONG[wrong] in problem for problem in refused[wrong].problems), refused[wrong]
+def test_the_same_check_catches_a_wrong_text(checked, wrong):
+    refused = checked["wrong"][wrong]
+    assert any(WRONG[wrong] in problem for problem in refused.problems), refused
 
 
-def test_the_functions_give_the_columns_that_they_promise(parser):
-    calls = {function.name: f"{function.name}(ago(1h), now())" for function in FUNCTIONS}
-    calls["PipelineLogsTrace"] = 'PipelineLogsTrace("x")'
-    found = parser.check(calls)
+def test_the_functions_give_the_columns_that_they_promise(checked):
+    found = checked["calls"]
     assert problems(found) == {}
     columns = {name: [column.split(":")[0] for column in one.columns] for name, one in found.items()}
     whole = {column.name for column in COLUMNS}
@@ -126,7 +159,7 @@ def test_the_functions_give_the_columns_that_they_promise(parser):
     assert all(columns.values())
 
 
-def test_the_table_that_the_command_makes_has_the_columns_of_the_schema(parser):
+def test_the_table_that_the_command_makes_has_the_columns_of_the_schema():
     [create, *_] = statements(files(KqlNames())["table.kql"])
     made = re.findall(r"^    (\w+): (\w+),?$", create, re.MULTILINE)
     assert made == [(column.name, column.kind.value) for column in COLUMNS]
@@ -205,25 +238,11 @@ def test_the_page_of_the_table_holds_the_generated_reference():
     assert columns_markdown() in (ROOT / "docs" / "table.md").read_text()
 
 
-def test_every_command_of_the_page_passes_the_parser(parser):
-    page = (ROOT / "docs" / "table.md").read_text()
-    blocks = re.findall(r"```kusto\n(.*?)```", page, re.DOTALL)
-    texts = {
-        f"{number}": text
-        for number, text in enumerate(part for block in blocks for part in statements(block))
-    }
-    assert len(texts) >= 5
-    assert problems(parser.check(texts)) == {}
+def test_every_command_of_the_page_passes_the_parser(checked):
+    assert len(checked["page"]) >= 5
+    assert problems(checked["page"]) == {}
 
 
-def test_every_query_that_a_page_or_a_help_text_shows_passes_the_parser(parser):
-    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("example_*/README.md")]
-    pages += [*ROOT.glob("demo/*.py"), *ROOT.glob("src/hublog/cli/*.py")]
-    pages += ROOT.glob("packages/hublog-local/src/hublog_local/*.py")
-    shown = {
-        f"{page.name}: {text}": text
-        for page in pages
-        for text in re.findall(r"'(PipelineLogs\w* *[|(][^'\n]*)'", page.read_text())
-    }
-    assert len(shown) >= 5
-    assert problems(parser.check(shown)) == {}
+def test_every_query_that_a_page_or_a_help_text_shows_passes_the_parser(checked):
+    assert len(checked["shown"]) >= 5
+    assert problems(checked["shown"]) == {}

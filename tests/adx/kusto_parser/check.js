@@ -1,8 +1,8 @@
 // Microsoft's own KQL parser reads queries and management commands, with a schema loaded.
 //
-// In (standard input):  {"database": "Logs", "tables": {"T": "(a: long)"}, "functions": [["F", "(x: long)", "{ body }"]],
-//                        "views": {"V": ["(a: long)", "query"]}, "texts": {"name": "text"}}
-// Out: {"name": {"kind": "Query", "problems": [{"code", "severity", "message", "near"}], "columns": ["a:long"]}}
+// In (standard input): [{"database": "Logs", "tables": {"T": "(a: long)"}, "functions": [["F", "(x: long)", "{ body }"]],
+//                        "views": {"V": ["(a: long)", "query"]}, "texts": {"name": "text"}}]
+// Out: [{"name": {"kind": "Query", "problems": [{"code", "severity", "message", "near"}], "columns": ["a:long"]}}]
 "use strict";
 const fs = require("node:fs");
 require("@kusto/language-service-next/bridge.min.js");
@@ -62,7 +62,9 @@ function check(text, state) {
   return { kind: code.Kind, problems: [...problems, ...unknownCommands(code)], columns: columns || [] };
 }
 
-const input = JSON.parse(fs.readFileSync(0, "utf8"));
-const state = server(input);
-const answers = Object.fromEntries(Object.entries(input.texts).map(([name, text]) => [name, check(text, state)]));
-process.stdout.write(JSON.stringify(answers));
+function answers(input) {
+  const state = server(input);
+  return Object.fromEntries(Object.entries(input.texts).map(([name, text]) => [name, check(text, state)]));
+}
+
+process.stdout.write(JSON.stringify(JSON.parse(fs.readFileSync(0, "utf8")).map(answers)));
