@@ -29,10 +29,13 @@ class Measured(NamedTuple):
 def measure_requests(*, quick: bool) -> Measured:
     """Return what logging costs a request of minimal applications."""
     found: dict[str, dict[Shape, dict[str, Row]]] = {}
+    rounds = 1 if quick else 2
     for framework, variants in requests.FRAMEWORKS.items():
         shapes = [Shape()] if quick else None
-        found[framework] = requests.measure(
-            framework, variants=variants, shapes=shapes, rounds=1 if quick else 2
+        found[framework] = requests.measure(framework, variants=variants, shapes=shapes, rounds=rounds)
+    if not quick:
+        found["flask"] |= requests.measure(
+            "flask", variants=("null", "off"), shapes=requests.COUNTED, rounds=rounds
         )
     return Measured(request_figures(found), requests.as_data(found))
 
@@ -77,7 +80,8 @@ def measure_servers(*, quick: bool) -> Measured:
     figures: Figures = {}
     details: dict[str, dict[str, Figures]] = {}
     for name, variants in servers.VARIANTS.items():
-        samples = servers.measure(name, variants=variants, rounds=2 if quick else 8, seconds=1)
+        rounds = 1 if quick or name == "uvicorn" else 2
+        samples = servers.measure(name, variants=variants, rounds=rounds, turns=2 if quick else 4, seconds=1)
         figures |= {f"{name}_server_{end}": value for end, value in servers.percents(samples).items()}
         details[name] = {
             variant: {"cpu_us": median(values), "x_bare": ratio(values, samples[BARE])}
@@ -95,7 +99,7 @@ def measure_calls(*, quick: bool) -> Measured:
         {"measure": "waiting", "number": 9_000},
         caller,
         {"measure": "single", "number": 2_000 if quick else 20_000},
-        {"measure": "paced", "seconds": 1 if quick else 3},
+        {"measure": "paced", "seconds": 1 if quick else 2},
         burst,
     ]
     rounds = 1 if quick else 3
@@ -151,7 +155,7 @@ def destination_figures(cpu_us: Figures) -> Figures:
 def measure_process(*, quick: bool) -> Measured:
     """Return what a process costs that has next to nothing to log."""
     with Child("benchmarks.quiet_process") as quiet:
-        quiet.begin({"idle_s": 1 if quick else 10, "busy_s": 1 if quick else 10})
+        quiet.begin({"idle_s": 1 if quick else 8, "busy_s": 1 if quick else 8})
         figures = {
             "import_ms": median(startup.import_ms() for _ in range(3 if quick else 9)),
             "first_byte_s": median(startup.first_byte_s() for _ in range(1 if quick else 5)),

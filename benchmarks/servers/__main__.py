@@ -7,12 +7,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from benchmarks.servers.examples import BARE, EXAMPLES, local_hub, started
+from benchmarks.servers.examples import BARE, EXAMPLES, Example, local_hub, make_database, started
 from benchmarks.turns import Samples, ratio
 
 VARIANTS: Final = {
@@ -30,7 +31,8 @@ _HEADERS: Final = {
     "Sec-Fetch-Mode": "navigate",
 }
 #: Until what is queued after the last turn has been sent.
-_QUIET_S: Final = 2.5
+_QUIET_S: Final = 2.0
+_WARM_UP_S: Final = 2
 
 
 def wrk(url: str, seconds: int) -> int:
@@ -50,31 +52,49 @@ def wrk(url: str, seconds: int) -> int:
     return int(answers[1])
 
 
-def measure(name: str, *, variants: Sequence[str], rounds: int, seconds: int) -> dict[str, Samples]:
-    """Return the CPU microseconds per request of each variant, one for each round.
-
-    What a turn leaves in the queue is sent while the next server has its turn, so the CPU of a turn is all
-    that the worker uses until its own next turn.
+def measure(
+    name: str, *, variants: Sequence[str], rounds: int, turns: int, seconds: int
+) -> dict[str, Samples]:
+    """Return the CPU microseconds per request of each variant, one for each turn.
 
     Args:
         name: of ``EXAMPLES``.
         variants: what is compared.
-        rounds: number of turns of each.
+        rounds: number of times that the servers are started.
+        turns: of each server in a round.
         seconds: of load in a turn.
+    """
+    samples: dict[str, Samples] = {variant: [] for variant in variants}
+    for _ in range(rounds):
+        for variant, measured in _round(EXAMPLES[name], variants, turns=turns, seconds=seconds).items():
+            samples[variant] += measured
+    return samples
+
+
+def _round(example: Example, variants: Sequence[str], *, turns: int, seconds: int) -> dict[str, Samples]:
+    """Start the servers and let them have their turns.
+
+    What a turn leaves in the queue is sent while the next server has its turn, so the CPU of a turn is all
+    that the worker uses until its own next turn.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        database = make_database(example, folder)
         connection = stack.enter_context(local_hub(folder))
         servers = {
-            variant: stack.enter_context(started(name, variant, folder / variant, connection))
+            variant: stack.enter_context(
+                started(example, variant, folder / variant, database=database, connection=connection)
+            )
             for variant in variants
         }
         for server in servers.values():
-            wrk(server.url, 1)  # imports, caches, connections
+            server.wait()
+        with ThreadPoolExecutor(len(servers)) as pool:  # imports, caches, connections
+            list(pool.map(lambda server: wrk(server.url, _WARM_UP_S), servers.values()))
         time.sleep(_QUIET_S)
         used: dict[str, list[float]] = {variant: [] for variant in servers}
         answered: dict[str, list[int]] = {variant: [] for variant in servers}
-        for _ in range(rounds):
+        for _ in range(turns):
             for variant, server in servers.items():
                 used[variant].append(server.cpu_s())
                 answered[variant].append(wrk(server.url, seconds))
@@ -105,12 +125,19 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.servers", description=__doc__)
     parser.add_argument("examples", nargs="*", default=list(EXAMPLES), help=f"of {', '.join(EXAMPLES)}")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each server (default: 5)")
-    parser.add_argument("--seconds", type=int, default=2, help="of load in a turn (default: 2)")
+    parser.add_argument("--rounds", type=int, default=2, help="starts of the servers (default: 2)")
+    parser.add_argument("--turns", type=int, default=4, help="of each server (default: 4)")
+    parser.add_argument("--seconds", type=int, default=1, help="of load in a turn (default: 1)")
     options = parser.parse_args(arguments)
     for name in options.examples:
         variants = VARIANTS[name]
-        samples = measure(name, variants=variants, rounds=options.rounds, seconds=options.seconds)
+        samples = measure(
+            name,
+            variants=variants,
+            rounds=options.rounds,
+            turns=options.turns,
+            seconds=options.seconds,
+        )
         show(name, samples)
     return 0
 

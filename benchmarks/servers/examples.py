@@ -75,35 +75,44 @@ EXAMPLES: Final = {
 
 
 class Server:
-    """A server that runs.
+    """A server that was started; ``wait`` has to be called before the rest.
 
     Args:
         process: what was started.
         example: what it serves.
         port: where it listens.
+        errors: what it writes to standard error.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], example: Example, port: int) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], example: Example, *, port: int, errors: Path
+    ) -> None:
         self.url = f"http://127.0.0.1:{port}{example.path}"
-        self._wait(process)
+        self._process = process
         self._pid = process.pid
-        if example.has_worker:
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-            assert len(children) == 1, children
-            self._pid = int(children[0])
+        self._has_worker = example.has_worker
+        self._errors = errors
 
-    def _wait(self, process: subprocess.Popen[bytes]) -> None:
-        """Wait until a request is answered."""
+    def wait(self) -> None:
+        """Wait until a request is answered.
+
+        Raises:
+            RuntimeError: none is; what the server says is in it.
+        """
         until = time.monotonic() + _START_S
         while True:
             try:
                 with urllib.request.urlopen(self.url, timeout=10) as answer:  # noqa: S310  # of this machine
                     answer.read()
-                    return
-            except OSError:
-                if process.poll() is not None or time.monotonic() > until:
-                    raise
+                    break
+            except OSError as error:
+                if self._process.poll() is not None or time.monotonic() > until:
+                    raise RuntimeError(f"{self.url}: {self._errors.read_text()}") from error
                 time.sleep(0.1)
+        if self._has_worker:
+            master = self._process.pid
+            (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+            self._pid = int(worker)
 
     def cpu_s(self) -> float:
         """Return the CPU seconds that the worker has used so far, in user and kernel mode."""
@@ -111,19 +120,10 @@ class Server:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-@contextmanager
-def started(name: str, variant: str, folder: Path, connection: str) -> Iterator[Server]:
-    """Start an example, and stop it at the end.
-
-    Args:
-        name: of ``EXAMPLES``.
-        variant: of ``DESTINATIONS``, or ``bare``.
-        folder: of database, log file and spool; is made.
-        connection: of the hub.
-    """
-    example = EXAMPLES[name]
-    folder.mkdir()
-    environ = {**os.environ, **_environ(variant, folder, connection)}
+def make_database(example: Example, folder: Path) -> Path:
+    """Make the database of an example with one order, and return its path."""
+    path = folder / "shop.sqlite3"
+    environ = {**os.environ, **_environ(BARE, folder, path, connection="")}
     subprocess.run(
         [sys.executable, "-c", example.order],
         cwd=example.folder,
@@ -131,27 +131,45 @@ def started(name: str, variant: str, folder: Path, connection: str) -> Iterator[
         check=True,
         stdout=subprocess.DEVNULL,
     )
+    return path
+
+
+@contextmanager
+def started(
+    example: Example, variant: str, folder: Path, *, database: Path, connection: str
+) -> Iterator[Server]:
+    """Start an example, and stop it at the end.
+
+    Args:
+        example: of ``EXAMPLES``.
+        variant: of ``DESTINATIONS``, or ``bare``.
+        folder: of log file and spool; is made.
+        database: that was made for the example; it is read only.
+        connection: of the hub.
+    """
+    folder.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = reserved.getsockname()[1]
-    command = [sys.executable, "-m", *(part.format(port=port) for part in example.command)]
     with (
         (folder / "errors.txt").open("w") as errors,
         subprocess.Popen(
-            command, cwd=example.folder, env=environ, stdout=subprocess.DEVNULL, stderr=errors
+            [sys.executable, "-m", *(part.format(port=port) for part in example.command)],
+            cwd=example.folder,
+            env={**os.environ, **_environ(variant, folder, database, connection)},
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
         ) as process,
     ):
         try:
-            yield Server(process, example, port)
-        except OSError as error:
-            raise RuntimeError(f"{name} does not answer: {Path(errors.name).read_text()}") from error
+            yield Server(process, example, port=port, errors=folder / "errors.txt")
         finally:
             process.terminate()
 
 
-def _environ(variant: str, folder: Path, connection: str) -> Mapping[str, str]:
+def _environ(variant: str, folder: Path, database: Path, connection: str) -> Mapping[str, str]:
     environ = {
-        "FLASK_DATABASE_URL": f"sqlite:///{folder}/shop.sqlite3",
-        "SHOP_DATABASE": f"{folder}/shop.sqlite3",
+        "FLASK_DATABASE_URL": f"sqlite:///{database}",
+        "SHOP_DATABASE": str(database),
         "DJANGO_SETTINGS_MODULE": "shopsite.settings",
         "LOG_DIR": f"{folder}/logs",
         "EVENTHUB_NAMESPACE_CONNECTION_STRING": connection,
