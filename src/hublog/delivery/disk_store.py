@@ -164,14 +164,12 @@ class DiskMark:
     rewrites: int
 
 
-def _counters(directory: "SpoolDirectory") -> Counter[str]:
-    return Counter(
-        appended=directory.appended_total,
-        recovered=directory.recovered_total,
-        settled=directory.settled_total,
-        dropped=directory.dropped_total,
-        damaged=directory.damaged_total,
-    )
+def _add_counters(totals: Counter[str], directory: "SpoolDirectory") -> None:
+    totals["appended"] += directory.appended_total
+    totals["recovered"] += directory.recovered_total
+    totals["settled"] += directory.settled_total
+    totals["dropped"] += directory.dropped_total
+    totals["damaged"] += directory.damaged_total
 
 
 class DiskStore:
@@ -417,7 +415,7 @@ class DiskStore:
         self.retire()
         for directory in self._stored:
             directory.close()
-            self._gone += _counters(directory)
+            _add_counters(self._gone, directory)
             if directory.backlog_lines:
                 self._left[directory.path] = directory.backlog_lines
         self._stored.clear()
@@ -474,7 +472,7 @@ class DiskStore:
                 return
             directory.close()  # something in it is not ours to remove
         self._stored.remove(directory)
-        self._gone += _counters(directory)
+        _add_counters(self._gone, directory)
 
     def _look(self, now: float) -> None:
         room = min(STORED_MAX - len(self._stored), _TAKEN_AT_ONCE) if self.adopts else 0
@@ -510,7 +508,10 @@ class DiskStore:
         return directory is not None and is_full(directory.error) and self._access.make_room()
 
     def _totals(self) -> Counter[str]:
-        return sum(map(_counters, self._directories()), self._gone)
+        totals = self._gone.copy()
+        for directory in self._directories():  # up to 150: a sum of their counters takes eight times as long
+            _add_counters(totals, directory)
+        return totals
 
     def _losses(self) -> Counter[Drop]:
         totals = self._totals()
