@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any, Final, TextIO
 
 from hublog.capture.columns import BY_NAME
@@ -87,7 +88,7 @@ class ConsoleFormatter(logging.Formatter):
         return self.default_msec_format % (text, record.msecs) if self.default_msec_format else text
 
     def _format(self, record: logging.LogRecord) -> str:
-        head = f"{_time(self, record)} {record.levelname:<8} {record.name}"
+        head = f"{_time(self, record)} {_place(record.levelname, record.name)}"
         request_id = stored().fields.get("request_id")
         if request_id:
             head = f"{head} [{text_of(request_id)}]"
@@ -128,7 +129,7 @@ class FormatsFirst(logging.Handler):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Emit a record unless a filter rejects it."""
-        passed: object = self.filter(record)
+        passed: object = self.filter(record) if self.filters else record
         if passed:
             self.emit(passed if isinstance(passed, logging.LogRecord) else record)
         return bool(passed)
@@ -181,12 +182,7 @@ class ConsoleHandler(FormatsFirst, logging.StreamHandler[TextIO]):
             state.report(f"A record is not on the console: its formatter raised {type(error).__name__}.")
             return
         try:
-            descriptor = _descriptor_of(stream)
-            with self.lock or contextlib.nullcontext():
-                if descriptor is None:
-                    _write(stream, text)
-                else:
-                    self._write_bytes(stream, descriptor, _encoded(stream, text))
+            self._write(stream, text)
         except RecursionError:
             raise
         except Exception as error:  # noqa: BLE001  # as above
@@ -200,15 +196,25 @@ class ConsoleHandler(FormatsFirst, logging.StreamHandler[TextIO]):
             if state.failures or state.lost_total:
                 state.works()
 
-    def _write_bytes(self, stream: TextIO, descriptor: int, data: bytes) -> None:
+    def _write(self, stream: TextIO, text: str) -> None:
         """Write past the stream's buffer, which would keep what cannot be written and fail again at exit."""
-        stream.flush()
-        if self._rest is not None:
-            rest, self._rest = self._rest, None
-            if rest[0] == descriptor:
-                self._put(descriptor, rest[1], is_begun=True)
-                self._state.lost_total -= 1
-        self._put(descriptor, data)
+        descriptor = _descriptor_of(stream)
+        if lock := self.lock:
+            lock.acquire()  # a third of the cost of ``with``
+        try:
+            if descriptor is None:
+                _write(stream, text)
+                return
+            stream.flush()
+            if self._rest is not None:
+                rest, self._rest = self._rest, None
+                if rest[0] == descriptor:
+                    self._put(descriptor, rest[1], is_begun=True)
+                    self._state.lost_total -= 1
+            self._put(descriptor, _encoded(stream, text))
+        finally:
+            if lock:
+                lock.release()
 
     def _put(self, descriptor: int, data: bytes, *, is_begun: bool = False) -> None:
         left = data
@@ -251,6 +257,12 @@ def _write(stream: TextIO, text: str) -> None:
         encoding = stream.encoding or "ascii"
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()
+
+
+@lru_cache(maxsize=512)
+def _place(level: str, logger: str) -> str:
+    """Return what stands behind the time; to fill up with blanks takes longer than all else of the head."""
+    return f"{level:<8} {logger}"
 
 
 def _time(formatter: logging.Formatter, record: logging.LogRecord) -> str:

@@ -33,15 +33,15 @@ _THREAD_PAUSE_S: Final = 0.01
 _HELD: Final = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EINTR})
 #: Errors of ``open`` if something else is in place of a file.
 NO_FILE: Final = frozenset({errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR, errno.EINVAL})
-_NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
-_BINARY: Final = getattr(os, "O_BINARY", 0)
-_COMMON: Final = (
-    _NO_LINK
-    | _BINARY
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NONBLOCK", 0)
-    | getattr(os, "O_NOCTTY", 0)
-)
+_FLAGS: Final = ("O_NOFOLLOW", "O_BINARY", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY")
+_COMMON: Final = sum(getattr(os, flag, 0) for flag in _FLAGS)
+_KINDS: Final = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a named pipe (FIFO)",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFBLK: "a block device",
+}
 
 #: Content of the lock file while a process archives; empty if another program holds the lock.
 _MARK: Final = b"archiving\n"
@@ -66,29 +66,17 @@ def open_safely(path: str, flags: int, mode: int = 0o600) -> int:
         if kind and error.errno in NO_FILE | {errno.EACCES}:
             raise OSError(errno.EINVAL, f"{os.path.basename(path)} is {kind}, not a file") from None  # noqa: PTH119  # as below, no Path on the way of a record
         raise
-    mode = os.fstat(descriptor).st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
+    if kind := _KINDS.get(stat.S_IFMT(os.fstat(descriptor).st_mode), ""):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, f"{os.path.basename(path)} is {_word(mode)}, not a file")  # noqa: PTH119
+        raise OSError(errno.EINVAL, f"{os.path.basename(path)} is {kind}, not a file")  # noqa: PTH119
     return descriptor
 
 
 def kind_of(path: str) -> str:
     """Return what is at a path in words; empty for a file, a character device or nothing."""
     with contextlib.suppress(OSError):
-        return _word(os.lstat(path).st_mode)
+        return _KINDS.get(stat.S_IFMT(os.lstat(path).st_mode), "")
     return ""
-
-
-def _word(mode: int) -> str:
-    words = (
-        (stat.S_ISLNK, "a symbolic link"),
-        (stat.S_ISFIFO, "a named pipe (FIFO)"),
-        (stat.S_ISDIR, "a directory"),
-        (stat.S_ISSOCK, "a socket"),
-        (stat.S_ISBLK, "a block device"),
-    )
-    return next((word for is_it, word in words if is_it(mode)), "")
 
 
 def give_owner(descriptor: int, like: os.stat_result) -> None:

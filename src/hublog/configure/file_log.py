@@ -80,11 +80,6 @@ class FileLogHandler(FormatsFirst, logging.FileHandler):
         return self._file.lock_path
 
     @property
-    def is_open(self) -> bool:
-        """Whether the file is open."""
-        return self._file.is_open
-
-    @property
     def lost_total(self) -> int:
         """Records missing from the file, since it could not be written."""
         return self._state.lost_total
@@ -119,25 +114,37 @@ class FileLogHandler(FormatsFirst, logging.FileHandler):
         if state.failures >= _FREE_TRIES and self._now() < self._retry_mono:
             state.lose(record)
             return
-        try:
-            line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # a log call never raises
-            state.lose(record)
-            if not isinstance(error, RecursionError):  # a report would raise it again
-                state.report(f"A record is not in the log file: its formatter raised {type(error).__name__}.")
+        line = self._line(record)
+        if not line:
             return
         try:
-            with self.lock or contextlib.nullcontext():
-                state.lost_total -= self._file.append(line)
+            if lock := self.lock:
+                lock.acquire()  # a third of the cost of ``with``
+            try:
+                if completed := self._file.append(line):
+                    state.lost_total -= completed
+            finally:
+                if lock:
+                    lock.release()
         except Exception as error:  # noqa: BLE001  # as above
             state.lose(record)
-            if not isinstance(error, RecursionError):
-                self._fail(error)
+            self._fail(error)
         else:
             if state.failures or state.lost_total:
                 state.works()
         if self._warnings:
             self._report_warnings()
+
+    def _line(self, record: logging.LogRecord) -> bytes:
+        """Return the line of a record; empty if its formatter raised, which is counted and reported."""
+        try:
+            return f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a log call never raises
+            self._state.lose(record)
+            if not isinstance(error, RecursionError):  # as in ``_fail``
+                text = f"A record is not in the log file: its formatter raised {type(error).__name__}."
+                self._state.report(text)
+            return b""
 
     def flush(self) -> None:
         """Report the number of missing records, if any; each record is written at once."""
@@ -155,6 +162,8 @@ class FileLogHandler(FormatsFirst, logging.FileHandler):
         logging.Handler.close(self)
 
     def _fail(self, error: BaseException) -> None:
+        if isinstance(error, RecursionError):  # a report would raise it again
+            return
         self._retry_mono = self._now() + _RETRY_S
         self._state.fails(
             f"The log file {self.baseFilename} cannot be written ({cause_of(error)}); everything else"

@@ -68,7 +68,6 @@ class RotatingFile:
     ) -> None:
         self.path = path
         self.lock_path = _lock_path(path)
-        self._max_bytes = max_bytes
         #: From this size on it is archived.
         self._full = max_bytes or math.inf
         self._backup_count = backup_count
@@ -91,11 +90,6 @@ class RotatingFile:
         self._held_since: float | None = None
         self._forget_thread()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it is open."""
-        return self._descriptor != _CLOSED
-
     def append(self, line: bytes) -> int:
         """Write one line, and return the number of earlier lines, partially written, that were completed.
 
@@ -103,21 +97,39 @@ class RotatingFile:
             OSError: it cannot be written; ``strerror`` names the cause.
             ValueError: the path is invalid.
         """
-        completed, size = 0, self._end
-        if not self._is_as_left():
-            size = self._look()
-            if self._rest:
-                completed = self._complete(size)
-                size = self._end if completed else size
-            if size and size != self._end and not self._is_after_break(size):
-                # A process was killed in the middle of its line, or the disk was full.
-                line = b"\n" + line
+        size = self._end
+        try:
+            is_as_left = (
+                0 <= size < self._full
+                and self._now() < self._look_mono
+                and self._pid == os.getpid()
+                and os.lseek(self._descriptor, 0, os.SEEK_CUR) == size
+            )
+        except OSError:
+            is_as_left = False
+        if not is_as_left:
+            return self._append_after_look(line)
+        self._write(line, size)
+        return 0
+
+    def _append_after_look(self, line: bytes) -> int:
+        size, completed = self._current(), 0
+        if size >= self._full and self._is_regular and not self._is_archiving:
+            self._archive()
+            size = self._current()
+        self._look_mono = self._now() + LOOK_S
+        if self._rest:
+            completed = self._complete(size)
+            size = self._end if completed else size
+        if size and size != self._end and not self._is_after_break(size):
+            # A process was killed in the middle of its line, or the disk was full.
+            line = b"\n" + line
         self._write(line, size)
         return completed
 
     def close(self) -> None:
         """Close it; the last process that closes an archive compresses it."""
-        if not self.is_open:
+        if self._descriptor == _CLOSED:
             return
         is_archived = self._own is not None and not self._is_named(self._own)
         self._leave()
@@ -131,27 +143,6 @@ class RotatingFile:
             thread.join(timeout_s)
 
     # The file.
-
-    def _is_as_left(self) -> bool:
-        """Whether a line need only be written: no look is due, and the descriptor is that of the file."""
-        try:
-            return (
-                0 <= self._end < self._full
-                and self._now() < self._look_mono
-                and self._pid == os.getpid()
-                and os.lseek(self._descriptor, 0, os.SEEK_CUR) == self._end
-            )
-        except OSError:
-            return False
-
-    def _look(self) -> int:
-        """Ensure that a file that is not full is open at the path, as far as possible; return its size."""
-        size = self._current()
-        if size >= self._full and self._is_regular and not self._is_archiving:
-            self._archive()
-            size = self._current()
-        self._look_mono = self._now() + LOOK_S
-        return size
 
     def _current(self) -> int:
         """Ensure that the file at the path is open, and return its size in bytes."""
@@ -333,7 +324,7 @@ class RotatingFile:
         risk = _risk(self.path, own)
         if risk:
             self._report(f"The log file {self.path} can be replaced or read by others: {risk}.")
-        if not (self._is_regular and self._max_bytes):
+        if not (self._is_regular and self._full < math.inf):
             return
         if not is_locked:
             self._report_held(self.path)
@@ -378,7 +369,7 @@ class RotatingFile:
 
     def _start_compressing(self) -> None:
         """Compress in a thread; a running one checks again before it ends."""
-        if not self._max_bytes:
+        if self._full == math.inf:
             return
         with self._compressing:
             if self._is_compressing:
