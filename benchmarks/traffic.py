@@ -17,7 +17,7 @@ from hublog.cli.prices import Load, billed
 from hublog.delivery.accounting import DropReport, State, Stats
 from hublog.delivery.circuit_breaker import CircuitBreaker
 from hublog.delivery.memory_queue import NEVER, MemoryQueue
-from hublog.delivery.packer import EVENT_BYTES, LINE_OVERHEAD_BYTES, Packer
+from hublog.delivery.packer import EVENT_BYTES, Packer
 from hublog.delivery.sender import InlineSend
 from hublog.delivery.shipper import Shipper
 from hublog.delivery.storage import Storage
@@ -229,7 +229,7 @@ def full_events(lines: Sequence[bytes], hub: EventHubSettings) -> tuple[int, int
         queue.put(line)
     packer, plain = (Packer(packing, gzip_level=hub.gzip_level) for packing in (hub.packing, Packing.LINES))
     raw = packed = 0
-    while taken := queue.take(max_lines=len(lines), max_bytes=EVENT_BYTES, line_overhead=LINE_OVERHEAD_BYTES):
+    while taken := queue.take(max_lines=len(lines), max_bytes=EVENT_BYTES):
         raw += sum(len(event.body) for event in plain.pack(taken.lines, sent_at=_START))
         packed += sum(len(event.body) for event in packer.pack(taken.lines, sent_at=_START))
     return raw, packed

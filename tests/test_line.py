@@ -15,6 +15,7 @@ from hublog.line import (
     escape_line_ends,
     is_line,
     joined,
+    joined_with_sent_at,
     level_and_logger,
     level_number,
     record_id,
@@ -98,6 +99,7 @@ def test_each_line_of_a_batch_ends_with_when_it_was_sent(lines):
         strict(line) | {"sent_at": "2026-11-23T13:10:31.000005Z"} for line in lines
     ]
     assert len(joined(sent)) <= sum(len(line) + SENT_AT_BYTES for line in lines)
+    assert joined_with_sent_at(lines, SENT_AT) == joined(sent)
 
 
 @given(st.lists(MEMBERS.map(encode_object)))

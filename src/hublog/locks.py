@@ -29,9 +29,10 @@ class ThreadLock:
         self._lock.release()
 
     def __enter__(self) -> None:
-        self.acquire()
+        if not self._lock.acquire(blocking=False):
+            self.acquire()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.release()
+        self._lock.release()

@@ -11,6 +11,7 @@ from tests.spool.independent import A, B, envelope, leave_orphan, make_segment, 
 from hublog.delivery.accounting import Accounting, Drop
 from hublog.delivery.disk_store import LOOK_S, SYNC_S, DiskStore
 from hublog.delivery.spool_access import OTHERS_S, RETRY_S
+from hublog.line import SENT_AT_BYTES
 from hublog.settings import Packing, SyncPolicy
 from hublog.spool.envelope import Destination, Envelope
 from hublog.testing import FakeClock
@@ -95,8 +96,8 @@ def test_what_is_written_comes_back_through_the_live_log(disk):
 def test_a_line_counts_with_what_packing_adds(disk):
     disk.spooler.append(lines(5))
     size = len(lines(1)[0])
-    batch = disk.spooler.live.take(max_lines=5, max_bytes=2 * size, line_overhead=1)
-    assert len(batch.lines) == 1
+    assert len(disk.spooler.live.take(max_lines=5, max_bytes=2 * (size + SENT_AT_BYTES) - 1).lines) == 1
+    assert len(disk.spooler.live.take(max_lines=5, max_bytes=2 * (size + SENT_AT_BYTES)).lines) == 2
 
 
 def test_what_was_not_settled_is_taken_again(disk):

@@ -9,6 +9,7 @@ from tests.kits.interruptions import each_exception, each_interruption
 
 from hublog.delivery.accounting import Accounting, Drop
 from hublog.delivery.memory_queue import MOST_SEVERE, NEVER, MemoryQueue, class_of
+from hublog.line import SENT_AT_BYTES
 
 GENEROUS = 1 << 30
 
@@ -32,13 +33,17 @@ def filled(*levels, accounting=None):
     return queue
 
 
+def packed(lines):
+    return sum(len(line) + SENT_AT_BYTES for line in lines)
+
+
 def take_postponed(queue, max_lines=GENEROUS):
     batch = queue.take_postponed(max_lines=max_lines, max_bytes=GENEROUS)
     return [] if batch is None else batch.lines
 
 
-def take(queue, max_lines=GENEROUS, max_bytes=GENEROUS, line_overhead=0):
-    batch = queue.take(max_lines=max_lines, max_bytes=max_bytes, line_overhead=line_overhead)
+def take(queue, max_lines=GENEROUS, max_bytes=GENEROUS):
+    batch = queue.take(max_lines=max_lines, max_bytes=max_bytes)
     return [] if batch is None else batch.lines
 
 
@@ -86,7 +91,8 @@ def test_what_lines_become_longer_by_counts():
     queue = make_queue()
     for _ in range(5):
         queue.put(b"x" * 10)
-    assert len(take(queue, max_bytes=36, line_overhead=2)) == 3
+    assert len(take(queue, max_bytes=3 * (10 + SENT_AT_BYTES))) == 3
+    assert len(take(queue, max_bytes=2 * (10 + SENT_AT_BYTES) - 1)) == 1
 
 
 def test_a_level_that_is_no_number_changes_nothing():
@@ -405,9 +411,9 @@ class Model:
         assert taken == self.waiting[: len(taken)]
         del self.waiting[: len(taken)]
         assert len(taken) <= max_lines
-        assert len(taken) <= 1 or sum(map(len, taken)) <= max_bytes
+        assert len(taken) <= 1 or packed(taken) <= max_bytes
         more = [*taken, *self.waiting[:1]]
-        assert len(taken) in (max_lines, len(more)) or sum(map(len, more)) > max_bytes
+        assert len(taken) in (max_lines, len(more)) or packed(more) > max_bytes
         if taken:
             self.flying.append(taken)
 

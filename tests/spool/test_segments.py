@@ -151,13 +151,13 @@ def test_bytes_made_to_keep_the_reader_busy_are_given_up(monkeypatch):
 
 def test_a_file_of_braces_is_given_up_after_a_bounded_number_of_looks(monkeypatch):
     looks = 0
-    look = FrameReader._end_of_frame
+    look = FrameReader._line_at
 
     def counted(self, at):
         nonlocal looks
         looks += 1
         return look(self, at)
 
-    monkeypatch.setattr(FrameReader, "_end_of_frame", counted)
+    monkeypatch.setattr(FrameReader, "_line_at", counted)
     assert FrameReader(HEADER + b"{" * (2 << 20), at=len(HEADER)).next_line() is None
     assert looks <= (1 << 20) + 10

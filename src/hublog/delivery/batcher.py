@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from hublog.delivery.packer import EVENT_BYTES, LINE_OVERHEAD_BYTES
+from hublog.delivery.packer import EVENT_BYTES
 
 if TYPE_CHECKING:  # the spool needs locks and limits that not every system has
     from hublog.spool.directory import SpoolDirectory
@@ -60,13 +60,12 @@ class Source(Protocol):
     def bytes_waiting(self) -> int:
         """About how many bytes they have."""
 
-    def take(self, *, max_lines: int, max_bytes: int, line_overhead: int = 0) -> Batch | None:
+    def take(self, *, max_lines: int, max_bytes: int) -> Batch | None:
         """Move the oldest lines into flight; None when nothing waits.
 
         Args:
             max_lines: take at most as many.
-            max_bytes: stop before the sum of lengths passes this; one line is always taken.
-            line_overhead: bytes that each line becomes longer by; they count towards ``max_bytes``.
+            max_bytes: stop before the sum of their lengths as packed passes this; one line is always taken.
         """
 
 
@@ -172,20 +171,15 @@ class Batcher:
             One batch for each event, oldest first.
         """
         batches: list[Batch] = []
-        now = self._now()
+        now, waiting = self._now(), len(self.source)
+        self._average = self.source.bytes_waiting / waiting if waiting else self._average
         while len(batches) < events:
             whole = self._leaving or len(self.source)
-            batch = self.source.take(
-                max_lines=min(whole, max_lines or whole),
-                max_bytes=self.event_bytes,
-                line_overhead=LINE_OVERHEAD_BYTES,
-            )
+            batch = self.source.take(max_lines=min(whole, max_lines or whole), max_bytes=self.event_bytes)
             if batch is None:
                 break
             batches.append(batch)
-            lines = batch.lines
-            self._leaving = max(self._leaving - len(lines), 0)
-            self._average += 0.2 * (sum(map(len, lines)) / len(lines) - self._average)
+            self._leaving = max(self._leaving - len(batch.lines), 0)
             if not self._leaving and self.source.bytes_waiting < self.event_bytes:
                 break
         # What is still here came after the last look, or at it at the earliest: never later than this.

@@ -99,16 +99,16 @@ class LiveLog:
             self.urgent = True
             if self.wake_at != NEVER:
                 self.wake()
-        elif directory.appended_total - self._taken >= self.wake_at:
+        elif self.wake_at != NEVER and directory.appended_total - self._taken >= self.wake_at:
             self.wake()
         return written
 
-    def take(self, *, max_lines: int, max_bytes: int, line_overhead: int = 0) -> Batch | None:
+    def take(self, *, max_lines: int, max_bytes: int) -> Batch | None:
         """Return the next lines; they stay on disk until they are settled."""
         directory = self.directory
         if directory is None:
             return None
-        lines, position = directory.read(max_bytes, max_lines, line_overhead=line_overhead)
+        lines, position = directory.read(max_bytes, max_lines)
         self._taken = directory.appended_total - directory.unread_lines
         return Batch(lines, directory, position) if lines else None
 
@@ -300,10 +300,10 @@ class DiskStore:
 
     # Reading.
 
-    def take_stored(self, *, max_lines: int, max_bytes: int, line_overhead: int = 0) -> Batch | None:
+    def take_stored(self, *, max_lines: int, max_bytes: int) -> Batch | None:
         """Return the next lines that wait to be sent again; they stay on disk until they are settled."""
         for directory in list(self._stored):
-            lines, position = directory.read(max_bytes, max_lines, line_overhead=line_overhead)
+            lines, position = directory.read(max_bytes, max_lines)
             if lines:
                 return Batch(lines, directory, position)
             self._let_go(directory)

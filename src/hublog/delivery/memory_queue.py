@@ -15,7 +15,7 @@ from typing import Final
 
 from hublog.delivery.accounting import Accounting, QueueCounts
 from hublog.delivery.batcher import Batch
-from hublog.line import level_number
+from hublog.line import SENT_AT_BYTES, level_number
 
 #: Levels at which the next class of severity begins: class 0 is below INFO, the last one ERROR and above.
 _BORDERS: Final = (logging.INFO, logging.WARNING, logging.ERROR)
@@ -57,6 +57,14 @@ def wake_no_one() -> None:
     """Do nothing: no worker runs yet."""
 
 
+def _head(of_class: deque[tuple[int, bytes]]) -> int:
+    """Return the number of a class's oldest line; ``NEVER`` without one, perhaps by an eviction just now."""
+    try:
+        return of_class[0][0] if of_class else NEVER
+    except IndexError:
+        return NEVER
+
+
 class _Lines:
     """Lines in the order of their numbers: a deque of (number, line) for each class of severity."""
 
@@ -68,18 +76,14 @@ class _Lines:
     def __len__(self) -> int:
         return sum(map(len, self.by_class))
 
-    def _heads(self) -> list[tuple[int, int]]:
-        """Return the number of each class's oldest line and the class, negative, the oldest first."""
-        heads: list[tuple[int, int]] = []
-        for severity in range(CLASSES):
-            with contextlib.suppress(IndexError):  # empty, perhaps by an eviction just now
-                heads.append((self.by_class[severity][0][0], -severity))
-        return sorted(heads)
+    def oldest_run(self) -> tuple[int, int, int]:
+        """Return the oldest number, its class, and the number up to which the next lines are of this class.
 
-    def oldest_run(self) -> tuple[deque[tuple[int, bytes]], int] | None:
-        """Return the deque with the oldest line, and the number up to which the next lines are in it."""
-        heads = [*self._heads(), (NEVER, 0), (NEVER, 0)]
-        return (self.by_class[-heads[0][1]], heads[1][0]) if heads[0][0] < NEVER else None
+        Of equal numbers the more severe one is first.
+        """
+        heads = [(_head(self.by_class[severity]), -severity) for severity in range(CLASSES)]
+        (number, severity), (limit, _), *_ = sorted(heads)
+        return number, -severity, limit
 
     def count_bytes(self) -> int:
         """Return the bytes of all lines."""
@@ -87,7 +91,7 @@ class _Lines:
 
     def oldest_number(self) -> int:
         """Return the number of the oldest line; ``NEVER`` when there is none."""
-        return min((number for number, _ in self._heads()), default=NEVER)
+        return min(map(_head, self.by_class))
 
 
 class MemoryQueue:
@@ -211,21 +215,17 @@ class MemoryQueue:
 
     # The taker.
 
-    def take(self, *, max_lines: int, max_bytes: int, line_overhead: int = 0) -> Batch | None:
+    def take(self, *, max_lines: int, max_bytes: int) -> Batch | None:
         """Move the oldest new lines into flight, each to be finished or postponed once; see ``Source``."""
-        batch = self._take_from(self._new, max_lines, max_bytes, line_overhead)
-        if batch is not None:
-            size = sum(map(len, batch.lines))
-            self._new_bytes -= size
-            self._other_bytes += size
+        batch = self._take_from(self._new, max_lines, max_bytes)
         self._takes += 1
         if len(self._new) <= _FEW or self._takes % _RECOUNT_EACH == 0:
             self._recount()
         return batch
 
-    def take_postponed(self, *, max_lines: int, max_bytes: int, line_overhead: int = 0) -> Batch | None:
+    def take_postponed(self, *, max_lines: int, max_bytes: int) -> Batch | None:
         """Move the oldest postponed lines into flight; see ``take``."""
-        return self._take_from(self._postponed, max_lines, max_bytes, line_overhead)
+        return self._take_from(self._postponed, max_lines, max_bytes)
 
     def finish(self, lines: Sequence[bytes]) -> None:
         """Free the room of taken lines: they are sent, dropped or on disk."""
@@ -315,24 +315,23 @@ class MemoryQueue:
     def wake_at(self, length: int) -> None:
         self._wake_border = NEVER if length >= NEVER else self._last_number - len(self._new) + length
 
-    def _take_from(self, lines: _Lines, max_lines: int, max_bytes: int, line_overhead: int) -> Batch | None:
+    def _take_from(self, lines: _Lines, max_lines: int, max_bytes: int) -> Batch | None:
         taken: list[bytes] = []
         first, room = NEVER, max_bytes
-        while len(taken) < max_lines and room >= 0 and (run := lines.oldest_run()) is not None:
-            of_class, limit = run
-            with contextlib.suppress(IndexError):  # it is empty: the other classes are next
-                first = min(first, of_class[0][0])
-                for _ in range(max_lines - len(taken)):
-                    number, line = of_class[0]
-                    if number > limit:
-                        break
-                    room -= len(line) + line_overhead
-                    if room < 0 and taken:
-                        break
-                    taken.append(of_class.popleft()[1])
-                    self._in_flight += 1
-        size = sum(map(len, taken))
-        self._in_flight_bytes += size
+        try:
+            while room >= 0 and len(taken) < max_lines:
+                number, severity, limit = lines.oldest_run()
+                if number == NEVER:
+                    break
+                first = min(first, number)
+                room = _take_run(taken, lines.by_class[severity], limit, max_lines - len(taken), room)
+        finally:
+            number, size = len(taken), sum(map(len, taken))
+            self._in_flight += number  # no call in between: an interruption that takes, too, would be lost
+            self._in_flight_bytes += size
+            if lines is self._new:
+                self._new_bytes -= size
+                self._other_bytes += size
         return Batch(taken, number=first) if taken else None
 
     def _land(self, lines: Sequence[bytes]) -> int:
@@ -348,3 +347,26 @@ class MemoryQueue:
         self._other_bytes = self._postponed.count_bytes() + self._in_flight_bytes
         held = self.held_lines
         self._left_lines = self._last_number - held
+
+
+def _take_run(
+    taken: list[bytes], of_class: deque[tuple[int, bytes]], limit: int, max_lines: int, room: int
+) -> int:
+    """Move the next lines of a class to ``taken``: up to a number, this many, and these bytes as packed.
+
+    Returns:
+        The bytes that are left; below 0 where a line did not fit. One line is always taken.
+    """
+    # Without a call but those in C, 0.06 us a line; an eviction may take the last ones meanwhile.
+    with contextlib.suppress(IndexError):
+        for entry in itertools.islice(iter(of_class.popleft, None), max_lines):
+            number, line = entry
+            if number > limit:
+                of_class.appendleft(entry)
+                break
+            room -= len(line) + SENT_AT_BYTES
+            if room < 0 and taken:
+                of_class.appendleft(entry)
+                break
+            taken.append(line)
+    return room

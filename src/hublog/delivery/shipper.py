@@ -18,7 +18,7 @@ from hublog.delivery.circuit_breaker import CircuitBreaker, ReplayPace
 from hublog.delivery.events import TRANSITIONS, DeliveryObserver, EventDispatcher, SendEvent, Sending
 from hublog.delivery.in_flight import InFlight, RejectionSearch
 from hublog.delivery.memory_queue import NEVER
-from hublog.delivery.packer import LINE_OVERHEAD_BYTES, OVERHEAD_BYTES, Packer
+from hublog.delivery.packer import OVERHEAD_BYTES, Packer
 from hublog.delivery.send_thread import SendThread
 from hublog.delivery.sender import InlineSend, Outcome
 from hublog.delivery.storage import Mark, Storage
@@ -359,7 +359,6 @@ class Shipper:
             self._stores.take_stored,
             max_lines=max_lines or NEVER,
             max_bytes=event_bytes,
-            line_overhead=LINE_OVERHEAD_BYTES,
         )
         batches = islice(iter(take, None), events)
         self._in_flight.load(batches, is_replay=True, enough_bytes=enough_bytes // 2)

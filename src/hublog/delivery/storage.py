@@ -143,14 +143,12 @@ class Storage:
                     break
         return len(self.queue) + self.queue.postponed_lines
 
-    def take_stored(self, *, max_lines: int, max_bytes: int, line_overhead: int) -> Batch | None:
+    def take_stored(self, *, max_lines: int, max_bytes: int) -> Batch | None:
         """Return lines that wait to be sent again, those in memory first; None when there are none."""
-        batch = self.queue.take_postponed(
-            max_lines=max_lines, max_bytes=max_bytes, line_overhead=line_overhead
-        )
+        batch = self.queue.take_postponed(max_lines=max_lines, max_bytes=max_bytes)
         if batch is not None or self.spooler is None:
             return batch
-        return self.spooler.take_stored(max_lines=max_lines, max_bytes=max_bytes, line_overhead=line_overhead)
+        return self.spooler.take_stored(max_lines=max_lines, max_bytes=max_bytes)
 
     @property
     def stored_lines(self) -> int:

@@ -177,13 +177,13 @@ class SpoolDirectory(SegmentReader):
         """Whether something is to be forced onto the device by ``sync_if_due``, now or later."""
         return self._writer.has_unsynced
 
-    def read(self, max_bytes: int, max_lines: int, *, line_overhead: int = 0) -> tuple[list[bytes], Position]:
+    def read(self, max_bytes: int, max_lines: int) -> tuple[list[bytes], Position]:
         """Return the next lines and go on behind them; they stay on disk until they are settled.
 
         Args:
-            max_bytes: stop before the sum of lengths passes this; one line is always returned.
+            max_bytes: stop before the sum of their lengths, as they are sent, passes this; one line is always
+                returned.
             max_lines: return at most as many.
-            line_overhead: bytes that each line becomes longer by; they count towards ``max_bytes``.
 
         Returns:
             The lines, oldest first, empty when there are no more now; and the position to settle.
@@ -191,7 +191,7 @@ class SpoolDirectory(SegmentReader):
         if not self.is_owned:  # before the lock: after a fork it may be held for ever
             return [], self._cursor
         with self._lock:
-            return super().read(max_bytes, max_lines, line_overhead=line_overhead)
+            return super().read(max_bytes, max_lines)
 
     def rewind(self) -> None:
         """Read again what is not settled; what was dropped meanwhile is lost now."""

@@ -107,27 +107,23 @@ class SegmentReader:
             if segment.number >= number and not segment.is_gone
         )
 
-    def read(self, max_bytes: int, max_lines: int, *, line_overhead: int = 0) -> tuple[list[bytes], Position]:
+    def read(self, max_bytes: int, max_lines: int) -> tuple[list[bytes], Position]:
         """Return the next lines, and the position behind them; see ``SpoolDirectory.read``."""
         lines: list[bytes] = []
-        size = 0
-        while len(lines) < max_lines and (segment := self._next_segment()) is not None:
+        room = max_bytes
+        while room >= 0 and len(lines) < max_lines and (segment := self._next_segment()) is not None:
             window = self._window_of(segment)
             if window is None:
                 if segment.is_gone:
                     continue
                 break  # it cannot be read now
             base, reader = window
-            at = reader.at
-            line = reader.next_line()
-            if line is not None and lines and size + len(line) + line_overhead > max_bytes:
-                reader.at = at
-                break
-            self._count_damage(segment, base, reader)
-            self._read = Position(segment.number, base + reader.at, self._read.lines + (line is not None))
-            if line is not None:
-                lines.append(line)
-                size += len(line) + line_overhead
+            before = len(lines)
+            room = reader.read_run(lines, max_lines, room)
+            if room >= 0 and len(lines) == before:
+                reader.skip_damage()
+                self._count_damage(segment, base, reader)
+            self._read = Position(segment.number, base + reader.at, self._read.lines + len(lines) - before)
         return lines, self._read
 
     def _move_cursor(self, position: Position) -> list[Segment]:

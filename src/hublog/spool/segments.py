@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from hublog.line import BREAK, CLOSES, OPENS, is_line
+from hublog.line import BREAK, CLOSES, OPENS, SENT_AT_BYTES, is_line
 from hublog.settings import SyncPolicy
 from hublog.spool.envelope import ENVELOPE_MAX_BYTES, Envelope
 
@@ -52,15 +52,12 @@ def encode(line: bytes) -> bytes:
     Raises:
         ValueError: it is no line, or longer than ``LINE_MAX_BYTES``.
     """
+    length = len(line)
+    if length > LINE_MAX_BYTES:
+        raise ValueError(f"A line of {length} bytes is too long; at most {LINE_MAX_BYTES} are allowed.")
     if not is_line(line):
         raise ValueError("A line must be one JSON object without a line break.")
-    if len(line) > LINE_MAX_BYTES:
-        raise ValueError(f"A line of {len(line)} bytes is too long; at most {LINE_MAX_BYTES} are allowed.")
-    return _frame(line)
-
-
-def _frame(data: bytes) -> bytes:
-    return _PREFIX.pack(len(data), zlib.crc32(data)) + data
+    return _PREFIX.pack(length, zlib.crc32(line)) + line
 
 
 def encode_header(envelope: Envelope | None) -> bytes:
@@ -70,7 +67,8 @@ def encode_header(envelope: Envelope | None) -> bytes:
 
 def encode_envelope(envelope: Envelope) -> bytes:
     """Return the frame of an envelope."""
-    return _frame(envelope.encode())
+    data = envelope.encode()
+    return _PREFIX.pack(len(data), zlib.crc32(data)) + data
 
 
 def decode_envelope(data: bytes, at: int = 0) -> tuple[Envelope, int] | None:
@@ -162,40 +160,58 @@ class FrameReader:
         """Whether all of the data was read."""
         return self.at >= len(self._data)
 
+    def read_run(self, lines: list[bytes], max_lines: int, room: int) -> int:
+        """Add the lines up to the next damage to a list, until it has ``max_lines`` or the next does not fit.
+
+        Args:
+            lines: gets one in any case, where there is one.
+            max_lines: how many it may have.
+            room: the bytes that its further lines may have as they are sent.
+
+        Returns:
+            What is left of that; below 0 where a line did not fit.
+        """
+        while len(lines) < max_lines and (line := self._line_at(self.at)):
+            room -= len(line) + SENT_AT_BYTES
+            if room < 0 and lines:
+                break
+            lines.append(line)
+            self.at += PREFIX_BYTES + len(line)
+        return room
+
     def next_line(self) -> bytes | None:
         """Return the next line that is whole; None at the end."""
-        data, at = self._data, self.at
-        end = self._end_of_frame(at)
-        if not end:
-            if at >= len(data):
-                return None
-            begin, at = at, self._find_frame(at + 1)
-            self.damage.append((begin, at))
-            if at == len(data):
-                self.at = at
-                return None
-            end = self._end_of_frame(at)
-        self.at = end
-        return data[at + PREFIX_BYTES : end]
+        lines: list[bytes] = []
+        self.read_run(lines, 1, 0)
+        if not lines:
+            self.skip_damage()
+            self.read_run(lines, 1, 0)
+        return lines[0] if lines else None
 
-    def _end_of_frame(self, at: int) -> int:
-        """Return where the frame ends that begins here; 0 when there is no sound one."""
+    def skip_damage(self) -> None:
+        """Go on to the next frame that is sound, or to the end, where ``read_run`` found none."""
+        if not self.is_at_end:
+            begin, self.at = self.at, self._find_frame(self.at + 1)
+            self.damage.append((begin, self.at))
+
+    def _line_at(self, at: int) -> bytes:
+        """Return the line whose frame begins here; empty when there is no sound one."""
         data = self._data
         begin = at + PREFIX_BYTES
         if begin >= len(data):
-            return 0
+            return b""
         length, checksum = _PREFIX.unpack_from(data, at)
         end = begin + length
         # A length of 0 is never a frame: the checksum of nothing is 0, so every zeroed block would be many.
         if not 0 < length <= LINE_MAX_BYTES or end > len(data):
-            return 0
+            return b""
         if data[begin] != OPENS or data[end - 1] != CLOSES:
-            return 0
+            return b""
         line = data[begin:end]
         if zlib.crc32(line) != checksum:
             self._waste += length
-            return 0
-        return 0 if BREAK in line else end
+            return b""
+        return b"" if BREAK in line else line
 
     def _find_frame(self, start: int) -> int:
         """Return where the next sound frame begins; the end of the data when there is none."""
@@ -203,7 +219,7 @@ class FrameReader:
         brace = data.find(b"{", start + PREFIX_BYTES)
         while brace >= 0 and self._waste < _WASTE_MAX:
             self._waste += _TRIAL_COST
-            if self._end_of_frame(brace - PREFIX_BYTES):
+            if self._line_at(brace - PREFIX_BYTES):
                 return brace - PREFIX_BYTES
             brace = data.find(b"{", brace + 1)
         return len(data)
