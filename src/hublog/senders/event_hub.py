@@ -147,6 +147,9 @@ class EventHubSender:
         number = 0
         for body in bodies:
             event = EventData(body)
+            message: Any = event.raw_amqp_message
+            # Nothing is in them, and the client looks through all their fields: 23 of 38 us for an event.
+            message.header = message.properties = None
             if properties:
                 event.properties = dict(properties.items())
             try:
