@@ -47,7 +47,7 @@ OPENS, CLOSES, BREAK = b"{}\n"
 #: Next line, line separator and paragraph separator; all others are below U+0020, which JSON escapes itself.
 _LINE_ENDS: Final = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
 
-#: What ``with_sent_at`` adds to a line, and ``joined`` a line break: a line is longer by it when it is sent.
+#: What ``with_sent_at`` adds to a line, its line break among it.
 SENT_AT_BYTES: Final = len(',"sent_at":"2026-11-23T13:10:31.123456Z"') + 1
 
 
@@ -176,22 +176,12 @@ def with_last(line: bytes, members: bytes) -> bytes:
     return b"%b%b%b" % (line[:-1], b"," if len(line) > len("{}") else b"", members[1:])
 
 
-def _sent_at(moment: datetime) -> bytes:
-    return b'"sent_at":"%bZ"}' % moment.astimezone(UTC).isoformat(timespec="microseconds")[:26].encode()
-
-
-def with_sent_at(lines: Iterable[bytes], sent_at: datetime) -> list[bytes]:
-    """Return lines with the moment at which they are sent, an aware time, as their last column."""
-    only = _sent_at(sent_at)
-    further = b"," + only
-    return [line[:-1] + (further if line != b"{}" else only) for line in lines]
-
-
-def joined_with_sent_at(lines: Sequence[bytes], sent_at: datetime) -> bytes:
-    """Return what ``joined`` makes of what ``with_sent_at`` returns, in a third of the time."""
-    if b"{}" in lines:
-        return joined(with_sent_at(lines, sent_at))
-    return (b",%b\n" % _sent_at(sent_at)).join([*[line[:-1] for line in lines], b""])
+def with_sent_at(lines: Sequence[bytes], sent_at: datetime) -> bytes:
+    """Return JSON lines, each with the moment at which it is sent, an aware time, as its last column."""
+    text = sent_at.astimezone(UTC).isoformat(timespec="microseconds")[:26]
+    end = b',"sent_at":"%bZ"}\n' % text.encode()
+    body = end.join([*[line[:-1] for line in lines], b""])  # a third of the time that line by line takes
+    return body.replace(b"{%b" % end, b"{%b" % end[1:]) if b"{}" in lines else body
 
 
 def joined(lines: Iterable[bytes]) -> bytes:

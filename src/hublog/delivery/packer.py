@@ -7,7 +7,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
-from hublog.line import SENT_AT_BYTES, joined_with_sent_at, with_sent_at
+from hublog.line import SENT_AT_BYTES, with_sent_at
 from hublog.settings import Packing
 
 #: Raw bytes of one event: about 60 KiB compressed, one billing unit of Event Hubs.
@@ -99,10 +99,9 @@ class Packer:
         Returns:
             One event for each line with ``single``, else one event for all.
         """
+        body = with_sent_at(lines, sent_at)
         if self._packing is Packing.SINGLE:
-            stamped = with_sent_at(lines, sent_at)
-            return [Packed(body, [line]) for body, line in zip(stamped, lines, strict=True)]
-        body = joined_with_sent_at(lines, sent_at)
+            return [Packed(part, [line]) for part, line in zip(body.split(b"\n"), lines, strict=False)]
         if self._packing is Packing.GZIP:
             body = compressed(body, self._level)
         return [Packed(body, list(lines))]

@@ -31,8 +31,9 @@ from hublog.errors import (
 )
 from hublog.locks import ThreadLock
 
-#: With a backlog, this number of events is offered to one send; the sender takes what fits.
-EVENTS_PER_SEND: Final = 16
+#: With a backlog, this number of events is offered to one send; the sender takes what fits. With packing
+#: ``single`` they are a fraction of what does, but the interpreter belongs to the sender for 2 ms meanwhile.
+EVENTS_PER_SEND: Final = 128
 #: A hub that never answered is given up at the exit after this number of tries.
 HOPELESS_FAILURES: Final = 2
 #: Lines do not wait in memory behind a send that takes longer.
@@ -346,14 +347,17 @@ class Shipper:
 
     def _fill(self, events: int) -> None:
         max_lines = 1 if self._rejections.is_wary and events == 1 else None
+        event_bytes = self._stores.batchers[0].event_bytes
         if not self._was_replay:
+            # As many as one send takes, so that the interpreter is ours for less than a millisecond.
+            room = self._in_flight.packer.raw_bytes(self._send_thread.max_send_bytes)
+            most = min(events, room // event_bytes + 1)
             for batcher in self._stores.batchers:
                 if batcher.wait_s() <= 0:
-                    self._in_flight.load(batcher.take(events, max_lines=max_lines), is_replay=False)
+                    self._in_flight.load(batcher.take(most, max_lines=max_lines), is_replay=False)
                     return
         # Up to what one send takes, but the first one is one event: if it fails or the process is killed, no
         # more than that arrives twice. What many processes left, a few records each, makes several events.
-        event_bytes = self._stores.batchers[0].event_bytes
         enough_bytes = self._send_thread.max_send_bytes if self._has_replayed else event_bytes
         take = partial(
             self._stores.take_stored,

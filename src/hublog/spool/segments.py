@@ -161,15 +161,12 @@ class FrameReader:
         return self.at >= len(self._data)
 
     def read_run(self, lines: list[bytes], max_lines: int, room: int) -> int:
-        """Add the lines up to the next damage to a list, until it has ``max_lines`` or the next does not fit.
+        """Add the lines up to the next damage to a list, one in any case, until it has ``max_lines``.
 
         Args:
-            lines: gets one in any case, where there is one.
+            lines: the list.
             max_lines: how many it may have.
-            room: the bytes that its further lines may have as they are sent.
-
-        Returns:
-            What is left of that; below 0 where a line did not fit.
+            room: the bytes that they may have as sent; what is left is returned, below 0 if one is over.
         """
         while len(lines) < max_lines and (line := self._line_at(self.at)):
             room -= len(line) + SENT_AT_BYTES
