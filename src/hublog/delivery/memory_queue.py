@@ -311,9 +311,11 @@ class MemoryQueue:
                 with contextlib.suppress(IndexError):  # the last ones were evicted meanwhile
                     for entry in itertools.islice(iter(of_class.popleft, None), max_lines - len(taken)):
                         number, line = entry
-                        if number <= limit:
-                            room -= len(line) + SENT_AT_BYTES
-                        if number > limit or (room < 0 and taken):
+                        if number > limit:
+                            of_class.appendleft(entry)
+                            break
+                        room -= len(line) + SENT_AT_BYTES
+                        if room < 0 and taken:
                             of_class.appendleft(entry)
                             break
                         taken.append(line)
