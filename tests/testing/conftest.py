@@ -23,8 +23,14 @@ def _bare(monkeypatch):
     for name in ("EVENTHUB_NAMESPACE_CONNECTION_STRING", "EVENTHUB_LOGGING_ENABLED", "EVENTHUB_LOG_LEVEL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LOG_TO_STDOUT", "false")
-    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in OTHERS))  # of runs in tests
     monkeypatch.setenv("FILE_LOGGING_ENABLED", "false")
+
+
+@pytest.fixture
+def pytester(pytester, monkeypatch):
+    """Start runs of pytest without the plugins of other packages; pytest's own fixture unset the variable."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", " ".join(f"-p no:{name}" for name in OTHERS))
+    return pytester
 
 
 @pytest.fixture
