@@ -165,7 +165,7 @@ def measure_process(*, quick: bool) -> Measured:
 
 def measure_growth(*, quick: bool) -> Measured:
     """Return how the cost of a record grows."""
-    grown = growth.measure(rounds=1 if quick else 3)
+    grown = growth.measure(rounds=1 if quick else 2)
     return Measured(grown.figures(), grown._asdict())
 
 

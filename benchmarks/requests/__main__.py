@@ -87,8 +87,8 @@ def measure(
     start = {name: partial(Child, "benchmarks.requests.served", framework, name) for name in variants}
     number = min(requests, _FEWER.get(framework, requests))
     asked = {
-        # Half as many where the shape is not the usual one, whose figures are judged.
-        shape: {"requests": number if shape == Shape() else number // 2, **shape._asdict()}
+        # A third as many where the shape is not the usual one, whose figures are judged.
+        shape: {"requests": number if shape == Shape() else number // 3, **shape._asdict()}
         for shape in (SHAPES[framework] if shapes is None else shapes)
     }
     samples = interleave(start, asked, rounds=rounds, turns_a_round=turns)

@@ -32,7 +32,7 @@ _HEADERS: Final = {
 }
 #: Until what is queued after the last turn has been sent.
 _QUIET_S: Final = 2.0
-_WARM_UP_S: Final = 2
+_WARM_UP_S: Final = 1
 
 
 def wrk(url: str, seconds: int) -> int:
