@@ -13,11 +13,10 @@ from typing import Final
 
 from hublog.capture import context
 from hublog.capture.context import EMPTY, call_with, stored
-from hublog.capture.interop import read, take
+from hublog.capture.interop import take_as_meant
 from hublog.capture.origin import LOG_CALL, kept, origin
 from hublog.capture.reentry_guard import CaptureHandler, quiet_azure
 from hublog.runtime.handler_watch import watch
-from hublog.runtime.pipeline import Pipeline
 from hublog.runtime.registry import get_pipeline, install
 from hublog.runtime.shared import runtime
 from hublog.settings import Settings, is_switched_off, read_settings
@@ -100,13 +99,9 @@ class EventHubHandler(CaptureHandler):
                 if not is_of_now or kept or (life is not None and life.ended_mono is not None):
                     made_in = origin(record, now, depth=_DEPTH)
                     if made_in is not stored():
-                        call_with(made_in, lambda record: _hand_over(pipeline, record), record)
+                        call_with(made_in, take_as_meant, record, pipeline.accept)
                         return
-            meant = read(record)
-            if meant is None:
-                pipeline.accept(record)
-            else:
-                take(meant, pipeline.accept)
+            take_as_meant(record, pipeline.accept)
         except Exception as error:  # noqa: BLE001  # a log call never raises; the record is counted
             pipeline.failed(error)
 
@@ -137,15 +132,6 @@ def _switched(settings: Settings | None) -> Settings | None:
     if settings is None or not settings.eventhub.enabled or not is_switched_off():
         return settings
     return replace(settings, eventhub=replace(settings.eventhub, enabled=False))
-
-
-def _hand_over(pipeline: Pipeline, record: logging.LogRecord) -> None:
-    """Have a pipeline take a record as it is meant, with the fields that are bound here."""
-    meant = read(record)
-    if meant is None:
-        pipeline.accept(record)
-    else:
-        take(meant, pipeline.accept)
 
 
 def _is_second(record: logging.LogRecord) -> bool:

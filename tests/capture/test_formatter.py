@@ -4,17 +4,18 @@ import sys
 from datetime import datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.kits.lines import fits, strict
 
 from hublog.capture import context
-from hublog.capture.columns import BY_NAME
+from hublog.capture.columns import BY_NAME, OPEN_COLUMNS
 from hublog.capture.formatter import LineFormatter
 from hublog.capture.stdlib_formatters import JsonFormatter
+from hublog.capture.typed_columns import Misfits
 from hublog.line import RecordIds
 from hublog.redaction.card_numbers import is_card
-from hublog.settings import ServiceSettings
+from hublog.settings import PersonalData, RedactionSettings, ServiceSettings
 
 LOGGER = logging.getLogger("tests.formatter")
 
@@ -384,6 +385,58 @@ def test_fast_and_slow_way_agree():
     for row in (fast, slow):
         del row["sequence"], row["record_id"]
     assert fast == slow
+
+
+#: Names that are bound and added, so that they clash; with texts that come again, ids, secrets and misfits.
+SHARED_NAMES = st.sampled_from(
+    [*sorted(OPEN_COLUMNS), "user_name", "free", "order", "password", "trace_sampled"]
+)
+SHARED_VALUES = (
+    st.sampled_from(
+        [
+            "",
+            "GET",
+            "shop.example.com",
+            "0af7651916cd43dd8448eb211c80319c",
+            "00f067aa0ba902b7",
+            "1234567890123456",
+        ]
+    )
+    | st.sampled_from(
+        ["password=hunter2", "x" * 3_000, "\ud800", "\u2028", 4111111111111111, 2**31, 2**63, 1, True, 1.0]
+    )
+    | st.sampled_from([None, math.inf, ["a", {"token": "abc"}], {"b": 1}])
+)
+REDACTIONS = st.sampled_from(
+    [
+        RedactionSettings(),
+        RedactionSettings(enabled=False),
+        RedactionSettings(keys=("http_host", "order"), personal_data=PersonalData.HASH, hash_key="k"),
+        RedactionSettings(personal_data=PersonalData.DROP, patterns=("[0-9]{4}",)),
+    ]
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.dictionaries(SHARED_NAMES, SHARED_VALUES, max_size=8),
+    st.dictionaries(SHARED_NAMES, SHARED_VALUES, max_size=8),
+    REDACTIONS,
+)
+def test_a_line_of_known_fragments_says_what_the_slow_way_says(bound, extra, redaction):
+    misfits = Misfits()
+    formatter = LineFormatter(ServiceSettings(name="shop"), misfits=misfits, redaction=redaction)
+    record = make_record("m %s", ("a",), extra=extra)
+    rows, counts = [], []
+    for created in (1_700_000_000.0, 1_700_000_000.0, 1_700_000_000):  # an int goes the slow way
+        record.created = created
+        token = context.enter(dict(bound))
+        before = misfits.read()
+        rows.append(strict(formatter.encode(record)))
+        counts.append(misfits.read() - before)
+        context.leave(token)
+    assert rows[0] == rows[1] == rows[2]
+    assert counts[0] == counts[1] == counts[2]
 
 
 def test_a_message_that_alone_is_too_long_is_cut_and_the_rest_stays():

@@ -14,7 +14,7 @@ from tests.growth.shapes import SHAPES
 
 from hublog.capture import context
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.interop import read, take
+from hublog.capture.interop import take_as_meant
 from hublog.capture.stdlib_formatters import ConsoleFormatter, JsonFormatter
 from hublog.line import RecordIds
 from hublog.requests.asgi_requests import _request
@@ -33,8 +33,7 @@ def destinations():
         return lines.encode(record)
 
     def hub(record):
-        meant = read(record)
-        return encode(record) if meant is None else take(meant, encode)
+        return take_as_meant(record, encode)
 
     return {"console": console.format, "file": file.format, "hub": hub, "testing": testing}
 

@@ -6,7 +6,6 @@ anything odd that raises, and ``slow_path`` does it again, field by field.
 """
 
 import logging
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -14,7 +13,7 @@ from hublog.capture import context
 from hublog.capture.context import note_shown
 from hublog.capture.exceptions import from_record
 from hublog.capture.resource import process_fields
-from hublog.capture.slow_path import fit, has_own_message, rendered, row_of, timestamp_of
+from hublog.capture.slow_path import fit, has_own_message, rendered, row_of, timestamp_of, usable
 from hublog.capture.typed_columns import (
     END_OF_TIME,
     NOT_ADDED,
@@ -31,7 +30,7 @@ from hublog.capture.typed_columns import (
     utc_text,
 )
 from hublog.line import HEAD, HEAD_WITH_IDS, SECOND, RecordIds, dumps, escape_line_ends
-from hublog.redaction.redactor import Redactor, redactor_for
+from hublog.redaction.redactor import Redactor, completes, redactor_for
 from hublog.settings import RedactionSettings, ServiceSettings
 
 _LogRecord = logging.LogRecord
@@ -81,7 +80,7 @@ class LineFormatter:
         created = record.created
         is_usual = type(created) is float and 0.0 <= created < END_OF_TIME and not record.stack_info
         if not is_usual:
-            created = _usable(created)
+            created = usable(created)
         second = int(created)
         micros = int((created - second) * 1_000_000)
         last_second, stamp = self._second
@@ -97,8 +96,6 @@ class LineFormatter:
         if is_usual:
             try:
                 line, misfits = self._fast(record, head)
-                if not line.isascii():
-                    line = escape_line_ends(line)
                 length = len(line)
                 if length <= self._max_bytes:
                     if misfits:
@@ -110,55 +107,60 @@ class LineFormatter:
         return self._slow(record, head, created, length)
 
     def _fast(self, record: logging.LogRecord, head: bytes) -> tuple[bytes, Sequence[str]]:
-        site, cached_template, template_json, slack = self._site(record)
+        redactor = self._redactor
+        # What is in a cache is looked up here: a call would cost more than the look-up.
+        key = (record.pathname, record.lineno, record.levelno, record.name, record.funcName, record.levelname)
+        site, cached_template, template_json, slack = self._sites.get(key) or self._site(record, key)
         message = record.msg
         if message is not cached_template:
             if type(message) is not str:
                 message = str(message)
             template_json, slack = dumps(self._redacted(message)), 0
-        is_own = type(record) is not _LogRecord and has_own_message(record)
-        args, message_json = record.args, template_json
-        if is_own or args:
-            is_plain = type(args) is tuple and not is_own
-            message = message % args if is_plain else rendered(record, self._redactor)
-            if (
-                is_own
-                or len(message) > slack
-                or "=" in message
-                or ":" in message
-                or " -" in message
-                or ">" in message
-            ):
-                message = self._redacted(message)
-            message_json = dumps(message)
+        message_json = template_json
+        if record.args or type(record) is not _LogRecord:
+            message_json = self._message(record, message, slack) or template_json
 
         now = context.current()
         bound: EncodedContext | None = now.encoded
-        if bound is None or bound.redactor is not self._redactor:
-            bound = encode_context(now, self._redactor)
+        if bound is None or bound.redactor is not redactor:
+            bound = encode_context(now, redactor)
         record_type, exception = bound.record_type or "log", b""
         if record.exc_info or record.exc_text:
-            record_type, exception = _exception(record, bound, self._redactor)
-        misfits = bound.misfits
-        if len(record.__dict__) == STANDARD_LENGTH:
-            added = bound.fragment
-        else:
+            record_type, exception = _exception(record, bound, redactor)
+        misfits, added = bound.misfits, bound.fragment
+        if len(record.__dict__) != STANDARD_LENGTH:
             added, record_type, misfits = self._added(record, bound, record_type)
-        return b"".join(
+        thread = (record.thread, record.threadName, record.process, record.processName)
+        task = getattr(record, "taskName", None)
+        line = b"".join(
             (
                 head,
                 site,
-                b'"message":',
                 message_json,
                 b',"message_template":',
                 template_json,
                 _LOG if record_type == "log" else b',"record_type":%b,' % dumps(record_type),
-                self._thread(record),
+                self._threads.get(thread) or self._thread(record, thread),
+                b"" if task is None else b'"async_task_name":%b,' % dumps(str(task)),
                 exception,
                 added,
                 self._tail,
             )
-        ), misfits
+        )
+        if not line.isascii():
+            line = escape_line_ends(line)
+        return line, misfits
+
+    def _message(self, record: logging.LogRecord, template: str, slack: int) -> bytes | None:
+        """Return the encoded message, None where it is the template."""
+        args = record.args
+        is_own = type(record) is not _LogRecord and has_own_message(record)
+        if not (is_own or args):
+            return None
+        message = template % args if type(args) is tuple and not is_own else rendered(record, self._redactor)
+        if is_own or len(message) > slack or completes(message):
+            message = self._redacted(message)
+        return dumps(message)
 
     def _redacted(self, text: str) -> str:
         if len(text) > self._max_bytes:
@@ -173,44 +175,37 @@ class LineFormatter:
         key = tuple(attributes)
         plan = self._plans.get(key)
         if plan is None:
-            plan = AddedFields(key, self._redactor, self._max_bytes)
-            self._plans.keep(key, plan, _PLAN_BYTES + sum(map(len, key)))
+            made = AddedFields(key, self._redactor, self._max_bytes)
+            plan = self._plans.keep(key, made, _PLAN_BYTES + sum(map(len, key)))
         extra, columns, misfits = plan.read(attributes)
         fragment = bound.columns_json
         if columns:
             record_type = str(columns.pop("record_type", record_type))
-            fragment = encode_columns({**bound.columns, **columns})
+            if not columns.keys().isdisjoint(bound.names):  # one name is written once
+                fragment, columns = b"", {**bound.columns, **columns}
+            fragment += encode_columns(columns)
         if bound.extra:
             extra = {**bound.extra, **extra}
         if bound.misfits:
             misfits = (*bound.misfits, *misfits)
         return (b'%b"extra":%b,' % (fragment, dumps(extra)) if extra else fragment), record_type, misfits
 
-    def _site(self, record: logging.LogRecord) -> tuple[bytes, str, bytes, int]:
+    def _site(self, record: logging.LogRecord, key: tuple[object, ...]) -> tuple[bytes, str, bytes, int]:
         """Return the encoded place, and the template that stood there first with its encoded form.
 
         And the length up to which a message made of it needs no look, see ``Redactor.safe_length``.
         """
-        key = (record.pathname, record.lineno, record.levelno, record.name, record.funcName, record.levelname)
-        cached = self._sites.get(key)
-        if cached is not None:
-            return cached
         template = record.msg if type(record.msg) is str and len(record.msg) <= _TEMPLATE_MAX else ""
         template_json = dumps(self._redacted(template))
-        site = encode_fitting(call_site(record))
+        site = b'%b"message":' % encode_fitting(call_site(record))
         # The site is made of the key's own strings, so no other memory counts.
         size = _SITE_BYTES + len(site) + len(template) + len(template_json) + _text_size(key)
         entry = (site, template, template_json, self._redactor.safe_length(template))
         return self._sites.keep(key, entry, size)
 
-    def _thread(self, record: logging.LogRecord) -> bytes:
-        key = (record.thread, record.threadName, record.process, record.processName)
-        thread = self._threads.get(key)
-        if thread is None:
-            thread = encode_fitting(thread_of(record))
-            self._threads.keep(key, thread, _SITE_BYTES + len(thread) + _text_size(key))
-        task = getattr(record, "taskName", None)
-        return thread if task is None else b'%b"async_task_name":%b,' % (thread, dumps(str(task)))
+    def _thread(self, record: logging.LogRecord, key: tuple[object, ...]) -> bytes:
+        thread = encode_fitting(thread_of(record))
+        return self._threads.keep(key, thread, _SITE_BYTES + len(thread) + _text_size(key))
 
     def _slow(self, record: logging.LogRecord, head: bytes, created: float, length: int) -> bytes:
         row = row_of(
@@ -232,17 +227,6 @@ class LineFormatter:
 
 def _text_size(key: Iterable[object]) -> int:
     return sum(len(part) for part in key if isinstance(part, str))
-
-
-def _usable(created: object) -> float:
-    """Return when a record was made, now if it does not say so in a form that ADX holds."""
-    try:
-        moment = float(created)  # type: ignore[arg-type]  # whatever it is
-        if 0.0 <= moment < END_OF_TIME:
-            return moment
-    except (Exception, SystemExit):  # noqa: BLE001, S110  # a log call never raises
-        pass
-    return time.time()
 
 
 def _exception(record: logging.LogRecord, bound: EncodedContext, redactor: Redactor) -> tuple[str, bytes]:

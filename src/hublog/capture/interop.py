@@ -71,8 +71,11 @@ _meant_fields: ContextVar[Mapping[str, object]] = ContextVar(
 meant_fields: Final = _meant_fields.get
 
 
-def take(meant: Meant, by: Callable[[logging.LogRecord], _T]) -> _T:
-    """Call ``by`` with the record that is meant, its further fields bound, and return the result."""
+def take_as_meant(record: logging.LogRecord, by: Callable[[logging.LogRecord], _T]) -> _T:
+    """Call ``by`` with what a record means, its further fields bound, and return the result."""
+    meant = read(record)
+    if meant is None:
+        return by(record)
     if not meant.fields:
         return by(meant.record)
     token, token_of_meant = context.add_fields(**meant.fields), _meant_fields.set(meant.fields)

@@ -26,16 +26,7 @@ OWN_THREAD: Final = 1_000
 #: variable: up to Python 3.11 the collector may begin inside of ``ContextVar.set``, and another one crashes.
 _collecting: Final[list[int]] = []
 #: Packages whose finalizers are not the application's.
-_LIBRARIES: Final = (
-    "hublog",
-    "azure",
-    "msal",
-    "msal_extensions",
-    "uamqp",
-    "urllib3",
-    "requests",
-    "websocket",
-)
+_PACKAGES: Final = {"azure", "hublog", "msal", "msal_extensions", "requests", "uamqp", "urllib3", "websocket"}
 
 #: Loggers whose records are made by shipping records; they go to console and file only.
 #: The module is there because loguru names a record after the module that logs.
@@ -112,7 +103,7 @@ def _is_of_a_finalizer() -> bool:
     while frame is not None:
         if frame.f_code.co_name in ("__del__", "__call__"):
             module = str(frame.f_globals.get("__name__", ""))
-            if frame.f_code.co_name == "__del__" and module.partition(".")[0] not in _LIBRARIES:
+            if frame.f_code.co_name == "__del__" and module.partition(".")[0] not in _PACKAGES:
                 return True
             if module == "weakref":
                 return True

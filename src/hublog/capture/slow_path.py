@@ -7,6 +7,7 @@ the hub does not take.
 
 import logging
 import re
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -51,12 +52,7 @@ _NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 def row_of(
-    record: logging.LogRecord,
-    added: Iterable[str],
-    *,
-    timestamp: str,
-    redactor: Redactor,
-    max_bytes: int,
+    record: logging.LogRecord, added: Iterable[str], *, timestamp: str, redactor: Redactor, max_bytes: int
 ) -> "Row":
     """Return the columns of a record behind the head of its line, each field read by itself.
 
@@ -199,6 +195,17 @@ def timestamp_of(created: float) -> str:
         raise ValueError(created)
     second = int(created)
     return f"{utc_text(second)}.{int((created - second) * 1_000_000):06d}Z"
+
+
+def usable(created: object) -> float:
+    """Return when a record was made, now if it does not say so in a form that ADX holds."""
+    try:
+        moment = float(created)  # type: ignore[arg-type]  # whatever it is
+        if 0.0 <= moment < END_OF_TIME:
+            return moment
+    except (Exception, SystemExit):  # noqa: BLE001, S110  # a log call never raises
+        pass
+    return time.time()
 
 
 def has_own_message(record: logging.LogRecord) -> bool:

@@ -15,7 +15,7 @@ from hublog.capture.columns import BY_NAME
 from hublog.capture.context import stored
 from hublog.capture.exceptions import frames_of, is_ordinary, print_of
 from hublog.capture.formatter import LineFormatter
-from hublog.capture.interop import read, take
+from hublog.capture.interop import read, take_as_meant
 from hublog.capture.json_safe import mark, plain, text_of, whole_text_of
 from hublog.capture.origin import format_where_made
 from hublog.capture.slow_path import rendered
@@ -345,8 +345,7 @@ class JsonFormatter(logging.Formatter):
         return format_where_made(record, self._format)
 
     def _format(self, record: logging.LogRecord) -> str:
-        meant = read(record)
-        line = self._lines.encode(record) if meant is None else take(meant, self._lines.encode)
+        line = take_as_meant(record, self._lines.encode)
         if self._renamed:
             row = {self._renamed.get(name, name): value for name, value in loads(line).items()}
             line = dumps(row)

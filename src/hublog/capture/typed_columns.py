@@ -9,14 +9,14 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from hublog.capture.columns import BY_NAME, OPEN_COLUMNS, Kind
 from hublog.capture.context import Context, looked
 from hublog.capture.json_safe import INT64, MAX_ITEMS, MAX_NAME, Distinct, Plain, key_of, mark, plain, text_of
 from hublog.internal_log import AtomicCounter
-from hublog.line import dumps
+from hublog.line import dumps, loads
 from hublog.redaction.redactor import CARD_FROM, PERSONAL_COLUMNS, SHORTEST, Redactor
 
 #: What every LogRecord has, in the order in which its constructor sets it; what follows is ``extra``.
@@ -28,7 +28,6 @@ NOT_ADDED: Final = frozenset({*_STANDARD, "message", "asctime"})
 
 #: What ``dumps`` writes as it is. Of ints it takes 64 bits without a sign, one more than ADX holds.
 _SAFE: Final = frozenset({bool, type(None)})
-_NOTHING: Final[dict[str, object]] = {}
 #: A record with more attributes has names made at run time, and the slow way bounds their number.
 _PLAN_MAX: Final = 128
 
@@ -42,18 +41,66 @@ BYTES_MAX: Final = 4 << 20
 ENTRY_MAX: Final = 8_192
 
 MAX_COLUMN_TEXT: Final = 2_048
+#: A longer text is unlikely to be bound again; it cannot become too long for its column by marks.
+_KNOWN_LONGEST: Final = 256
+#: Columns whose text most requests have alone.
+_IDS: Final = frozenset({"trace_id", "span_id", "parent_span_id", "request_id", "correlation_id"})
 #: The first second that a Kusto datetime cannot hold: the year 10000.
-END_OF_TIME: Final = 253_402_300_800
+END_OF_TIME: Final = 253_402_300_800.0
 #: What the numbers of a column stay below.
 _BOUNDS: Final = {Kind.INT: 1 << 31, Kind.LONG: INT64}
 _KINDS: Final = {name: column.kind for name, column in BY_NAME.items()}
+#: The type of most values of a column, and of numbers what they stay between, as long as they are no card's.
+_USUAL: Final[dict[Kind, tuple[type, float, float]]] = {
+    Kind.STRING: (str, 0, 0),
+    Kind.INT: (int, -(1 << 31) - 1, 1 << 31),
+    Kind.LONG: (int, -INT64 - 1, CARD_FROM),
+    Kind.REAL: (float, -inf, inf),
+    Kind.BOOL: (bool, -1, 2),
+}
+_UNUSUAL: Final = (Kind, 0, 0)
+
+
+class BoundedCache(dict[_Key, _Value], Generic[_Key, _Value]):
+    """A dictionary to read from as usual; ``keep`` adds to it. Any thread may do both.
+
+    What does not fit makes it empty: an application has as many places in its code as it has, so that a cache
+    that is full is full of what a client has made.
+    """
+
+    __slots__ = ("_size",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._size = 0
+
+    def keep(self, key: _Key, value: _Value, size: int) -> _Value:
+        """Remember a value unless it is too large, and return it.
+
+        Args:
+            key: what it is looked up by.
+            value: what is kept.
+            size: bytes of both, about.
+        """
+        if size > ENTRY_MAX:
+            return value
+        if len(self) >= ENTRIES_MAX or self._size + size > BYTES_MAX:
+            self.clear()
+            self._size = 0
+        self._size += size
+        self[key] = value
+        return value
+
+
+#: Columns that requests have in common (host, route, client), by all that they depend on.
+_known: Final[BoundedCache[tuple[Redactor, str, str], bytes]] = BoundedCache()
 
 
 class EncodedContext(NamedTuple):
     """What the formatter keeps of a context, so that a request's fields are encoded once.
 
     Attributes:
-        columns: the bound columns, by name.
+        names: of the bound fields; none of them is written twice.
         extra: the bound free names, plain.
         record_type: the bound record type, or empty.
         misfits: names of the columns whose bound value did not fit.
@@ -62,13 +109,18 @@ class EncodedContext(NamedTuple):
         fragment: the columns and the ``extra`` object, for records that add nothing.
     """
 
-    columns: Mapping[str, object]
+    names: Mapping[str, object]
     extra: Mapping[str, object]
     record_type: str
     misfits: Sequence[str]
     redactor: Redactor
     columns_json: bytes
     fragment: bytes
+
+    @property
+    def columns(self) -> dict[str, object]:
+        """The bound columns, read off their JSON: few records have one of the same name."""
+        return dict(loads(b"{%b}" % self.columns_json[:-1]))
 
 
 def encode_context(context: Context, redactor: Redactor) -> EncodedContext:
@@ -77,14 +129,7 @@ def encode_context(context: Context, redactor: Redactor) -> EncodedContext:
     if look is None or context.is_settled:
         context.encoded = encoded = _encoded(context, redactor)
         return encoded
-    now = context
-    for known, name, value in look.probes:  # as ``looked`` does, without its call for each record
-        if known.get(name) is not value:
-            now = looked(context)
-            break
-    else:
-        if look.fields is not context.looked_up:
-            now = looked(context)
+    now = looked(context)
     if now.look is None:
         return now.encoded or encode_context(now, redactor)
     partial: EncodedContext | None = now.partial
@@ -94,11 +139,36 @@ def encode_context(context: Context, redactor: Redactor) -> EncodedContext:
 
 
 def _encoded(context: Context, redactor: Redactor) -> EncodedContext:
+    """Join the columns that are known with what is new: most of a request's fields were those of others."""
+    fields = context.fields
+    known: list[bytes] = []
+    new: dict[str, object] = {}
+    for name, value in fields.items():
+        if type(value) is str:
+            column = _known.get((redactor, name, value))
+            if column is None and name in _IDS and redactor.is_id(name, value):  # it comes once
+                column = f'"{name}":"{value}",'.encode()
+            if column is not None:
+                known.append(column)
+                continue
+        new[name] = value
+    columns, extra, misfits = _read(new, redactor)
+    names = {**fields, "truncated": True} if "truncated" in columns else fields
+    record_type = columns.pop("record_type", "")
+    columns_json = b"".join(known) + encode_columns(columns)
+    fragment = columns_json + encode_columns({"extra": extra}) if extra else columns_json
+    return EncodedContext(names, extra, str(record_type), misfits, redactor, columns_json, fragment)
+
+
+def _read(
+    fields: Mapping[str, object], redactor: Redactor
+) -> tuple[dict[str, object], dict[str, object], list[str]]:
+    """Return the columns and free names among bound fields, and the columns whose value did not fit."""
     columns: dict[str, object] = {}
     extra: dict[str, object] = {}
     misfits: list[str] = []
     walk, distinct = Plain(redactor.head), Distinct()
-    for name, value in islice(context.fields.items(), MAX_ITEMS):
+    for name, value in islice(fields.items(), MAX_ITEMS):
         # Most are short strings, which need no look.
         is_plain = type(value) is str and len(value) <= MAX_COLUMN_TEXT and value.isascii()
         shown = value if is_plain else walk.value(value)
@@ -114,13 +184,13 @@ def _encoded(context: Context, redactor: Redactor) -> EncodedContext:
         if not put(columns, name, shown):
             extra[name] = as_text(shown)
             misfits.append(name)
-    if len(context.fields) > MAX_ITEMS:
-        extra[mark("left out")] = len(context.fields) - MAX_ITEMS
+        elif type(value) is str and len(value) <= _KNOWN_LONGEST and name != "record_type":
+            column = encode_columns({name: columns[name]} if name in columns else {})
+            _known.keep((redactor, name, value), column, 2 * _KNOWN_LONGEST + len(column))
+    if len(fields) > MAX_ITEMS:
+        extra[mark("left out")] = len(fields) - MAX_ITEMS
         columns["truncated"] = True
-    record_type = columns.pop("record_type", "")
-    columns_json = encode_columns(columns)
-    fragment = columns_json + encode_columns({"extra": extra}) if extra else columns_json
-    return EncodedContext(columns, extra, str(record_type), misfits, redactor, columns_json, fragment)
+    return columns, extra, misfits
 
 
 def put(columns: dict[str, object], name: str, value: object) -> bool:
@@ -260,37 +330,6 @@ def relative(path: str) -> str:
     return path.removeprefix(root)
 
 
-class BoundedCache(dict[_Key, _Value], Generic[_Key, _Value]):
-    """A dictionary to read from as usual; ``keep`` adds to it. Any thread may do both.
-
-    What does not fit makes it empty: an application has as many places in its code as it has, so that a cache
-    that is full is full of what a client has made.
-    """
-
-    __slots__ = ("_size",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._size = 0
-
-    def keep(self, key: _Key, value: _Value, size: int) -> _Value:
-        """Remember a value unless it is too large, and return it.
-
-        Args:
-            key: what it is looked up by.
-            value: what is kept.
-            size: bytes of both, about.
-        """
-        if size > ENTRY_MAX:
-            return value
-        if len(self) >= ENTRIES_MAX or self._size + size > BYTES_MAX:
-            self.clear()
-            self._size = 0
-        self._size += size
-        self[key] = value
-        return value
-
-
 class AddedFields:
     """How to read what was added to a record with just these attributes.
 
@@ -307,7 +346,7 @@ class AddedFields:
         ValueError: here and in ``read``: the slow way has to cut something.
     """
 
-    __slots__ = ("_all_free", "_columns", "_max_bytes", "_names", "_redactor", "_secret")
+    __slots__ = ("_columns", "_max_bytes", "_names", "_redactor", "_secret")
 
     def __init__(self, attributes: tuple[str, ...], redactor: Redactor, max_bytes: int) -> None:
         if len(attributes) > _PLAN_MAX:
@@ -316,35 +355,56 @@ class AddedFields:
         for name in names:  # a client may have made them: the slow way cuts them, and hides what is secret
             if len(name) > MAX_NAME or (len(name) >= SHORTEST and redactor.text(name) is not name):
                 raise ValueError(name)
-        self._columns = tuple(name for name in names if name in OPEN_COLUMNS)
         free = [(name, redactor.secrecy(name)) for name in names if name not in OPEN_COLUMNS]
-        self._secret = tuple((name, secrecy) for name, secrecy in free if secrecy)
         self._names = tuple(name for name, secrecy in free if not secrecy)
-        self._all_free = not (self._columns or self._secret)
+        self._secret = tuple((name, secrecy) for name, secrecy in free if secrecy)
+        self._columns = tuple(
+            (name, *(_USUAL.get(_KINDS[name], _UNUSUAL) if redactor.is_open(name) else _UNUSUAL))
+            for name in names
+            if name in OPEN_COLUMNS
+        )
         self._redactor, self._max_bytes = redactor, max_bytes
 
     def read(self, attributes: dict[str, Any]) -> tuple[dict[str, object], dict[str, object], Sequence[str]]:
         """Return the free names and the columns as plain data, and the columns whose value did not fit."""
         extra: dict[str, object] = {}
-        room = self._max_bytes
-        is_looked_at = self._redactor.checks_short_texts
+        room, redactor = self._max_bytes, self._redactor
         for name in self._names:
             value = attributes[name]
             kind = type(value)
             if kind is str:
-                if len(value) >= SHORTEST or "=" in value or ":" in value or is_looked_at:
+                if len(value) >= SHORTEST or "=" in value or ":" in value or redactor.checks_short_texts:
                     room -= len(value)
                     if room < 0:
                         raise ValueError(name)
-                    value = self._redactor.text(value)
-            elif kind not in _SAFE and not (
-                (kind is int and -INT64 <= value < CARD_FROM) or (kind is float and isfinite(value))
-            ):
+                    if not redactor.is_known(value):
+                        value = redactor.text(value)
+            elif kind is int and -INT64 <= value < CARD_FROM:
+                pass
+            elif kind not in _SAFE and not (kind is float and isfinite(value)):
                 room, value = self._converted(name, value, room)
             extra[name] = value
-        if self._all_free:
-            return extra, _NOTHING, ()
-        return extra, *self._read_others(attributes, extra)
+        for name, secrecy in self._secret:
+            extra[name] = redactor.hidden(plain(attributes[name]), secrecy)
+        if not self._columns:
+            return extra, {}, ()
+        return extra, *self._read_columns(attributes, extra)
+
+    def _read_columns(
+        self, attributes: dict[str, Any], extra: dict[str, object]
+    ) -> tuple[dict[str, object], Sequence[str]]:
+        columns: dict[str, object] = {}
+        misfits: list[str] = []
+        for name, usual, low, high in self._columns:
+            value = attributes[name]
+            kind = type(value)
+            if kind is usual and kind is str and 0 < len(value) <= _KNOWN_LONGEST:
+                columns[name] = self._redactor.text(value)
+            elif kind is usual and kind is not str and low < value < high:
+                columns[name] = value
+            else:
+                misfits += self._put(columns, extra, name, value)
+        return columns, misfits
 
     def _converted(self, name: str, value: object, room: int) -> tuple[int, object]:
         """Return the room that a value leaves for others, and the value as plain data."""
@@ -355,21 +415,14 @@ class AddedFields:
             raise ValueError(name)
         return room, value
 
-    def _read_others(
-        self, attributes: dict[str, Any], extra: dict[str, object]
-    ) -> tuple[dict[str, object], Sequence[str]]:
-        """Read the columns, and what is secret by its name."""
-        columns: dict[str, object] = {}
-        misfits: list[str] = []
-        redactor = self._redactor
-        for name, secrecy in self._secret:
-            extra[name] = redactor.hidden(plain(attributes[name]), secrecy)
-        for name in self._columns:
-            value = attributes[name]
-            if type(value) is str and len(value) > self._max_bytes:
-                raise ValueError(name)
-            value = redactor.column(name, plain(value, cut=redactor.head))
-            if not put(columns, name, value):
-                extra[name] = as_text(value)
-                misfits.append(name)
-        return columns, misfits
+    def _put(
+        self, columns: dict[str, object], extra: dict[str, object], name: str, value: object
+    ) -> tuple[str, ...]:
+        """Set a column to an unusual value; return its name if that does not fit, and stands in ``extra``."""
+        if type(value) is str and len(value) > self._max_bytes:
+            raise ValueError(name)
+        value = self._redactor.column(name, plain(value, cut=self._redactor.head))
+        if put(columns, name, value):
+            return ()
+        extra[name] = as_text(value)
+        return (name,)

@@ -34,10 +34,7 @@ class Tier:
     unit_hour: float
 
 
-TIERS: Final = {
-    "basic": Tier("Basic", 256 * 1024, 0.015),
-    "standard": Tier("Standard", 1024 * 1024, 0.03),
-}
+TIERS: Final = {"basic": Tier("Basic", 256 * 1024, 0.015), "standard": Tier("Standard", 1024 * 1024, 0.03)}
 #: Price of a million billed events, US dollars, in both tiers.
 MILLION_EVENTS: Final = 0.028
 

@@ -211,8 +211,7 @@ def _for_draining(root: Path, settings: Settings) -> Settings:
     if not hub.is_configured:
         raise SettingsError([_NOT_CONFIGURED])
     return replace(
-        settings,
-        eventhub=replace(hub, spool=SpoolMode.OVERFLOW, spool_dir=root, spool_max_bytes=_NO_BOUND),
+        settings, eventhub=replace(hub, spool=SpoolMode.OVERFLOW, spool_dir=root, spool_max_bytes=_NO_BOUND)
     )
 
 

@@ -37,11 +37,7 @@ _REJECTED_SUFFIX: Final = ".jsonl"
 _TOO_LARGE: Final = f"larger than the maximum of {READ_MAX_BYTES} bytes"
 _OTHER_VERSION: Final = "not a segment of this version"
 _MISPLACED: Final = "a segment for another destination than its directory"
-_KINDS: Final = (
-    (stat.S_ISLNK, "a symbolic link"),
-    (stat.S_ISDIR, "a directory"),
-    (stat.S_ISREG, "a file"),
-)
+_KINDS: Final = ((stat.S_ISLNK, "a symbolic link"), (stat.S_ISDIR, "a directory"), (stat.S_ISREG, "a file"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,9 +94,7 @@ TABLE: Final = (
         "Correct it as the message says; silence this check if it is meant for something else.",
     ),
     CheckMessageText(
-        "W009",
-        "The way the server of this process exits loses records.",
-        "Change what the message names.",
+        "W009", "The way the server of this process exits loses records.", "Change what the message names."
     ),
     CheckMessageText(
         "W010",

@@ -21,13 +21,7 @@ from hublog.delivery.packer import Packer
 from hublog.doctor.steps import StepResult, StepTimeoutError, TimeBudget, fail, ok, run_with_timeout, took
 from hublog.errors import PermanentSendError, SendError, TransientSendError
 from hublog.runtime.delivery_log import THROTTLED, reach_advice, sentence_of
-from hublog.senders.azure_errors import (
-    cause_of,
-    proxy_failure,
-    proxy_refusal,
-    translate,
-    upgrade_refusal,
-)
+from hublog.senders.azure_errors import cause_of, proxy_failure, proxy_refusal, translate, upgrade_refusal
 from hublog.senders.connections import Connections, tls_context
 from hublog.senders.event_hub import EventHubSender, connect_producer
 from hublog.senders.sign_in import Cause

@@ -38,10 +38,7 @@ _OTHER: Final = r"""(?:[_-]id|[a-z]Id|\bid
 _OTHER_LONGEST: Final = 32
 _GROUP: Final = re.compile(r"[0-9]++")
 #: How the digits are written in groups, by the size of the first one.
-_GROUPED: Final = {
-    4: ((4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (4, 4, 5)),
-    6: ((6, 13),),
-}
+_GROUPED: Final = {4: ((4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (4, 4, 5)), 6: ((6, 13),)}
 _FIRST: Final = frozenset("234568")
 #: First digits from, to, and the lengths of their numbers. Source: ISO/IEC 7812 as issuers use it.
 _ISSUERS: Final = (

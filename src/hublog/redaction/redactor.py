@@ -107,6 +107,8 @@ class Redactor:
         self._source = lru_cache(_SOURCES_MAX)(self._redact_source)
         self._safe_length = lru_cache(_SOURCES_MAX)(self.safe_length)
         self._known: set[str] = set()
+        #: Whether a text is known to hold no secret; it need not be, and ``text`` knows it, too.
+        self.is_known = self._known.__contains__
         #: Columns that are judged by their value alone.
         self._open: set[str] = set()
 
@@ -130,7 +132,7 @@ class Redactor:
     def _remember(self, text: str) -> None:
         """Remember that a text holds no secret: names, states and paths are logged again and again."""
         if len(self._known) >= _KNOWN_MAX:
-            self._known = set()
+            self._known.clear()
         self._known.add(text)
 
     def cannot_hold_secret(self, text: str) -> bool:
@@ -186,11 +188,22 @@ class Redactor:
 
         Of columns only those are secret by name that the user named: ``session_id`` is a hash already.
         """
-        if name not in self._open:
+        if name not in self._open and not self.is_open(name):
             return self._column_by_name(name, value)
         if type(value) is not str:
             return self.value(value)
         return value if value in self._known or not self._is_long(value) else self.text(value)
+
+    def is_open(self, name: str) -> bool:
+        """Whether a column is judged by its value alone, as one is whose name says nothing."""
+        is_named = name == _QUERY or (name in PERSONAL_COLUMNS and self._personal is not PersonalData.KEEP)
+        if name not in self._open and not (is_named or self.secrecy(name) is Secrecy.CONFIGURED):
+            self._open.add(name)
+        return name in self._open
+
+    def is_id(self, name: str, value: str) -> bool:
+        """Whether the text of a column is an id that holds no secret by its form."""
+        return name in self._open and self._is_id(value)
 
     def _column_by_name(self, name: str, value: object) -> object:
         if name in PERSONAL_COLUMNS and self._personal is not PersonalData.KEEP and value not in (None, ""):
@@ -201,8 +214,6 @@ class Redactor:
             return self.hidden(value, Secrecy.CONFIGURED)
         if name == _QUERY and type(value) is str:
             return self.text(f"?{value}")[1:]
-        if name != _QUERY and (name not in PERSONAL_COLUMNS or self._personal is PersonalData.KEEP):
-            self._open.add(name)
         return self.value(value)
 
     def value(self, value: object, name: str = "") -> object:
@@ -252,7 +263,7 @@ class Redactor:
         return (
             len(template) <= _SOURCE_LONGEST
             and len(message) <= self._safe_length(template)
-            and not ("=" in message or ":" in message or " -" in message or ">" in message)
+            and not completes(message)
         )
 
     def find(self, text: str, *, is_code: bool = False) -> Iterator[Span]:
@@ -475,6 +486,11 @@ def find_secrets(text: str) -> list[str]:
         One entry for each: what it is and where, like ``value of password at 12-19`` (characters, from 0).
     """
     return [f"{span.kind} at {span.start}-{span.end}" for span in merged(DEFAULT.find(text))]
+
+
+def completes(message: str) -> bool:
+    """Whether something in a message makes a secret of what stands around it, however short that is."""
+    return "=" in message or ":" in message or " -" in message or ">" in message
 
 
 def _is_option(value: object) -> bool:

@@ -85,8 +85,4 @@ def _count(execution: object) -> None:
             counter.add(time.perf_counter() - started)
 
 
-_LISTENERS: Final = {
-    "before_cursor_execute": _begin,
-    "after_cursor_execute": _end,
-    "handle_error": _fail,
-}
+_LISTENERS: Final = {"before_cursor_execute": _begin, "after_cursor_execute": _end, "handle_error": _fail}

@@ -177,9 +177,7 @@ def watched(transport: type[Any], connections: Connections) -> type[Any]:
     # Private names: where they are others, nothing is in sight and a cut does nothing.
     makers = [name for name in ("create_send_client", "create_mgmt_client") if hasattr(transport, name)]
     return type(
-        "Watched",
-        (transport,),
-        {name: staticmethod(watching(getattr(transport, name))) for name in makers},
+        "Watched", (transport,), {name: staticmethod(watching(getattr(transport, name))) for name in makers}
     )
 
 

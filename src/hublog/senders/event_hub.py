@@ -288,8 +288,7 @@ def _credential(route: Route) -> Any:  # noqa: ANN401  # a TokenCredential of a 
         from azure.identity import DefaultAzureCredential  # noqa: PLC0415  # an extra, and 250 ms to load
     except ImportError:
         raise PermanentSendError(
-            "EVENTHUB_FULLY_QUALIFIED_NAMESPACE needs azure-identity",
-            advice="pip install 'hublog[identity]'",
+            "EVENTHUB_FULLY_QUALIFIED_NAMESPACE needs azure-identity", advice="pip install 'hublog[identity]'"
         ) from None
     options: dict[str, Any] = {}
     if route.proxy is not None and route.proxy.source == PROXY_SETTING:

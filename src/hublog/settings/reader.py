@@ -66,10 +66,7 @@ def _by_name(lookup: Lookup, suffix: str = "") -> Find:
 
 
 def _by_path(
-    content: Mapping[Any, object],
-    prefix: str,
-    problems: list[str],
-    environ: Mapping[str, str] | None = None,
+    content: Mapping[Any, object], prefix: str, problems: list[str], environ: Mapping[str, str] | None = None
 ) -> Find:
     """Return how a source in the shape of the YAML section is read; without an environment ``${NAME}`` stays.
 
@@ -183,10 +180,7 @@ class Reading:
     @property
     def notices(self) -> tuple[str, ...]:
         """What the operator should know although it is not an error, a sentence each."""
-        return (
-            *(override.text for override in self.overrides if override.is_switch),
-            *self.quoted_text,
-        )
+        return (*(override.text for override in self.overrides if override.is_switch), *self.quoted_text)
 
     def origin_of(self, setting: Setting) -> str:
         """Return the source of the effective value of a setting."""

@@ -46,11 +46,7 @@ class SpoolDirectory(SegmentReader):
         self.envelope = envelope
         self._claim = claim
         self._writer = SegmentWriter(
-            claim.path,
-            self._segments,
-            rules=rules or SegmentRules(),
-            now=now,
-            header=encode_header(envelope),
+            claim.path, self._segments, rules=rules or SegmentRules(), now=now, header=encode_header(envelope)
         )
         self._lock = ThreadLock()
         self._is_closing = False

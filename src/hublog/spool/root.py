@@ -108,11 +108,7 @@ class SpoolRoot:
             SpoolUnavailableError: it cannot be made; says why.
         """
         directory = SpoolDirectory.create(
-            self.path,
-            rules=self.rules,
-            now=self._now,
-            wall=self._wall,
-            envelope=envelope or self.envelope,
+            self.path, rules=self.rules, now=self._now, wall=self._wall, envelope=envelope or self.envelope
         )
         return self._keep(directory)
 
