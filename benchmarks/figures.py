@@ -136,7 +136,7 @@ FIGURES: Final = (
     Figure("console_x_stream_handler", DESTINATION, "a record on the console, over StreamHandler", 1.5, 1.1),
     Figure("file_call_x_file_handler_call", DESTINATION, "the whole log call, file"),
     Figure("console_call_x_stream_handler_call", DESTINATION, "the whole log call, console"),
-    Figure("import_ms", PROCESS, "import hublog, milliseconds", 25, 15),
+    Figure("import_ms", PROCESS, "import hublog, milliseconds of CPU", 25, 15),
     Figure("first_byte_s", PROCESS, "first record to first byte on the wire, seconds", 0.6),
     Figure("threads_at_one_request_percent", PROCESS, "our threads at a request a second, of a core", 0.1),
     Figure("idle_cpu_us_per_s", PROCESS, "idle, CPU a second, microseconds", 200, 60),

@@ -29,7 +29,7 @@ def test_a_missed_must_is_named_on_the_page():
     results["figures"]["import_ms"]["value"] = 26.0
     text = filled("<!-- benchmark: missed -->\nold\n<!-- end -->", results)
     assert "Of 2 musts 1 are reached" in text
-    assert "- `import_ms`, import hublog, milliseconds: 26, must be ≤ 25" in text
+    assert "- `import_ms`, import hublog, milliseconds of CPU: 26, must be ≤ 25" in text
     assert "old" not in text
 
 
