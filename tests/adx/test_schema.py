@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.adx.kusto import KustoParser, check_all, statements
+from tests.adx.kusto import KustoParser, answers, statements
 
 from hublog.adx import FUNCTIONS, PARTS, QUERIES, KqlNames, columns_markdown, files, write_files
 from hublog.adx.tables import IDENTIFIERS
@@ -46,19 +46,18 @@ NAMES = {
 
 @pytest.fixture(scope="module")
 def checked():
-    """What the parser says of every text here, by group."""
+    """Give what the parser says of the texts of a group; it goes on to the next while a test looks at it."""
     parser = KustoParser()
-    groups = {
-        "committed": scripts(ROOT / "observability"),
-        "wrong": {wrong: wrong for wrong in WRONG},
-        "calls": calls(),
-        "page": commands_of_the_page(),
-        "shown": queries_that_are_shown(),
+    asked = {
+        "committed": (parser, scripts(ROOT / "observability")),
+        **{name: (KustoParser(names), generated(names)) for name, names in NAMES.items()},
+        "wrong": (parser, {wrong: wrong for wrong in WRONG}),
+        "calls": (parser, calls()),
+        "page": (parser, commands_of_the_page()),
+        "shown": (parser, queries_that_are_shown()),
     }
-    return check_all(
-        {group: (parser, texts) for group, texts in groups.items()}
-        | {name: (KustoParser(names), generated(names)) for name, names in NAMES.items()}
-    )
+    with answers(asked) as answer:
+        yield answer
 
 
 def scripts(folder):
@@ -117,30 +116,30 @@ def queries_that_are_shown():
 
 
 def test_the_official_parser_accepts_every_committed_statement(checked):
-    assert len(checked["committed"]) > 30
-    assert problems(checked["committed"]) == {}
+    assert len(checked("committed")) > 30
+    assert problems(checked("committed")) == {}
 
 
 @pytest.mark.parametrize("group", NAMES)
 def test_the_official_parser_accepts_them_under_other_names(checked, group):
-    assert checked[group].keys() == generated(NAMES[group]).keys()
-    assert problems(checked[group]) == {}
+    assert checked(group).keys() == generated(NAMES[group]).keys()
+    assert problems(checked(group)) == {}
     assert not any(re.search(r"\bPipelineLogs", text) for text in generated(NAMES[group]).values())
 
 
 def test_scripts_are_commands_and_queries_are_queries(checked):
-    for name, found in checked["committed"].items():
+    for name, found in checked("committed").items():
         assert found.kind == ("Query" if name.startswith("adx/queries/") else "Command"), name
 
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_the_same_check_catches_a_wrong_text(checked, wrong):
-    refused = checked["wrong"][wrong]
+    refused = checked("wrong")[wrong]
     assert any(WRONG[wrong] in problem for problem in refused.problems), refused
 
 
 def test_the_functions_give_the_columns_that_they_promise(checked):
-    found = checked["calls"]
+    found = checked("calls")
     assert problems(found) == {}
     columns = {name: [column.split(":")[0] for column in one.columns] for name, one in found.items()}
     whole = {column.name for column in COLUMNS}
@@ -239,10 +238,10 @@ def test_the_page_of_the_table_holds_the_generated_reference():
 
 
 def test_every_command_of_the_page_passes_the_parser(checked):
-    assert len(checked["page"]) >= 5
-    assert problems(checked["page"]) == {}
+    assert len(checked("page")) >= 5
+    assert problems(checked("page")) == {}
 
 
 def test_every_query_that_a_page_or_a_help_text_shows_passes_the_parser(checked):
-    assert len(checked["shown"]) >= 5
-    assert problems(checked["shown"]) == {}
+    assert len(checked("shown")) >= 5
+    assert problems(checked("shown")) == {}

@@ -2,7 +2,8 @@
 //
 // In (standard input): [{"database": "Logs", "tables": {"T": "(a: long)"}, "functions": [["F", "(x: long)", "{ body }"]],
 //                        "views": {"V": ["(a: long)", "query"]}, "texts": {"name": "text"}}]
-// Out: [{"name": {"kind": "Query", "problems": [{"code", "severity", "message", "near"}], "columns": ["a:long"]}}]
+// Out, a line for each of them, as soon as it is known:
+//     {"name": {"kind": "Query", "problems": [{"code", "severity", "message", "near"}], "columns": ["a:long"]}}
 "use strict";
 const fs = require("node:fs");
 require("@kusto/language-service-next/bridge.min.js");
@@ -67,4 +68,6 @@ function answers(input) {
   return Object.fromEntries(Object.entries(input.texts).map(([name, text]) => [name, check(text, state)]));
 }
 
-process.stdout.write(JSON.stringify(JSON.parse(fs.readFileSync(0, "utf8")).map(answers)));
+for (const input of JSON.parse(fs.readFileSync(0, "utf8"))) {
+  fs.writeSync(1, `${JSON.stringify(answers(input))}\n`);
+}
