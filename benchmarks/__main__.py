@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,12 +82,14 @@ def judged(measured: Measured) -> dict[str, Any]:
 
 
 def rounded(data: Any) -> Any:
-    """Return plain data with four digits of each number that is not whole."""
+    """Return plain data with four digits of each number that is not whole; None for what is no number."""
     if isinstance(data, Mapping):
         return {key: rounded(value) for key, value in data.items()}
     if isinstance(data, list):
         return [rounded(value) for value in data]
-    return float(f"{data:.4g}") if isinstance(data, float) else data
+    if isinstance(data, float):
+        return float(f"{data:.4g}") if isfinite(data) else None
+    return data
 
 
 def machine() -> dict[str, Any]:

@@ -144,7 +144,8 @@ def _peers(results: Mapping[str, Any]) -> str:
         (WAYS[name], f"{way['cpu_us']:.0f}", f"{TIMES} {way['x_null']:.2f}", f"{way['added_us']:+.0f}")
         for name, way in ways.items()
     ]
-    return _rows(("way to log", "CPU, µs", "over a NullHandler", "added, µs"), rows)
+    table = _rows(("way to log", "CPU, µs", "over a NullHandler", "added, µs"), rows)
+    return f"{table}\n\n![CPU of a request with hublog and its peers](pictures/performance_peers.svg)"
 
 
 _SHOWN: Final = ("off", "hub", "file", "console", "file_console", "hub_file", "all", "structlog")

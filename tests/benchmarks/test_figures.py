@@ -2,7 +2,9 @@ import re
 from pathlib import Path
 
 import pytest
+from benchmarks.__main__ import judged, rounded
 from benchmarks.figures import BY_NAME, FIGURES, Figure, Verdict, missed, shown, table
+from benchmarks.parts import Measured
 
 ROOT = Path(__file__).parents[2]
 MOST = Figure("cost_x", "part", "text", 1.5, 1.0)
@@ -58,3 +60,13 @@ def test_an_aim_is_better_than_its_must():
     judged = [figure for figure in FIGURES if figure.aim is not None]
     assert {figure.verdict(figure.aim) for figure in judged} == {Verdict.AIM}
     assert {figure.verdict(figure.must) for figure in judged} == {Verdict.MUST}
+
+
+def test_only_figures_that_have_a_name_are_judged_and_written():
+    assert judged(Measured({"flask_off_x_null": 1.23456, "floor_us": 5.0}, {})) == {
+        "flask_off_x_null": {"value": 1.235, "must": 1.3, "aim": 1.15, "verdict": Verdict.MUST}
+    }
+
+
+def test_details_are_written_with_four_digits():
+    assert rounded({"a": [1.23456, 7, "x"], "b": float("nan")}) == {"a": [1.235, 7, "x"], "b": None}
