@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 
-from tests.growth.shapes import SHAPES
+from tests.growth.shapes import SHAPES, STEPS, call_site
 
 from hublog.capture import context
 from hublog.capture.formatter import LineFormatter
@@ -59,10 +59,11 @@ def main(names, sizes):
     # What is made at the first record is made before.
     for log in destinations().values():
         log(SHAPES["message"](1_024).record())
+    shapes = {**SHAPES, **STEPS}
     pids = {}
     for name in names:
         for size in sizes:
-            logged = SHAPES[name](size)
+            logged = shapes[name](size)
             record = logged.record()
             idle = child(lambda: None)
             for destination, log in destinations().items():
@@ -77,5 +78,28 @@ def main(names, sizes):
     json.dump(pids, sys.stdout)
 
 
+def main_templates(records):
+    """Log so many records of known templates, and of new ones, of 64 loggers each, to each destination."""
+    logs = {name: log for name, log in destinations().items() if log is not testing}
+    known = [call_site(number).record() for number in range(64)] * (records // 64)
+    new = [call_site(64 + number).record() for number in range(len(known))]
+    pids = {}
+    for destination, log in logs.items():
+        for record in known:
+            log(record)
+        idle = child(lambda: None)
+        for name, made in {"known": known, "new": new}.items():
+
+            def work(log=log, made=made):
+                for record in made:
+                    log(record)
+
+            pids[f"{destination} {name} {len(made)}"] = [idle, child(work)]
+    json.dump(pids, sys.stdout)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1].split("|"), [int(size) for size in sys.argv[2].split(",")])
+    if sys.argv[1] == "templates":
+        main_templates(int(sys.argv[2]))
+    else:
+        main(sys.argv[1].split("|"), [int(size) for size in sys.argv[2].split(",")])

@@ -16,6 +16,8 @@ class Logged:
     bound: dict[str, Any] = field(default_factory=dict)
     error: BaseException | None = None
     logger: str = "shop"
+    path: str = "/srv/shop.py"
+    line: int = 7
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     def scope(self) -> dict[str, Any]:
@@ -32,7 +34,7 @@ class Logged:
     def record(self) -> logging.LogRecord:
         exc_info = None if self.error is None else (type(self.error), self.error, self.error.__traceback__)
         record = logging.LogRecord(
-            self.logger, logging.INFO, "/srv/shop.py", 7, self.msg, self.args, exc_info
+            self.logger, logging.INFO, self.path, self.line, self.msg, self.args, exc_info
         )
         record.__dict__.update(self.extra)
         return record
@@ -175,3 +177,31 @@ SHAPES = {
     "exception notes": lambda size: Logged(error=noted(size)),
     "exception causes": lambda size: Logged(error=chained(size)),
 }
+
+
+def field(number: int) -> object:
+    """Return the value of a field, of one of five types."""
+    return (number, f"value {number}", number / 7, bool(number % 2), f"{number:032x}")[number % 5]
+
+
+#: What an application logs, growing in steps: each next part of a record costs what the one before did.
+STEPS = {
+    "bytes of message": lambda size: Logged(filled("the order was taken ", size)),
+    "bytes of secrets": lambda size: Logged(filled("password=hunter2 ", size)),
+    "bytes of an argument": lambda size: Logged("got %s", (filled("a=b&c ", size),)),
+    "bytes of an extra": lambda size: Logged(extra={"body": filled("key: value, ", size)}),
+    "extra fields": lambda number: Logged(extra={f"field_{each}": field(each) for each in range(number)}),
+    "bound fields": lambda number: Logged(bound={f"field_{each}": field(each) for each in range(number)}),
+}
+
+
+def call_site(number: int) -> Logged:
+    """Return the record of a template of its own, at one of 64 places in the code, each with its logger."""
+    return Logged(
+        f"step {number} of order %s took %d ms",
+        (number, 31),
+        extra={"order_id": number, "items": 3},
+        logger=f"shop.part{number % 64}",
+        path=f"/srv/shop/part{number % 64}.py",
+        line=number % 64 + 1,
+    )
