@@ -490,7 +490,11 @@ def find_secrets(text: str) -> list[str]:
 
 def completes(message: str) -> bool:
     """Whether something in a message makes a secret of what stands around it, however short that is."""
-    return "=" in message or ":" in message or " -" in message or ">" in message
+    if "-" in message and (
+        " -" in message or "'-" in message or '"-' in message
+    ):  # an option, also in a list
+        return True
+    return "=" in message or ":" in message or ">" in message
 
 
 def _is_option(value: object) -> bool:
