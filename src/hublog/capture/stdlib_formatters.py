@@ -342,16 +342,20 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record; never raises."""
+        return self.format_bytes(record).decode()
+
+    def format_bytes(self, record: logging.LogRecord) -> bytes:
+        """Return what ``format`` does as UTF-8, for a handler that writes bytes."""
         return format_where_made(record, self._format)
 
-    def _format(self, record: logging.LogRecord) -> str:
+    def _format(self, record: logging.LogRecord) -> bytes:
         line = take_as_meant(record, self._lines.encode)
         if self._renamed:
             row = {self._renamed.get(name, name): value for name, value in loads(line).items()}
             line = dumps(row)
         if self._static:
             line = with_last(line, self._static)
-        return (escape_line_ends(line) if self._renamed or self._static else line).decode()
+        return escape_line_ends(line) if self._renamed or self._static else line
 
 
 def _service(given: object, problems: list[str]) -> ServiceSettings:

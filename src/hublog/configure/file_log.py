@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from hublog.capture.stdlib_formatters import FormatsFirst
+from hublog.capture.stdlib_formatters import FormatsFirst, JsonFormatter
 from hublog.configure.archives import NO_FILE, kind_of
 from hublog.configure.rotating_file import RotatingFile, absolute_path, check_right, make_directory
 from hublog.internal_log import LogOutput, cause_of, is_exhausted, report
@@ -137,7 +137,10 @@ class FileLogHandler(FormatsFirst, logging.FileHandler):
 
     def _line(self, record: logging.LogRecord) -> bytes:
         """Return the line of a record; empty if its formatter raised, which is counted and reported."""
+        formatter = self.formatter
         try:
+            if type(formatter) is JsonFormatter:  # a subclass may have a ``format`` of its own
+                return formatter.format_bytes(record) + b"\n"
             return f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
         except (Exception, SystemExit) as error:  # noqa: BLE001  # a log call never raises
             self._state.lose(record)

@@ -118,9 +118,8 @@ class RotatingFile:
             self._archive()
             size = self._current()
         self._look_mono = self._now() + LOOK_S
-        if self._rest:
-            completed = self._complete(size)
-            size = self._end if completed else size
+        if self._rest and (completed := self._complete(size)):
+            size = self._end
         if size and size != self._end and not self._is_after_break(size):
             # A process was killed in the middle of its line, or the disk was full.
             line = b"\n" + line
@@ -264,12 +263,7 @@ class RotatingFile:
         return True
 
     def _write(self, data: bytes, size: int) -> None:
-        """Append data, and once more if it was appended to the partial line of a dead process.
-
-        Args:
-            data: a line.
-            size: of the file, as far as this process knows.
-        """
+        """Append to a file of this size or more; once more if behind the partial line of a dead process."""
         written = os.write(self._descriptor, data)
         if written < len(data):
             self._write_rest(data[written:])
