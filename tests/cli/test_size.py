@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 
 from hublog.cli import Caller, main
 from hublog.cli.prices import Load, bill
-from hublog.cli.size import STREAMING_GB_MAX, Demand, cpu_us, load_of, probe_s, sized, spool_bytes, to_set
+from hublog.cli.size import (
+    CALLER_US,
+    STREAMING_GB_MAX,
+    Demand,
+    cpu_us,
+    load_of,
+    probe_s,
+    sized,
+    spool_bytes,
+    to_set,
+)
 from hublog.delivery.circuit_breaker import CircuitBreaker
 from hublog.line import SENT_AT_BYTES
 from hublog.settings import SETTINGS, EventHubSettings, Packing, SpoolMode, read_settings
@@ -166,11 +176,11 @@ def test_no_probe_comes_later_than_it_says(outage_s):
     assert now_s - outage_s <= probe_s(Demand(rate=1, record_bytes=100, outage_s=outage_s), DEFAULTS)
 
 
-def test_the_cpu_of_a_record_is_near_the_measured_one():
-    measured = json.loads((ROOT / "benchmarks" / "results.json").read_text())["packings"]
-    for packing, found in measured.items():
-        total_us = found["total_x_floor"] * found["floor_us"]
-        assert total_us / 3 <= cpu_us(1_000, Packing(packing)) <= total_us * 3
+def test_the_cpu_of_a_log_call_is_near_the_measured_one():
+    written = json.loads((ROOT / "benchmarks" / "results.json").read_text())
+    measured = written["parts"]["calls"]["details"]["gzip"]["caller_x_floor"]
+    # The ratio does not depend on the load of the machine; the bare call takes 6.1 us on a quiet core.
+    assert 0.6 <= CALLER_US / 6.1 / measured <= 1.7
 
 
 # The command
