@@ -398,12 +398,12 @@ def test_what_is_to_be_forced_onto_the_device_shortens_the_wait(make, monkeypatc
     disk = make(sync=SyncPolicy.INTERVAL)
     disk.spooler.maintain()
     synced = []
-    monkeypatch.setattr("hublog.spool.writer._sync", synced.append)
+    monkeypatch.setattr("hublog.spool.writer.sync_path", lambda path: synced.append(path.suffix))
     disk.spooler.append(lines(1))
     assert 0 < disk.spooler.wait_s() <= SYNC_S
     disk.clock.advance(SYNC_S)
     disk.spooler.maintain()
-    assert len(synced) == 1
+    assert synced == ["", ".seg"]  # the directory and its segment
     assert disk.spooler.wait_s() > 0
 
 

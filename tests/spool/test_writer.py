@@ -174,21 +174,49 @@ def test_batch_syncs_each_append_before_it_returns(make, disk):
     ]
 
 
-def test_interval_syncs_the_old_segment_and_the_directory_before_the_next_is_used(make, disk, clock):
+@pytest.mark.parametrize("is_last", [False, True])
+def test_with_interval_no_append_waits_for_the_device_and_the_old_segment_is_synced_first(
+    make, disk, clock, is_last
+):
     directory = make(sync=SyncPolicy.INTERVAL)
     disk.record()
     directory.append(make_lines(1))
     clock.advance(5)
+    directory.append(make_lines(1, start=1))
+    assert disk.calls == [("write", "1"), ("write", "1"), ("write", "2"), ("write", "2")]
+    assert directory.has_unsynced
+    disk.calls.clear()
+    if is_last:
+        directory.close()
+    else:
+        assert directory.sync_if_due()
+    assert [name for _, name in disk.calls] == ["directory", "1", "directory", "2"]
+    assert not directory.has_unsynced
+
+
+def test_a_segment_that_was_settled_before_it_was_synced_is_not(make, disk, clock):
+    directory = make(sync=SyncPolicy.INTERVAL)
     directory.append(make_lines(1))
-    assert disk.calls == [
-        ("write", "1"),
-        ("fsync", "directory"),
-        ("write", "1"),
-        ("fdatasync", "1"),
-        ("write", "2"),
-        ("fsync", "directory"),
-        ("write", "2"),
-    ]
+    clock.advance(5)
+    directory.append(make_lines(1, start=1))
+    directory.settle(directory.read(*ALL)[1])
+    disk.record()
+    assert directory.sync_if_due()
+    assert ("fsync", "1") not in disk.calls
+    assert directory.failures_total == 0
+
+
+def test_an_ended_segment_that_could_not_be_synced_is_tried_again(make, disk, clock):
+    directory = make(sync=SyncPolicy.INTERVAL)
+    directory.append(make_lines(1))
+    clock.advance(5)
+    directory.append(make_lines(1, start=1))
+    disk.plan("fsync", BROKEN)
+    directory.sync_if_due()
+    assert directory.failures_total == 1
+    clock.advance(1)
+    assert directory.sync_if_due()
+    assert not directory.has_unsynced
 
 
 def test_interval_syncs_when_it_is_due_and_only_what_is_new(make, disk, clock):
@@ -205,7 +233,7 @@ def test_interval_syncs_when_it_is_due_and_only_what_is_new(make, disk, clock):
     assert directory.sync_if_due()
     clock.advance(0.5)
     assert not directory.sync_if_due()
-    assert disk.calls.count(("fdatasync", "1")) == 2
+    assert disk.calls.count(("fsync", "1")) == 2
 
 
 def test_a_line_that_could_not_be_synced_was_not_written_with_batch(make, disk, monkeypatch):
@@ -218,21 +246,20 @@ def test_a_line_that_could_not_be_synced_was_not_written_with_batch(make, disk, 
     assert directory.failures_total == 1
 
 
-def test_a_sync_that_fails_in_the_background_is_counted_and_tried_again(make, disk, clock, monkeypatch):
+def test_a_sync_that_fails_in_the_background_is_counted_and_tried_again(make, disk, clock):
     directory = make(sync=SyncPolicy.INTERVAL, max_age_s=100.0)
     directory.append(make_lines(1))
-    disk.plan("fdatasync", BROKEN)
-    disk.plan("dup", None, BROKEN)
-    monkeypatch.setattr(writers, "_sync", os.fdatasync)
+    disk.plan("fsync", BROKEN, None, BROKEN)
     results = []
     for _ in range(3):
         clock.advance(1)
         results.append(directory.sync_if_due())
-    assert results == [False, False, True]
+    assert results == [False, False, True]  # the directory, the segment
     assert directory.failures_total == 2
+    assert not directory.has_unsynced
 
 
-def test_a_segment_that_ends_while_it_is_synced_in_the_background_is_synced_first(make, disk, clock):
+def test_a_segment_that_ends_while_it_is_synced_in_the_background_is_synced_again(make, disk, clock):
     directory = make(sync=SyncPolicy.INTERVAL)
     directory.append(make_lines(1))
 
@@ -241,11 +268,13 @@ def test_a_segment_that_ends_while_it_is_synced_in_the_background_is_synced_firs
         disk.record()
         directory.append(make_lines(1))
 
-    disk.plan("fdatasync", roll)
-    disk.patch.setattr(writers, "_sync", os.fdatasync)
     clock.advance(1)
     assert directory.sync_if_due()
-    assert disk.calls[:2] == [("fdatasync", "1"), ("write", "2")]
+    directory.append(make_lines(1, start=1))
+    disk.plan("fsync", roll)
+    clock.advance(1)
+    assert directory.sync_if_due()
+    assert [name for _, name in disk.calls] == ["2", "2", "1", "directory"]
 
 
 def test_a_sync_waits_for_no_writer(make, clock):
@@ -255,8 +284,7 @@ def test_a_sync_waits_for_no_writer(make, clock):
     with directory._writer.lock:
         thread, synced = run_thread(directory.sync_if_due)
         thread.join(30)
-    assert synced == [False]
-    assert directory.sync_if_due()
+    assert synced == [True]
 
 
 # many

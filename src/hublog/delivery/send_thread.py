@@ -183,7 +183,6 @@ class _Runner:
     """A thread and its sender; never waited for.
 
     Attributes:
-        make_sender, woken, now, enter, spawner: see ``SendThread``.
         sender: what it uses now, for ``cut``.
         is_ending: whether it takes no further send.
         is_back: whether it has left its last send; it may still be closing its client.

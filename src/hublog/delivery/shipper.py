@@ -351,10 +351,10 @@ class Shipper:
         if not self._was_replay:
             # As many as one send takes, so that the interpreter is ours for less than a millisecond.
             room = self._in_flight.packer.raw_bytes(self._send_thread.max_send_bytes)
-            most = min(events, room // event_bytes + 1)
+            events = min(events, room // event_bytes + 1)
             for batcher in self._stores.batchers:
                 if batcher.wait_s() <= 0:
-                    self._in_flight.load(batcher.take(most, max_lines=max_lines), is_replay=False)
+                    self._in_flight.load(batcher.take(events, max_lines=max_lines), is_replay=False)
                     return
         # Up to what one send takes, but the first one is one event: if it fails or the process is killed, no
         # more than that arrives twice. What many processes left, a few records each, makes several events.

@@ -177,8 +177,7 @@ class SpoolDirectory(SegmentReader):
         """Return the next lines and go on behind them; they stay on disk until they are settled.
 
         Args:
-            max_bytes: stop before the sum of their lengths, as they are sent, passes this; one line is always
-                returned.
+            max_bytes: stop before the sum of their lengths as sent passes this; one is always returned.
             max_lines: return at most as many.
 
         Returns:

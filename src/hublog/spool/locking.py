@@ -26,7 +26,7 @@ from hublog.spool.segments import (
     list_segments,
     read_file,
     read_header,
-    sync_directory,
+    sync_path,
 )
 
 
@@ -231,7 +231,7 @@ def _create(root: Path, name: str, *, is_synced: bool, envelope: Envelope | None
             claim.write_start(envelope)
             hidden.rename(claim.path)
             if is_synced:
-                sync_directory(root)
+                sync_path(root)
         except BaseException:
             claim.release()
             raise

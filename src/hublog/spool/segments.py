@@ -163,10 +163,7 @@ class FrameReader:
     def read_run(self, lines: list[bytes], max_lines: int, room: int) -> int:
         """Add the lines up to the next damage to a list, one in any case, until it has ``max_lines``.
 
-        Args:
-            lines: the list.
-            max_lines: how many it may have.
-            room: the bytes that they may have as sent; what is left is returned, below 0 if one is over.
+        ``room`` is the bytes that they may have as sent; what is left is returned, below 0 if one is over.
         """
         while len(lines) < max_lines and (line := self._line_at(self.at)):
             room -= len(line) + SENT_AT_BYTES
@@ -412,13 +409,13 @@ def _read_range(fd: int, at: int, end: int) -> bytes:
     return b"".join(parts)
 
 
-def sync_directory(path: Path) -> None:
-    """Force the names in a directory onto the device.
+def sync_path(path: Path) -> None:
+    """Force a file, or the names in a directory, onto the device.
 
     Raises:
         OSError: it cannot be done.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:

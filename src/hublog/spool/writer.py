@@ -10,6 +10,7 @@ import contextlib
 import errno
 import itertools
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,7 @@ from hublog.spool.segments import (
     encode,
     file_limit,
     file_name,
-    sync_directory,
+    sync_path,
     unlink,
 )
 
@@ -72,6 +73,8 @@ class SegmentWriter:
         self._numbers = itertools.count(1)
         self._current: Segment | None = None
         self._asides: dict[int, Segment] = {}
+        #: Ended segments, and the directory when it has a new name: a log call waits for no device.
+        self._unsynced: deque[Path] = deque()
         self.is_writing = False
         self.is_closed = False
         self._retry_mono = now()
@@ -86,7 +89,7 @@ class SegmentWriter:
         """Whether lines wait for the next ``sync_if_due`` that is due."""
         segment = self._current
         is_timed = self._rules.sync is SyncPolicy.INTERVAL
-        return is_timed and segment is not None and segment.synced < segment.end
+        return is_timed and (bool(self._unsynced) or (segment is not None and segment.synced < segment.end))
 
     def append(self, lines: Sequence[bytes]) -> int:
         """Write lines; see ``SpoolDirectory.append``."""
@@ -118,8 +121,8 @@ class SegmentWriter:
         try:
             if segment.is_torn:
                 os.ftruncate(segment.fd, segment.end)
-            if self._rules.is_synced and segment.synced < segment.end:
-                _sync(segment.fd)
+            if segment.synced < segment.end:
+                self._force(segment.path)
         except OSError as error:
             self._fail(error)
         with contextlib.suppress(OSError):
@@ -137,36 +140,38 @@ class SegmentWriter:
 
     def sync_if_due(self) -> bool:
         """Force what was written onto the device when the interval is over; see ``SpoolDirectory``."""
-        if self._now() - self._sync_mono < self._rules.sync_interval_s:
-            return False
-        unsynced = self._copy_unsynced()
-        if unsynced is None:
+        if self._now() - self._sync_mono < self._rules.sync_interval_s or not self.has_unsynced:
             return False
         self._sync_mono = self._now()
-        segment, end, copy = unsynced
-        try:
-            _sync(copy)
-        except OSError as error:
-            self._fail(error)
-            return False
-        finally:
-            os.close(copy)
-        segment.synced = end  # not earlier: who ends the segment meanwhile must wait for the device too
-        return True
+        segment, end = self._current, 0
+        if segment is not None and segment.synced < (end := segment.end):
+            self._unsynced.append(segment.path)
+        is_forced = self._sync_ended()
+        if is_forced and segment is not None and end:
+            segment.synced = end  # not earlier: it may end meanwhile, and what came to it is synced again
+        return is_forced
 
-    def _copy_unsynced(self) -> tuple[Segment, int, int] | None:
-        """Return the segment to sync, its end, and a descriptor of our own: writers do not wait for us."""
-        if self._rules.sync is not SyncPolicy.INTERVAL or not self.lock.acquire(timeout=0):
-            return None  # where a thread writes the next call is soon enough
-        try:
-            segment = self._current
-            if segment is not None and segment.synced < segment.end and not self.is_writing:
-                return segment, segment.end, os.dup(segment.fd)
-        except OSError as error:
-            self._fail(error)
-        finally:
-            self.lock.release()
-        return None
+    def _force(self, *paths: Path) -> None:
+        """Force paths onto the device: now, or with ``interval`` in ``sync_if_due``; see the rules."""
+        if self._rules.sync is SyncPolicy.INTERVAL:
+            self._unsynced.extend(paths)
+        elif self._rules.is_synced:
+            for path in paths:
+                sync_path(path)
+
+    def _sync_ended(self) -> bool:
+        """Force what has ended onto the device, the oldest first; False when that failed."""
+        with contextlib.suppress(IndexError):  # none is left
+            while True:
+                path = self._unsynced.popleft()
+                try:
+                    with contextlib.suppress(FileNotFoundError):  # it was settled meanwhile
+                        sync_path(path)
+                except OSError as error:
+                    self._unsynced.appendleft(path)
+                    self._fail(error)
+                    return False
+        return True
 
     def retry(self) -> None:
         """Forget that the disk refused: there is room again."""
@@ -176,6 +181,7 @@ class SegmentWriter:
         """Take no more lines; the caller holds the lock."""
         self.is_closed = True
         self.finish()
+        self._sync_ended()
 
     def abandon_after_fork(self) -> None:
         """Close what was inherited; waits for nothing."""
@@ -269,10 +275,7 @@ class SegmentWriter:
             segment.fd = os.open(segment.path, flags, FILE_MODE)
             os.fchmod(segment.fd, FILE_MODE)  # whatever the umask took away
             _check(os.write(segment.fd, data), data)
-            if self._rules.is_synced:
-                if frames:
-                    _sync(segment.fd)
-                sync_directory(self._path)
+            self._force(*[segment.path] * bool(frames), self._path)
         except BaseException as error:
             with contextlib.suppress(OSError):
                 segment.close()
