@@ -129,7 +129,7 @@ class FormatsFirst(logging.Handler):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Emit a record unless a filter rejects it."""
-        passed: object = self.filter(record) if self.filters else record
+        passed: object = self.filter(record)
         if passed:
             self.emit(passed if isinstance(passed, logging.LogRecord) else record)
         return bool(passed)
