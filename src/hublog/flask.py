@@ -1,10 +1,11 @@
 """The Flask extension: ``HubLog(app)``, or ``HubLog()`` and ``init_app(app)`` in an app factory."""
 
 import contextlib
+import functools
 import logging
 import sys
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -17,7 +18,9 @@ from hublog.configure.handlers import conflicts
 from hublog.internal_log import report
 from hublog.redaction.redactor import hidden
 from hublog.requests.request_fields import user_fields
-from hublog.requests.wsgi_requests import response_of, serve
+from hublog.requests.request_scope import RequestScope
+from hublog.requests.wsgi_requests import KEY as RESPONSE
+from hublog.requests.wsgi_requests import WsgiResponse, response_of, serve
 from hublog.runtime.registry import use_lookup
 from hublog.settings import Settings, read_settings
 
@@ -37,6 +40,8 @@ _CONNECTION: Final = "EVENTHUB_NAMESPACE_CONNECTION_STRING"
 _apps: Final["weakref.WeakSet[Flask]"] = weakref.WeakSet()
 _LOGIN_USER: Final = "_login_user"
 _PAGE_BYTES: Final = 65_536
+#: Returns the request itself: its proxy looks it up for each attribute.
+_request: Final[Callable[[], Any]] = request._get_current_object  # type: ignore[attr-defined]  # noqa: SLF001  # documented by Werkzeug
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +93,12 @@ class HubLog:
             report(logging.ERROR, conflict)
         app.logger.removeHandler(default_handler)  # else Flask's own and ours write each line twice
         app.wsgi_app = partial(serve, app.wsgi_app, settings.request)  # type: ignore[method-assign]  # Flask's documented way
-        app.before_request(_bind_route)
-        app.after_request(_note_body)
-        app.teardown_request(_note_user)
-        got_request_exception.connect(_note_user, app)
+        # Not by hooks: what Flask does for one of them takes longer than all of this.
+        app.preprocess_request = _after_routing(app.preprocess_request)  # type: ignore[method-assign]  # Flask's documented way
+        app.process_response = _before_sending(app.process_response)  # type: ignore[method-assign]  # as above
+        if settings.request.session:
+            app.teardown_request(_note_session)
+        got_request_exception.connect(_note_session, app)
         register_commands(app)
 
 
@@ -113,19 +120,49 @@ def _conflict(app: Flask, settings: Settings) -> str:
     return ""
 
 
-def _bind_route() -> None:
-    proxy: Any = request  # it looks the request up for each attribute
-    current = proxy._get_current_object()  # noqa: SLF001  # documented by Werkzeug
-    response = response_of(current.environ)
-    if response is None:
-        return
-    with contextlib.suppress(Exception):
-        rule, scope = current.url_rule, response.scope
-        scope.use_active_span()
-        scope.add(http_route=rule.rule if rule is not None else "", view_name=current.endpoint or "")
-        if "flask_login" in sys.modules:
-            scope.look_for_user(vars(g), _LOGIN_USER, _read_user)
-        scope.add_session(_session_id)
+def _after_routing(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap ``preprocess_request``, which Flask calls when it has the route."""
+
+    @functools.wraps(original)
+    def preprocess_request(*args: object) -> object:
+        try:
+            current = _request()
+            response: WsgiResponse | None = current.environ.get(RESPONSE)
+            if response is not None:
+                _note_route(current, response.scope)
+        except Exception:  # noqa: BLE001, S110  # the request is served
+            pass
+        return original(*args)
+
+    return preprocess_request
+
+
+def _note_route(current: Any, scope: RequestScope) -> None:  # noqa: ANN401  # Flask's request, not its proxy
+    rule = current.url_rule
+    scope.use_active_span()
+    scope.add(http_route=rule.rule if rule is not None else "", view_name=current.endpoint or "")
+    if "flask_login" in sys.modules:
+        scope.look_for_user(vars(g), _LOGIN_USER, _read_user)
+    scope.add_session(_session_id)
+
+
+def _before_sending(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap ``process_response``, to note whether the body is made already or while it is sent."""
+
+    @functools.wraps(original)
+    def process_response(*args: object) -> object:
+        made = original(*args)
+        try:
+            response: WsgiResponse | None = _request().environ.get(RESPONSE)
+            if response is not None:
+                response.scope.use_active_span()
+                response.is_in_memory = not getattr(made, "is_streamed", True)
+                response.is_streamed = not response.is_in_memory and not _is_page(made)
+        except Exception:  # noqa: BLE001, S110  # the response is sent
+            pass
+        return made
+
+    return process_response
 
 
 def _read_user(attributes: dict[str, Any]) -> tuple[Mapping[str, object], Sequence[tuple[Any, str, object]]]:
@@ -133,18 +170,6 @@ def _read_user(attributes: dict[str, Any]) -> tuple[Mapping[str, object], Sequen
     user = attributes.get(_LOGIN_USER)
     fields = {} if user is None else user_fields(user, getattr(user, "get_id", lambda: ""))
     return fields, ((attributes, _LOGIN_USER, user),)
-
-
-def _note_body(flask_response: Response) -> Response:
-    """Note whether the body is made already or while it is sent."""
-    response = response_of(request.environ)
-    if response is None:
-        return flask_response
-    with contextlib.suppress(Exception):
-        response.scope.use_active_span()
-    response.is_in_memory = not getattr(flask_response, "is_streamed", True)
-    response.is_streamed = not response.is_in_memory and not _is_page(flask_response)
-    return flask_response
 
 
 def _is_page(response: Response) -> bool:
@@ -160,18 +185,12 @@ def _is_page(response: Response) -> bool:
     return False
 
 
-def _note_user(*_: object, **__: object) -> None:
-    """Note the user of Flask-Login, if the application has loaded it, and the session.
-
-    At the end, and before Flask logs an exception, so that its record names whom it hit.
-    """
-    response = response_of(request.environ)
-    if response is None:
-        return
+def _note_session(*_: object, **__: object) -> None:
+    """Note the session: at the end, and before Flask logs an exception."""
     with contextlib.suppress(Exception):
-        if "flask_login" in sys.modules:
-            response.scope.add_user(_read_user(vars(g))[0])
-        response.scope.add_session(_session_id)
+        response = response_of(_request().environ)
+        if response is not None:
+            response.scope.add_session(_session_id)
 
 
 def _session_id() -> object:

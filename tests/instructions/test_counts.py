@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[2]
 TABLE = {
     "a log call with arguments": (594, 12),
     "a log call with 5 extras": (836, 14),
-    "a Flask request, all off": (2_343, 125),
+    "a Flask request, all off": (1_132, 44),
     "a Flask request, 2 records to the hub": (5_032, 180),
-    "a Django request, all off": (2_369, 122),
+    "a Django request, all off": (1_275, 47),
     "a Django request, 2 records to the hub": (5_084, 177),
     "a batch of 100 lines": (6_214, 159),
     "a record in file and console": (1_033, 30),

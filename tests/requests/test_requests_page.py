@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hublog.capture.columns import BY_NAME, OPEN_COLUMNS
-from hublog.requests.request_fields import _ID_HEADERS
+from hublog.requests.request_fields import ID_HEADERS
 from hublog.settings import SETTINGS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "requests.md").read_text()
@@ -42,4 +42,4 @@ def test_the_columns_of_its_table_are_columns_that_may_be_bound():
 
 
 def test_the_headers_of_the_request_id_stand_there_in_their_order():
-    assert ", ".join(f"`{name}`" for name in _ID_HEADERS) in PAGE
+    assert ", ".join(f"`{name}`" for name in ID_HEADERS) in PAGE

@@ -94,6 +94,30 @@ class Context:
     in_span: "tuple[object, Context | None] | None" = None
 
 
+class LateContext(Context):
+    """The context of a request of which nothing is made before a record or a query needs it.
+
+    ``fields``, ``counter`` and ``look`` are those of its life when they are first asked for.
+
+    Args:
+        life: of the request; it has these three as attributes.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, life: Life) -> None:
+        self.life = life
+        self.linger_s = LINGER_S
+        self.since = time.time()
+        self.is_settled = False
+        self.settled = self.looked_up = self.encoded = self.partial = self.in_span = None
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # of any slot that is not filled
+        value = getattr(self.life, name)
+        setattr(self, name, value)
+        return value
+
+
 EMPTY = Context({})
 _current: ContextVar[Context] = ContextVar("hublog_context", default=EMPTY)
 
@@ -147,7 +171,10 @@ def leave(token: Token[Context]) -> None:
     of this context are then cleared, so that nothing leaks into the next request.
     """
     left = _current.get()
-    restore(token)
+    try:
+        _current.reset(token)
+    except ValueError:
+        _current.set(EMPTY)
     now = _current.get()
     if left.life is not None and left.life is not now.life:
         left.life.ended_mono = time.monotonic()
@@ -209,7 +236,7 @@ def bind(**fields: object) -> Token[Context]:
     token = add_fields(**fields)
     scope = current_request.get()
     if scope is not None and scope.serves(bound()):
-        scope.noted.update(fields)
+        scope.life.noted.update(fields)
     return token
 
 
@@ -239,9 +266,9 @@ def unbind(*names: str | Token[Context]) -> None:
     after = bound()
     for name in before:
         if name not in after:
-            scope.noted.pop(name, None)
-        elif name in scope.noted:
-            scope.noted[name] = after[name]
+            scope.life.noted.pop(name, None)
+        elif name in scope.life.noted:
+            scope.life.noted[name] = after[name]
 
 
 def bound() -> Mapping[str, object]:

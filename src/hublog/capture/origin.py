@@ -23,6 +23,8 @@ _Function = Callable[..., Any]
 
 #: The code of a log call: its frame holds the record for as long as the call lasts.
 LOG_CALL: Final = logging.Logger._log.__code__  # noqa: SLF001  # its frame is all that shows a log call
+#: This one, and the code of what makes records in its place.
+LOG_CALLS: Final = [LOG_CALL]
 #: Frames from a formatter's ``format`` up to the log call, or one less than these.
 _FORMAT_DEPTH: Final = 6
 #: A call stack is followed so far.
@@ -86,7 +88,7 @@ def origin(record: logging.LogRecord, now: Context, *, depth: int) -> Context:
         now = EMPTY
     if depth:
         try:
-            if sys._getframe(depth + 1).f_code is LOG_CALL:  # noqa: SLF001  # documented
+            if sys._getframe(depth + 1).f_code in LOG_CALLS:  # noqa: SLF001  # documented
                 return now
         except ValueError:  # there are fewer frames
             pass
@@ -118,7 +120,7 @@ def _is_near(record: logging.LogRecord, now: Context) -> bool:
     except ValueError:
         return False
     above = frame.f_back
-    is_log_call = frame.f_code is LOG_CALL or (above is not None and above.f_code is LOG_CALL)
+    is_log_call = frame.f_code in LOG_CALLS or (above is not None and above.f_code in LOG_CALLS)
     return is_log_call and _is_of_thread(record, now)
 
 
@@ -128,7 +130,7 @@ def _is_in_own_call(record: logging.LogRecord) -> bool:
     for _ in range(_FRAMES_MAX):
         if frame is None:
             return False
-        if frame.f_code is LOG_CALL and frame.f_locals.get("record") is record:
+        if frame.f_code in LOG_CALLS and frame.f_locals.get("record") is record:
             return True
         frame = frame.f_back
     return False

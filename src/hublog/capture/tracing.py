@@ -8,7 +8,6 @@ import contextlib
 import os
 import re
 import sys
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -118,7 +117,7 @@ class TraceParent(NamedTuple):
 
 
 def trace_fields(
-    traceparent: str | None, tracestate: Callable[[], str | None] = lambda: None
+    traceparent: str | None, tracestate: Callable[[], str | None] = lambda: None, *, ids: str = ""
 ) -> dict[str, object]:
     """Return the trace fields of a request or task: columns, and ``trace_sampled`` and ``tracestate``.
 
@@ -128,6 +127,7 @@ def trace_fields(
     Args:
         traceparent: the header as it came, or None. An invalid one is ignored as a whole.
         tracestate: gives the other header, several joined by commas; asked only if the first is valid.
+        ids: of a new trace and span, 48 hex digits; empty to make them here.
 
     Source: W3C Trace Context, sections 3.2, 3.3 and 4; OpenTelemetry's ``TraceContextTextMapPropagator``.
     """
@@ -135,11 +135,12 @@ def trace_fields(
     if active:
         return active
     parent = read_traceparent(traceparent)
+    ids = ids or new_id(24)
     if parent is None:
-        return {"trace_id": new_id(16), "span_id": new_id(8)}
+        return {"trace_id": ids[:32], "span_id": ids[32:]}
     fields: dict[str, object] = {
         "trace_id": parent.trace_id,
-        "span_id": new_id(8),
+        "span_id": ids[32:],
         "parent_span_id": parent.parent_span_id,
         "trace_sampled": parent.is_sampled,
     }
@@ -185,16 +186,21 @@ def parse_tracestate(header: str | None) -> str:
 
 
 def new_id(size: int) -> str:
-    """Return a random id of ``size`` bytes as hex digits; never all zeros."""
-    return os.urandom(size).hex().replace("0" * 2 * size, "1" * 2 * size)
+    """Return random hex digits of ``size`` bytes, of which no 16 in a row, as many as a span's id, are 0."""
+    return os.urandom(size).hex().replace("0" * 16, "1" * 16)
 
 
-def request_id(candidates: Iterable[str | None]) -> str:
-    """Return the first valid id of header values, which come from outside and are hostile; else a new id."""
+def request_id(candidates: Iterable[str | None], *, new: str = "") -> str:
+    """Return the first valid id of header values, which come from outside and are hostile; else a new id.
+
+    Args:
+        candidates: the values, the surest first.
+        new: the new id, if one is made already.
+    """
     for candidate in candidates:
-        if valid := valid_id(candidate):
+        if candidate and (valid := valid_id(candidate)):
             return valid
-    return uuid.uuid4().hex
+    return new or new_id(16)
 
 
 def valid_id(value: str | None) -> str:

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.db import connections
@@ -61,26 +61,35 @@ class RequestContextMiddleware:
         """Serve a request."""
         if self.is_async:
             return self._serve_async(request)
-        with _ServedRequest(request, self.settings) as served:
-            response = served.response = self.get_response(request)
-            if _is_unlogged(response):
+        served = _ServedRequest(request, self.settings)
+        try:
+            response: HttpResponseBase = self.get_response(request)
+            if getattr(response, "status_code", 0) >= _CLIENT_ERROR and _is_unlogged(response):
                 with contextlib.suppress(Exception):
                     _log_response(request, response)
+        except BaseException as error:
+            served.fail(error)
+            raise
+        served.end(response)
         return response
 
     async def _serve_async(self, request: HttpRequest) -> HttpResponseBase:
-        with _ServedRequest(request, self.settings) as served:
+        served = _ServedRequest(request, self.settings)
+        try:
             response: HttpResponseBase = await self.get_response(request)
-            served.response = response
-            if _is_unlogged(response):
+            if getattr(response, "status_code", 0) >= _CLIENT_ERROR and _is_unlogged(response):
                 with contextlib.suppress(Exception):
                     await sync_to_async(_log_response, thread_sensitive=False)(request, response)
+        except BaseException as error:
+            served.fail(error)
+            raise
+        served.end(response)
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:
         """Bind the user, so that the record of the exception names whom it hit."""
         del exception
-        served = _served(request)
+        served: _ServedRequest | None = vars(request).get(_KEY)
         if served is not None:
             served.note_user()
 
@@ -88,7 +97,7 @@ class RequestContextMiddleware:
 def _note_route(request: HttpRequest, view: object, args: object, kwargs: object) -> None:
     """Bind the route, known from here on."""
     del view, args, kwargs
-    served = _served(request)
+    served: _ServedRequest | None = vars(request).get(_KEY)
     if served is not None:
         served.note_route()
 
@@ -98,9 +107,7 @@ async def _note_route_async(request: HttpRequest, view: object, args: object, kw
 
 
 def _is_unlogged(response: HttpResponseBase) -> bool:
-    return getattr(response, "status_code", 0) >= _CLIENT_ERROR and not getattr(
-        response, "_has_been_logged", False
-    )
+    return not getattr(response, "_has_been_logged", False)
 
 
 def _log_response(request: HttpRequest, response: HttpResponseBase) -> None:
@@ -120,50 +127,81 @@ class _ServedRequest:
         settings: what to take from it.
     """
 
-    response: HttpResponseBase
+    __slots__ = ("_is_inner", "_request", "_scope")
 
     def __init__(self, request: HttpRequest, settings: RequestSettings) -> None:
         self._request = request
         asgi_scope = getattr(request, "scope", None)
         outer: RequestScope | None = asgi_scope.get(SCOPE_KEY) if isinstance(asgi_scope, dict) else None
         self._is_inner = outer is not None
-        self._scope = outer or RequestScope.from_environ(
-            settings, request.META, path=request.path, host=_host(request)
+        self._scope = scope = outer or RequestScope.from_environ(
+            settings, request.META, path=request.path, host=_host_of(request)
         )
-        setattr(request, _KEY, self)
+        attributes = vars(request)
+        attributes[_KEY] = self
+        scope.look_for_user(attributes, "user", _read_user)
+        if outer is None:
+            scope.enter()
 
-    def __enter__(self) -> Self:
-        """Bind the fields."""
-        self._scope.look_for_user(vars(self._request), "user", _read_user)
-        if not self._is_inner:
-            self._scope.enter()
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """End the request without a response, also a cancelled one; or with the one that was noted."""
+    def end(self, response: HttpResponseBase) -> None:
+        """End the request, or let it end with its streamed body; echo its id."""
         self._release()
         if self._is_inner:
             return
-        if error is None:
-            self._end(self.response)
-        else:
+        is_streamed = False
+        try:
+            is_streamed = getattr(response, "streaming", False)
+            self._echo(response)
+        except Exception:  # noqa: BLE001, S110  # refusing another kind of response is up to Django's handler
+            pass
+        if is_streamed:
+            self._follow(response)
+            return
+        self._scope.finish(getattr(response, "status_code", _FAILED), size=partial(_length, response))
+        self._scope.suspend()
+        try:
+            closing = _Closing(response, self._scope)
+            closing.install()
+        except Exception:  # noqa: BLE001, S110  # as above
+            pass
+
+    def fail(self, error: BaseException) -> None:
+        """End the request without a response, also a cancelled one."""
+        self._release()
+        if not self._is_inner:
             self._scope.fail(error)
             self._scope.leave()
 
+    def _release(self) -> None:
+        """Note the user and the session a last time."""
+        if self._scope.life.settings.session:
+            self._note_session()
+        self._scope.stop_looking()
+        vars(self._request).pop(_KEY, None)
+
     def note_route(self) -> None:
         """Bind the route, known once the view is."""
-        match = self._request.resolver_match
-        with contextlib.suppress(Exception):
+        match, scope = self._request.resolver_match, self._scope
+        try:
             if match is not None:
-                self._scope.use_active_span()
-                self._scope.add(http_route=route_text(match.route or ""), view_name=match.view_name)
-        self.note_user()
+                scope.use_active_span()
+                scope.add(http_route=route_text(match.route or ""), view_name=match.view_name)
+            if scope.life.made is not None:
+                scope.add_user(_read_user(vars(self._request))[0])
+        except Exception:  # noqa: BLE001, S110  # the request is served
+            pass
+        if scope.life.settings.session:
+            self._note_session()
 
     def note_user(self) -> None:
         """Bind the user and the session, if the application has loaded them."""
         with contextlib.suppress(Exception):
             # Not with the look of the records, which must still find the user in copies of the context.
             self._scope.add_user(_read_user(vars(self._request))[0])
+        self._note_session()
+
+    def _note_session(self) -> None:
+        with contextlib.suppress(Exception):
             self._scope.add_session(self._session_key)
 
     def _session_key(self) -> object:
@@ -172,33 +210,22 @@ class _ServedRequest:
         # Not by ``accessed``: middleware of others sets it back.
         return session.session_key if session is not None and "_session_cache" in vars(session) else None
 
-    def _end(self, response: HttpResponseBase) -> None:
-        """End the request, or let it end with its streamed body; echo its id."""
-        with contextlib.suppress(Exception):
-            self._echo(response)
-        if getattr(response, "streaming", False):
-            self._follow(response)
-            return
-        self._scope.finish(getattr(response, "status_code", _FAILED), size=_length(response))
-        self._scope.suspend()
-        with contextlib.suppress(Exception):  # refusing another kind of response is up to Django's handler
-            _Closing(response, self._scope).install()
-
     def _echo(self, response: HttpResponseBase) -> None:
         """Set the request's id, also in place of an earlier request's on a response that is sent again."""
-        existing = {name: str(response[name]) for name in self._scope.echoed if name in response}
-        name, attributes = self._scope.echoed[0], vars(response)
+        scope, attributes = self._scope, vars(response)
+        # Where Django keeps the headers; to ask for each and to set it takes 15,000 instructions.
+        store = vars(response.headers).get("_store")
+        if type(store) is dict and store.keys().isdisjoint(scope.life.echoed):
+            store.update(zip(scope.life.echoed, scope.id_headers, strict=True))
+            attributes[_SENT] = scope.request_id
+            return
+        existing = {name: str(response[name]) for name in scope.echoed if name in response}
+        name = scope.echoed[0]
         if name in existing and existing[name] == attributes.get(_SENT):
             del existing[name]
-        for header, value in self._scope.response_headers(existing).items():
+        for header, value in scope.response_headers(existing).items():
             response[header] = value
-            attributes[_SENT] = self._scope.request_id
-
-    def _release(self) -> None:
-        """Note the user a last time."""
-        self.note_user()
-        self._scope.stop_looking()
-        vars(self._request).pop(_KEY, None)
+            attributes[_SENT] = scope.request_id
 
     def _follow(self, response: Any) -> None:  # noqa: ANN401  # a StreamingHttpResponse, in whose insides we are
         """End the request when the body ends, or when the server closes the response."""
@@ -258,10 +285,20 @@ def _own_close(response: HttpResponseBase) -> Callable[[], None]:
     return partial(type(response).close, response)
 
 
-def _served(request: HttpRequest) -> _ServedRequest | None:
-    """Return what follows a request, None where our middleware has not seen it."""
-    served: _ServedRequest | None = getattr(request, _KEY, None)
-    return served
+def _host_of(request: HttpRequest) -> Callable[[], str]:
+    """Return what gives the host: to check it takes longer than all else that is done for a request."""
+    meta = request.META
+    if "HTTP_HOST" not in meta:  # made of what the server calls itself
+        return partial(str, _host(request))
+    return partial(_checked_host, type(request), meta["HTTP_HOST"], meta.get("HTTP_X_FORWARDED_HOST"))
+
+
+def _checked_host(kind: type[HttpRequest], host: str, forwarded: str | None) -> str:
+    request = kind.__new__(kind)  # the one that was served may be changed by now, or gone
+    request.META = {"HTTP_HOST": host}
+    if forwarded is not None:
+        request.META["HTTP_X_FORWARDED_HOST"] = forwarded
+    return _host(request)
 
 
 def _host(request: HttpRequest) -> str:

@@ -9,16 +9,15 @@ import codecs
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
 from itertools import islice
 from types import GetSetDescriptorType, MemberDescriptorType
-from typing import Any, AnyStr, Final, NamedTuple, TypeAlias
+from typing import Any, AnyStr, Final, NamedTuple
 from uuid import UUID
 
-from hublog.capture import context
-from hublog.capture.tracing import request_id, trace_fields, valid_id
+from hublog.capture.tracing import new_id, request_id, trace_fields, valid_id
 from hublog.settings import RequestSettings
 
 #: Gives a request header by its name in any case, or None; one that came several times is joined by commas.
@@ -40,9 +39,9 @@ _UTF8_BYTES: Final = 4
 FIELDS_MAX: Final = 1_000
 #: Of X-Forwarded-For the last characters: room for 100 proxies, the most that can be set.
 _FORWARDED_MAX: Final = 8_192
-_FORWARDED: Final = "X-Forwarded-For"
+FORWARDED: Final = "X-Forwarded-For"
 #: Where a request id is looked for after the header that is set.
-_ID_HEADERS: Final = (
+ID_HEADERS: Final = (
     "X-Request-ID",
     "X-Correlation-ID",
     "X-Azure-Ref",
@@ -56,17 +55,17 @@ _ID_COLUMNS: Final = (
     ("X-Azure-Ref", "azure_ref"),
     ("X-ARR-LOG-ID", "arr_log_id"),
 )
-_PRINCIPAL_ID: Final = "X-MS-CLIENT-PRINCIPAL-ID"
-_PRINCIPAL_HEADERS: Final = (
-    ("X-MS-CLIENT-PRINCIPAL-NAME", "user_name"),
-    ("X-MS-CLIENT-PRINCIPAL-IDP", "identity_provider"),
+PRINCIPAL_HEADERS: Final = (
+    "X-MS-CLIENT-PRINCIPAL-ID",
+    "X-MS-CLIENT-PRINCIPAL-NAME",
+    "X-MS-CLIENT-PRINCIPAL-IDP",
 )
+_PRINCIPAL_COLUMNS: Final = ("user_id", "user_name", "identity_provider")
 #: All headers that are read, apart from the configured header of the request id; adapters read ``Host``.
 _READ: Final = frozenset(
     {
-        *_ID_HEADERS,
-        *(name for name, _ in _PRINCIPAL_HEADERS),
-        *(_PRINCIPAL_ID, _FORWARDED, "Content-Length", "Host", "User-Agent", "traceparent", "tracestate"),
+        *(*ID_HEADERS, *PRINCIPAL_HEADERS),
+        *(FORWARDED, "Content-Length", "Host", "User-Agent", "traceparent", "tracestate"),
     }
 )
 _PORT: Final = re.compile(r":[0-9]{1,5}")
@@ -99,12 +98,21 @@ class RequestLine(NamedTuple):
     query: str = ""
 
 
-def request_fields(settings: RequestSettings, headers: Headers, line: RequestLine) -> dict[str, object]:
-    """Return all that is known of a request before the application has seen it."""
-    fields = trace_fields(headers("traceparent"), lambda: headers("tracestate"))
-    ids = {header: valid_id(headers(header)) for header in _ID_HEADERS}
-    id_ = request_id((headers(settings.id_header), *ids.values()) if settings.trust_request_id else ())
-    fields["request_id"] = id_
+def request_fields(
+    settings: RequestSettings, headers: Headers, line: RequestLine, *, ids: str = ""
+) -> dict[str, object]:
+    """Return all that is known of a request before the application has seen it.
+
+    Args:
+        settings: what to take from the request.
+        headers: reads a header.
+        line: method, path and what else is known.
+        ids: new ones of the request, the trace and the span, 80 hex digits; empty to make them here.
+    """
+    ids = ids or new_id(40)
+    fields = trace_fields(headers("traceparent"), lambda: headers("tracestate"), ids=ids[32:])
+    candidates = map(headers, (settings.id_header, *ID_HEADERS)) if settings.trust_request_id else ()
+    id_ = fields["request_id"] = request_id(candidates, new=ids[:32])
     fields["http_method"] = line.method[:_METHOD_MAX]
     fields["http_path"] = line.path[:PATH_MAX]
     if line.host:
@@ -115,7 +123,7 @@ def request_fields(settings: RequestSettings, headers: Headers, line: RequestLin
     if agent:
         fields["http_user_agent"] = header_text(agent, _USER_AGENT_MAX)
     proxies = settings.trusted_proxy_count
-    forwarded = headers(_FORWARDED) if proxies else None
+    forwarded = headers(FORWARDED) if proxies else None
     client = client_address(forwarded, line.remote_address, trusted_proxy_count=proxies)
     if client:
         fields["client_ip"] = client
@@ -123,7 +131,7 @@ def request_fields(settings: RequestSettings, headers: Headers, line: RequestLin
     if size is not None:
         fields["http_request_size"] = size
     for header, name in _ID_COLUMNS:
-        further = ids[header]
+        further = valid_id(headers(header))
         if further and further not in (id_, fields["trace_id"]):
             fields[name] = further
     if settings.easy_auth:
@@ -184,12 +192,6 @@ def environ_name(header: str) -> str:
     """Return the name of a header in an environment of WSGI, and in Django's ``META``."""
     name = header.upper().replace("-", "_")
     return name if name in ("CONTENT_LENGTH", "CONTENT_TYPE") else f"HTTP_{name}"
-
-
-def environ_text(environ: Mapping[str, Any], name: str, limit: int) -> str:
-    """Return the first characters of a string in an environment of WSGI; empty for any other value."""
-    value = environ.get(name)
-    return utf8_text(value, limit) if isinstance(value, str) else ""
 
 
 def header_values(
@@ -272,7 +274,7 @@ class AsgiHeaders:
         X-Forwarded-For is None where there are more fields than are looked at: its end, which the own
         proxies have written, may be among the others.
         """
-        if self._is_cut and name == _FORWARDED:
+        if self._is_cut and name == FORWARDED:
             return None
         values = self._values.get(name.lower().encode("latin-1"))
         return b",".join(values).decode("latin-1") if values else None
@@ -308,59 +310,16 @@ def _address_of(hop: str) -> str:
 
 def _signed_in(headers: Headers) -> dict[str, object]:
     """Return the user whom App Service has signed in; it removes these headers from what a client sends."""
-    user = _name(headers(_PRINCIPAL_ID))
-    if not user:
+    values = [_name(headers(header)) for header in PRINCIPAL_HEADERS]
+    if not values[0]:
         return {}
-    fields: dict[str, object] = {"user_id": user, "user_authenticated": True}
-    for header, name in _PRINCIPAL_HEADERS:
-        value = _name(headers(header))
-        if value:
-            fields[name] = value
-    return fields
+    known = {name: value for name, value in zip(_PRINCIPAL_COLUMNS, values, strict=True) if value}
+    return {"user_authenticated": True, **known}
 
 
 def _name(value: str | None) -> str:
     text = header_text((value or "").strip(), _NAME_MAX)
     return text if text.isprintable() else ""
-
-
-#: Returns the columns of the user that the application has loaded, nothing for none, and what tells that it
-#: is still the same one, see ``context.Look.probes``. It loads nothing.
-ReadUser: TypeAlias = Callable[
-    [dict[str, Any]], tuple[Mapping[str, object], Sequence[tuple[Mapping[str, object], str, object]]]
-]
-
-
-class UserLook(context.Look):
-    """Looks, for each record of a request, whether the application has loaded the user.
-
-    Args:
-        attributes: of the framework's object that has the user.
-        name: of the user there; it must not be loaded yet.
-        read: reads the user from the attributes.
-        note: takes the user's columns and returns those to bind.
-    """
-
-    __slots__ = ("_attributes", "_note", "_read")
-
-    def __init__(
-        self,
-        attributes: dict[str, Any],
-        name: str,
-        read: ReadUser,
-        note: Callable[[Mapping[str, object]], Mapping[str, object] | None],
-    ) -> None:
-        self.probes = ((attributes, name, None),)
-        self.fields = None
-        self._attributes = attributes
-        self._read = read
-        self._note = note
-
-    def look(self) -> None:
-        """Note the user if it is another one than before."""
-        fields, self.probes = self._read(self._attributes)
-        if fields:
-            self.fields = self._note(fields) or self.fields
 
 
 def user_fields(user: object, key: Callable[[], object]) -> dict[str, object]:

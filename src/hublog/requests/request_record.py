@@ -6,21 +6,29 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
+from types import FunctionType
 from typing import Any, Final
 
 from hublog.capture import interop
 from hublog.capture.json_safe import text_of
-from hublog.requests.query_counting import QueryCounter
-from hublog.settings import RequestSettings
+from hublog.capture.origin import LOG_CALLS
+from hublog.requests.request_life import RequestLife
 
 #: Logger of the one record for each request.
 LOGGER_NAME: Final = "hublog.request"
+_LOGGER: Final = logging.getLogger(LOGGER_NAME)
+#: What passes a record on to filters and handlers, unless another package has put itself in its place.
+_PASSES: Final = tuple(
+    method if isinstance(method, FunctionType) and method.__module__ == logging.__name__ else None
+    for method in (logging.Logger.handle, logging.Logger.callHandlers)
+)
 #: Status of a request whose client disconnected before the end; nginx writes the same.
 CANCELLED: Final = 499
 SERVER_ERROR: Final = 500
 _CLIENT_ERROR: Final = 400
+#: How a handler takes a record that makes nothing of it.
+_NOTHING: Final = logging.NullHandler.handle
 #: Names of exceptions, since none of these packages is imported here. What trio or the killer of a greenlet
 #: throws comes from outside: an application that cancels a part of itself catches it.
 _FROM_OUTSIDE: Final = frozenset({"Cancelled", "GreenletExit"})
@@ -29,24 +37,20 @@ _ASYNCIO: Final = "CancelledError"
 _SHOWN_MAX: Final = 100
 
 
-@dataclass(slots=True, kw_only=True)
 class RequestRecord:
     """Writes the record of one request, and shows each exception of the request once.
 
     Args:
-        settings: whether there is a record, and what is slow.
-        counter: counts the queries of the request, if they are counted.
-        method: ``GET`` ....
-        path: decoded, without the query.
+        life: of the request.
         is_long_lived: whether this is a websocket, which is never slow.
     """
 
-    settings: RequestSettings
-    counter: QueryCounter | None
-    method: str
-    path: str
-    is_long_lived: bool
-    _shown: set[int] = field(default_factory=set)
+    __slots__ = ("_is_long_lived", "_life", "_shown")
+
+    def __init__(self, life: RequestLife, *, is_long_lived: bool) -> None:
+        self._life = life
+        self._is_long_lived = is_long_lived
+        self._shown: set[int] = set()
 
     def note_shown(self, error: BaseException) -> None:
         """Note that a record of the request shows an exception."""
@@ -77,28 +81,29 @@ class RequestRecord:
                     self.write_error(error)
                 return
             level = max(level, _level(status), logging.NOTSET if error is None else logging.ERROR)
-            if 0 < self.settings.slow_seconds < seconds and not self.is_long_lived:
-                level = max(level, logging.WARNING)
-                fields = {**fields, "slow": True}
+            is_slow = 0 < self._life.settings.slow_seconds < seconds and not self._is_long_lived
+            level = max(level, logging.WARNING) if is_slow else level
             if level >= logging.ERROR:
                 interop.leave_out(LOGGER_NAME)
-            duration = seconds * 1000
-            logging.getLogger(LOGGER_NAME).log(
-                level,
-                "%s %s %d %.1f ms",
-                self.method,
-                self.path,
-                status,
-                duration,
-                exc_info=self._unshown(error),
-                extra={
-                    "record_type": "request",
-                    "http_status_code": status,
-                    "duration_ms": round(duration, 3),
-                    **(self.counter.columns() if self.counter is not None else {}),
-                    **fields,
-                },
+            if not _LOGGER.isEnabledFor(level):
+                return
+            life, duration, shown = self._life, seconds * 1000, self._unshown(error)
+            args = life.method, life.path, status, duration
+            caught = None if shown is None else (type(shown), shown, shown.__traceback__)
+            # Not by ``log``, which looks for its caller and at each field: half of what the record takes.
+            record = _LOGGER.makeRecord(
+                LOGGER_NAME, level, __file__, _LINE, "%s %s %d %.1f ms", args, caught, "write"
             )
+            counter = life.counter
+            record.__dict__.update(
+                record_type="request",
+                http_status_code=status,
+                duration_ms=round(duration, 3),
+                **(counter.columns() if counter is not None else {}),
+                **fields,
+                **({"slow": True} if is_slow else {}),
+            )
+            _LOGGER.handle(record)
 
     def write_error(self, error: BaseException) -> None:
         """Write what the application raised after its request record, or where it has none."""
@@ -107,22 +112,16 @@ class RequestRecord:
             return
         interop.leave_out(LOGGER_NAME)
         with contextlib.suppress(Exception):
-            logging.getLogger(LOGGER_NAME).error(
-                "%s %s raised %s",
-                self.method,
-                self.path,
-                type(unshown).__name__,
-                exc_info=unshown,
-                extra={"event_name": "request.failed"},
-            )
+            args = self._life.method, self._life.path, type(unshown).__name__
+            _LOGGER.error("%s %s raised %s", *args, exc_info=unshown, extra={"event_name": "request.failed"})
 
     def _is_wanted(self, status: int) -> bool:
-        settings = self.settings
+        settings = self._life.settings
         if not settings.access_records:
             return False
         if status >= SERVER_ERROR or not settings.excluded_paths:
             return True
-        return not _pattern(settings.excluded_paths).fullmatch(self.path)
+        return not _pattern(settings.excluded_paths).fullmatch(self._life.path)
 
     def _unshown(self, error: BaseException | None) -> BaseException | None:
         """Return an exception that no record of the request has shown; None for one that some have."""
@@ -130,6 +129,22 @@ class RequestRecord:
             return None
         self.note_shown(error)
         return error
+
+
+def is_heard() -> bool:
+    """Whether anybody sees request records: a handler, a filter, or another package."""
+    kind = type(_LOGGER)
+    if _LOGGER.filters or (kind.handle, kind.callHandlers) != _PASSES:
+        return True
+    logger: logging.Logger | None = _LOGGER
+    has_handlers = False
+    while logger is not None:
+        for handler in logger.handlers:
+            has_handlers = True
+            if type(handler).handle is not _NOTHING:
+                return True
+        logger = logger.parent if logger.propagate else None
+    return not has_handlers  # then ``logging`` writes warnings to stderr
 
 
 def was_cancelled(error: BaseException) -> bool:
@@ -175,3 +190,8 @@ def _pattern(paths: tuple[str, ...]) -> re.Pattern[str]:
     """Return what matches any of these paths, in which ``*`` alone has a meaning."""
     literal = str.maketrans({"?": "[?]", "[": "[[]"})
     return re.compile("|".join(fnmatch.translate(path.translate(literal)) for path in paths))
+
+
+#: Where request records are made; for what looks for the log call of a record, the method is one.
+_LINE: Final = RequestRecord.write.__code__.co_firstlineno
+LOG_CALLS.append(RequestRecord.write.__code__)

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Token, copy_context
@@ -10,26 +11,21 @@ from typing import Any, Final, Protocol, TypeVar
 
 from hublog.capture import context, tracing
 from hublog.capture.context import current_request as _current
-from hublog.capture.tracing import request_id, valid_id
-from hublog.requests.query_counting import QueryCounter, listen_if_imported
+from hublog.capture.tracing import valid_id
+from hublog.requests import request_record
+from hublog.requests.query_counting import NAME as LIBRARY
+from hublog.requests.query_counting import listen_if_imported
 from hublog.requests.request_fields import (
     EXPOSE,
-    HOST_MAX,
-    PATH_MAX,
-    QUERY_MAX,
     Headers,
-    ReadUser,
     RequestLine,
-    UserLook,
-    environ_name,
-    environ_text,
     exposing,
     header_values,
     length_of,
-    request_fields,
     session_hash,
     with_headers,
 )
+from hublog.requests.request_life import ReadUser, RequestLife, filled
 from hublog.requests.request_record import CANCELLED, SERVER_ERROR, RequestRecord, was_cancelled
 from hublog.settings import RequestSettings
 
@@ -87,6 +83,11 @@ class RequestScope:
         now: monotonic seconds.
     """
 
+    __slots__ = (
+        *("__weakref__", "_has_begun", "_is_finished", "_is_long_lived", "_now", "_record", "_sent_id"),
+        *("_started", "_suspended", "_tokens", "life"),
+    )
+
     def __init__(
         self,
         settings: RequestSettings,
@@ -96,34 +97,24 @@ class RequestScope:
         now: Callable[[], float] = time.perf_counter,
         **line: str,
     ) -> None:
-        self._settings = settings
+        life = RequestLife(settings, headers, RequestLine(**line))
+        self._start(life, is_long_lived=is_long_lived, now=now)
+
+    def _start(
+        self, life: RequestLife, *, is_long_lived: bool = False, now: Callable[[], float] = time.perf_counter
+    ) -> None:
         self._now = now
         self._started = now()
-        request = RequestLine(**line)
-        self._method, path = request.method, request.path[:PATH_MAX]
-        self._has_begun = False
+        #: What is known of the request; what it bound is asked for there.
+        self.life = life
+        self._has_begun = self._is_finished = False
         self._is_long_lived = is_long_lived
-        self._is_finished = False
         self._tokens: _Tokens | None = None
         self._suspended: context.Context | None = None
-        self._counter = QueryCounter() if settings.count_db_queries else None
-        self.record = RequestRecord(
-            settings=settings,
-            counter=self._counter,
-            method=self._method,
-            path=path,
-            is_long_lived=is_long_lived,
-        )
-        #: Fields that were added or bound anywhere in the request since its start, for its record.
-        self.noted: dict[str, object] = {}
-        self._user: UserLook | None = None
+        self._record: RequestRecord | None = None
         self._sent_id = ""
-        self.fields: dict[str, object]
-        try:
-            self.fields = request_fields(settings, headers, request)
-        except Exception:  # noqa: BLE001  # a request is served whatever is in its headers
-            self.fields = {"request_id": request_id(()), "http_method": self._method, "http_path": path}
-        self.request_id = str(self.fields["request_id"])
+        if tracing.MODULE in sys.modules:
+            life.fields  # noqa: B018  # of the span that is active now
 
     @classmethod
     def from_environ(
@@ -132,7 +123,7 @@ class RequestScope:
         environ: Mapping[str, Any],
         *,
         path: str | None = None,
-        host: str | None = None,
+        host: str | Callable[[], str] | None = None,
     ) -> "RequestScope":
         """Return the scope of a request of WSGI.
 
@@ -140,21 +131,28 @@ class RequestScope:
             settings: what to take from the request.
             environ: its environment; Django's ``META`` is one.
             path: in place of the environment's.
-            host: in place of the environment's.
+            host: in place of the environment's, or what gives it when it is needed.
         """
-        if path is None:
-            path = environ_text(environ, "SCRIPT_NAME", PATH_MAX) + environ_text(
-                environ, "PATH_INFO", PATH_MAX
-            )
-        return cls(
-            settings,
-            lambda name: environ.get(environ_name(name)),
-            method=str(environ.get("REQUEST_METHOD", "")),
-            path=path,
-            host=environ_text(environ, "HTTP_HOST", HOST_MAX) if host is None else host,
-            remote_address=environ_text(environ, "REMOTE_ADDR", HOST_MAX),
-            query=environ_text(environ, "QUERY_STRING", QUERY_MAX) if settings.query else "",
-        )
+        scope = cls.__new__(cls)
+        scope._start(RequestLife(settings, None, None, environ=environ, path=path, host=host))  # noqa: SLF001  # of the same class
+        return scope
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """The fields of the request, all that were added included; the mapping is never changed."""
+        return self.life.fields
+
+    @property
+    def request_id(self) -> str:
+        """The id of the request."""
+        return self.life.request_id
+
+    @property
+    def record(self) -> RequestRecord:
+        """What writes the request record."""
+        if self._record is None:
+            self._record = RequestRecord(self.life, is_long_lived=self._is_long_lived)
+        return self._record
 
     def __deepcopy__(self, _: object) -> "RequestScope":
         """Return this scope: a copy of an application's scope of ASGI belongs to the same request."""
@@ -165,18 +163,21 @@ class RequestScope:
         self._tokens = self._bind()
         if not self._has_begun:
             self._has_begun = True
-            if self._counter is not None:
+            if LIBRARY in sys.modules and self.life.settings.count_db_queries:
                 listen_if_imported()
-            for observer in self._observers():
-                with contextlib.suppress(Exception):
-                    observer.begin(self)
+            if observers:
+                for observer in self._observers():
+                    with contextlib.suppress(Exception):
+                        observer.begin(self)
 
     def add(self, **fields: object) -> None:
         """Bind fields that became known later, such as the route."""
-        known = _known(fields)
+        known = filled(fields)
         if known:
-            self._note(known)
-            context.add_fields(**known)
+            life = self.life
+            life.note(known)
+            if life.made is not None or not self._is_untouched():
+                context.add_fields(**known)
 
     def serves(self, fields: Mapping[str, object]) -> bool:
         """Whether fields are those of this request, not those of a task that runs inside it."""
@@ -189,18 +190,21 @@ class RequestScope:
         Instrumentation may open it inside the adapter. Call this before and after the view only, where the
         active span is that of the request.
         """
-        active = tracing.active_fields()
+        active = tracing.active_fields() if tracing.MODULE in sys.modules else None
         if active and active["span_id"] != self.fields.get("span_id"):
-            self.fields = tracing.merged(self.fields, active)
+            self.life.made = tracing.merged(self.fields, active)
             context.enter(tracing.merged(context.bound(), active))
 
     def add_user(self, fields: Mapping[str, object]) -> None:
         """Bind the application's user; an anonymous one does not replace the user of Easy Auth."""
-        if not fields or _known(fields).items() <= context.bound().items():
-            return  # a record has looked for the user already
-        known = self._note_user(fields)
-        if known:
-            context.add_fields(**known)
+        if not fields:
+            return
+        if self._is_untouched():
+            self.life.note_user(fields)
+        elif not filled(fields).items() <= context.bound().items():  # else a record has looked already
+            known = self.life.note_user(fields)
+            if known:
+                context.add_fields(**known)
 
     def add_session(self, find_key: Callable[[], object]) -> None:
         """Bind the hash of the session's key, where the settings ask for it.
@@ -208,34 +212,44 @@ class RequestScope:
         Args:
             find_key: returns the key of the session that is loaded; nothing or None for none.
         """
-        if self._settings.session:
+        if self.life.settings.session:
             self.add(session_id=session_hash(find_key()))
 
     def look_for_user(self, attributes: dict[str, Any], name: str, read: ReadUser) -> None:
         """Have each record look for the user until one who is signed in is loaded; see ``UserLook``."""
-        self._user = UserLook(attributes, name, read, self._note_user)
-        if _current.get() is self:
+        life = self.life
+        life.user = attributes, name, read
+        if life.made is not None and _current.get() is self:
             now = context.stored()
-            now.look, now.encoded = self._user, None
+            now.look, now.encoded = life.look, None
 
     def stop_looking(self) -> None:
-        """Let no record look for the user any more, so that no reference cycle holds the request."""
-        self._user = None
+        """Note the user a last time; after this no record looks, and nothing holds the application's."""
+        life, user = self.life, self.life.user
+        if user is None:
+            return
+        try:
+            # Not with the look of the records, which must still find the user in copies of the context.
+            attributes, _, read = user
+            fields = read(attributes)[0]
+            if fields and _current.get() is self:
+                self.add_user(fields)
+            elif fields:
+                life.note_user(fields)
+        except Exception:  # noqa: BLE001, S110  # the user's own code may be called
+            pass
+        life.user = None
+        if life.made is not None and _current.get() is self:
+            now = context.stored()
+            if now.look is not None:
+                now.look, now.encoded = None, now.partial
+
+    def _is_untouched(self) -> bool:
+        """Whether what is bound here is not made yet, so that it will have all that is noted."""
+        if self.life.made is not None:
+            return False
         now = context.stored()
-        if _current.get() is self and now.look is not None:
-            now.look, now.encoded = None, now.partial
-
-    def _note_user(self, fields: Mapping[str, object]) -> Mapping[str, object] | None:
-        """Note a user; return the fields to bind, None for an anonymous user in place of a signed-in one."""
-        if not fields.get("user_authenticated") and self.fields.get("user_authenticated"):
-            return None
-        known = _known(fields)
-        self._note(known)
-        return known
-
-    def _note(self, fields: Mapping[str, object]) -> None:
-        self.fields = {**self.fields, **fields}
-        self.noted.update(fields)
+        return type(now) is context.LateContext and now.life is self.life
 
     def finish(
         self,
@@ -251,7 +265,7 @@ class RequestScope:
 
         Args:
             status: of the response; ``CANCELLED`` if the client disconnected.
-            size: length of the response's body in bytes, where that is known.
+            size: length of the response's body in bytes, where that is known, or what gives it.
             event_name: what happened.
             level: the least level of the record.
             error: what the application raised; the record is an ERROR then, and has the exception, unless
@@ -264,25 +278,35 @@ class RequestScope:
                 self._run(partial(self.record.write_error, error))
             return
         self._is_finished = True
-        self._user = None
+        if self.life.user is not None:
+            self.stop_looking()
+        followers = self._observers() if observers else ()
+        is_heard = error is not None or (self.life.settings.access_records and request_record.is_heard())
+        if not (is_heard or followers):
+            return
         seconds, status = self._now() - self._started, _whole(status)
-        if size is not None and self.is_bodiless(status):
-            size = 0
-        known = {"event_name": event_name, **_known(fields)}
-        length = length_of(size)
-        if length is not None:
-            known["http_response_size"] = length
-        if self._sent_id:
-            known["response_request_id"] = self._sent_id
+        known = {"event_name": event_name, **filled(fields)}
+        self._add_ends(known, status, size)
 
         def end() -> None:
-            self.record.write(status, seconds, known, level=level, error=error)
+            if is_heard:
+                self.record.write(status, seconds, known, level=level, error=error)
             has_failed = status >= SERVER_ERROR or error is not None
-            for observer in self._observers():
+            for observer in followers:
                 with contextlib.suppress(Exception):
                     observer.end(self, status=status, seconds=seconds, has_failed=has_failed)
 
         self._run(end)
+
+    def _add_ends(self, known: dict[str, object], status: int, size: object) -> None:
+        """Add to the fields of the request record what the response was."""
+        if callable(size):
+            size = size()
+        length = length_of(0 if size is not None and self.is_bodiless(status) else size)
+        if length is not None:
+            known["http_response_size"] = length
+        if self._sent_id:
+            known["response_request_id"] = self._sent_id
 
     def cancel(self, *, size: object = None) -> None:
         """Write the request record of a request whose client disconnected, unless it has ended."""
@@ -305,7 +329,7 @@ class RequestScope:
         """Whether the response has no body, by its method or status."""
         if self._is_long_lived:
             return False
-        return self._method == "HEAD" or status < _FIRST_FINAL or status in _BODILESS
+        return self.life.method == "HEAD" or status < _FIRST_FINAL or status in _BODILESS
 
     def leave(self) -> None:
         """Unbind the fields."""
@@ -315,8 +339,11 @@ class RequestScope:
 
     def suspend(self) -> None:
         """Unbind the fields and what else is bound now, until ``resumed`` binds them again."""
-        self._keep()
-        self.leave()
+        tokens, self._tokens = self._tokens, None
+        if tokens is None:
+            self._keep()
+        else:
+            self._unbind(tokens, is_kept=True)
 
     def resumed(self) -> "_Resumed":
         """Bind the fields of a suspended request again; where they are bound already nothing changes."""
@@ -327,17 +354,20 @@ class RequestScope:
 
         What it raises is noted as the request's failure, and goes on.
         """
-        with self.resumed():
-            try:
-                return work()
-            except BaseException as error:
-                self.fail(error)
-                raise
+        tokens = self._bind() if _current.get() is not self else None
+        try:
+            return work()
+        except BaseException as error:
+            self.fail(error)
+            raise
+        finally:
+            if tokens is not None:
+                self._unbind(tokens, is_kept=True)
 
     @property
     def echoed(self) -> tuple[str, str]:
         """Names of the response headers whose values ``response_headers`` needs, in lower case."""
-        return self._settings.id_header.lower(), _EXPOSE
+        return self.life.echoed
 
     def response_headers(self, existing: Mapping[str, str]) -> dict[str, str]:
         """Return the headers to set on the response, whatever its status.
@@ -348,7 +378,7 @@ class RequestScope:
             existing: those of ``echoed`` that the response has, each as one text; its list of exposed headers
                 is added to, not replaced.
         """
-        name = self._settings.id_header
+        name = self.life.settings.id_header
         own = existing.get(name.lower())
         if own is None:
             return exposing(name, self.request_id, existing.get(_EXPOSE, ""))
@@ -356,27 +386,30 @@ class RequestScope:
             self._sent_id = valid_id(own)
         return {}
 
+    @property
+    def id_headers(self) -> tuple[tuple[str, str], tuple[str, str]]:
+        """The headers to add to a response that has none of ``echoed``."""
+        name = self.life.settings.id_header
+        return (name, self.life.request_id), (EXPOSE, name)
+
     def with_request_id(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """Return the headers of a response with the request id; one that the application has set stays."""
         headers = list(headers)
-        existing = header_values(headers, self.echoed)
-        added = self.response_headers(existing)
-        return with_headers(headers, added) if existing else [*headers, *added.items()]
+        return with_headers(headers, self.response_headers(header_values(headers, self.echoed)))
 
     def _bind(self) -> "_Tokens":
         kept, self._suspended = self._suspended, None
-        if kept is None:
-            kept = context.Context(self.fields, self._counter)
-            kept.look = self._user
-        return context.resume(kept), _current.set(self)
+        return context.resume(kept or context.LateContext(self.life)), _current.set(self)
 
     def _keep(self) -> None:
         """Keep what is bound now for the time when the request is resumed."""
         self._suspended = kept = context.stored()
         if self._is_finished:
-            kept.look = None  # it refers to this scope
+            kept.look = None
 
-    def _unbind(self, tokens: "_Tokens") -> None:
+    def _unbind(self, tokens: "_Tokens", *, is_kept: bool = False) -> None:
+        if is_kept:
+            self._keep()
         bound, current = tokens
         try:
             _current.reset(current)
@@ -398,14 +431,16 @@ class RequestScope:
         if _current.get() is not self:
             self._bind()
         if not self._has_all():
-            context.add_fields(**self.noted)
+            context.add_fields(**self.life.noted)
         write()
         context.clear()
 
     def _has_all(self) -> bool:
         """Whether what is bound here includes what was bound in other threads and tasks of the request."""
+        if self._is_untouched():
+            return True
         bound = context.bound()
-        return all(bound.get(name) is value for name, value in list(self.noted.items()))
+        return all(bound.get(name) is value for name, value in list(self.life.noted.items()))
 
     def _observers(self) -> Sequence[RequestObserver]:
         return () if self._is_long_lived else observers
@@ -430,8 +465,7 @@ class _Resumed:
 
     def __exit__(self, *_: object) -> None:
         if self._tokens is not None:
-            self._scope._keep()  # noqa: SLF001  # a part of it
-            self._scope._unbind(self._tokens)  # noqa: SLF001  # a part of it
+            self._scope._unbind(self._tokens, is_kept=True)  # noqa: SLF001  # a part of it
 
 
 def current_scope() -> RequestScope | None:
@@ -447,7 +481,3 @@ def _whole(status: object) -> int:
     except (TypeError, ValueError):
         return SERVER_ERROR
     return number if number > 0 else SERVER_ERROR
-
-
-def _known(fields: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in fields.items() if value not in (None, "")}
