@@ -332,10 +332,10 @@ def _judged(pattern: str) -> str | Find:
             if expression.match("") is not None:
                 return "matches the empty text"
             reason = _doubt(pattern)
+            if not reason:
+                return _by_python(expression)
     except (re.error, RecursionError, OverflowError) as error:
         return f"is no regular expression ({error})"
-    if not reason:
-        return _by_python(expression)
     searched = _by_re2(pattern)
     return f"{reason}, so that it {searched}" if isinstance(searched, str) else searched
 
