@@ -253,13 +253,17 @@ def _request_records(catch: Callable[[logging.LogRecord], None]) -> Iterator[Non
     """Catch what request scopes log, and nothing else."""
     logger, handler = logging.getLogger(LOGGER_NAME), _Catcher(catch)
     before = logger.level, logger.propagate, logger.disabled, logging.root.manager.disable
-    logger.level, logger.propagate, logger.disabled, logging.root.manager.disable = INFO, False, False, 0
+    logger.propagate = logger.disabled = False
+    logging.disable(logging.NOTSET)
+    logger.setLevel(INFO)  # and so forget which levels were enabled
     logger.addHandler(handler)
     try:
         yield
     finally:
         logger.removeHandler(handler)
-        logger.level, logger.propagate, logger.disabled, logging.root.manager.disable = before
+        level, logger.propagate, logger.disabled, disabled = before
+        logger.setLevel(level)
+        logging.disable(disabled)
 
 
 def _encoder(draw: Draw) -> Callable[[logging.LogRecord], bytes]:
