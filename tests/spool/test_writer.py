@@ -259,6 +259,19 @@ def test_a_sync_that_fails_in_the_background_is_counted_and_tried_again(make, di
     assert not directory.has_unsynced
 
 
+def test_a_device_that_refuses_for_long_has_each_file_forced_once_in_the_end(make, disk, clock):
+    directory = make(sync=SyncPolicy.INTERVAL, max_age_s=1_000.0)
+    directory.append(make_lines(1))
+    disk.plan("fsync", *[BROKEN] * 50)
+    for _ in range(50):
+        clock.advance(1)
+        assert not directory.sync_if_due()
+    disk.record()
+    clock.advance(1)
+    assert directory.sync_if_due()
+    assert disk.calls == [("fsync", "directory"), ("fsync", "1")]
+
+
 def test_a_segment_that_ends_while_it_is_synced_in_the_background_is_synced_again(make, disk, clock):
     directory = make(sync=SyncPolicy.INTERVAL)
     directory.append(make_lines(1))

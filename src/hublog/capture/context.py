@@ -171,10 +171,7 @@ def leave(token: Token[Context]) -> None:
     of this context are then cleared, so that nothing leaks into the next request.
     """
     left = _current.get()
-    try:
-        _current.reset(token)
-    except ValueError:
-        _current.set(EMPTY)
+    restore(token)
     now = _current.get()
     if left.life is not None and left.life is not now.life:
         left.life.ended_mono = time.monotonic()

@@ -174,9 +174,8 @@ class RequestScope:
         """Bind fields that became known later, such as the route."""
         known = filled(fields)
         if known:
-            life = self.life
-            life.note(known)
-            if life.made is not None or not self._is_untouched():
+            self.life.note(known)
+            if not self._is_untouched():
                 context.add_fields(**known)
 
     def serves(self, fields: Mapping[str, object]) -> bool:

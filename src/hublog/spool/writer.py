@@ -143,12 +143,14 @@ class SegmentWriter:
         if self._now() - self._sync_mono < self._rules.sync_interval_s or not self.has_unsynced:
             return False
         self._sync_mono = self._now()
-        segment, end = self._current, 0
-        if segment is not None and segment.synced < (end := segment.end):
-            self._unsynced.append(segment.path)
+        segment = self._current
+        end = segment.end if segment is not None else 0
         is_forced = self._sync_ended()
-        if is_forced and segment is not None and end:
+        if is_forced and segment is not None and segment.synced < end:
+            if not self._sync(segment.path):
+                return False
             segment.synced = end  # not earlier: it may end meanwhile, and what came to it is synced again
+            return self._sync_ended()
         return is_forced
 
     def _force(self, *paths: Path) -> None:
@@ -164,13 +166,18 @@ class SegmentWriter:
         with contextlib.suppress(IndexError):  # none is left
             while True:
                 path = self._unsynced.popleft()
-                try:
-                    with contextlib.suppress(FileNotFoundError):  # it was settled meanwhile
-                        sync_path(path)
-                except OSError as error:
+                if not self._sync(path):
                     self._unsynced.appendleft(path)
-                    self._fail(error)
                     return False
+        return True
+
+    def _sync(self, path: Path) -> bool:
+        try:
+            with contextlib.suppress(FileNotFoundError):  # it was settled meanwhile
+                sync_path(path)
+        except OSError as error:
+            self._fail(error)
+            return False
         return True
 
     def retry(self) -> None:
