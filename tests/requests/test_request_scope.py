@@ -438,6 +438,14 @@ def test_a_request_of_many_queries_keeps_few_of_their_times():
     assert counter.columns() == {"db_query_count": 10_000, "db_duration_ms": 5_000_000.0}
 
 
+def test_a_field_that_is_given_stands_in_place_of_one_that_was_counted(caplog, monkeypatch):
+    monkeypatch.setattr(query_counting, "watched", {"django"})
+    with caplog.at_level(logging.INFO, LOGGER_NAME):
+        make().finish(200, db_query_count=7, duration_ms=2.5)
+    [record] = caplog.records
+    assert (record.db_query_count, record.duration_ms, record.db_duration_ms) == (7, 2.5, 0.0)
+
+
 @pytest.mark.parametrize(("watched", "expected"), [(set(), False), ({"django"}, True)])
 def test_a_request_without_queries_says_so_only_where_they_would_be_counted(
     caplog, monkeypatch, watched, expected

@@ -94,15 +94,13 @@ class RequestRecord:
             record = _LOGGER.makeRecord(
                 LOGGER_NAME, level, __file__, _LINE, "%s %s %d %.1f ms", args, caught, "write"
             )
-            counter = life.counter
-            record.__dict__.update(
-                record_type="request",
-                http_status_code=status,
-                duration_ms=round(duration, 3),
-                **(counter.columns() if counter is not None else {}),
-                **fields,
-                **({"slow": True} if is_slow else {}),
-            )
+            attributes, counter = record.__dict__, life.counter
+            attributes.update(record_type="request", http_status_code=status, duration_ms=round(duration, 3))
+            if counter is not None:
+                attributes.update(counter.columns())
+            attributes.update(fields)
+            if is_slow:
+                attributes["slow"] = True
             _LOGGER.handle(record)
 
     def write_error(self, error: BaseException) -> None:
