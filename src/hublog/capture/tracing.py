@@ -186,8 +186,35 @@ def parse_tracestate(header: str | None) -> str:
 
 
 def new_id(size: int) -> str:
-    """Return random hex digits of ``size`` bytes, of which no 16 in a row, as many as a span's id, are 0."""
-    return os.urandom(size).hex().replace("0" * 16, "1" * 16)
+    """Return random hex digits of ``size`` bytes, 40 at most, of which no 16 in a row, a span's id, are 0."""
+    return _random.take()[: 2 * size].replace("0" * 16, "1" * 16)
+
+
+class _RandomDigits:
+    """Random hex digits, 80 at a time; none are given out twice, also not in a forked child.
+
+    They are drawn for many requests at once: the system call releases the interpreter, which wakes the worker
+    wherever it has something to do. That took 12 us of a request, and 60 where the two then changed cores.
+    """
+
+    def __init__(self) -> None:
+        self._left: list[str] = []
+        self._pid = 0
+
+    def take(self) -> str:
+        pid = os.getpid()
+        if self._pid != pid:
+            self._left, self._pid = [], pid  # in this order: another thread may look in between
+        try:
+            return self._left.pop()
+        except IndexError:
+            digits = os.urandom(40 * _DRAWN_AT_ONCE).hex()
+            self._left += [digits[start : start + 80] for start in range(80, len(digits), 80)]
+            return digits[:80]
+
+
+_DRAWN_AT_ONCE: Final = 64
+_random: Final = _RandomDigits()
 
 
 def request_id(candidates: Iterable[str | None], *, new: str = "") -> str:
