@@ -234,3 +234,18 @@ def test_no_line_is_left_asleep_that_comes_just_before_the_sleep(steps, before, 
     put(queue, late)  # here the worker has told how long it will sleep
     border = batcher.wake_at()
     assert len(queue) == 0 or wait <= 1.0 or len(queue) >= border
+
+
+@given(
+    rounds=st.lists(st.tuples(st.integers(2, 20_000), st.integers(0, 400), st.floats(0, 0.4)), max_size=8),
+)
+def test_a_worker_that_may_sleep_is_not_woken_by_the_lines_that_it_has_seen(rounds):
+    """Lines of any length, shorter and longer than those before: else it looks and looks until more come."""
+    clock, queue, batcher = make()
+    for size, number, seconds in rounds:
+        for _ in range(number):
+            queue.put(b"{%b}" % (b"x" * (size - 2)))
+        clock.advance(seconds)
+        while batcher.wait_s() == 0.0:
+            batcher.take()
+        assert len(queue) == 0 or batcher.wake_at() > len(queue)

@@ -153,12 +153,15 @@ class Batcher:
 
     def wake_at(self) -> int:
         """Return the queue length that should wake the worker before the wait is over."""
+        waiting = len(self.source)
         # A line that has come since the last look was not part of the wait that was returned.
-        if self._oldest_mono is None or not len(self.source):
+        if self._oldest_mono is None or not waiting:
             return 1
         if self._left_mono + self._pace_s <= self._now():
             return min(self._batch_size, self._half)
-        return min(max(self._batch_size, int(self.event_bytes / self._average)), self._half)
+        # By what a full event still lacks: lines that wait have as many bytes as they have, and not the average.
+        lacking = max(int((self.event_bytes - self.source.bytes_waiting) / self._average), 1)
+        return min(max(self._batch_size, waiting + lacking), self._half)
 
     def take(self, events: int = 1, *, max_lines: int | None = None) -> list[Batch]:
         """Take the lines of up to ``events`` full events; call it when ``wait_s`` gave 0.
