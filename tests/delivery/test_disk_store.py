@@ -9,7 +9,7 @@ from tests.delivery.bench import ids_on_disk, line_of
 from tests.spool.independent import A, B, envelope, leave_orphan, make_segment, names_of
 
 from hublog.delivery.accounting import Accounting, Drop
-from hublog.delivery.disk_store import LOOK_S, SYNC_S, DiskStore
+from hublog.delivery.disk_store import IDLE_LOOK_S, LOOK_S, SYNC_S, DiskStore
 from hublog.delivery.spool_access import OTHERS_S, RETRY_S
 from hublog.line import SENT_AT_BYTES
 from hublog.settings import Packing, SyncPolicy
@@ -288,6 +288,22 @@ def test_a_writer_that_passes_the_bound_asks_for_a_look(make):
         disk.spooler.append(lines(50, start=start, size=500))
     assert woken == [1]
     assert disk.spooler.wait_s() < LOOK_S / 2
+
+
+def test_a_process_at_rest_looks_less_often_and_a_busy_one_at_once_again(make):
+    disk = make()
+    disk.spooler.maintain()
+    for wait_s in (LOOK_S, 2 * LOOK_S, IDLE_LOOK_S, IDLE_LOOK_S):
+        assert disk.spooler.wait_s() == pytest.approx(wait_s)
+        disk.clock.advance(wait_s)
+        disk.spooler.maintain()
+    disk.clock.advance(0.5)
+    for _ in range(3):
+        disk.spooler.maintain()  # a record has come, and what it brings about
+    assert disk.spooler.wait_s() == pytest.approx(LOOK_S)
+    disk.clock.advance(LOOK_S)
+    disk.spooler.maintain()
+    assert disk.spooler.wait_s() == pytest.approx(LOOK_S)
 
 
 def test_lines_of_dead_owners_that_the_bound_takes_are_adopted_and_dropped(make, path):

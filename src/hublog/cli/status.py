@@ -164,8 +164,8 @@ def _line(name: str, text: str) -> str:
     return f"{name:<{_NAME_WIDTH}}{text}".rstrip() + "\n"
 
 
-#: A running process recovers orphaned records every second and a half.
-RECHECK_S: Final = 2.0
+#: A running process recovers orphaned records every second and a half, one at rest every six seconds.
+RECHECK_S: Final = 7.0
 
 
 def add_status(parser: argparse.ArgumentParser) -> None:
