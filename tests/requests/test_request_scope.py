@@ -394,87 +394,6 @@ def test_threads_that_need_the_fields_first_find_the_same_ids():
     assert set(found) == {(scope.fields["trace_id"], scope.fields["span_id"], scope.request_id)}
 
 
-@pytest.fixture
-def request_logger(monkeypatch):
-    """The logger of request records, with a handler that makes nothing of them and no other."""
-    found = logging.getLogger(LOGGER_NAME)
-    monkeypatch.setattr(found, "propagate", False)
-    monkeypatch.setattr(found, "handlers", [NoDestination()])
-    monkeypatch.setattr(found, "filters", [])
-    return found
-
-
-def ended(**known):
-    """Return a request that has ended, entered and left."""
-    scope = make(**known)
-    scope.enter()
-    scope.add(http_route="/orders/<number>")
-    scope.finish(200)
-    scope.leave()
-    return scope
-
-
-def test_a_request_of_which_nothing_is_logged_has_nothing_made_of_it(request_logger):
-    scope = ended()
-    assert scope.life.made is None
-    assert scope.fields["http_route"] == "/orders/<number>"
-
-
-def test_a_filter_sees_the_record_without_a_handler(request_logger):
-    seen = []
-    request_logger.filters.append(lambda record: seen.append(record.http_status_code))
-    ended()
-    assert seen == [200]
-
-
-def test_a_package_that_replaces_what_calls_handlers_sees_the_record(request_logger, monkeypatch):
-    seen = []
-    monkeypatch.setattr(logging.Logger, "callHandlers", lambda logger, record: seen.append(record.duration_ms))
-    ended()
-    assert seen == [0.0]
-
-
-def test_a_logger_without_handlers_has_its_warnings_on_stderr(request_logger, monkeypatch):
-    seen = []
-    request_logger.handlers.clear()
-    last = logging.Handler()
-    last.emit = lambda record: seen.append(record.levelname)
-    monkeypatch.setattr(logging, "lastResort", last)
-    make().finish(404)
-    assert seen == ["WARNING"]
-
-
-def test_fields_that_are_made_late_are_those_of_the_start(request_logger):
-    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/a", "HTTP_X_REQUEST_ID": "first", "REMOTE_ADDR": "::1"}
-    scope = RequestScope.from_environ(RequestSettings(), environ)
-    scope.enter()
-    environ |= {"REQUEST_METHOD": "PUT", "PATH_INFO": "/b", "HTTP_X_REQUEST_ID": "b", "REMOTE_ADDR": "::2"}
-    bound = context.bound()
-    scope.leave()
-    assert [bound[name] for name in ("http_method", "http_path", "request_id", "client_ip")] == [
-        *("POST", "/a", "first", "::1")
-    ]
-
-
-def test_threads_that_need_the_fields_first_find_the_same_ids():
-    scope = make()
-    scope.enter()
-    found, start = [], threading.Barrier(4)
-
-    def work():
-        start.wait(10)
-        found.append((context.bound()["trace_id"], context.bound()["span_id"], context.bound()["request_id"]))
-
-    threads = [threading.Thread(target=copy_context().run, args=(work,)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    scope.leave()
-    assert len(found) == 4
-    assert set(found) == {(scope.fields["trace_id"], scope.fields["span_id"], scope.request_id)}
-
-
 def test_a_handler_that_raises_does_not_end_the_request(follower):
     def broken(record):
         raise LookupError("broken")
@@ -525,15 +444,6 @@ def test_a_field_that_is_given_stands_in_place_of_one_that_was_counted(caplog, m
         make().finish(200, db_query_count=7, duration_ms=2.5)
     [record] = caplog.records
     assert (record.db_query_count, record.duration_ms, record.db_duration_ms) == (7, 2.5, 0.0)
-
-
-def test_a_request_of_many_queries_keeps_few_of_their_times():
-    items = []
-    counter = query_counting.QueryCounter(items)
-    for _ in range(10_000):
-        counter.add(0.5)
-    assert len(items) <= query_counting._ITEMS_MAX
-    assert counter.columns() == {"db_query_count": 10_000, "db_duration_ms": 5_000_000.0}
 
 
 @pytest.mark.parametrize(("watched", "expected"), [(set(), False), ({"django"}, True)])

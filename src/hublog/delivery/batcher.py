@@ -159,7 +159,7 @@ class Batcher:
             return 1
         if self._left_mono + self._pace_s <= self._now():
             return min(self._batch_size, self._half)
-        # By what a full event still lacks: lines that wait have as many bytes as they have, and not the average.
+        # By what a full event still lacks: lines that wait have their own length, not the average.
         lacking = max(int((self.event_bytes - self.source.bytes_waiting) / self._average), 1)
         return min(max(self._batch_size, waiting + lacking), self._half)
 

@@ -138,7 +138,7 @@ class LiveLog:
 
 #: Seconds between two looks for dead processes and at the bound: their records are sent within two seconds.
 LOOK_S: Final = 1.5
-#: The same where nothing else has woken the worker since the last looks: one takes 0.5 ms in a process at rest.
+#: The same where nothing else has woken the worker since the last one: it takes an idle process 0.5 ms.
 IDLE_LOOK_S: Final = 6.0
 #: Seconds that what is to be forced onto the device waits.
 SYNC_S: Final = 0.5
