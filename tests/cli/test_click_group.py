@@ -2,6 +2,7 @@
 
 import gc
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -123,9 +124,10 @@ def test_each_app_has_its_own_settings(tmp_path):
     first = make_app(tmp_path, "first", EVENTHUB_LOG_BATCH_SIZE=11)
     second = make_app(tmp_path, "second", EVENTHUB_LOG_BATCH_SIZE=22)
     for app, value in ((first, "11"), (second, "22"), (first, "11")):
-        rows = {row.split()[0]: row.split()[1] for row in invoke(app, "settings").stdout.splitlines()}
-        assert rows["EVENTHUB_LOG_BATCH_SIZE"] == value
-        assert rows["LOG_DIR"] == str(tmp_path / app.name)
+        lines = invoke(app, "settings", "--changed").stdout.splitlines()
+        rows = {name: rest for name, *rest, _ in (re.split("  +", line) for line in lines)}
+        assert rows["EVENTHUB_LOG_BATCH_SIZE"] == [value, "the Flask configuration"]
+        assert rows["LOG_DIR"] == [str(tmp_path / app.name), "the Flask configuration"]
 
 
 def test_a_command_runs_in_the_context_of_the_app(tmp_path, monkeypatch):

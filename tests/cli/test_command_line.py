@@ -20,6 +20,7 @@ from hublog.settings import SETTINGS
 from hublog_local.store import Store
 
 LIMIT_S = 60
+CONNECTION = "Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=n;SharedAccessKey=c2VjcmV0"
 COMMAND = [sys.executable, "-m", "hublog"]
 
 
@@ -225,12 +226,40 @@ def test_settings_shows_every_setting_with_its_effective_value(environ, capsys):
 
 
 def test_settings_never_shows_a_secret(environ, capsys):
-    secret = "Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=n;SharedAccessKey=c2VjcmV0"
-    environ.setenv("EVENTHUB_NAMESPACE_CONNECTION_STRING", secret)
+    environ.setenv("EVENTHUB_NAMESPACE_CONNECTION_STRING", CONNECTION)
     assert main(["settings"]) == 0
     printed = capsys.readouterr()
     assert "c2VjcmV0" not in printed.out + printed.err
     assert re.search(r"EVENTHUB_NAMESPACE_CONNECTION_STRING +\(set, hidden\)", printed.out)
+
+
+def test_settings_shows_what_some_source_sets_alone(environ, capsys, tmp_path):
+    environ.setenv("EVENTHUB_LOG_BATCH_SIZE", "77")
+    environ.setenv("LOG_LEVEL", "LOUD")
+    (tmp_path / "config.yaml").write_text("logging:\n  log_dir: here\n")
+    assert main(["settings", "--changed", "--config", str(tmp_path / "config.yaml")]) == 1
+    rows = [re.split("  +", row)[:3] for row in capsys.readouterr().out.splitlines()]
+    assert sorted(rows) == [
+        ["EVENTHUB_LOG_BATCH_SIZE", "77", "the environment"],
+        ["LOG_DIR", "here", "the YAML file"],
+        ["LOG_LEVEL", "INFO", "default"],  # its value is invalid
+    ]
+
+
+def test_settings_for_programs_are_those_for_people(environ, capsys):
+    environ.setenv("EVENTHUB_NAMESPACE_CONNECTION_STRING", CONNECTION)
+    assert main(["settings", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["ok"], found["problems"], found["notes"]) == (True, [], [])
+    assert [row["name"] for row in found["settings"]] == [setting.name for setting in SETTINGS]
+    by_name = {row["name"]: (row["value"], row["origin"]) for row in found["settings"]}
+    assert by_name["EVENTHUB_NAMESPACE_CONNECTION_STRING"] == ("(set, hidden)", "the environment")
+    assert by_name["LOG_SERVICE_NAME"] == (None, "default")
+    environ.setenv("LOG_LEVEL", "LOUD")
+    assert main(["settings", "--json"]) == 1
+    printed = capsys.readouterr()
+    assert not json.loads(printed.out)["ok"]
+    assert "LOG_LEVEL is LOUD" in json.loads(printed.out)["problems"][0]
 
 
 @pytest.mark.parametrize("command", ["settings", "doctor", "status"])

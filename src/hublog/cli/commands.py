@@ -8,6 +8,12 @@ from hublog.cli.command import FAILURE, OK, USAGE, Caller, add_config, add_json
 from hublog.doctor.steps import StepResult, has_failed, ok, printable, warn, write_json, write_lines
 from hublog.errors import SettingsError
 from hublog.settings import SETTINGS, EventHubSettings, Setting, Settings
+from hublog.settings.reader import APPLICATION, DEFAULT
+
+#: Where an application has its settings, by framework.
+_CONFIGURATIONS = {"django": "the Django settings", "flask": "the Flask configuration"}
+#: Shown for a value that is not set.
+_UNSET = "-"
 
 
 def add_doctor(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +58,13 @@ def check_spool_content(root: Path, hub: EventHubSettings) -> StepResult:
     return warn("spool", detail, " ".join(summary.problems)) if summary.problems else ok("spool", detail)
 
 
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``hublog settings``."""
+    parser.add_argument("--changed", action="store_true", help="only those that some source sets")
+    add_json(parser)
+    add_config(parser)
+
+
 def run_settings(options: argparse.Namespace, caller: Caller) -> int:
     """Print the effective value of each setting and where it comes from; secrets are hidden.
 
@@ -59,19 +72,29 @@ def run_settings(options: argparse.Namespace, caller: Caller) -> int:
         SettingsError: one is invalid; all are printed first.
     """
     reading = caller.read(options.config)
+    origins = {APPLICATION: _CONFIGURATIONS.get(caller.framework, APPLICATION)}
     rows = [
-        (setting.name, _value_text(setting, reading.settings), reading.origin_of(setting), setting.meaning)
+        (setting.name, _value_text(setting, reading.settings), origins.get(origin, origin), setting.meaning)
         for setting in SETTINGS
+        for origin in (reading.origin_of(setting),)
+        if not options.changed or origin != DEFAULT or setting.path in reading.invalid
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = ["  ".join([*(f"{row[n]:<{width}}" for n, width in enumerate(widths)), row[3]]) for row in rows]
-    lines += [*(override.text for override in reading.overrides), *reading.quoted_text]
+    notes = [*(override.text for override in reading.overrides), *reading.quoted_text]
     if caller.framework:
         from hublog.configure.handlers import contradictions  # noqa: PLC0415  # for this command only
 
-        lines += contradictions(reading)
-    for line in lines:
-        caller.out.write(printable(f"{line}\n", caller.out))
+        notes += contradictions(reading)
+    if options.json:
+        keys = ("name", "value", "origin", "meaning")
+        cells = ([None if cell == _UNSET else cell for cell in row] for row in rows)
+        found = [dict(zip(keys, row, strict=True)) for row in cells]
+        problems = list(reading.problems)
+        caller.write_json({"ok": not problems, "problems": problems, "notes": notes, "settings": found})
+    else:
+        widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+        lines = [[f"{row[n]:<{width}}" for n, width in enumerate(widths)] + [row[3]] for row in rows]
+        for line in [*map("  ".join, lines), *notes]:
+            caller.out.write(printable(f"{line}\n", caller.out))
     caller.out.flush()
     if reading.problems:
         raise SettingsError(reading.problems)
@@ -84,8 +107,8 @@ def _value_text(setting: Setting, settings: Settings) -> str:
         return str(settings.spool_dir)
     value = setting.value_in(settings)
     if setting.kind.is_secret:
-        return "(set, hidden)" if value else "-"
-    return setting.kind.show(value) or "-"
+        return "(set, hidden)" if value else _UNSET
+    return setting.kind.show(value) or _UNSET
 
 
 def add_schema(parser: argparse.ArgumentParser) -> None:
