@@ -15,6 +15,7 @@ from typing import Final, NoReturn
 from hublog._version import __version__
 from hublog.cli.command import FAILURE, INTERRUPTED, OK, USAGE, Caller, Command
 from hublog.cli.commands import add_doctor, add_schema, add_settings, run_doctor, run_schema, run_settings
+from hublog.cli.level import add_level, run_level
 from hublog.cli.size import add_size, run_size
 from hublog.cli.spool_command import add_tools, run_tool
 from hublog.cli.status import add_status, run_status
@@ -33,6 +34,7 @@ _COMMANDS: Final = (
     Command("status", "Show the effective configuration and the records on disk.", add_status, run_status),
     Command("settings", "Show all settings with their effective values.", add_settings, run_settings),
     Command("spool", "Inspect, send or remove the records waiting on disk.", add_tools, run_tool),
+    Command("level", "Change levels of loggers in running processes for a while.", add_level, run_level),
     Command("size", "Estimate units, price, CPU, memory and disk for a rate.", add_size, run_size),
     Command("schema", "Print what Azure Data Explorer needs: table, mapping ...", add_schema, run_schema),
 )

@@ -53,6 +53,12 @@ def behind(handler: logging.Handler) -> Iterator[logging.Handler]:
             yield each
 
 
+def hublog_handlers() -> list[logging.Handler]:
+    """Return the handlers of hublog on the loggers of this process, those behind others among them."""
+    handlers = [each for handler in _all_handlers() for each in behind(handler)]
+    return [each for each in dict.fromkeys(handlers) if _module_of(each)]
+
+
 def findings() -> list[str]:
     """Return a sentence, with a remedy, for each way in which handlers of hublog get no records here."""
     sentences = []

@@ -29,6 +29,7 @@ from hublog.internal_log import AtomicCounter, report
 from hublog.line import Line, RecordIds
 from hublog.process_hooks import is_patched, process_hooks
 from hublog.runtime.delivery_log import DeliveryLog
+from hublog.runtime.level_orders import LevelControl
 from hublog.runtime.server_advice import (
     Adviser,
     is_about_to_patch,
@@ -36,6 +37,7 @@ from hublog.runtime.server_advice import (
     when_patched,
     why_no_thread,
 )
+from hublog.runtime.shared import runtime
 from hublog.sampling.sampler import Sampler, is_asked
 from hublog.settings import EventHubSettings, Settings, SpoolMode
 from hublog.spool.envelope import envelope_of
@@ -111,6 +113,9 @@ class ProcessState:
         self.sampler = self.active_sampler = self._make_sampler()
         self.unconfigured = AtomicCounter()
         self.adviser = Adviser(hub)
+        self._levels: LevelControl = runtime.level_controls.setdefault(
+            settings.spool_dir, LevelControl(settings.spool_dir, now=now)
+        )
         self._asked_mono: float | None = None
         self._make_sender: Callable[[], Sender] | None = None
         self._has_hub = threading.Event()
@@ -366,15 +371,16 @@ class ProcessState:
             self.sampler.report()
 
     def look(self) -> float:
-        """Report what the operator should know of the server around this process, and write summaries.
+        """Report what the operator should know of the server, write summaries, and set ordered levels.
 
         Returns:
-            The seconds until the next summary is due.
+            The seconds until the next summary is due, or an ordered level ends.
         """
         self._report()
         for line in self.adviser.look():
             report(logging.WARNING, line)
-        return self.sampler.look() if self.sampler is not None else math.inf
+        wait = self.sampler.look() if self.sampler is not None else math.inf
+        return min(wait, self._levels.look())
 
     def _report(self) -> None:
         """Report what the disk had to say while a lock was held, which no handler must wait behind."""

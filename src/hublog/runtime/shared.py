@@ -5,6 +5,7 @@ import math
 import os
 import weakref
 from collections.abc import Callable, Hashable, Mapping
+from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ class Runtime:
         removed: those of Event Hub and log file whose handlers a later logging configuration has removed.
         removed_by: the module that applied that configuration.
         logs_uncaught: whether uncaught exceptions are logged.
+        level_controls: carry out ``hublog level``, by the root of the spool.
         is_exiting: whether the exit has begun, here or in the process that this one was forked from.
     """
 
@@ -55,6 +57,7 @@ class Runtime:
         self.removed: frozenset[str] = frozenset()
         self.removed_by = ""
         self.logs_uncaught = False
+        self.level_controls: dict[Path, Any] = {}
         self.is_exiting = False
         #: By process id: a forked child has an exit of its own.
         self._exit_ends: dict[int, float] = {}
