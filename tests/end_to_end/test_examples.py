@@ -142,3 +142,47 @@ def test_a_shop_serves_while_the_hub_is_killed_and_delivers_when_it_is_back(town
     until(
         lambda: {"after", *away} <= town.messages(), "what was logged meanwhile arrives, and what comes after"
     )
+
+
+@pytest.mark.parametrize("shop", SHOPS)
+def test_one_variable_rolls_the_event_hub_back_and_what_waits_on_disk_is_sent_once_it_is_on_again(town, shop):
+    folder, prepare = SHOPS[shop]
+    hub, connection = town.start_hub()
+    hub.kill()
+    hub.wait()
+    environment = {
+        "EVENTHUB_NAMESPACE_CONNECTION_STRING": connection,
+        "EVENTHUB_LOG_SPOOL": "always",
+        "EVENTHUB_LOG_EXIT_TIMEOUT": "1",
+        "LOG_DIR": str(town.folder / "logs"),
+        "SHOP_DATABASE": str(town.folder / "shop.sqlite3"),
+        "FLASK_DATABASE_URL": f"sqlite:///{town.folder / 'shop.sqlite3'}",
+        "PYTHONUNBUFFERED": "1",
+    }
+    subprocess.run(
+        prepare, cwd=ROOT / folder, env={**os.environ, **environment}, check=True, capture_output=True
+    )
+
+    def serve(names, **changes):
+        """Serve these requests with a real gunicorn, and stop it as a deployment does."""
+        town.log.unlink()
+        server = town.start(SERVERS["gunicorn"], cwd=ROOT / folder, **environment, **changes)
+        port = until(town.port, "the server names its port")
+        until(lambda: ask(port, "/nowhere", names[0]), "the server answers")
+        assert {ask(port, "/nowhere", name) for name in names[1:]} == {404}
+        return server
+
+    def stop(server):
+        server.terminate()
+        assert server.wait(LIMIT_S) == 0
+
+    before, off, after = ([f"{part}-{number}" for number in range(5)] for part in ("before", "off", "after"))
+    stop(serve(before))
+    town.start_hub(int(re.search(r":(\d+);", connection).group(1)))
+    stop(serve(off, EVENTHUB_LOGGING_ENABLED="false"))
+    assert town.messages() == set(), "nothing is sent while it is off"
+    logged = (town.folder / "logs" / "application.log").read_text()
+    assert all(f'"{name}"' in logged for name in before + off), "the file goes on"
+    stop(serve(after))
+    until(lambda: {*before, *after} <= town.messages(), "what waited arrives, and what is new")
+    assert not town.messages() & {*off}
