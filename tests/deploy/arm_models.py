@@ -19,7 +19,9 @@ class Shape:
     is_read_only: bool = False
 
 
-_SIMPLE = {str: "str", bool: "bool", int: "int", float: "int"}
+#: A whole number is a number.
+_ACCEPTED = {"float": ("float", "int")}
+_SIMPLE = {str: "str", bool: "bool", int: "int", float: "float"}
 
 
 def shape_of(model):
@@ -107,7 +109,7 @@ def problems(value, shape, path=""):
     elif shape.kind == "enum":
         if value not in shape.values:
             yield f"{path}: {value!r} is none of {sorted(map(str, shape.values))}"
-    elif type(value).__name__ != shape.kind:
+    elif type(value).__name__ not in _ACCEPTED.get(shape.kind, (shape.kind,)):
         yield f"{path}: {value!r} is not of the type {shape.kind}"
 
 

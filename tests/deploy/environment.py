@@ -6,12 +6,10 @@ from hublog.settings import SETTINGS, read_settings
 #: Names that a deployment may set and that are none of hublog's, with who reads them.
 OF_OTHERS = {
     "AZURE_CLIENT_ID": "azure-identity: which user-assigned identity signs in",
-    "AZURE_TOKEN_CREDENTIALS": "azure-identity: leaves out the ways of a developer's machine",
     "GUNICORN_CMD_ARGS": "gunicorn: its options",
     "HOME": "libraries that write below it; the account of the image has none",
-    "SCM_DO_BUILD_DURING_DEPLOYMENT": "App Service: installs requirements.txt",
     "WEB_CONCURRENCY": "gunicorn: its workers",
-    "WEBSITES_ENABLE_APP_SERVICE_STORAGE": "App Service: whether /home is the share of all instances",
+    "WEBSITES_CONTAINER_STOP_TIME_LIMIT": "App Service: seconds from SIGTERM to SIGKILL, 5 unless it is set",
 }
 #: Names that give a column its value.
 OF_COLUMNS = {name for names in resource._FROM_ENVIRONMENT.values() for name in names}
@@ -29,3 +27,9 @@ def settings_of(environ):
     assert reading.problems == ()
     assert reading.notices == ()
     return reading.settings
+
+
+def option(environ, name):
+    """Return the value of an option of gunicorn."""
+    [found] = [each for each in environ["GUNICORN_CMD_ARGS"].split() if each.startswith(f"{name}=")]
+    return found.partition("=")[2]

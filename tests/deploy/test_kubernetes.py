@@ -4,7 +4,7 @@ from pathlib import PurePath
 
 import kubernetes_validate
 import pytest
-from tests.deploy.environment import settings_of, unknown
+from tests.deploy.environment import option, settings_of, unknown
 from tests.deploy.kubernetes import (
     FOLDER,
     OVERLAYS,
@@ -69,20 +69,11 @@ def test_the_fields_of_the_pod_become_the_columns_of_kubernetes(overlay):
     assert columns["service_instance_id"] == "metadata.name"
 
 
-def graceful_timeout_s(overlay):
-    [option] = [
-        option
-        for option in environment_of(overlay)["GUNICORN_CMD_ARGS"].split()
-        if option.startswith("--graceful-timeout=")
-    ]
-    return int(option.partition("=")[2])
-
-
 @overlays
 def test_a_pod_has_time_to_end_its_requests_and_to_deliver(overlay):
     exit_timeout_s = settings_of(environment_at_run_time(overlay)).eventhub.exit_timeout_seconds
     before_s = container_of(overlay)["lifecycle"]["preStop"]["sleep"]["seconds"]
-    graceful_s = graceful_timeout_s(overlay)
+    graceful_s = int(option(environment_of(overlay), "--graceful-timeout"))
     assert graceful_s > exit_timeout_s
     assert pod_of(overlay)["spec"]["terminationGracePeriodSeconds"] > before_s + graceful_s + exit_timeout_s
 
@@ -93,7 +84,7 @@ def test_the_probes_ask_a_path_that_the_examples_answer_and_that_is_not_logged(o
     [port] = container["ports"]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"] == {"path": "/healthz", "port": port["name"]}
-    assert f"--bind=0.0.0.0:{port['containerPort']} " in environment_of(overlay)["GUNICORN_CMD_ARGS"]
+    assert option(environment_of(overlay), "--bind") == f"0.0.0.0:{port['containerPort']}"
     assert settings_of(environment_at_run_time(overlay)).request.excluded_paths == ("/healthz",)
     assert 'add_url_rule("/healthz"' in (ROOT / "example_flask/shop/__init__.py").read_text()
     assert 'path("healthz"' in (ROOT / "example_django/shopsite/urls.py").read_text()
