@@ -19,7 +19,7 @@ resource "azurerm_kusto_eventhub_data_connection" "logs" {
 
   # The table has to be there, and the cluster has to be allowed to read before it is asked to.
   depends_on = [
-    azurerm_kusto_script.identity,
+    azurerm_kusto_database_principal_assignment.operator,
     azurerm_role_assignment.cluster_receives,
   ]
 }

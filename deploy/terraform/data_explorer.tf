@@ -32,6 +32,8 @@ resource "azurerm_kusto_database" "logs" {
   hot_cache_period    = "P7D"
 }
 
+# The cluster refuses two changes at the same time as a conflict, so from here on one follows the other.
+#
 # A script may only create, alter and add. What follows the mark clears a cache that lasts five minutes.
 resource "azurerm_kusto_script" "table" {
   name                       = "table"
@@ -79,6 +81,8 @@ resource "azurerm_kusto_database_principal_assignment" "reader" {
   principal_id        = each.value.object_id
   principal_type      = each.value.type
   role                = "Viewer"
+
+  depends_on = [azurerm_kusto_script.identity]
 }
 
 resource "azurerm_kusto_database_principal_assignment" "operator" {
@@ -92,6 +96,8 @@ resource "azurerm_kusto_database_principal_assignment" "operator" {
   principal_id        = each.value.object_id
   principal_type      = each.value.type
   role                = "Monitor"
+
+  depends_on = [azurerm_kusto_database_principal_assignment.reader]
 }
 
 resource "azurerm_monitor_diagnostic_setting" "data_explorer" {

@@ -129,6 +129,21 @@ def scripts():
     return ordered
 
 
+def test_one_change_of_the_cluster_follows_the_other():
+    file = BicepFile("modules/data-explorer.bicep")
+    changes = {
+        symbol: resource
+        for symbol, resource in file.resources.items()
+        if resource["type"].startswith("Microsoft.Kusto/clusters/databases/")
+    }
+    symbols = list(changes)
+    before = [file.body(resource).get("dependsOn", []) for resource in changes.values()]
+    assert before == [[], *([symbol] for symbol in symbols[:-1])]
+    for symbol, resource in changes.items():
+        if "loop_type" in resource["config"]:
+            assert resource["decorators"] == [{"type": "batchSize", "argument": 1}], symbol
+
+
 def test_the_scripts_are_those_of_the_table_but_for_what_a_script_may_not_run():
     ours = [statement for name in ("table", "policies", "functions") for statement in statements_of(name)]
     refused = [statement for statement in ours if not starts_with_a_verb(statement)]

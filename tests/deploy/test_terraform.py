@@ -133,9 +133,16 @@ def test_the_data_connection_is_that_of_bicep(terraform):
     assert connection["identity_id"] == Reference("azurerm_kusto_cluster.logs.id")
     assert connection["consumer_group"] == Reference("azurerm_eventhub_consumer_group.data_explorer.name")
     assert connection["depends_on"] == [
-        Reference("azurerm_kusto_script.identity"),
+        Reference("azurerm_kusto_database_principal_assignment.operator"),
         Reference("azurerm_role_assignment.cluster_receives"),
     ]
+
+
+def test_one_change_of_the_cluster_follows_the_other(terraform):
+    reader, operator = terraform.of("azurerm_kusto_database_principal_assignment").values()
+    assert (reader["role"], operator["role"]) == ("Viewer", "Monitor")
+    assert reader["depends_on"] == [Reference("azurerm_kusto_script.identity")]
+    assert operator["depends_on"] == [Reference("azurerm_kusto_database_principal_assignment.reader")]
 
 
 def test_one_variable_decides_packing_and_compression(terraform):

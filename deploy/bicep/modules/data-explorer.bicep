@@ -45,6 +45,7 @@ resource database 'Microsoft.Kusto/clusters/databases@2025-02-14' = {
   }
 }
 
+// The cluster refuses two changes at the same time as a conflict, so from here on one follows the other.
 resource tableScript 'Microsoft.Kusto/clusters/databases/scripts@2025-02-14' = {
   parent: database
   name: 'table'
@@ -91,6 +92,7 @@ resource identityScript 'Microsoft.Kusto/clusters/databases/scripts@2025-02-14' 
   ]
 }
 
+@batchSize(1)
 resource readers 'Microsoft.Kusto/clusters/databases/principalAssignments@2025-02-14' = [for reader in logReaders: {
   parent: database
   name: guid(database.id, reader.objectId, 'Viewer')
@@ -100,8 +102,12 @@ resource readers 'Microsoft.Kusto/clusters/databases/principalAssignments@2025-0
     role: 'Viewer'
     tenantId: tenant().tenantId
   }
+  dependsOn: [
+    identityScript
+  ]
 }]
 
+@batchSize(1)
 resource operators 'Microsoft.Kusto/clusters/databases/principalAssignments@2025-02-14' = [for operator in ingestionOperators: {
   parent: database
   name: guid(database.id, operator.objectId, 'Monitor')
@@ -111,6 +117,9 @@ resource operators 'Microsoft.Kusto/clusters/databases/principalAssignments@2025
     role: 'Monitor'
     tenantId: tenant().tenantId
   }
+  dependsOn: [
+    readers
+  ]
 }]
 
 resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (logAnalyticsWorkspaceId != '') {
