@@ -30,6 +30,8 @@ SECOND: Final = b'{"timestamp":"%b.'
 HEAD: Final = b'%b%06dZ",'
 HEAD_WITH_IDS: Final = HEAD + b'"record_id":"%b%08x","sequence":%d,'
 
+#: Where the timestamp is.
+_TIME: Final = slice(len('{"timestamp":"'), len('{"timestamp":"2026-11-23T13:10:31.123456Z'))
 #: Where the digits begin that a sequence number gives to the record id, and the number itself.
 _LOW_BITS_AT: Final = len('{"timestamp":"2026-11-23T13:10:31.123456Z","record_id":"') + 28
 _SEQUENCE_AT: Final = _LOW_BITS_AT + len('01234567","sequence":')
@@ -141,6 +143,14 @@ def with_sequence(line: bytes, sequence: int) -> bytes:
     """
     end = line.index(b",", _SEQUENCE_AT)
     return b'%b%08x","sequence":%d%b' % (line[:_LOW_BITS_AT], sequence & 0xFFFF_FFFF, sequence, line[end:])
+
+
+def created_s(line: bytes) -> float | None:
+    """Return when the record of a line was made, seconds since 1970; None where its line has no time."""
+    try:
+        return datetime.fromisoformat(line[_TIME].decode()).timestamp()
+    except ValueError:
+        return None
 
 
 def level_number(line: bytes) -> int | None:

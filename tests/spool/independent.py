@@ -84,7 +84,8 @@ def make_lines(count, *, size=0, start=0):
 
 
 def names_of(path):
-    return sorted(entry.name for entry in path.iterdir())
+    """Return what is in a directory, the snapshots of processes left out."""
+    return sorted(entry.name for entry in path.iterdir() if entry.name != "status")
 
 
 def is_locked(path):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import Enum, StrEnum
 from typing import Final, NamedTuple, Self
 
+from hublog.delivery.durations import Durations, Histogram
 from hublog.line import level_and_logger
 from hublog.locks import ThreadLock
 
@@ -115,6 +116,10 @@ class Stats:
         sent_bytes_total: bytes of their bodies.
         failures_total: failed sends.
         type_mismatches_total: values that did not fit the type of their column and are strings in ``extra``.
+        possible_duplicates_total: records of sends that failed without an answer; the hub may have them.
+        dropped_by_level: records not sent, by level, as far as that is known.
+        latency: from the log call to the hub's answer, for each record that was sent.
+        send_duration: of each send, also of those that failed.
     """
 
     accepted_total: int = 0
@@ -134,6 +139,10 @@ class Stats:
     sent_bytes_total: int = 0
     failures_total: int = 0
     type_mismatches_total: int = 0
+    possible_duplicates_total: int = 0
+    dropped_by_level: Mapping[str, int] = field(default_factory=dict, repr=False)
+    latency: Durations = field(default=Durations(), repr=False)
+    send_duration: Durations = field(default=Durations(), repr=False)
 
     def __repr__(self) -> str:
         shown = {name: getattr(self, name) for name in _SHOWN_FIRST}
@@ -157,7 +166,14 @@ class Stats:
             for each in fields(self)
             if isinstance(getattr(self, each.name), int)
         }
-        return replace(self, **sums, dropped=dict(Counter(self.dropped) + Counter(former.dropped)))
+        return replace(
+            self,
+            **sums,
+            dropped=dict(Counter(self.dropped) + Counter(former.dropped)),
+            dropped_by_level=dict(Counter(self.dropped_by_level) + Counter(former.dropped_by_level)),
+            latency=self.latency.plus(former.latency),
+            send_duration=self.send_duration.plus(former.send_duration),
+        )
 
     @property
     def dropped_total(self) -> int:
@@ -347,6 +363,8 @@ class Accounting:
     def __init__(self) -> None:
         self.sent_total = self.replayed_total = 0
         self.batches_total = self.events_total = self.sent_bytes_total = self.failures_total = 0
+        self.possible_duplicates_total = 0
+        self.latency, self.send_duration = Histogram(), Histogram()
         #: Entries that may not be in the sums yet.
         self._journal: deque[Entry] = deque()
         self._sums = DropSums()
@@ -373,6 +391,10 @@ class Accounting:
             events_total=self.events_total,
             sent_bytes_total=self.sent_bytes_total,
             failures_total=self.failures_total,
+            possible_duplicates_total=self.possible_duplicates_total,
+            dropped_by_level=drops.level_totals,
+            latency=self.latency.read(),
+            send_duration=self.send_duration.read(),
         )
 
     def drop(self, reason: Drop, level: str = "", logger: str = "", count: int = 1) -> None:
@@ -459,6 +481,7 @@ class DropSums:
         refused_total: those of them that never entered the queue.
         evicted_total: those of them that were in the queue and were never taken.
         by_reason: records that are not reported yet; and so on.
+        level_totals: records lost, by level, as far as it is known.
     """
 
     folded: int = 0
@@ -468,6 +491,7 @@ class DropSums:
     by_reason: Mapping[Drop, int] = field(default_factory=dict)
     by_level: Mapping[str, int] = field(default_factory=dict)
     by_logger: Mapping[str, int] = field(default_factory=dict)
+    level_totals: Mapping[str, int] = field(default_factory=dict)
 
     def plus(self, entries: Sequence[Entry]) -> "DropSums":
         """Return the sums with these entries."""
@@ -475,9 +499,11 @@ class DropSums:
             return self
         totals, by_reason = dict(self.totals), dict(self.by_reason)
         by_level, by_logger = dict(self.by_level), dict(self.by_logger)
+        level_totals = dict(self.level_totals)
         refused_total, evicted_total = self.refused_total, self.evicted_total
         for reason, level, logger, count, place in entries:
             totals[reason] = totals.get(reason, 0) + count
+            _count(level_totals, level, count, LEVELS_MAX)
             refused_total += count * (place is Place.DOOR)
             evicted_total += count * (place is Place.QUEUE)
             if reason not in _REPORTED_ELSEWHERE:
@@ -492,6 +518,7 @@ class DropSums:
             by_reason=by_reason,
             by_level=by_level,
             by_logger=by_logger,
+            level_totals=level_totals,
         )
 
 

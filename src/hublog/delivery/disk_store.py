@@ -408,6 +408,17 @@ class DiskStore:
             spooled=held + losses.total() - self._booked.total(),
         )
 
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes of this process on disk that are not settled."""
+        return sum(directory.backlog_bytes for directory in self._directories())
+
+    @property
+    def oldest_s(self) -> float | None:
+        """When the oldest of it was written, as exact as a segment is old; seconds since 1970."""
+        moments = (directory.oldest_s for directory in self._directories())
+        return min((moment for moment in moments if moment is not None), default=None)
+
     def release(self) -> None:
         """Remove the directories in which nothing waits; a line that comes just now keeps its own."""
         self.retire()

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -152,27 +152,33 @@ class InFlight:
         return bodies
 
     @property
+    def oldest_line(self) -> bytes | None:
+        """The first line in flight; None when nothing is."""
+        return self._events[0].lines[0] if self._events else None
+
+    @property
     def offered_lines(self) -> int:
         """Number of lines in the events that are offered now."""
         return sum(len(entry.lines) for entry in itertools.islice(self._events, self.offered_events))
 
-    def arrived(self, events: int) -> tuple[int, int, int]:
+    def arrived(self, events: int) -> tuple[list[Sequence[bytes]], int, int]:
         """Note that the hub took the first of the events that were offered.
 
         Returns:
-            The number and bytes of their lines, and the bytes of their bodies.
+            The lines of each, the bytes of all lines, and the bytes of their bodies.
         """
-        lines = line_bytes = size = 0
+        taken: list[Sequence[bytes]] = []
+        line_bytes = size = 0
         for _ in range(min(events, self.offered_events, len(self._events))):
             entry = self._events.popleft()
-            lines += len(entry.lines)
+            taken.append(entry.lines)
             line_bytes += sum(map(len, entry.lines))
             size += len(entry.body)
             self._stores.accounting.sent_total += len(entry.lines)
             self._stores.accounting.replayed_total += len(entry.lines) * entry.origin.is_replay
             self._settle(entry.origin, entry.lines)
         self.offered_events = 0
-        return lines, line_bytes, size
+        return taken, line_bytes, size
 
     def split_first(self) -> int:
         """Make two events of the first, which has two lines or more, or more with packing ``single``.

@@ -262,6 +262,15 @@ class MemoryQueue:
         return min(self._new.heads() + self._postponed.heads(), default=(NEVER, 0))[0]
 
     @property
+    def oldest_line(self) -> bytes | None:
+        """The oldest line that waits; None when none does."""
+        with contextlib.suppress(IndexError):  # it was taken or evicted just now
+            both = (self._new, self._postponed)
+            heads = [lines[0] for each in both for lines in each.by_class if lines]
+            return min(heads)[1] if heads else None
+        return None
+
+    @property
     def high_lines(self) -> int:
         """Number of new lines from which on the queue is nearly full."""
         return max(int(self.max_lines * _HIGH), 1)

@@ -16,6 +16,7 @@ from hublog.delivery.accounting import Circuit, Drop, Stats
 from hublog.delivery.batcher import Source
 from hublog.delivery.circuit_breaker import CircuitBreaker, ReplayPace
 from hublog.delivery.events import TRANSITIONS, DeliveryObserver, EventDispatcher, SendEvent, Sending
+from hublog.delivery.history import DeliveryHistory
 from hublog.delivery.in_flight import InFlight, RejectionSearch
 from hublog.delivery.memory_queue import NEVER
 from hublog.delivery.packer import OVERHEAD_BYTES, Packer
@@ -59,6 +60,7 @@ class Shipper:
 
     Attributes:
         dispatcher: collects the calls of the observer.
+        history: what operators see of it.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Shipper:
         self._send_thread = send_thread
         self._breaker = breaker
         self.dispatcher = EventDispatcher(observer, stats=self.stats)
+        self.history = DeliveryHistory(stores.accounting, wall=lambda: wall().timestamp())
         self._now = now
         self._lock = ThreadLock()
         self._in_flight = InFlight(stores, packer=packer, wall=wall)
@@ -103,6 +106,7 @@ class Shipper:
                 self._receive()  # what was sent in this very thread
                 self._put_aside()
                 self.dispatcher.note(self._stores, self._breaker, is_stuck=self._sending is Sending.STUCK)
+                self.history.note(self.dispatcher.state, self._breaker.state)
                 wait = self._wait_s()
                 self._idle_steps = 0 if wait > 0 or self._has_progressed else self._idle_steps + 1
                 if self._idle_steps >= _IDLE_STEPS_MAX:
@@ -152,6 +156,12 @@ class Shipper:
     def is_empty(self) -> bool:
         """Whether nothing is held here."""
         return not (len(self._in_flight) or self._in_flight.quarantined or self._stores.held_lines)
+
+    @property
+    def oldest_line(self) -> bytes | None:
+        """The oldest line that is in memory; None without one."""
+        lines = (self._in_flight.oldest_line, self._stores.queue.oldest_line)
+        return min((line for line in lines if line is not None), default=None)  # they begin with their time
 
     @property
     def is_hopeless(self) -> bool:
@@ -266,7 +276,8 @@ class Shipper:
         has_failed = self._breaker.failures > 0
         self._breaker.succeeded()
         is_replay = self._in_flight.is_replay
-        records, line_bytes, size = self._in_flight.arrived(outcome.accepted)
+        taken, line_bytes, size = self._in_flight.arrived(outcome.accepted)
+        self.history.sent(taken, outcome.seconds)
         if is_replay:
             self._pace.sent(size)
             self._has_replayed = True
@@ -283,7 +294,7 @@ class Shipper:
         self._accounting.events_total += outcome.accepted
         self._accounting.sent_bytes_total += size
         self.dispatcher.sent(
-            records=records,
+            records=sum(map(len, taken)),
             events=outcome.accepted,
             body_bytes=size,
             seconds=outcome.seconds,
@@ -295,6 +306,7 @@ class Shipper:
     def _failed(self, error: SendError, seconds: float) -> None:
         self._on(SendEvent.FAILED)
         self._accounting.failures_total += 1
+        self.history.failed(error, self._in_flight.offered_lines, seconds)
         self.dispatcher.failed(error, records=self._in_flight.offered_lines, seconds=seconds)
         if isinstance(error, TransientSendError) and error.retry_after_s > 0:
             self._breaker.throttled(wait_s=error.retry_after_s)

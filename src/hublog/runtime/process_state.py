@@ -38,6 +38,7 @@ from hublog.runtime.server_advice import (
     why_no_thread,
 )
 from hublog.runtime.shared import runtime
+from hublog.runtime.snapshots import StatusFile
 from hublog.sampling.sampler import Sampler, is_asked
 from hublog.settings import EventHubSettings, Settings, SpoolMode
 from hublog.spool.envelope import envelope_of
@@ -113,9 +114,7 @@ class ProcessState:
         self.sampler = self.active_sampler = self._make_sampler()
         self.unconfigured = AtomicCounter()
         self.adviser = Adviser(hub)
-        self._levels: LevelControl = runtime.level_controls.setdefault(
-            settings.spool_dir, LevelControl(settings.spool_dir, now=now)
-        )
+        self._levels, self.status = _of_root(settings.spool_dir, now)
         self._asked_mono: float | None = None
         self._make_sender: Callable[[], Sender] | None = None
         self._has_hub = threading.Event()
@@ -309,6 +308,7 @@ class ProcessState:
         self._report()
         self.report_drops()  # behind all that may lose some, or find out that others have dropped ours
         self.write_always()  # what comes later is on disk before its log call returns
+        self.status.look(has_disk=self.stores.spooler is not None, is_end=True)
         self.has_ended = True
 
     def end_late(self) -> None:
@@ -362,6 +362,7 @@ class ProcessState:
 
     def abandon_after_fork(self) -> None:
         """Close the descriptors that a child inherited; waits for nothing."""
+        self.status.abandon_after_fork()
         if self.stores.spooler is not None:
             self.stores.spooler.abandon_after_fork()
 
@@ -371,16 +372,16 @@ class ProcessState:
             self.sampler.report()
 
     def look(self) -> float:
-        """Report what the operator should know of the server, write summaries, and set ordered levels.
+        """Report what the operator should know of the server; see to summaries, levels and the status file.
 
         Returns:
-            The seconds until the next summary is due, or an ordered level ends.
+            The seconds until one of them is due.
         """
         self._report()
         for line in self.adviser.look():
             report(logging.WARNING, line)
         wait = self.sampler.look() if self.sampler is not None else math.inf
-        return min(wait, self._levels.look())
+        return min(wait, self._levels.look(), self.status.look(has_disk=self.stores.spooler is not None))
 
     def _report(self) -> None:
         """Report what the disk had to say while a lock was held, which no handler must wait behind."""
@@ -443,6 +444,13 @@ def _enter_thread() -> None:
     enter_own_thread()
     leave_signals()
     process_hooks.follow_multiprocessing()
+
+
+def _of_root(root: Path, now: Callable[[], float]) -> tuple[LevelControl, StatusFile]:
+    """Return what all states of this process have in common that have the same spool."""
+    levels: LevelControl = runtime.level_controls.setdefault(root, LevelControl(root, now=now))
+    status: StatusFile = runtime.status_files.setdefault(root, StatusFile(root, now=now))
+    return levels, status
 
 
 @dataclass(frozen=True, slots=True)

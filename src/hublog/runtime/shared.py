@@ -38,6 +38,7 @@ class Runtime:
         removed_by: the module that applied that configuration.
         logs_uncaught: whether uncaught exceptions are logged.
         level_controls: carry out ``hublog level``, by the root of the spool.
+        status_files: publish the state of this process, by the root of the spool.
         is_exiting: whether the exit has begun, here or in the process that this one was forked from.
     """
 
@@ -58,6 +59,7 @@ class Runtime:
         self.removed_by = ""
         self.logs_uncaught = False
         self.level_controls: dict[Path, Any] = {}
+        self.status_files: dict[Path, Any] = {}
         self.is_exiting = False
         #: By process id: a forked child has an exit of its own.
         self._exit_ends: dict[int, float] = {}

@@ -59,6 +59,15 @@ class SegmentReader:
         """Bytes on disk that are not settled."""
         return self._bytes_after(self._cursor)
 
+    @property
+    def oldest_s(self) -> float | None:
+        """When the oldest segment that is not settled was written to last (seconds since 1970), or None."""
+        for segment in self._known():
+            if segment.lines > self._settled_of(segment):
+                with contextlib.suppress(OSError):
+                    return segment.path.stat().st_mtime
+        return None
+
     def _take_stock(self, directory: Path, cursor: tuple[int, int], envelope: Envelope | None) -> None:
         """Count what an owner left behind.
 

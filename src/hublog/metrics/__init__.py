@@ -1,0 +1,1 @@
+"""Metrics of delivery for monitoring systems; each module needs the extra of its name."""

@@ -1,0 +1,1 @@
+"""What operators see: each process writes a snapshot of itself, and all readers read those."""

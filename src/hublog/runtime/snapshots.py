@@ -1,0 +1,190 @@
+"""Makes the snapshot of this process, and has it published: what all readers of the operator show."""
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from hublog.capture.resource import process_fields
+from hublog.delivery.accounting import Stats
+from hublog.internal_log import report
+from hublog.line import created_s
+from hublog.operations.snapshot import COUNTERS, PipelineSnapshot, ProcessSnapshot
+from hublog.runtime.shared import runtime
+from hublog.settings import SETTINGS, Settings, read_settings
+from hublog.spool.envelope import envelope_of
+
+if TYPE_CHECKING:
+    from hublog.operations.overview import Overview
+
+_STARTED_S: Final = time.time()
+
+
+class StatusFile:
+    """Publishes this process for one spool root, whichever of its threads asks; a fork has its own.
+
+    Args:
+        root: of the spool.
+        now: monotonic seconds.
+    """
+
+    def __init__(self, root: Path, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._root = root
+        self._now = now
+        self._is_reported = False
+        self._begin()
+
+    def _begin(self) -> None:
+        #: Taken by the one thread that writes.
+        self._turn, self._pid = [True], os.getpid()
+        self._publisher: Any = None
+
+    def look(self, *, has_disk: bool, is_end: bool = False) -> float:
+        """Write what has changed, if it is time; return the seconds until it is, infinity if nothing has.
+
+        Args:
+            has_disk: whether records go there too, so that trouble with it is reported elsewhere.
+            is_end: whether this is the last time, so that it is time.
+        """
+        if runtime.is_hub_replaced:  # a test must not leave anything with the application's own records
+            return math.inf
+        if self._pid != os.getpid():
+            self.abandon_after_fork()
+        try:
+            turn = self._turn.pop()
+        except IndexError:  # another thread writes just now
+            return 1.0
+        try:
+            return self._look(has_disk=has_disk, is_end=is_end)
+        finally:
+            self._turn.append(turn)
+
+    def _look(self, *, has_disk: bool, is_end: bool) -> float:
+        if self._publisher is None:
+            try:
+                from hublog.operations.publishing import Publisher  # noqa: PLC0415  # needs fcntl
+            except ImportError:
+                return math.inf
+            self._publisher = Publisher(self._root, now=self._now)
+        publisher = self._publisher
+        wait: float = publisher.publish(self.make, at_once=is_end)
+        publisher.merge()
+        error = publisher.error
+        if error is not None and not self._is_reported and not has_disk:
+            self._is_reported = True
+            report(
+                logging.WARNING,
+                f"The status of this process cannot be written to {self._root}: {error.strerror or error}."
+                " Status pages and metrics of other processes do not show it; delivery is not affected.",
+            )
+        return wait
+
+    @property
+    def is_unwritten(self) -> bool:
+        """Whether the snapshot of this process is not where the others are."""
+        return self._publisher is not None and self._publisher.error is not None
+
+    def abandon_after_fork(self) -> None:
+        """Close what a child has inherited; waits for nothing."""
+        inherited = self._publisher
+        self._begin()
+        if inherited is not None:
+            inherited.abandon_after_fork()
+
+    def make(self) -> ProcessSnapshot:
+        """Return the snapshot of this process as it is now; any thread may ask."""
+        parts, known = [], None
+        for pipeline in [*runtime.pipelines.values(), *runtime.resting]:
+            states = pipeline.processes()
+            if states and states[-1].settings.spool_dir == self._root:
+                known = states[-1].settings
+                parts.append(_part(pipeline.stats(), states))
+        if known is None:
+            return ProcessSnapshot(pid=os.getpid(), started_s=_STARTED_S)
+        names = _names(known, runtime.framework)
+        return ProcessSnapshot(
+            pid=os.getpid(),
+            host=str(names.get("host_name", "")),
+            service=str(names.get("service_name", "")),
+            instance=str(names.get("service_instance_id", "")),
+            framework=str(names.get("framework", "")),
+            version=str(names.get("handler_version", "")),
+            settings_hash=_settings_hash(known),
+            started_s=_STARTED_S,
+            pipelines=tuple(parts),
+        )
+
+
+def overview(root: Path | None = None) -> "Overview":
+    """Return all processes of this application, this one also where it cannot write.
+
+    Args:
+        root: of their spool; by default that of the settings of this process.
+    """
+    from hublog.operations.overview import read_overview  # noqa: PLC0415  # needs fcntl
+
+    if root is None:
+        files = list(runtime.status_files)
+        root = files[0] if files else read_settings(framework=runtime.lookup).settings.spool_dir
+    found, file = read_overview(root), runtime.status_files.get(root)
+    # Elsewhere as it is written: what other processes show of this one is behind, and sums must not fall.
+    if file is None or not file.is_unwritten:
+        return found
+    return replace(found, processes=(*found.processes, replace(file.make(), written_s=found.read_s)))
+
+
+def _part(stats: Stats, states: tuple[Any, ...]) -> PipelineSnapshot:
+    """Return the snapshot of a pipeline with these states, which are defined above this module."""
+    current = states[-1]
+    hub, queue, history = current.settings.eventhub, current.queue, current.shipper.history
+    spoolers = [each.stores.spooler for each in states if each.stores.spooler is not None]
+    times = [spooler.oldest_s for spooler in spoolers] if stats.spooled else []
+    lines = (each.shipper.oldest_line for each in states)
+    times += [created_s(line) for line in lines if line is not None]
+    return PipelineSnapshot(
+        destination=str(envelope_of(hub).destination),
+        counters={name: getattr(stats, name) for name in COUNTERS},
+        gauges={
+            "queued": stats.queued,
+            "in_flight": stats.in_flight,
+            "spooled": stats.spooled,
+            "buffered": stats.buffered,
+            "abandoned_sends": stats.abandoned_sends,
+            "queue_records_max": hub.max_queue_size,
+            "queue_bytes": queue.held_bytes,
+            "queue_bytes_max": hub.max_queue_bytes,
+            "spool_bytes": sum(spooler.backlog_bytes for spooler in spoolers),
+            "spool_bytes_max": hub.spool_max_bytes if spoolers else 0,
+        },
+        dropped={str(reason): number for reason, number in stats.dropped.items() if number},
+        dropped_by_level=stats.dropped_by_level,
+        state=stats.state,
+        state_since_s=history.state_since_s,
+        circuit=stats.circuit,
+        circuit_since_s=history.circuit_since_s,
+        oldest_s=min((moment for moment in times if moment is not None), default=None),
+        last_success_s=history.last_success_s,
+        last_failure_s=history.last_failure_s,
+        last_error=history.last_error,
+        latency=stats.latency,
+        send_duration=stats.send_duration,
+    )
+
+
+@lru_cache(maxsize=8)
+def _names(settings: Settings, framework: str) -> dict[str, object]:
+    return process_fields(settings.service, framework=framework)
+
+
+@lru_cache(maxsize=8)
+def _settings_hash(settings: Settings) -> str:
+    """Return the same for equal settings; of a secret only whether it is set."""
+    values = [(setting.name, setting.value_in(settings), setting.kind.is_secret) for setting in SETTINGS]
+    text = repr([(name, bool(value) if is_secret else str(value)) for name, value, is_secret in values])
+    return blake2b(text.encode("utf-8", "replace"), digest_size=6).hexdigest()
