@@ -35,7 +35,7 @@ MODULE_LINES_MAX, FUNCTION_LINES_MAX, HOUR_LINES_MAX = 600, 50, 2_600
 #: What the bound was not set for raises it by its lines: `hublog size`, requests whose fields are made late,
 #: ids drawn for many requests, `hublog settings` for programs, `hublog level`,
 #: the snapshots of all processes, Prometheus.
-LINES_MAX = 42_100
+LINES_MAX = 42_250
 #: So many details of a broken bound are printed without `-v`.
 SHOWN = 5
 #: Each page and string says these in the words of the field.

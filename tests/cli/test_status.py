@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 from tests.kits.spools import LIVING, kill, leave, reject
@@ -13,6 +14,9 @@ from tests.spool.independent import A, envelope, make_lines, make_segment
 
 from hublog.cli import Caller
 from hublog.cli.status import RECHECK_S, add_status, run_status
+from hublog.delivery.accounting import Circuit, State
+from hublog.operations.publishing import FOLDER, Publisher
+from hublog.operations.snapshot import COUNTERS, GAUGES, PipelineSnapshot, ProcessSnapshot
 from hublog.settings import SETTINGS
 
 KEY = "c2VjcmV0LWtleQ"
@@ -133,7 +137,7 @@ def test_records_recovered_while_status_waits_are_no_problem(environ, status, tm
         waited.append(seconds)
         shutil.rmtree(tmp_path / "spool" / NAME)
 
-    options = argparse.Namespace(config=None, json=False)
+    options = argparse.Namespace(config=None, json=False, watch=False)
     assert run_status(options, Caller(), pause=pause) == 0
     assert waited == [RECHECK_S]
 
@@ -170,3 +174,98 @@ def test_status_reports_invalid_settings(environ, status):
     code, text = status()
     assert code == 1
     assert "problem       LOG_LEVEL is LOUD" in text
+
+
+# The processes
+
+
+@pytest.fixture
+def publish(tmp_path):
+    """Let a process with this spool publish something."""
+    publishers = []
+
+    def publish_snapshot(pid, *, is_alive=True, **known):
+        part = PipelineSnapshot(
+            destination="event hub x",
+            counters=dict.fromkeys(COUNTERS, 0) | {"accepted_total": 1_200, "sent_total": 1_000},
+            gauges=dict.fromkeys(GAUGES, 0) | {"queued": 195, "queue_records_max": 1_000},
+            **known,
+        )
+        (tmp_path / "spool").mkdir(mode=0o700, exist_ok=True)
+        publishers.append(Publisher(tmp_path / "spool"))
+        publishers[-1].publish(
+            lambda: ProcessSnapshot(pid=pid, host="web-04", service="shop", pipelines=(part,))
+        )
+        if not is_alive:
+            publishers.pop()._close()
+
+    yield publish_snapshot
+    for each in publishers:
+        each._close()
+
+
+def test_status_shows_all_processes_and_their_sum(status, publish):
+    now = time.time()
+    publish(4_711, dropped={"queue_full": 3, "exit": 2}, oldest_s=now - 10_800, state_since_s=now - 7_200)
+    publish(4_712, state_since_s=now - 600, last_failure_s=now - 30, last_error="connection refused")
+    publish(4_713, is_alive=False)
+    code, text = status()
+    assert code == 0
+    lines = [line.strip() for line in text.splitlines()]
+    assert (
+        "processes     2 running; 3,600 records accepted, 3,000 records sent, 5 dropped, 390 waiting" in lines
+    )
+    assert "dropped: exit 2, queue_full 3" in lines
+    assert re.search(r"last failure \d\d s ago: connection refused", text)
+    rows = [line.split() for line in lines if "web-04" in line]
+    assert [" ".join(row) for row in sorted(rows, key=lambda row: row[-6])] == [
+        "web-04 healthy 2 h 3 h 4711 1,200 1,000 5 195 20%",
+        "web-04 healthy 10 min - 4712 1,200 1,000 0 195 20%",
+    ]
+
+
+def test_an_open_circuit_and_a_file_that_cannot_be_used_are_problems(status, publish, tmp_path):
+    publish(
+        4_711, state=State.OPEN, circuit=Circuit.OPEN, state_since_s=time.time() - 600, last_error="refused"
+    )
+    (tmp_path / "spool" / FOLDER / "garbage").write_bytes(b"garbage")
+    code, text = status()
+    assert code == 1
+    assert "No records reach the event hub since 10 min (state open): run hublog doctor." in text
+    assert "Last failure: refused" in text
+    assert "garbage is not shown: it does not begin like a snapshot." in text
+
+
+def test_the_processes_are_in_the_json(status, publish):
+    publish(4_711, dropped={"queue_full": 3, "sampled_out": 2}, oldest_s=1e300, last_failure_s=-5.0)
+    publish(4_712, is_alive=False)
+    _, found = status("--json")
+    processes = {each["pid"]: each for each in found["processes"]["processes"]}
+    assert {pid: each["alive"] for pid, each in processes.items()} == {4_711: True, 4_712: False}
+    total = found["processes"]["total"]
+    assert (total["accepted_total"], total["dropped_total"], total["lost_total"]) == (2_400, 5, 3)
+    assert (total["state"], total["circuit"], total["oldest_at"]) == (
+        "healthy",
+        "closed",
+        "9999-12-31T23:59:59Z",
+    )
+    assert processes[4_711]["pipelines"][0]["queue_share"] == 0.195
+
+
+def test_status_can_be_watched(environ, publish, capsys, tmp_path):
+    environ.setenv("EVENTHUB_LOG_SPOOL_DIR", str(tmp_path / "spool"))
+    environ.setenv("EVENTHUB_NAMESPACE_CONNECTION_STRING", CONNECTED)
+    parser = argparse.ArgumentParser()
+    add_status(parser)
+    waited = []
+
+    def pause(seconds):
+        waited.append(seconds)
+        if len(waited) == 3:
+            raise KeyboardInterrupt
+        publish(4_711 + len(waited))
+
+    with pytest.raises(KeyboardInterrupt):
+        run_status(parser.parse_args(["--watch"]), Caller(), pause=pause)
+    shown = re.findall(r"(\d) running", capsys.readouterr().out)
+    assert (shown, len(set(waited))) == (["1", "2"], 1)

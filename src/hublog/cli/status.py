@@ -1,6 +1,7 @@
 """``hublog status``: the effective configuration and the state of this machine; it uses no network."""
 
 import argparse
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from hublog.settings import Settings, SpoolMode
 
 if TYPE_CHECKING:
     from hublog.cli.spool_report import SpoolSummary
+    from hublog.operations.overview import Overview
 
 _NAME_WIDTH: Final = 14
 
@@ -77,6 +79,7 @@ class StatusReport:
         shows_spool: whether records go to disk in this mode, or are there.
         overrides: settings that have no effect, a sentence each.
         problems: what the operator has to act on, a sentence each.
+        overview: what the processes have published; None where this system has no such files.
     """
 
     settings: Settings
@@ -88,6 +91,7 @@ class StatusReport:
     log_files: tuple[LogFile, ...]
     overrides: tuple[str, ...]
     problems: tuple[str, ...]
+    overview: "Overview | None" = None
 
 
 def report_text(status: StatusReport) -> str:
@@ -98,6 +102,11 @@ def report_text(status: StatusReport) -> str:
         lines.append(_line("event hub", target_text(target_of(hub))))
     elif hub.enabled:
         lines.append(_line("event hub", "no connection is configured"))
+    if status.overview is not None:
+        from hublog.cli.process_status import process_lines  # noqa: PLC0415  # needs fcntl
+
+        names = itertools.chain(("processes",), itertools.repeat(""))
+        lines += map(_line, names, process_lines(status.overview))
     lines += _spool_lines(status)
     lines += [_line("log file", file.text) for file in status.log_files]
     lines += [_line("override", override) for override in status.overrides]
@@ -125,6 +134,7 @@ def report_json(status: StatusReport) -> dict[str, object]:
             "packing": str(hub.packing),
             "spool": str(hub.spool),
         },
+        "processes": _processes_json(status.overview),
         "spool": {"directory": str(status.spool_dir), **status.spool.as_json()},
         "log_files": [
             {
@@ -137,6 +147,14 @@ def report_json(status: StatusReport) -> dict[str, object]:
             for file in status.log_files
         ],
     }
+
+
+def _processes_json(overview: "Overview | None") -> object:
+    if overview is None:
+        return None
+    from hublog.cli.process_status import processes_json  # noqa: PLC0415  # as above
+
+    return processes_json(overview)
 
 
 def _is_on(status: StatusReport, kind: str, *, is_set: bool) -> bool:
@@ -166,10 +184,14 @@ def _line(name: str, text: str) -> str:
 
 #: A running process recovers orphaned records every second and a half, one at rest every six seconds.
 RECHECK_S: Final = 7.0
+_WATCH_S: Final = 2.0
+#: Clears a terminal.
+_CLEAR: Final = "\x1b[H\x1b[2J\x1b[3J"
 
 
 def add_status(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``hublog status``."""
+    parser.add_argument("--watch", action="store_true", help="show it anew every two seconds, until Ctrl-C")
     add_json(parser)
     add_config(parser)
 
@@ -180,12 +202,17 @@ def run_status(
     """Print the state of this machine; the exit status is 1 if there is a problem."""
     from hublog.doctor.steps import printable  # noqa: PLC0415
 
-    status = _collect(options, caller, pause)
-    if options.json:
-        caller.write_json(report_json(status))
-    else:
-        caller.out.write(printable(report_text(status), caller.out))
-    return FAILURE if status.problems else OK
+    while True:
+        status = _collect(options, caller, pause)
+        if options.json:
+            caller.write_json(report_json(status))
+        else:
+            text = printable(report_text(status), caller.out)
+            caller.out.write(f"{_CLEAR}{text}" if options.watch and caller.out.isatty() else text)
+        if not options.watch:
+            return FAILURE if status.problems else OK
+        caller.out.flush()
+        pause(_WATCH_S)
 
 
 def _collect(options: argparse.Namespace, caller: Caller, pause: Callable[[float], None]) -> "StatusReport":
@@ -200,14 +227,19 @@ def _collect(options: argparse.Namespace, caller: Caller, pause: Callable[[float
     if os.path.lexists(root):
         try:
             spool = summarize_spool(root, hub)
-            if spool.orphaned:
+            if spool.orphaned and not options.watch:
                 # A process may have ended just now, and another be about to recover its records.
                 pause(RECHECK_S)
                 spool = summarize_spool(root, hub)
         except HublogError as error:
             trouble = str(error)
+    overview = _read_overview(root)
     attached = caller.find_attached()
     problems = [*reading.problems, *([trouble] if trouble else ()), *(spool.problems if spool else ())]
+    if overview is not None:
+        from hublog.cli.process_status import process_problems  # noqa: PLC0415  # as above
+
+        problems += process_problems(overview)
     problems += findings() if attached is not None else []
     if hub.enabled and not hub.is_configured:
         problems.append(NOT_CONFIGURED)
@@ -225,4 +257,13 @@ def _collect(options: argparse.Namespace, caller: Caller, pause: Callable[[float
             *(contradictions(reading) if attached is not None else ()),
         ),
         problems=tuple(problems),
+        overview=overview,
     )
+
+
+def _read_overview(root: Path) -> "Overview | None":
+    try:
+        from hublog.operations.overview import read_overview  # noqa: PLC0415  # needs fcntl
+    except ImportError:
+        return None
+    return read_overview(root)
