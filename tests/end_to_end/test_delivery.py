@@ -192,6 +192,34 @@ def test_thirty_forks_amid_logging_threads_neither_hang_nor_lose_a_record(hub, r
     assert len(found) == len(set(found)) == int(number) + 600
 
 
+@pytest.mark.parametrize("mode", ["memory", "overflow", "always"])
+@pytest.mark.parametrize("packing", ["single", "gzip"])
+def test_what_a_log_call_and_our_threads_import_no_fork_can_tear(hub, run, mode, packing):
+    # A child inherits the lock of an import under way, and waits for ever when it needs that module itself.
+    program = run(
+        PREAMBLE + "import pathlib, threading, time\n"
+        "from hublog.process_hooks import loading\n"
+        "torn = []\n"
+        "def watch(event, args):\n"
+        "    if event == 'import' and loading._holder != threading.get_ident():\n"
+        "        torn.append((threading.current_thread().name, args[0]))\n"
+        "sys.addaudithook(watch)\n"
+        "log.info('first', extra={'order': 7, 'who': object()})\n"
+        "try: os.stat('missing')\n"
+        "except OSError: log.exception('failed')\n"
+        "hublog.bind(tenant='a'); log.warning('bound %s', [1])\n"
+        "assert hublog.flush(30)\n"
+        "status = pathlib.Path(os.environ['LOG_DIR'], 'spool', 'status')\n"
+        "while not list(status.glob('*-*')): time.sleep(0.05)\n"
+        "log.critical('second'); assert hublog.flush(30)\n"
+        "print(torn)\n",
+        connection=hub.connection_string(),
+        EVENTHUB_LOG_SPOOL=mode,
+        EVENTHUB_LOG_PACKING=packing,
+    )
+    assert (program.errors, program.output) == ("", "[]\n")
+
+
 def test_switched_off_nothing_of_azure_is_imported(run):
     program = run(
         BURST + "print([name for name in sys.modules if name.split('.')[0] == 'azure'])",

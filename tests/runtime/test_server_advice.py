@@ -14,12 +14,12 @@ import pytest
 from hublog.runtime import server_advice
 from hublog.runtime.server_advice import (
     FORMER,
+    IS_MAIN_INTERPRETER,
     THIS_PROCESS,
     Adviser,
     ServerView,
     Way,
     advice,
-    is_main_interpreter,
     leave_signals,
     why_no_thread,
 )
@@ -65,7 +65,7 @@ def test_a_thread_may_be_started_in_an_ordinary_process():
 
 
 def test_no_thread_may_be_started_in_a_sub_interpreter():
-    assert "sub-interpreter" in why_no_thread({}, is_main=lambda: False)
+    assert "sub-interpreter" in why_no_thread({}, is_main=False)
 
 
 @pytest.mark.parametrize(
@@ -93,12 +93,12 @@ import sys, types
 package = types.ModuleType("hublog")
 package.__path__ = [{source!r}]
 sys.modules["hublog"] = package  # an extension that it needs does not load in isolated ones
-from hublog.runtime.server_advice import is_main_interpreter, why_no_thread
-print(is_main_interpreter(), why_no_thread()[:26], flush=True)
+from hublog.runtime.server_advice import IS_MAIN_INTERPRETER, why_no_thread
+print(IS_MAIN_INTERPRETER, why_no_thread()[:26], flush=True)
 """
 MAKE_SUB_INTERPRETER = """
 import sys
-from hublog.runtime.server_advice import is_main_interpreter  # 3.11 compiles nothing behind a sub-interpreter
+from hublog.runtime.server_advice import IS_MAIN_INTERPRETER  # 3.11 compiles nothing behind a sub-interpreter
 code = {code!r}
 if sys.version_info >= (3, 13):
     import _interpreters
@@ -110,7 +110,7 @@ else:
     number = _xxsubinterpreters.create(isolated={kind!r} == "isolated")
     _xxsubinterpreters.run_string(number, code)
     _xxsubinterpreters.destroy(number)
-print(is_main_interpreter())
+print(IS_MAIN_INTERPRETER)
 """
 
 
@@ -125,7 +125,7 @@ def test_a_real_sub_interpreter_knows_itself(kind):
 
 
 def test_this_is_the_main_interpreter():
-    assert is_main_interpreter()
+    assert IS_MAIN_INTERPRETER
 
 
 # Signals.

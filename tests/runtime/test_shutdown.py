@@ -241,7 +241,7 @@ def test_it_is_not_installed_under_uwsgi(monkeypatch):
 
 
 def test_it_is_not_installed_in_a_sub_interpreter(monkeypatch):
-    monkeypatch.setattr(shutdown, "is_main_interpreter", lambda: False)
+    monkeypatch.setattr(shutdown, "IS_MAIN_INTERPRETER", False)
     assert not hook_sigterm()
 
 

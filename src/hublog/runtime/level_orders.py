@@ -19,6 +19,14 @@ from hublog.internal_log import report
 from hublog.line import dumps, loads
 from hublog.runtime.handler_watch import hublog_handlers
 
+# Here and not where it is needed: that is a thread of ours, and a child that is forked in the middle of an
+# import can never do it again.
+_missing: ImportError | None = None
+try:
+    from hublog.spool import locking
+except ImportError as error:  # it needs locks that not every system has
+    _missing = error
+
 FILE: Final = "levels.json"
 #: Orders in the file, and its size.
 ORDERS_MAX: Final = 100
@@ -57,6 +65,7 @@ def read_orders(root: Path) -> list[LevelOrder]:
     """Return the orders in the root of a spool; none where there is no file.
 
     Raises:
+        ImportError: this system lacks the locks of files that it needs.
         OSError: it cannot be read, belongs to another user, or everybody may write to it.
         ValueError: it does not hold orders.
     """
@@ -68,9 +77,9 @@ def read_orders(root: Path) -> list[LevelOrder]:
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError("it is not a file")
-        from hublog.spool.locking import check_file  # noqa: PLC0415  # not every system has what it needs
-
-        check_file(path, uid=os.geteuid())
+        if _missing is not None:
+            raise _missing
+        locking.check_file(path, uid=os.geteuid())
         data = file.read(_BYTES_MAX + 1)
     found = loads(data) if len(data) <= _BYTES_MAX else None
     if not isinstance(found, list) or len(found) > ORDERS_MAX:

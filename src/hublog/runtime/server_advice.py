@@ -5,7 +5,6 @@ process has left a trace that nothing else leaves: uWSGI its module, uvicorn and
 SIGTERM, waitress its loop in the main thread, Celery the name of the process.
 """
 
-import functools
 import importlib
 import os
 import signal
@@ -87,23 +86,23 @@ class ServerView:
 THIS_PROCESS: Final = ServerView()
 
 
-@functools.cache
-def is_main_interpreter() -> bool:
-    """Whether this is no sub-interpreter, of either kind; True where the interpreter does not say."""
+def _is_main_interpreter() -> bool:
     # ``_interpreters`` from 3.13 on, the other before.
     for name in ("_interpreters", "_xxsubinterpreters"):
         try:
             module = importlib.import_module(name)
-            current, main = module.get_current(), module.get_main()
+            return bool(module.get_current() == module.get_main())
         except (ImportError, AttributeError):
             continue
-        return bool(current == main)
     return True
 
 
-def why_no_thread(
-    modules: Mapping[str, object] = sys.modules, *, is_main: Callable[[], bool] = is_main_interpreter
-) -> str:
+#: Whether this is no sub-interpreter, of either kind; True where the interpreter does not say. Looked up here
+#: and not by the first record: a child that is forked in the middle of an import can never do it again.
+IS_MAIN_INTERPRETER: Final = _is_main_interpreter()
+
+
+def why_no_thread(modules: Mapping[str, object] = sys.modules, *, is_main: bool = IS_MAIN_INTERPRETER) -> str:
     """Return why no background thread may be started in this process, as a clause; empty if one may.
 
     Quick enough for the first record of a process.
@@ -112,7 +111,7 @@ def why_no_thread(
         modules: what is imported, by name.
         is_main: whether this is the main interpreter.
     """
-    if not is_main():
+    if not is_main:
         # Isolated ones allow none; a legacy one aborts the process if one lives at its end, up to 3.11.
         return "this is a sub-interpreter (WSGIApplicationGroup %{GLOBAL} has mod_wsgi use none)"
     uwsgi = modules.get("uwsgi")

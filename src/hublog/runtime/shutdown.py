@@ -19,7 +19,7 @@ from hublog.delivery.worker import Request
 from hublog.internal_log import report
 from hublog.runtime.pipeline import Pipeline
 from hublog.runtime.process_state import ProcessState
-from hublog.runtime.server_advice import Way, is_main_interpreter, modules_of, taken
+from hublog.runtime.server_advice import IS_MAIN_INTERPRETER, Way, modules_of, taken
 from hublog.runtime.shared import runtime
 from hublog.settings import Settings
 
@@ -268,7 +268,7 @@ def is_sigterm_hooked() -> bool:
 
 def _may_install() -> bool:
     # uWSGI would wait in C for ever, for a handler of Python's that runs after the next request only.
-    is_main = threading.current_thread() is threading.main_thread() and is_main_interpreter()
+    is_main = threading.current_thread() is threading.main_thread() and IS_MAIN_INTERPRETER
     return is_main and "uwsgi" not in sys.modules
 
 

@@ -23,6 +23,15 @@ from hublog.spool.envelope import envelope_of
 if TYPE_CHECKING:
     from hublog.operations.overview import Overview
 
+# Here and not where it is needed: that is a thread of ours, and a child that is forked in the middle of an
+# import can never do it again.
+_missing: ImportError | None = None
+try:
+    from hublog.operations import overview as _reading
+    from hublog.operations import publishing as _writing
+except ImportError as error:  # they need locks that not every system has
+    _missing = error
+
 _STARTED_S: Final = time.time()
 
 
@@ -67,11 +76,9 @@ class StatusFile:
 
     def _look(self, *, has_disk: bool, is_end: bool) -> float:
         if self._publisher is None:
-            try:
-                from hublog.operations.publishing import Publisher  # noqa: PLC0415  # needs fcntl
-            except ImportError:
+            if _missing is not None:
                 return math.inf
-            self._publisher = Publisher(self._root, now=self._now)
+            self._publisher = _writing.Publisher(self._root, now=self._now)
         publisher = self._publisher
         wait: float = publisher.publish(self.make, at_once=is_end)
         publisher.merge()
@@ -126,13 +133,16 @@ def overview(root: Path | None = None) -> "Overview":
 
     Args:
         root: of their spool; by default that of the settings of this process.
-    """
-    from hublog.operations.overview import read_overview  # noqa: PLC0415  # needs fcntl
 
+    Raises:
+        ImportError: this system lacks the locks of files that it needs.
+    """
+    if _missing is not None:
+        raise _missing
     if root is None:
         files = list(runtime.status_files)
         root = files[0] if files else read_settings(framework=runtime.lookup).settings.spool_dir
-    found, file = read_overview(root), runtime.status_files.get(root)
+    found, file = _reading.read_overview(root), runtime.status_files.get(root)
     # Elsewhere as it is written: what other processes show of this one is behind, and sums must not fall.
     if file is None or not file.is_unwritten:
         return found
