@@ -15,7 +15,7 @@ from hublog.capture.resource import process_fields
 from hublog.delivery.accounting import Stats
 from hublog.internal_log import report
 from hublog.line import created_s
-from hublog.operations.snapshot import COUNTERS, PipelineSnapshot, ProcessSnapshot
+from hublog.operations.snapshot import COUNTERS, PipelineSnapshot, ProcessSnapshot, summed
 from hublog.runtime.shared import runtime
 from hublog.settings import SETTINGS, Settings, read_settings
 from hublog.spool.envelope import envelope_of
@@ -147,6 +147,11 @@ def overview(root: Path | None = None) -> "Overview":
     if file is None or not file.is_unwritten:
         return found
     return replace(found, processes=(*found.processes, replace(file.make(), written_s=found.read_s)))
+
+
+def own_total() -> PipelineSnapshot:
+    """Return the sum of the pipelines of this process as it is now, without I/O; any thread may ask."""
+    return summed([part for file in list(runtime.status_files.values()) for part in file.make().pipelines])
 
 
 def _part(stats: Stats, states: tuple[Any, ...]) -> PipelineSnapshot:

@@ -16,8 +16,8 @@ _OPTIONS: Final = {
     "fork-hooks": ("--enable-threads", "--py-call-uwsgi-fork-hooks"),
     "threads-4": ("--threads", "4"),
 }
-#: uWSGI skips the exit hooks of a worker that has not left its last request yet, though that was answered: what
-#: is younger than the linger is lost then, by each of the two workers.
+#: uWSGI skips the exit hooks of a worker that has not left its last request yet, though that was answered:
+#: what is younger than the linger is lost then, by each of the two workers.
 _LINGER: Final = Expect(missing=2 * BATCH, exit_s=EXIT_S + GRACE_S)
 _KEPT: Final = Expect(exit_s=EXIT_S + GRACE_S)
 
