@@ -34,8 +34,9 @@ MODULES_MAX, LOCAL_MODULES_MAX = 161, 32
 MODULE_LINES_MAX, FUNCTION_LINES_MAX, HOUR_LINES_MAX = 600, 50, 2_600
 #: What the bound was not set for raises it by its lines: `hublog size`, requests whose fields are made late,
 #: ids drawn for many requests, `hublog settings` for programs, `hublog level`,
-#: the snapshots of all processes, Prometheus, OpenTelemetry.
-LINES_MAX = 42_530
+#: the snapshots of all processes, Prometheus, OpenTelemetry,
+#: queries for dashboards.
+LINES_MAX = 42_560
 #: So many details of a broken bound are printed without `-v`.
 SHOWN = 5
 #: Each page and string says these in the words of the field.

@@ -1,5 +1,6 @@
 """The shipped queries and functions, run on realistic records and compared with plain Python."""
 
+import math
 import re
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ import pytest
 from benchmarks.workload import read_lines
 
 from hublog.adx import FUNCTIONS, QUERIES
+from hublog.cli.prices import BILLED_BYTES, MILLION_EVENTS, TIERS, UNIT_BYTES
 from hublog_local.kql import run_kql
 
 TABLE = "PipelineLogs.jsonl"
@@ -73,9 +75,13 @@ def minute(row):
     return parse(row["timestamp"]).replace(second=0, microsecond=0)
 
 
+#: The local hub has no such function.
+LINE = "strlen(tostring(pack_all(true)))"
+
+
 @pytest.mark.parametrize("name", [one.name for one in QUERIES])
 def test_every_query_runs_here(rows, name):
-    assert isinstance(rows.ask(query(name)), list)
+    assert isinstance(rows.ask(query(name).replace(LINE, "1000")), list)
 
 
 @pytest.mark.parametrize("name", [one.name for one in FUNCTIONS if "bag_merge" not in one.body])
@@ -98,21 +104,61 @@ def test_requests_and_errors(rows):
 
 
 def test_latency_by_route(rows):
-    durations = defaultdict(list)
+    durations, errors = defaultdict(list), Counter()
     for row in rows.requests():
         key = row["service_name"], row["http_method"], row.get("http_route", "")
         durations[key].append(row["duration_ms"])
+        errors[key] += row["http_status_code"] >= 500
     found = rows.ask(query("latency_by_route"))
     assert {(row["service_name"], row["http_method"], row["http_route"]) for row in found} == set(durations)
     for row in found:
         values = sorted(durations[row["service_name"], row["http_method"], row["http_route"]])
         assert (row["requests"], row["slowest"]) == (len(values), values[-1])
+        assert row["errors"] == errors[row["service_name"], row["http_method"], row["http_route"]]
         for name, part in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
             below = sum(value <= row[name] for value in values)
             assert row[name] in values
             assert below >= part * len(values) - 1
             assert below - values.count(row[name]) <= part * len(values)
     assert [row["p95"] for row in found] == sorted((row["p95"] for row in found), reverse=True)
+
+
+def test_requests_by_route(rows):
+    counts = Counter((minute(row), row.get("http_route", "")) for row in rows.requests())
+    found = rows.ask(query("requests_by_route"))
+    assert {(row["timestamp"], row["http_route"]): row["requests"] for row in found} == counts
+
+
+def test_latency(rows):
+    durations = defaultdict(list)
+    for row in rows.requests():
+        durations[minute(row)].append(row["duration_ms"])
+    found = rows.ask(query("latency"))
+    assert [row["timestamp"] for row in found] == sorted(durations)
+    for row in found:
+        values = durations[row["timestamp"]]
+        assert row["p50"] <= row["p95"] <= row["p99"] <= max(values)
+        assert {row["p50"], row["p95"], row["p99"]} <= set(values)
+
+
+def test_the_cost_of_a_day_is_that_of_the_price_list(rows):
+    at_length = 2_000_000
+    found = rows.ask(query("cost_by_day").replace(LINE, str(at_length)))
+    days, minutes = Counter(), Counter()
+    for row in rows.all:
+        days[minute(row).replace(hour=0, minute=0)] += 1
+        minutes[minute(row)] += 1
+    assert {row["timestamp"]: row["records"] for row in found} == days
+    for row in found:
+        busiest = max(
+            number for moment, number in minutes.items() if moment.date() == row["timestamp"].date()
+        )
+        size = row["records"] * at_length
+        units = math.ceil(busiest * at_length / 60 / UNIT_BYTES)
+        assert (row["gigabytes"], row["units"]) == (pytest.approx(size / 1e9), units)
+        usd = units * 24 * TIERS["standard"].unit_hour + size / BILLED_BYTES / 1e6 * MILLION_EVENTS
+        assert row["usd"] == pytest.approx(usd, abs=0.01)
+        assert row["usd"] > 0.72, "more than one unit"
 
 
 def test_records_by_level(rows):
