@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo quick test check test-unit test-oldest test-newest test-matrix test-faults-first test-faults \
-	growth soak bench bench-peers cost pictures schema lock format clean
+	growth soak bench bench-peers cost pictures schema dashboards lock format clean
 
 PYTHON ?= python3
 MINUTES ?= 30
@@ -74,6 +74,9 @@ format: .venv/ready  ## lay the code out
 
 schema: .venv/ready  ## write observability/adx anew from the columns
 	$(NEWEST)/python -m hublog schema all --output observability/adx
+
+dashboards: .venv/ready  ## write the dashboards of observability anew
+	@$(NEWEST)/python tools/dashboards.py
 
 cost: .venv/ready  ## what a month costs, packed in each of the three ways
 	$(NEWEST)/python -m benchmarks.cost
