@@ -181,7 +181,7 @@ def flask(tmp_path, *arguments):
 def test_the_program_ends_with_the_status_of_the_command(tmp_path):
     found = flask(tmp_path, "doctor")
     assert (found.returncode, found.stderr) == (0, "")
-    assert found.stdout.splitlines()[-1] == "All 4 steps passed."
+    assert found.stdout.splitlines()[-1] == "All 5 steps passed."
     assert flask(tmp_path, "spool", "list", "--dir", "none").returncode == 1
     assert flask(tmp_path, "doctor", "--no-such").returncode == 2
 

@@ -13,7 +13,9 @@ from tests.kits.spools import LIVING, kill, leave, reject
 from tests.spool.independent import A, envelope, make_lines, make_segment
 
 from hublog.cli import Caller
-from hublog.cli.status import RECHECK_S, add_status, run_status
+from hublog.cli.commands import check_processes
+from hublog.cli.spool_report import RECHECK_S
+from hublog.cli.status import add_status, run_status
 from hublog.delivery.accounting import Circuit, State
 from hublog.operations.publishing import FOLDER, Publisher
 from hublog.operations.snapshot import COUNTERS, GAUGES, PipelineSnapshot, ProcessSnapshot
@@ -155,7 +157,27 @@ def test_a_spool_that_is_not_a_directory_is_a_problem(status, tmp_path):
     (tmp_path / "spool").write_text("")
     code, text = status()
     assert code == 1
-    assert "is not a directory" in text
+    assert (
+        f"problem       {tmp_path / 'spool'} cannot be used: Not a directory. It must be a directory" in text
+    )
+    assert text.count("Not a directory") == 1
+
+
+def test_a_log_file_that_cannot_be_written_is_a_problem_in_the_words_of_the_doctor(status, tmp_path):
+    (tmp_path / "logs").write_text("")
+    code, text = status()
+    assert code == 1
+    assert (
+        f"problem       {tmp_path}/logs/application.log cannot be written: Not a directory. Make its" in text
+    )
+
+
+def test_a_spool_that_everybody_may_write_is_a_problem_as_it_is_for_the_doctor(status, tmp_path):
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool").chmod(0o777)
+    code, text = status()
+    assert code == 1
+    assert "cannot be used: its mode is 0777, so every user may rename what is in it" in text
 
 
 def test_status_reports_that_no_connection_is_configured(environ, status):
@@ -234,6 +256,18 @@ def test_an_open_circuit_and_a_file_that_cannot_be_used_are_problems(status, pub
     assert "No records reach the event hub since 10 min (state open): run hublog doctor." in text
     assert "Last failure: refused" in text
     assert "garbage is not shown: it does not begin like a snapshot." in text
+
+
+def test_the_doctor_says_how_many_processes_deliver(publish, tmp_path):
+    assert "none of this application runs" in check_processes(tmp_path / "spool").detail
+    publish(4_711)
+    publish(4_712)
+    found = check_processes(tmp_path / "spool")
+    assert (str(found.status), found.detail) == ("ok", "2 processes of this application run, 2 deliver")
+    publish(4_713, state=State.OPEN, circuit=Circuit.OPEN, state_since_s=time.time() - 600)
+    found = check_processes(tmp_path / "spool")
+    assert (str(found.status), found.detail) == ("warn", "3 processes of this application run, 2 deliver")
+    assert found.hint.endswith("See hublog status.")
 
 
 def test_the_processes_are_in_the_json(status, publish):

@@ -20,7 +20,7 @@ from hublog.spool.locking import SpoolUnavailableError
 from hublog_local import LocalHub
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <:ResourceWarning")
-WAY = ["versions", "settings", "destinations", "connection", "dns", "tcp", "event hub"]
+WAY = ["versions", "settings", "destinations", "handlers", "connection", "dns", "tcp", "event hub"]
 REAL = f"Endpoint=sb://{{}}/;SharedAccessKeyName=sender;SharedAccessKey={KEY}"
 
 
@@ -38,7 +38,7 @@ def signature(hub, expires_at):
 def test_all_steps_of_a_good_connection_pass_and_nothing_is_sent(hub, doctor):
     found = doctor(hub.connection_string())
     assert found.steps == [(what, "ok") for what in (*WAY, "spool", "log file")]
-    assert found.lines.endswith("All 9 steps passed.\n")
+    assert found.lines.endswith("All 10 steps passed.\n")
     assert "key of the policy 'sender'" in found.one("connection").detail
     assert hub.events() == []
 
@@ -81,7 +81,7 @@ def test_a_certificate_that_is_not_trusted_is_reported_before_the_client_tries(c
 
 def test_a_disabled_hub_is_not_checked(doctor):
     found = doctor(EVENTHUB_LOGGING_ENABLED="false")
-    assert found.steps == [(what, "ok") for what in ("versions", "settings", "destinations", "log file")]
+    assert found.steps == [(what, "ok") for what in (*WAY[:4], "log file")]
 
 
 # What is wrong on the way; each stops the way there, and nothing else.
@@ -123,7 +123,7 @@ def test_a_name_that_does_not_resolve_skips_the_steps_after_it(doctor):
     found = doctor(REAL.format("no-such-namespace.invalid"))
     assert found.failed == ["dns"]
     assert found.one("dns").detail.startswith("host name not found: no-such-namespace.invalid (")
-    assert [what for what, _ in found.steps] == [*WAY[:5], "spool", "log file"]
+    assert [what for what, _ in found.steps] == [*WAY[:6], "spool", "log file"]
 
 
 def test_a_name_server_that_says_nothing_times_out(doctor, monkeypatch):

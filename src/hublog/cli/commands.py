@@ -2,6 +2,8 @@
 
 import argparse
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from hublog.cli.command import FAILURE, OK, USAGE, Caller, add_config, add_json
@@ -38,6 +40,7 @@ def run_doctor(options: argparse.Namespace, caller: Caller) -> int:
             find_log_files=caller.find_log_files,
             find_attached=caller.find_attached,
             check_spool_content=check_spool_content,
+            check_processes=check_processes,
             sends_record=options.send,
         )
     )
@@ -49,13 +52,24 @@ def run_doctor(options: argparse.Namespace, caller: Caller) -> int:
     return FAILURE if has_failed(printed) else OK
 
 
-def check_spool_content(root: Path, hub: EventHubSettings) -> StepResult:
+def check_spool_content(
+    root: Path, hub: EventHubSettings, *, pause: Callable[[float], None] = time.sleep
+) -> StepResult:
     """Check the records in a spool that can be used; the last step of the doctor on disk."""
-    from hublog.cli.spool_report import summarize_spool  # noqa: PLC0415  # needs fcntl
+    from hublog.cli.spool_report import settled_summary  # noqa: PLC0415  # needs fcntl
 
-    summary = summarize_spool(root, hub)
+    summary = settled_summary(root, hub, pause)
     detail = f"{root} can be used; {summary.text}"
     return warn("spool", detail, " ".join(summary.problems)) if summary.problems else ok("spool", detail)
+
+
+def check_processes(root: Path) -> StepResult | None:
+    """Say how many processes of the application run, and how many of them deliver; for the doctor."""
+    try:
+        from hublog.cli.process_status import process_step  # noqa: PLC0415  # needs fcntl
+    except ImportError:
+        return None
+    return process_step(root)
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from hublog.cli.command import age_text, count_of, shown, table, time_text
 from hublog.delivery.accounting import INTENTIONAL, State
-from hublog.operations.overview import Overview
+from hublog.doctor.steps import StepResult, ok, warn
+from hublog.operations.overview import Overview, read_overview
 from hublog.operations.snapshot import PipelineSnapshot, ProcessSnapshot
 
 _HEADER: Final = (
@@ -79,6 +81,21 @@ def process_problems(found: Overview) -> list[str]:
             f"No records reach the event hub since {since} (state {total.state}): run hublog doctor.{cause}"
         )
     return problems
+
+
+def process_step(root: Path) -> StepResult:
+    """Return the doctor's step about the running processes; it says what ``hublog status`` says."""
+    found = read_overview(root)
+    problems, living = process_problems(found), found.living
+    delivering = sum(each.total.state not in _STUCK for each in living)
+    text = "none of this application runs that has logged something"
+    if living:
+        text = (
+            f"{count_of(len(living), 'process', 'processes')} of this application run, {delivering} deliver"
+        )
+    if problems or delivering < len(living):
+        return warn("processes", text, " ".join([*problems, "See hublog status."]))
+    return ok("processes", text)
 
 
 def processes_json(found: Overview) -> dict[str, object]:

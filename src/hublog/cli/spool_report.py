@@ -5,7 +5,7 @@ import itertools
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -47,6 +47,8 @@ _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _BAD_LINES_MAX: Final = 10
 #: Ignored entries, or directories in ``status``, that are printed; JSON holds all of them.
 _ROWS_MAX: Final = 20
+#: A running process recovers orphaned records every second and a half, one at rest every six seconds.
+RECHECK_S: Final = 7.0
 
 
 def list_spool(root: Path, caller: Caller, *, as_json: bool) -> int:
@@ -442,6 +444,21 @@ def summarize_spool(root: Path, hub: EventHubSettings) -> SpoolSummary:
         own=envelope_of(hub).destination if hub.is_configured else None,
         pids=_pids_of(path, alive),
     )
+
+
+def settled_summary(root: Path, hub: EventHubSettings, pause: Callable[[float], None]) -> SpoolSummary:
+    """Sum a spool up, and once more after a pause if there are orphaned records.
+
+    A process may have ended just now, and another be about to recover its records.
+
+    Raises:
+        SpoolUnavailableError: it cannot be read.
+    """
+    summary = summarize_spool(root, hub)
+    if not summary.orphaned:
+        return summary
+    pause(RECHECK_S)
+    return summarize_spool(root, hub)
 
 
 def _pids_of(root: Path, alive: set[str]) -> dict[str, int]:

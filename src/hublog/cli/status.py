@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, Self
 from hublog.cli.command import FAILURE, OK, Caller, add_config, add_json, age_text, count_of, shown, time_text
 from hublog.configure.handlers import CONSOLE, EVENT_HUB, FILE, AttachedHandler
 from hublog.doctor.destinations import destinations_text, target_of, target_text
-from hublog.doctor.offline_checks import absolute
+from hublog.doctor.offline_checks import absolute, check_disk
+from hublog.doctor.steps import StepStatus, TimeBudget, ok, printable
 from hublog.errors import HublogError
 from hublog.runtime.handler_watch import findings
 from hublog.settings import Settings, SpoolMode
@@ -182,8 +183,6 @@ def _line(name: str, text: str) -> str:
     return f"{name:<{_NAME_WIDTH}}{text}".rstrip() + "\n"
 
 
-#: A running process recovers orphaned records every second and a half, one at rest every six seconds.
-RECHECK_S: Final = 7.0
 _WATCH_S: Final = 2.0
 #: Clears a terminal.
 _CLEAR: Final = "\x1b[H\x1b[2J\x1b[3J"
@@ -200,8 +199,6 @@ def run_status(
     options: argparse.Namespace, caller: Caller, *, pause: Callable[[float], None] = time.sleep
 ) -> int:
     """Print the state of this machine; the exit status is 1 if there is a problem."""
-    from hublog.doctor.steps import printable  # noqa: PLC0415
-
     while True:
         status = _collect(options, caller, pause)
         if options.json:
@@ -216,7 +213,11 @@ def run_status(
 
 
 def _collect(options: argparse.Namespace, caller: Caller, pause: Callable[[float], None]) -> "StatusReport":
-    from hublog.cli.spool_report import SpoolSummary, summarize_spool  # noqa: PLC0415  # needs fcntl
+    from hublog.cli.spool_report import (  # noqa: PLC0415  # needs fcntl
+        SpoolSummary,
+        settled_summary,
+        summarize_spool,
+    )
     from hublog.configure.handlers import contradictions  # noqa: PLC0415  # for this command only
     from hublog.runtime.pipeline import NOT_CONFIGURED  # noqa: PLC0415  # as above
 
@@ -226,16 +227,17 @@ def _collect(options: argparse.Namespace, caller: Caller, pause: Callable[[float
     root, spool, trouble = absolute(settings.spool_dir), None, ""
     if os.path.lexists(root):
         try:
-            spool = summarize_spool(root, hub)
-            if spool.orphaned and not options.watch:
-                # A process may have ended just now, and another be about to recover its records.
-                pause(RECHECK_S)
-                spool = summarize_spool(root, hub)
+            spool = summarize_spool(root, hub) if options.watch else settled_summary(root, hub, pause)
         except HublogError as error:
             trouble = str(error)
     overview = _read_overview(root)
     attached = caller.find_attached()
-    problems = [*reading.problems, *([trouble] if trouble else ()), *(spool.problems if spool else ())]
+    log_files = caller.find_log_files(settings)
+    failed = _disk_problems(settings, log_files)
+    if any(str(root) in each for each in failed):
+        trouble = ""  # it is the same
+    problems = [*reading.problems, *failed, *([trouble] if trouble else ())]
+    problems += spool.problems if spool else ()
     if overview is not None:
         from hublog.cli.process_status import process_problems  # noqa: PLC0415  # as above
 
@@ -250,7 +252,7 @@ def _collect(options: argparse.Namespace, caller: Caller, pause: Callable[[float
         spool_dir=root,
         spool=spool or SpoolSummary(),
         shows_spool=spool is not None or (hub.enabled and hub.spool is not SpoolMode.MEMORY),
-        log_files=tuple(LogFile.at(path) for path in caller.find_log_files(settings)),
+        log_files=tuple(LogFile.at(path) for path in log_files),
         overrides=(
             *(override.text for override in reading.overrides),
             *reading.quoted_text,
@@ -259,6 +261,13 @@ def _collect(options: argparse.Namespace, caller: Caller, pause: Callable[[float
         problems=tuple(problems),
         overview=overview,
     )
+
+
+def _disk_problems(settings: Settings, log_files: Sequence[Path]) -> list[str]:
+    """Return what is wrong with spool and log files, as the doctor finds it; the records are not looked at."""
+    checked = check_disk(settings, log_files, lambda root, _: ok("spool", str(root)), TimeBudget())
+    failed = [each for each in checked if each.status is StepStatus.FAIL]
+    return [f"{each.detail.rstrip('.')}. {each.hint}" for each in failed]
 
 
 def _read_overview(root: Path) -> "Overview | None":

@@ -12,6 +12,7 @@ from typing import Final
 from hublog._version import __version__
 from hublog.capture.resource import default_name, is_named
 from hublog.configure.handlers import EVENT_HUB, AttachedHandler, contradictions, reaches_event_hub
+from hublog.doctor.attached_handlers import check_handlers
 from hublog.doctor.connection_checks import check_event_hub, check_network
 from hublog.doctor.destinations import (
     Target,
@@ -21,7 +22,7 @@ from hublog.doctor.destinations import (
     target_of,
     target_text,
 )
-from hublog.doctor.offline_checks import CheckSpoolContent, check_log_files, check_spool, log_files, misspelt
+from hublog.doctor.offline_checks import CheckSpoolContent, check_disk, log_files, misspelt
 from hublog.doctor.steps import (
     StepResult,
     StepStatus,
@@ -36,7 +37,7 @@ from hublog.errors import HublogError
 from hublog.requests.request_record import LOGGER_NAME as REQUESTS
 from hublog.runtime.handler_watch import findings
 from hublog.runtime.server_advice import advice
-from hublog.settings import Reading, Settings, SpoolMode
+from hublog.settings import Reading, Settings
 
 _PACKAGES: Final = {"": (), "django": ("Django",), "flask": ("Flask",)}
 _NOT_CONFIGURED: Final = (
@@ -60,6 +61,7 @@ class DoctorInput:
         find_results: returns the results of the framework's own checks.
         find_log_files: returns the log files; by default the one of the settings.
         find_attached: returns the handlers of the application's process; None where none is loaded.
+        check_processes: looks at the running processes with a spool; None where it cannot know them.
         client_options: more keywords for the client, such as the certificates that it trusts.
     """
 
@@ -70,6 +72,7 @@ class DoctorInput:
     find_log_files: Callable[[Settings], Sequence[Path]] = log_files
     find_attached: FindAttached = lambda: None
     check_spool_content: CheckSpoolContent
+    check_processes: Callable[[Path], StepResult | None] = lambda _: None
     sends_record: bool = False
     client_options: Mapping[str, object] = field(default_factory=dict)
     budget: TimeBudget = field(default_factory=TimeBudget)
@@ -88,8 +91,11 @@ def _steps(inputs: DoctorInput) -> Iterator[StepResult]:
     yield from _settings(inputs.reading)
     yield from _guarded("settings", _misspelt_names(inputs))
     yield from _guarded("destinations", _destinations(inputs))
+    has_application = inputs.find_attached() is not None
+    yield from _guarded("handlers", check_handlers(settings, has_application=has_application))
     yield from _guarded("connection", _connection_steps(inputs, settings))
     yield from _guarded("disk", _disk_steps(inputs, settings))
+    yield from _guarded("processes", _process_steps(inputs, settings))
     yield from _guarded("server", _server_steps(settings))
     yield from _guarded(inputs.framework, _framework_steps(inputs))
 
@@ -230,10 +236,19 @@ def _roots(inputs: DoctorInput) -> str:
 
 
 def _disk_steps(inputs: DoctorInput, settings: Settings) -> Iterator[StepResult]:
-    hub = settings.eventhub
-    if hub.enabled and hub.spool is not SpoolMode.MEMORY:
-        yield check_spool(settings.spool_dir, hub, inputs.check_spool_content, inputs.budget)
-    yield from check_log_files(inputs.find_log_files(settings), log_files(settings), inputs.budget)
+    paths = inputs.find_log_files(settings)
+    yield from check_disk(settings, paths, inputs.check_spool_content, inputs.budget)
+
+
+def _process_steps(inputs: DoctorInput, settings: Settings) -> Iterator[StepResult]:
+    if not settings.eventhub.enabled:
+        return
+    try:
+        result = run_with_timeout(inputs.budget.step_s(), lambda: inputs.check_processes(settings.spool_dir))
+    except StepTimeoutError:
+        return  # the step of the spool says so
+    if result is not None:
+        yield result
 
 
 def _server_steps(settings: Settings) -> Iterator[StepResult]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from hublog.doctor.steps import StepResult, StepTimeoutError, TimeBudget, fail, ok, run_with_timeout, warn
 from hublog.errors import HublogError
-from hublog.settings import SETTINGS, EventHubSettings, Settings
+from hublog.settings import SETTINGS, EventHubSettings, Settings, SpoolMode
 from hublog.settings.values import InvalidValueError
 
 _TRY: Final = ".hublog-try-"
@@ -113,7 +113,17 @@ _SPOOL_HINT: Final = (
 _FILE_HINT: Final = "Make its directory writable, change LOG_DIR, or set FILE_LOGGING_ENABLED=false."
 
 
-def check_spool(
+def check_disk(
+    settings: Settings, paths: Sequence[Path], check_content: CheckSpoolContent, budget: TimeBudget
+) -> Iterator[StepResult]:
+    """Check the spool, where one is used, and the log files; for both ``doctor`` and ``status``."""
+    hub = settings.eventhub
+    if hub.enabled and hub.spool is not SpoolMode.MEMORY:
+        yield _check_spool(settings.spool_dir, hub, check_content, budget)
+    yield from _check_log_files(paths, log_files(settings), budget)
+
+
+def _check_spool(
     root: Path, hub: EventHubSettings, check_content: CheckSpoolContent, budget: TimeBudget
 ) -> StepResult:
     """Check whether a spool can be used or created, and the records in it."""
@@ -130,7 +140,7 @@ def check_spool(
         return warn("spool", detail, "Run hublog spool list, which has no time limit.")
 
 
-def check_log_files(paths: Sequence[Path], ours: Sequence[Path], budget: TimeBudget) -> Iterator[StepResult]:
+def _check_log_files(paths: Sequence[Path], ours: Sequence[Path], budget: TimeBudget) -> Iterator[StepResult]:
     """Check whether log files can be written or created; ``ours`` are those of hublog's own handler."""
     for path in map(absolute, paths):
         reason = _in_time(lambda path=path: log_file_problem(path, is_ours=path in ours), budget)  # type: ignore[misc]  # mypy does not know the default's type

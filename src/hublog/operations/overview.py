@@ -85,10 +85,10 @@ def read_overview(root: Path, *, wall: Callable[[], float] = time.time) -> Overv
     """
     try:
         folder = status_folder(root)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # what is wrong with the root, its own check says
         return Overview(read_s=wall())
     except OSError as error:
-        return Overview(problems=(f"{error.strerror or error}",), read_s=wall())
+        return Overview(problems=(f"{root} cannot be read: {error.strerror or error}.",), read_s=wall())
     found = Overview()
     for _ in range(_TRIES):
         before = _read_ended(folder)
