@@ -264,7 +264,7 @@ def _collect(options: argparse.Namespace, caller: Caller, pause: Callable[[float
 
 
 def _disk_problems(settings: Settings, log_files: Sequence[Path]) -> list[str]:
-    """Return what is wrong with spool and log files, as the doctor finds it; the records are not looked at."""
+    """Return what is wrong with spool and log files, as the doctor finds it."""
     checked = check_disk(settings, log_files, lambda root, _: ok("spool", str(root)), TimeBudget())
     failed = [each for each in checked if each.status is StepStatus.FAIL]
     return [f"{each.detail.rstrip('.')}. {each.hint}" for each in failed]
