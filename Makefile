@@ -1,6 +1,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo quick test check test-unit test-oldest test-newest test-matrix test-faults-first test-faults \
-	growth soak bench bench-peers cost pictures schema dashboards lock format clean
+	growth soak bench bench-peers cost pictures schema dashboards \
+	dashboard-pictures lock format clean
 
 PYTHON ?= python3
 MINUTES ?= 30
@@ -77,6 +78,9 @@ schema: .venv/ready  ## write observability/adx anew from the columns
 
 dashboards: .venv/ready  ## write the dashboards of observability anew
 	@$(NEWEST)/python tools/dashboards.py
+
+dashboard-pictures: .venv/ready  ## draw the dashboards of docs/pictures anew; needs prometheus
+	@$(NEWEST)/python -m tools.dashboard_pictures
 
 cost: .venv/ready  ## what a month costs, packed in each of the three ways
 	$(NEWEST)/python -m benchmarks.cost

@@ -36,6 +36,7 @@ from grafana_foundation_sdk.models.dashboard import (
 from hublog.adx import QUERIES, KqlNames
 from hublog.capture.columns import TABLE
 from hublog.cli.prices import BILLED_BYTES, MILLION_EVENTS, TIERS, UNIT_BYTES
+from hublog.delivery.accounting import State
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = ROOT / "observability"
@@ -70,7 +71,9 @@ class Panel:
         units: of columns.
         width: of 24.
         range: back from now, in place of the dashboard's.
+        step: the least width of one.
         states: a text for each value.
+        colors: of series.
         levels: from which value it is coloured how.
     """
 
@@ -84,7 +87,9 @@ class Panel:
     width: int = 12
     height: int = 8
     range: str = ""
+    step: str = "1m"
     states: Mapping[str, str] = field(default_factory=dict)
+    colors: Mapping[str, str] = field(default_factory=dict)
     levels: Sequence[tuple[float | None, str]] = ()
 
 
@@ -128,7 +133,12 @@ PAGES: Final[Mapping[str, Sequence[Panel]]] = {
             query=shipped("requests_and_errors", "| project timestamp, error_percent"),
             unit="percent",
         ),
-        Panel(title="Requests by route", kind="areas", query=shipped("requests_by_route")),
+        Panel(
+            title="Requests by route",
+            text="The ten busiest, and all others.",
+            kind="bars",
+            query=shipped("requests_by_route"),
+        ),
         Panel(title="Latency", text="Of all requests.", query=shipped("latency"), unit="ms"),
         Panel(title="Routes", kind="table", query=shipped("latency_by_route", _FIRST), units=_MS, width=24),
         Panel(
@@ -165,8 +175,14 @@ PAGES: Final[Mapping[str, Sequence[Panel]]] = {
         ),
     ),
     "Logs": (
-        Panel(title="Records by level", kind="areas", query=shipped("records_by_level"), width=24),
-        Panel(title="Services", kind="table", query=shipped("records_by_service", _FIRST), width=24),
+        Panel(title="Records by level", kind="bars", query=shipped("records_by_level"), width=24),
+        Panel(
+            title="Services",
+            kind="table",
+            query=shipped("records_by_service", _FIRST),
+            width=24,
+            height=6,
+        ),
         Panel(
             title="Truncated records",
             text="Loggers whose records are truncated.",
@@ -190,7 +206,7 @@ PAGES: Final[Mapping[str, Sequence[Panel]]] = {
             ),
             units=_MS,
             width=24,
-            height=16,
+            height=14,
         ),
     ),
     "Delivery": (
@@ -207,6 +223,7 @@ PAGES: Final[Mapping[str, Sequence[Panel]]] = {
         ),
         Panel(
             title="Duplicates in percent",
+            kind="bars",
             query=shipped("duplicates", "| project timestamp, duplicate_percent"),
             unit="percent",
         ),
@@ -216,6 +233,7 @@ PAGES: Final[Mapping[str, Sequence[Panel]]] = {
             kind="table",
             query=called("Gaps", _SPAN, "| where $services", _FIRST),
             width=24,
+            height=6,
         ),
         Panel(
             title="Cost per day at Event Hubs, US dollars",
@@ -285,6 +303,14 @@ DELIVERY_ROWS: Final[Mapping[str, Sequence[Panel]]] = {
             text="The worst of all processes.",
             kind="number",
             queries={"{{state}}": f"max by (state) (hublog_delivery_state{_JOB}) == 1"},
+            colors={
+                State.HEALTHY: "green",
+                State.DEGRADED: "orange",
+                State.PROBING: "orange",
+                State.DRAINING: "orange",
+                State.OPEN: "red",
+                State.DISK_ONLY: "red",
+            },
             levels=_GREEN_THEN,
             width=4,
             height=5,
@@ -338,9 +364,12 @@ DELIVERY_ROWS: Final[Mapping[str, Sequence[Panel]]] = {
         Panel(
             title="Lost records, by reason",
             kind="bars",
+            # The rate's interval is wider than a step, so bars would count a loss more than once.
             queries={
-                "{{reason}}": f"sum by (reason) (increase(hublog_records_dropped_total{_LOSSES}{_RATE})) > 0"
+                "{{reason}}": "sum by (reason)"
+                f" (increase(hublog_records_dropped_total{_LOSSES}[$__interval])) > 0"
             },
+            step="5m",
         ),
         Panel(
             title="Records that wait",
@@ -394,26 +423,36 @@ DELIVERY_ROWS: Final[Mapping[str, Sequence[Panel]]] = {
 }
 
 
+def _adx_target(name: str, text: str, result: str) -> dict[str, object]:
+    """Return a query of the plugin for Azure Data Explorer, for which the SDK has no model."""
+    # What its query builder would show; the plugin expects it to be there.
+    nothing = {"type": "and", "expressions": []}
+    return {
+        "refId": name,
+        "datasource": {"type": ADX_PLUGIN, "uid": "${adx}"},
+        "clusterUri": "",
+        "database": "$database",
+        "query": text,
+        "queryType": "KQL",
+        "querySource": "raw",
+        "rawMode": True,
+        "resultFormat": result,
+        "expression": dict.fromkeys(("where", "reduce", "groupBy"), nothing),
+        "pluginVersion": "5.0.0",
+    }
+
+
 class _AdxQuery(Dataquery):
-    """A query of the plugin for Azure Data Explorer, for which the SDK has no model."""
+    """The same as the SDK takes it."""
 
     def __init__(self, text: str, *, as_series: bool) -> None:
-        self._text, self._format = text, "time_series" if as_series else "table"
+        self._target = _adx_target("A", text, "time_series" if as_series else "table")
 
     def build(self) -> _AdxQuery:
         return self
 
     def to_json(self) -> dict[str, object]:
-        return {
-            "refId": "A",
-            "datasource": {"type": ADX_PLUGIN, "uid": "${adx}"},
-            "database": "$database",
-            "query": self._text,
-            "queryType": "KQL",
-            "querySource": "raw",
-            "rawMode": True,
-            "resultFormat": self._format,
-        }
+        return self._target
 
 
 #: How Grafana's plugin for Azure Data Explorer writes what a dashboard gives a query.
@@ -459,6 +498,11 @@ def _grafana_panel(panel: Panel, source: DataSourceRef) -> Any:  # noqa: ANN401 
         built = built.unit(panel.unit)
     for column, unit in panel.units.items():
         built = built.override_by_name(column, [DynamicConfigValue(id_val="unit", value=unit)])
+    for series, color in panel.colors.items():
+        fixed = DynamicConfigValue(id_val="color", value={"mode": "fixed", "fixedColor": color})
+        built = built.override_by_name(str(series), [fixed])
+    if panel.kind != "number":
+        built = built.interval(panel.step)
     if panel.range:
         built = built.time_from(panel.range)
     if panel.levels:
@@ -468,7 +512,7 @@ def _grafana_panel(panel: Panel, source: DataSourceRef) -> Any:  # noqa: ANN401 
         shown = {value: ValueMappingResult(text=text) for value, text in panel.states.items()}
         built = built.mappings([ValueMap(options=shown)])
     if panel.query:
-        built = built.interval("1m").with_target(
+        built = built.with_target(
             _AdxQuery(Template(panel.query).substitute(GRAFANA_KQL), as_series=panel.kind != "table")
         )
     for letter, (name, expression) in zip("ABCDEFG", panel.queries.items(), strict=False):
@@ -505,15 +549,7 @@ def grafana_logs() -> str:
     """Return the dashboard of the rows in Azure Data Explorer."""
     source = DataSourceRef(type_val=ADX_PLUGIN, uid="${adx}")
     everything = VariableOption(selected=True, text=["All"], value=["$__all"])
-    services = {
-        "refId": "services",
-        "database": "$database",
-        "query": _services_query("$__timeFrom", "$__timeTo"),
-        "queryType": "KQL",
-        "querySource": "raw",
-        "rawMode": True,
-        "resultFormat": "table",
-    }
+    services = _adx_target("services", _services_query("$__timeFrom", "$__timeTo"), "table")
     variables = [
         dashboard.DatasourceVariable("adx").label("Azure Data Explorer").type(ADX_PLUGIN),
         dashboard.TextBoxVariable("database").label("Database").default_value(KqlNames().database),
@@ -563,7 +599,7 @@ ADX_KQL: Final = {
     "id": "_id",
 }
 ADX_VARIABLES: Final = ("_startTime", "_endTime", "_service", "_id")
-_VISUALS: Final = {"lines": "timechart", "areas": "stackedarea", "bars": "column", "table": "table"}
+_VISUALS: Final = {"lines": "timechart", "areas": "stackedarea", "bars": "stackedcolumn", "table": "table"}
 
 
 def _services_query(start: str, end: str) -> str:

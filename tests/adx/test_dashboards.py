@@ -95,9 +95,8 @@ def rows(tmp_path_factory):
     return Rows(tmp_path_factory.mktemp("rows"))
 
 
-@pytest.fixture(scope="module")
-def ask(rows):
-    """Ask a query of a dashboard over the rows; returns its rows."""
+def asking(rows):
+    """Return what asks a query of a dashboard over the rows, with their most frequent trace."""
     start, end = (f"datetime({answers.write(moment)})" for moment in (rows.start, rows.end))
     trace = Counter(row["trace_id"] for row in rows.all if row.get("trace_id")).most_common(1)[0][0]
 
@@ -107,6 +106,11 @@ def ask(rows):
         return rows.ask(write(text, start, end, services, trace))
 
     return ask_query
+
+
+@pytest.fixture(scope="module")
+def ask(rows):
+    return asking(rows)
 
 
 @pytest.mark.parametrize("name", dashboards.FILES)

@@ -53,7 +53,7 @@ class Day:
             self.failures += 4
             self.dropped += LOST // len(OUTAGE)
         else:
-            sent = min(waiting, records if minute not in DRAINING else waiting // 2)
+            sent = waiting // 2 if minute in DRAINING else waiting
             self.sent += sent
             self.replayed += max(sent - records, 0)
             self.latency[5 if minute not in DRAINING else 12] += sent * 9 // 10

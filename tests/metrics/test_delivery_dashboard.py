@@ -32,7 +32,9 @@ EXPRESSIONS = {
 
 def as_grafana(expression):
     """Return an expression as Grafana sends it, with all jobs and a scrape a minute."""
-    return expression.replace("$job", ".*").replace("$__rate_interval", "4m")
+    for variable, value in {"$job": ".*", "$__rate_interval": "4m", "$__interval": "5m"}.items():
+        expression = expression.replace(variable, value)
+    return expression
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +68,7 @@ def test_an_expression_asks_for_metrics_that_there_are(name):
 
 def test_a_job_that_is_not_chosen_is_not_shown(prometheus):
     for expression in EXPRESSIONS.values():
-        other = expression.replace("$job", "other").replace("$__rate_interval", "4m")
-        assert prometheus.series(other) == []
+        assert prometheus.series(as_grafana(expression.replace("$job", "other"))) == []
         assert expression.count("hublog_") == expression.count('{job=~"$job"')
 
 
@@ -93,6 +94,13 @@ def test_the_outage_is_what_the_panels_show(prometheus):
     assert value(prometheus, "Oldest record: age", amid) == 60 * (amid - OUTAGE.start)
     assert value(prometheus, "Lost in the last hour: lost", after) == pytest.approx(LOST, rel=0.05)
     assert value(prometheus, "Circuit and failed sends: failed sends", amid) > 0
+
+
+def test_the_bars_of_losses_count_each_once(prometheus):
+    assert PANELS["Lost records, by reason"]["interval"] == "5m"
+    [(labels, points)] = prometheus.series(of("Lost records, by reason: {{reason}}"), step_s=300)
+    assert labels == {"reason": "queue_full"}
+    assert sum(number for _, number in points) == pytest.approx(LOST, rel=0.05)
 
 
 def test_percentiles_are_those_of_the_classes(prometheus):

@@ -215,11 +215,17 @@ PipelineLogs
 | extend error_percent = round(100.0 * errors / requests, 2)
 | order by timestamp asc
 
-// requests_by_route: Requests per minute by route.
+// requests_by_route: Requests per minute of the ten busiest routes, and of all others.
+let busiest = PipelineLogs
+    | where timestamp > ago(1h) and record_type == "request" and isnotnull(http_status_code)
+    | summarize requests = count() by http_route
+    | top 10 by requests
+    | project http_route;
 PipelineLogs
 | where timestamp > ago(1h) and record_type == "request" and isnotnull(http_status_code)
-| summarize requests = count() by timestamp = bin(timestamp, 1m), http_route
-| order by timestamp asc, http_route asc
+| extend route = iff(http_route in (busiest), http_route, "others")
+| summarize requests = count() by timestamp = bin(timestamp, 1m), route
+| order by timestamp asc, route asc
 
 // latency: Latency of all requests per minute in milliseconds.
 PipelineLogs
