@@ -82,3 +82,39 @@ def test_another_thread_waits_and_the_same_one_does_not():
     other.start()
     other.join()
     assert seen == [False, True]
+
+
+LATE = """
+import os, threading
+from hublog.locks import ThreadLock
+
+lock = ThreadLock()
+ends, held = os.pipe(), os.pipe()
+
+def hold():
+    with lock:
+        os.write(held[1], b"1")
+        os.read(ends[0], 1)
+    os.write(held[1], b"2")
+
+threading.Thread(target=hold).start()
+os.read(held[0], 1)
+import eventlet
+eventlet.monkey_patch()
+print(lock.acquire(timeout=0), end=" ")
+os.write(ends[1], b"1")
+os.read(held[0], 1)
+print(lock.acquire(timeout=0))
+"""
+
+
+def test_eventlet_does_not_replace_a_lock_that_is_held():
+    program = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LATE],
+        capture_output=True,
+        text=True,
+        timeout=END_S,
+        env=inherited("COVERAGE"),
+        check=False,
+    )
+    assert (program.stdout, "RuntimeError" in program.stderr) == ("False True\n", False), program.stderr

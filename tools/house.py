@@ -36,7 +36,7 @@ MODULE_LINES_MAX, FUNCTION_LINES_MAX, HOUR_LINES_MAX = 600, 50, 2_600
 #: ids drawn for many requests, `hublog settings` for programs, `hublog level`,
 #: the snapshots of all processes, Prometheus, OpenTelemetry,
 #: queries for dashboards, the handlers that the doctor lists.
-LINES_MAX = 42_795
+LINES_MAX = 42_860
 #: So many details of a broken bound are printed without `-v`.
 SHOWN = 5
 #: Each page and string says these in the words of the field.

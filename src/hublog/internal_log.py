@@ -9,8 +9,6 @@ from collections.abc import Callable
 from itertools import count
 from typing import Final
 
-from hublog.locks import ThreadLock
-
 LOGGER_NAME: Final = "hublog.internal"
 #: Set on handlers that do not take our reports, so that a report reaches one that does.
 SKIPS_REPORTS: Final = "hublog_skips_reports"
@@ -144,20 +142,15 @@ def cause_of(error: BaseException) -> str:
 class AtomicCounter:
     """Counts calls of ``add``, from any thread, signal handler or finalizer: without a lock, and exact.
 
-    ``next`` on ``itertools.count`` is one step of the interpreter. Reading takes a step too, so the
-    number of reads is kept apart and taken off.
+    ``next`` on ``itertools.count`` is one step of the interpreter.
     """
 
-    __slots__ = ("_count", "_lock", "_reads", "add")
+    __slots__ = ("_count", "add")
 
     def __init__(self) -> None:
         self._count = count()
-        self._reads = 0
-        self._lock = ThreadLock()
         self.add = self._count.__next__
 
     def read(self) -> int:
-        """Return how often ``add`` was called."""
-        with self._lock:
-            self._reads += 1
-            return next(self._count) - (self._reads - 1)
+        """Return how often ``add`` was called; waits for nobody, of whatever kind its thread is."""
+        return int(repr(self._count)[len("count(") : -1])  # to ask it in another way would count

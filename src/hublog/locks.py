@@ -12,6 +12,10 @@ class ThreadLock:
     daemon thread has ended where it stood, and what it held stays locked for ever.
     """
 
+    # Slots keep a late patch of eventlet's from finding the lock. It would replace it by one of its own, even
+    # while it is held, and a thread that was real before would wait for that one for ever.
+    __slots__ = ("_lock",)
+
     def __init__(self) -> None:
         self._lock = threading.RLock()
 

@@ -17,8 +17,8 @@ from hublog.operations.overview import read_overview
 from hublog.operations.publishing import (
     ENDED,
     FOLDER,
-    INTERVAL_S,
     RETRY_S,
+    SNAPSHOT_S,
     Publisher,
     merge_ended,
     read_snapshot,
@@ -47,7 +47,7 @@ class Process:
         self.clock, self.wall = FakeClock(), FakeClock(1_790_000_000.0)
         self.publisher = Publisher(root, now=self.clock, wall=self.wall)
 
-    def publish(self, made, seconds=INTERVAL_S, **known):
+    def publish(self, made, seconds=SNAPSHOT_S, **known):
         self.clock.advance(seconds)
         self.wall.advance(seconds)
         return self.publisher.publish(lambda: made, **known)

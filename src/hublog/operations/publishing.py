@@ -15,13 +15,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from hublog.operations.snapshot import BYTES_MAX, PipelineSnapshot, ProcessSnapshot, decode, encode, summed
+from hublog.operations.snapshot import (
+    BYTES_MAX,
+    SNAPSHOT_S,
+    PipelineSnapshot,
+    ProcessSnapshot,
+    decode,
+    encode,
+    summed,
+)
 from hublog.spool.locking import NotOursError, check_file, is_left, is_owner_name, why_unsafe_root
 
 FOLDER: Final = "status"
 ENDED: Final = "ended"
-#: Seconds between two writes.
-INTERVAL_S: Final = 1.0
 #: Seconds between two tries where the directory cannot be written, and between two looks for dead processes.
 RETRY_S: Final = 30.0
 #: Files of processes that are read; more are a fault.
@@ -76,7 +82,7 @@ class Publisher:
             return float("inf")
         if self.snapshot is not None and made == replace(self.snapshot, written_s=made.written_s):
             return float("inf")
-        self._next_mono = now + INTERVAL_S
+        self._next_mono = now + SNAPSHOT_S
         self.snapshot = replace(made, written_s=self._wall())
         if now >= self._retry_mono or at_once:
             try:

@@ -5,7 +5,7 @@ A snapshot comes from a file that anything may have written, so reading checks e
 
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any, Final
@@ -17,6 +17,8 @@ from hublog.line import dumps, loads
 
 #: The form of what is written; readers take no other.
 FORMAT: Final = 1
+#: Seconds between two snapshots of a process.
+SNAPSHOT_S: Final = 1.0
 #: Bytes of a snapshot as it is written.
 BYTES_MAX: Final = 1 << 18
 #: What only grows; names as in ``Stats``.
@@ -68,9 +70,9 @@ class PipelineSnapshot:
         dropped: records not sent, by reason, see ``Drop``.
         dropped_by_level: those of them whose level is known.
         state: of delivery.
-        state_since_s: when it changed last.
+        state_since_s: when it changed last; 0 if that is not known.
         circuit: state of the circuit breaker.
-        circuit_since_s: when it changed last.
+        circuit_since_s: when it changed last; 0 if that is not known.
         oldest_s: when the oldest record that waits was logged; None where none waits.
         last_success_s: when the hub took something; None if it never did.
         last_failure_s: when a send failed; None if none did.
@@ -153,9 +155,9 @@ def summed(parts: Sequence[PipelineSnapshot]) -> PipelineSnapshot:
         dropped=_added(part.dropped for part in parts),
         dropped_by_level=_added(part.dropped_by_level for part in parts),
         state=state,
-        state_since_s=min(part.state_since_s for part in parts if part.state is state),
+        state_since_s=_first(part.state_since_s for part in parts if part.state is state),
         circuit=circuit,
-        circuit_since_s=min(part.circuit_since_s for part in parts if part.circuit is circuit),
+        circuit_since_s=_first(part.circuit_since_s for part in parts if part.circuit is circuit),
         oldest_s=min((part.oldest_s for part in parts if part.oldest_s is not None), default=None),
         last_success_s=max(
             (part.last_success_s for part in parts if part.last_success_s is not None), default=None
@@ -165,6 +167,10 @@ def summed(parts: Sequence[PipelineSnapshot]) -> PipelineSnapshot:
         latency=latency,
         send_duration=send_duration,
     )
+
+
+def _first(moments: Iterable[float]) -> float:
+    return min((moment for moment in moments if moment), default=0.0)
 
 
 def _added(parts: Any) -> dict[str, int]:  # noqa: ANN401  # mappings

@@ -22,6 +22,7 @@ from hublog.delivery.sender import Sender
 from hublog.internal_log import LOGGER_NAME, AtomicCounter, cause_of, is_exhausted, report
 from hublog.line import RecordIds
 from hublog.locks import ThreadLock
+from hublog.operations.snapshot import PipelineSnapshot
 from hublog.process_hooks import process_hooks
 from hublog.requests.request_scope import RequestScope
 from hublog.runtime.process_state import ProcessState, ProcessStates
@@ -225,11 +226,15 @@ class Pipeline:
     def stats(self) -> Stats:
         """Return a snapshot of the counters of this process."""
         states = self._states.get(os.getpid())
-        if states is None:
-            return Stats()
-        return states.stats().with_refused(
-            {Drop.RESOURCE_EXHAUSTED: self._exhausted.read(), Drop.INTERNAL_ERROR: self._errors.read()}
-        )
+        return Stats() if states is None else states.stats().with_refused(self._refused())
+
+    def part(self) -> PipelineSnapshot | None:
+        """Return what the states of this process have last said of themselves; waits for none of them."""
+        states = self._states.get(os.getpid())
+        return None if states is None else states.part(self._refused())
+
+    def _refused(self) -> dict[Drop, int]:
+        return {Drop.RESOURCE_EXHAUSTED: self._exhausted.read(), Drop.INTERNAL_ERROR: self._errors.read()}
 
     def retire(self) -> None:
         """Let the thread end when everything is delivered; a later record starts it again."""

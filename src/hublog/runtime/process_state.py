@@ -6,7 +6,7 @@ import math
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -27,6 +27,7 @@ from hublog.delivery.storage import Storage
 from hublog.delivery.worker import Worker
 from hublog.internal_log import AtomicCounter, report
 from hublog.line import Line, RecordIds
+from hublog.operations.snapshot import SNAPSHOT_S, PipelineSnapshot, summed
 from hublog.process_hooks import is_patched, process_hooks
 from hublog.runtime.delivery_log import DeliveryLog
 from hublog.runtime.level_orders import LevelControl
@@ -38,7 +39,7 @@ from hublog.runtime.server_advice import (
     why_no_thread,
 )
 from hublog.runtime.shared import runtime
-from hublog.runtime.snapshots import StatusFile
+from hublog.runtime.snapshots import StatusFile, counted, part_of
 from hublog.sampling.sampler import Sampler, is_asked
 from hublog.settings import EventHubSettings, Settings, SpoolMode
 from hublog.spool.envelope import envelope_of
@@ -48,6 +49,7 @@ CONFIGURATION_GRACE_S: Final = 5.0
 _SECURE_WAIT_S: Final = 1.0
 #: At the exit what came meanwhile is written, too, so many times.
 _SECURE_MAX: Final = 5
+_UNBOUNDED: Final = {"queue_records_max": 0, "queue_bytes_max": 0}
 
 
 class ProcessState:
@@ -69,6 +71,7 @@ class ProcessState:
         active_sampler: what keeps the number of records down; None while all of it is off.
         sampler: the same, also for a state that ends; None if all of it is off.
         has_ended: whether ``end`` was called.
+        part: what it shows to the operator; made by its own thread, each second in which something happens.
     """
 
     def __init__(
@@ -115,6 +118,8 @@ class ProcessState:
         self.unconfigured = AtomicCounter()
         self.adviser = Adviser(hub)
         self._levels, self.status = _of_root(settings.spool_dir, now)
+        self.part: PipelineSnapshot | None = None
+        self._part_mono = -math.inf
         self._asked_mono: float | None = None
         self._make_sender: Callable[[], Sender] | None = None
         self._has_hub = threading.Event()
@@ -308,7 +313,7 @@ class ProcessState:
         self._report()
         self.report_drops()  # behind all that may lose some, or find out that others have dropped ours
         self.write_always()  # what comes later is on disk before its log call returns
-        self.status.look(has_disk=self.stores.spooler is not None, is_end=True)
+        self._publish(is_end=True)
         self.has_ended = True
 
     def end_late(self) -> None:
@@ -381,7 +386,15 @@ class ProcessState:
         for line in self.adviser.look():
             report(logging.WARNING, line)
         wait = self.sampler.look() if self.sampler is not None else math.inf
-        return min(wait, self._levels.look(), self.status.look(has_disk=self.stores.spooler is not None))
+        return min(wait, self._levels.look(), self._publish())
+
+    def _publish(self, *, is_end: bool = False) -> float:
+        """Have written what the status of this process is now; return the seconds until it is time to."""
+        now = self._now()
+        left = self._part_mono - now
+        if is_end or left <= 0:
+            self.part, self._part_mono, left = part_of(self), now + SNAPSHOT_S, math.inf
+        return min(left, self.status.look(has_disk=self.stores.spooler is not None, is_end=is_end))
 
     def _report(self) -> None:
         """Report what the disk had to say while a lock was held, which no handler must wait behind."""
@@ -415,6 +428,7 @@ class ProcessState:
 
     def _leave(self) -> None:
         """Let go of connection and disk; runs in the worker's thread."""
+        self._publish(is_end=True)
         self.send_thread.close()
         self._has_hub.set()
         self.shipper.release_spool()
@@ -482,6 +496,19 @@ class ProcessStates:
                 former.append(each)
         # The last one in any case: a log call that is under way may still put its record there.
         return ProcessStates(made, (*former, self.current), finished)
+
+    def part(self, refused: Mapping[Drop, int]) -> PipelineSnapshot | None:
+        """Return what they show to the operator, and what those have counted that have finished.
+
+        Args:
+            refused: records that came to none of them.
+        """
+        parts = [each.part for each in self.former if each.part is not None]
+        # One queue takes records: its bounds are the ones that count.
+        parts = [replace(part, gauges={**part.gauges, **_UNBOUNDED}) for part in parts]
+        if self.current.part is not None:
+            parts.append(self.current.part)
+        return summed([counted(self.finished.with_refused(refused)), *parts]) if parts else None
 
     def stats(self) -> Stats:
         """Return the sums over all of them."""

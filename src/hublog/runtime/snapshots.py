@@ -105,13 +105,19 @@ class StatusFile:
             inherited.abandon_after_fork()
 
     def make(self) -> ProcessSnapshot:
-        """Return the snapshot of this process as it is now; any thread may ask."""
+        """Return the snapshot of this process; any thread may ask.
+
+        It is put together from what the threads of the pipelines have said: a real thread that took the locks
+        of a pipeline that lives amid greenlets would wait for ever.
+        """
         parts, known = [], None
         for pipeline in [*runtime.pipelines.values(), *runtime.resting]:
             states = pipeline.processes()
             if states and states[-1].settings.spool_dir == self._root:
-                known = states[-1].settings
-                parts.append(_part(pipeline.stats(), states))
+                part = pipeline.part()
+                if part is not None:
+                    known = states[-1].settings
+                    parts.append(part)
         if known is None:
             return ProcessSnapshot(pid=os.getpid(), started_s=_STARTED_S)
         names = _names(known, runtime.framework)
@@ -150,21 +156,30 @@ def overview(root: Path | None = None) -> "Overview":
 
 
 def own_total() -> PipelineSnapshot:
-    """Return the sum of the pipelines of this process as it is now, without I/O; any thread may ask."""
+    """Return the sum of the pipelines of this process, as their threads last saw it; any thread may ask."""
     return summed([part for file in list(runtime.status_files.values()) for part in file.make().pipelines])
 
 
-def _part(stats: Stats, states: tuple[Any, ...]) -> PipelineSnapshot:
-    """Return the snapshot of a pipeline with these states, which are defined above this module."""
-    current = states[-1]
-    hub, queue, history = current.settings.eventhub, current.queue, current.shipper.history
-    spoolers = [each.stores.spooler for each in states if each.stores.spooler is not None]
-    times = [spooler.oldest_s for spooler in spoolers] if stats.spooled else []
-    lines = (each.shipper.oldest_line for each in states)
-    times += [created_s(line) for line in lines if line is not None]
+def counted(stats: Stats) -> PipelineSnapshot:
+    """Return what these counters show of a pipeline."""
     return PipelineSnapshot(
-        destination=str(envelope_of(hub).destination),
         counters={name: getattr(stats, name) for name in COUNTERS},
+        dropped={str(reason): number for reason, number in stats.dropped.items() if number},
+        dropped_by_level=stats.dropped_by_level,
+        latency=stats.latency,
+        send_duration=stats.send_duration,
+    )
+
+
+def part_of(state: Any) -> PipelineSnapshot:  # noqa: ANN401  # it is defined above this module
+    """Return what a state of a pipeline shows; only its own thread asks."""
+    stats, hub, queue, history = state.stats(), state.settings.eventhub, state.queue, state.shipper.history
+    spooler, line = state.stores.spooler, state.shipper.oldest_line
+    times = [spooler.oldest_s if spooler is not None and stats.spooled else None]
+    times.append(created_s(line) if line is not None else None)
+    return replace(
+        counted(stats),
+        destination=str(envelope_of(hub).destination),
         gauges={
             "queued": stats.queued,
             "in_flight": stats.in_flight,
@@ -174,11 +189,9 @@ def _part(stats: Stats, states: tuple[Any, ...]) -> PipelineSnapshot:
             "queue_records_max": hub.max_queue_size,
             "queue_bytes": queue.held_bytes,
             "queue_bytes_max": hub.max_queue_bytes,
-            "spool_bytes": sum(spooler.backlog_bytes for spooler in spoolers),
-            "spool_bytes_max": hub.spool_max_bytes if spoolers else 0,
+            "spool_bytes": spooler.backlog_bytes if spooler is not None else 0,
+            "spool_bytes_max": hub.spool_max_bytes if spooler is not None else 0,
         },
-        dropped={str(reason): number for reason, number in stats.dropped.items() if number},
-        dropped_by_level=stats.dropped_by_level,
         state=stats.state,
         state_since_s=history.state_since_s,
         circuit=stats.circuit,
@@ -187,8 +200,6 @@ def _part(stats: Stats, states: tuple[Any, ...]) -> PipelineSnapshot:
         last_success_s=history.last_success_s,
         last_failure_s=history.last_failure_s,
         last_error=history.last_error,
-        latency=stats.latency,
-        send_duration=stats.send_duration,
     )
 
 
