@@ -469,7 +469,7 @@ def _look(panel: Panel) -> Any:  # noqa: ANN401  # the builders have no common t
     """Return the builder of a panel without queries and place."""
     legend = common.VizLegendOptions().show_legend(True).display_mode(looks.LegendDisplayMode.LIST)
     if panel.kind == "table":
-        built = table.Panel()
+        built = table.Panel().show_header(True)
     elif panel.kind == "number":
         built = (
             stat.Panel()

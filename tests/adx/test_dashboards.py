@@ -8,6 +8,9 @@ from pathlib import Path
 
 import orjson
 import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 from tests.adx import kusto
 from tests.adx import test_answers as answers
 from tools import dashboards
@@ -187,6 +190,13 @@ def test_without_an_id_there_is_no_trace(rows, product):
 def test_both_products_answer_the_same(ask):
     for title in ("Routes", "Errors and failed requests", "Slow requests", "Services"):
         assert ask("adx", title) == ask("grafana", title)
+
+
+@pytest.mark.parametrize("name", [dashboards.LOGS_FILE, dashboards.DELIVERY_FILE])
+def test_the_models_of_grafana_read_the_file_and_lose_nothing_of_it(name):
+    register_default_plugins()
+    found = Dashboard.from_json(content(name))
+    assert json.loads(json.dumps(found, cls=JSONEncoder)) == content(name)
 
 
 def overlaps(places):
