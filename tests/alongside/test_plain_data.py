@@ -49,10 +49,12 @@ def eventhub(**keywords):
 
 def values(tmp_path):
     """A valid value for each setting of the handler, other than the default where that does no harm here."""
+    (tmp_path / "secret").write_text(CONNECTED)
     return {
         "enabled": True,
         "level": "WARNING",
         "connection_string": CONNECTED,
+        "connection_string_file": str(tmp_path / "secret"),
         "fully_qualified_namespace": "shop.servicebus.windows.net",
         "eventhub_name": "other",
         "transport": "websocket",

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from hublog.errors import PermanentSendError, TransientSendError
 from hublog.senders.event_hub import EventHubSender
-from hublog.senders.sign_in import QuietCredential, shortened, sign_in_cause
+from hublog.senders.sign_in import QuietCredential, renewed, shortened, sign_in_cause
 from hublog.settings import EventHubSettings
 from hublog_local import LocalHub
 
@@ -343,3 +343,40 @@ def test_every_text_becomes_one_short_line(text):
     found = shortened(text)
     assert len(found) <= 240
     assert "\n" not in found
+
+
+# The file of the connection string.
+
+STRING = "Endpoint=sb://shop.servicebus.windows.net/;SharedAccessKeyName=send;SharedAccessKey={}"
+OLD, NEW = STRING.format("b2xkb2xkb2xk"), STRING.format("bmV3bmV3bmV3")
+
+
+@pytest.mark.parametrize(
+    ("content", "used", "said"),
+    [
+        (OLD, OLD, ""),
+        (f"{NEW}\n", NEW, "The connection string was read again from"),
+        (f"{NEW};EntityPath=logs", f"{NEW};EntityPath=logs", "The connection string was read again from"),
+        (f"{NEW};EntityPath=audit", OLD, "names another event hub now"),
+        (NEW.replace("shop", "other"), OLD, "names another event hub now"),
+        (NEW.replace("Endpoint", "End"), OLD, "the connection string of before is used."),
+        ("", OLD, "the connection string of before is used."),
+        (None, OLD, "which cannot be read (there is no such file)"),
+    ],
+)
+def test_what_the_file_holds_now_is_used_if_it_leads_to_the_same_hub(tmp_path, caplog, content, used, said):
+    caplog.set_level(logging.INFO, logger="hublog.internal")
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_text(content)
+    before = EventHubSettings(connection_string=OLD, connection_string_file=path, eventhub_name="logs")
+    after = renewed(before)
+    assert after.connection_string == used
+    assert (after is before) == (used == OLD)
+    assert said in caplog.text
+    assert bool(caplog.text) == bool(said)
+    assert "bmV3" not in caplog.text
+
+
+def test_without_a_file_there_is_nothing_to_read_again():
+    assert renewed(NAMESPACE) is NAMESPACE

@@ -232,3 +232,50 @@ def test_every_connection_string_that_is_taken_is_one_for_the_client(text):
     hub = read(text).settings.eventhub
     if hub.connection_string:
         EventHubProducerClient.from_connection_string(hub.connection_string, eventhub_name="a").close()
+
+
+# The file.
+
+FILE_NAME = f"{NAME}_FILE"
+
+
+def test_a_file_holds_the_connection_string(tmp_path):
+    path = tmp_path / "secret"
+    path.write_text(f"{GOOD};EntityPath=orders\n")
+    reading = read_settings(environ={FILE_NAME: str(path)})
+    assert reading.problems == ()
+    hub = reading.settings.eventhub
+    assert (hub.connection_string, hub.eventhub_name) == (f"{GOOD};EntityPath=orders", "orders")
+    assert hub.is_configured
+    assert KEY not in repr(hub)
+
+
+def test_the_connection_string_itself_wins_over_the_file(tmp_path):
+    reading = read(GOOD, **{FILE_NAME: str(tmp_path / "missing")})
+    assert (reading.problems, reading.settings.eventhub.connection_string) == ((), GOOD)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "which cannot be read (there is no such file)"),
+        (b"", "whose content has no Endpoint=sb://<host>/"),
+        (GOOD.replace("Endpoint", "Endpunkt").encode(), "whose content has no Endpoint=sb://<host>/"),
+        (b"\xff\xfe", "which cannot be read (it is not text)"),
+    ],
+)
+def test_a_file_without_a_connection_string_is_a_problem_that_shows_nothing_of_it(tmp_path, content, reason):
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content)
+    reading = read_settings(environ={FILE_NAME: str(path)})
+    [problem] = reading.problems
+    assert problem == f"{FILE_NAME} is {path}, {reason}; it must be a file that holds a connection string."
+    assert not reading.settings.eventhub.is_configured
+
+
+def test_an_event_hub_that_the_file_does_not_name_is_a_problem_of_the_file(tmp_path):
+    path = tmp_path / "secret"
+    path.write_text(f"{GOOD};EntityPath=orders")
+    reading = read_settings(environ={FILE_NAME: str(path), "EVENTHUB_LOGS_NAME": "other"})
+    assert f"but the EntityPath of {FILE_NAME} names another event hub" in reading.problems[0]

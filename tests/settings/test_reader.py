@@ -45,6 +45,7 @@ SAMPLES = {
     "eventhub_logging.enabled": ("0", 0, False),
     "eventhub_logging.level": ("Error", 40, 40),
     "eventhub_logging.connection_string": (CONNECTION, CONNECTION, CONNECTION),
+    "eventhub_logging.connection_string_file": ("/run/key", Path("/run/key"), Path("/run/key")),
     "eventhub_logging.fully_qualified_namespace": (
         "shop.servicebus.windows.net",
         "shop.servicebus.windows.net",
@@ -108,6 +109,8 @@ SAMPLES = {
 
 def beside(setting):
     """Return what the environment must hold for the setting to be valid."""
+    if setting.path == "eventhub_logging.connection_string_file":  # the file itself is not there
+        return {"EVENTHUB_NAMESPACE_CONNECTION_STRING": SAMPLES["eventhub_logging.connection_string"][0]}
     return {"LOG_REDACTION_HASH_KEY": "k3y"} if setting.path == "redaction.mode" else {}
 
 

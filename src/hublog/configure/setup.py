@@ -30,6 +30,7 @@ class EventHubLoggingConfig(TypedDict, total=False):
     enabled: bool
     level: int | str
     connection_string: str
+    connection_string_file: str
     fully_qualified_namespace: str
     eventhub_name: str
     transport: str

@@ -19,7 +19,7 @@ from hublog.errors import EventTooLargeError, PermanentSendError, SendError
 from hublog.process_hooks import import_in_parts, importing, is_patched
 from hublog.senders.azure_errors import is_expired, is_settled, translate
 from hublog.senders.connections import Connections, check_route, socket_of_client, tls_context, watched
-from hublog.senders.sign_in import QuietCredential, misconfigured, warn_of_expiry
+from hublog.senders.sign_in import QuietCredential, misconfigured, renewed, warn_of_expiry
 from hublog.settings import EventHubSettings
 from hublog.settings.connection import PROXY_SETTING, without_port
 from hublog.settings.route import Route, route_of
@@ -105,7 +105,8 @@ class EventHubSender:
                 raise
             except Exception as error:
                 # Where the token had expired while the connection was idle, a new connection gets a new one.
-                is_renewed = not is_new and is_expired(error)
+                before, self._settings = self._settings, renewed(self._settings)
+                is_renewed = (not is_new and is_expired(error)) or self._settings is not before
                 if is_renewed or not is_settled(error):
                     self._forget()
                 if not is_renewed:

@@ -7,13 +7,15 @@ kept, in one line, and what may be a secret in them is masked.
 import logging
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from hublog.errors import PermanentSendError
 from hublog.internal_log import report
-from hublog.settings.connection import expiry_of
+from hublog.settings import EventHubSettings
+from hublog.settings.connection import expiry_of, parts_of, read_connection_string
+from hublog.settings.values import InvalidValueError
 
 #: Characters of a foreign text that are kept.
 _SHOWN_MAX: Final = 240
@@ -28,6 +30,7 @@ _UNREACHABLE: Final = (
     "let this machine out to the sign-in service, login.microsoftonline.com; a proxy for it is named by"
     " HTTPS_PROXY and a private authority by REQUESTS_CA_BUNDLE"
 )
+_STRING_FILE: Final = "EVENTHUB_NAMESPACE_CONNECTION_STRING_FILE"
 _CONFIGURED: Final = "check the variables whose names begin with AZURE_"
 
 #: One of the ways that were tried, and what became of it.
@@ -82,6 +85,35 @@ def warn_of_expiry(connection_string: str) -> None:
             "The shared access signature in EVENTHUB_NAMESPACE_CONNECTION_STRING expired at"
             f" {end:%Y-%m-%d %H:%M:%S} UTC; put a new one there, or use a policy and its key.",
         )
+
+
+def renewed(settings: EventHubSettings) -> EventHubSettings:
+    """Return settings with what the file of the connection string holds now; the same ones if it is the same.
+
+    A file that names another event hub is not followed: what waits was logged for this one.
+    """
+    path = settings.connection_string_file
+    if path is None or not settings.connection_string:
+        return settings
+    try:
+        text = read_connection_string(path)
+    except InvalidValueError as error:
+        report(logging.WARNING, f"{_STRING_FILE} {error}; the connection string of before is used.")
+        return settings
+    if text == settings.connection_string:
+        return settings
+    hubs = [
+        (parts.get("endpoint", "").rstrip("/").lower(), parts.get("entitypath", settings.eventhub_name))
+        for parts in map(parts_of, (text, settings.connection_string))
+    ]
+    if hubs[0] != hubs[1]:
+        report(
+            logging.WARNING,
+            f"{_STRING_FILE} is {path}, which names another event hub now; restart the process for it.",
+        )
+        return settings
+    report(logging.INFO, f"The connection string was read again from {path}; it has changed.")
+    return replace(settings, connection_string=text)
 
 
 def is_sign_in(error: BaseException) -> bool:

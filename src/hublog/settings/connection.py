@@ -5,9 +5,11 @@ misread them: blanks around a part, and ``UseDevelopmentEmulator=True``, which o
 (azure-eventhub 5.15.1, ``_parse_conn_str``).
 """
 
+import errno
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -140,6 +142,29 @@ CONNECTION_STRING: Final = ValueKind(
     _parse,
     is_secret=True,
 )
+
+
+_FILE_MAX: Final = 65_536
+
+
+def read_connection_string(path: Path) -> str:
+    """Return the connection string that a file holds.
+
+    Raises:
+        InvalidValueError: it cannot be read, or holds none; the message has nothing of what is in it.
+    """
+    try:
+        if not path.is_file():  # a pipe would have its reader wait
+            raise FileNotFoundError(errno.ENOENT, "there is no such file")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_FILE_MAX)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        raise InvalidValueError(f"is {path}, which cannot be read ({why})") from None
+    try:
+        return _parse(text)
+    except InvalidValueError as error:
+        raise InvalidValueError(f"is {path}, whose content {error}") from None
 
 
 PROXY_PORT: Final = 80

@@ -81,6 +81,12 @@ class EventHubSettings:
         CONNECTION_STRING,
         "Connection string of the namespace or the event hub, a secret; wins over the namespace below.",
     )
+    connection_string_file: Path | None = _setting(
+        None,
+        "EVENTHUB_NAMESPACE_CONNECTION_STRING_FILE",
+        FILE,
+        "File with the connection string; read again when the hub refuses the sign-in. The name above wins.",
+    )
     fully_qualified_namespace: str = _setting(
         "",
         "EVENTHUB_FULLY_QUALIFIED_NAMESPACE",

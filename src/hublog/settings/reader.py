@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
 from hublog.errors import SettingsError
-from hublog.settings.connection import entity_path
+from hublog.settings.connection import entity_path, read_connection_string
 from hublog.settings.document import ROOT, Document, expand, load, unknown_keys
 from hublog.settings.model import FIELD_OF_SECTION, SECTIONS, SETTINGS, Setting, Settings
 from hublog.settings.user_patterns import problem_of
@@ -112,6 +112,8 @@ def _of_platform(environ: Mapping[str, str]) -> Find:
 
 #: The environment switches the Event Hub off by this setting, whatever other sources say.
 SWITCH: Final = "eventhub_logging.enabled"
+_STRING: Final = "eventhub_logging.connection_string"
+_STRING_FILE: Final = "eventhub_logging.connection_string_file"
 _HUB_NAME: Final = "eventhub_logging.eventhub_name"
 _TRANSPORT: Final = "eventhub_logging.transport"
 _PROXY: Final = "eventhub_logging.proxy"
@@ -323,6 +325,17 @@ def _parsed(kind: ValueKind, value: object) -> object:
         return value
 
 
+def _read_file(eventhub: dict[str, Any], labels: Mapping[str, str]) -> Iterator[str]:
+    """Use the connection string in the file, where none is stated."""
+    path = eventhub.get("connection_string_file")
+    if path is None or eventhub.get("connection_string"):
+        return
+    try:
+        eventhub["connection_string"] = read_connection_string(path)
+    except InvalidValueError as error:
+        yield f"{labels[_STRING_FILE]} {error}; it must be a file that holds a connection string."
+
+
 def _name_the_hub(eventhub: dict[str, Any], labels: Mapping[str, str]) -> Iterator[str]:
     """Use the event hub that the connection string names.
 
@@ -339,7 +352,7 @@ def _name_the_hub(eventhub: dict[str, Any], labels: Mapping[str, str]) -> Iterat
     if stated is not None and not repeats_default and stated.lower() != named.lower():
         yield (
             f"{labels[_HUB_NAME]} is {shown(stated)}, but the EntityPath of"
-            f" {labels['eventhub_logging.connection_string']} names another event hub, which is used;"
+            f" {labels.get(_STRING) or labels[_STRING_FILE]} names another event hub, which is used;"
             " make them equal or leave one out."
         )
 
@@ -386,6 +399,7 @@ def _capitalized(text: str) -> str:
 
 #: Checks of several settings, each with the setting that is not used if it fails.
 _CHECKS: Final = (
+    (_read_file, _STRING_FILE),
     (_name_the_hub, _HUB_NAME),
     (_settle_transport, _PROXY),
     (_check_patterns, _PATTERNS),

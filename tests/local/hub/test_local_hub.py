@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 from azure.eventhub import EventData, TransportType
@@ -161,6 +162,27 @@ def test_no_key_is_shown(make_hub):
     assert repr(hub) == f"LocalHub({{'logs': 2}}, host='127.0.0.1', port={hub.port})"
 
 
+@pytest.mark.parametrize(("policy", "key"), [("other", "new"), ("policy", "")])
+def test_a_key_needs_a_policy_and_a_value(make_hub, policy, key):
+    hub = make_hub(keys={"policy": "secret"})
+    with pytest.raises(LocalHubError, match="A key needs a policy of this hub and a value; there is policy"):
+        hub.set_key(policy, key)
+
+
+def test_a_key_that_was_revoked_is_refused_and_the_new_one_taken(make_hub, make_producer):
+    hub = make_hub(keys={"policy": "secret"})
+    before = hub.connection_string()
+    producer = make_producer(hub)
+    send(producer)
+    hub.set_key("policy", "another")
+    with pytest.raises(Exception, match=r"(?i)signature|expired|auth"):
+        send(producer)
+    with pytest.raises(Exception, match=r"(?i)signature|auth"):
+        send(make_producer(SimpleNamespace(connection_string=lambda hub=None: before)))
+    send(make_producer(hub))
+    assert hub.events_total() == {"logs": 2}
+
+
 def test_waiting_ends_at_its_limit_with_what_there_is(hub):
     assert hub.wait_for(1, timeout_s=0.01) == []
 
@@ -311,6 +333,8 @@ def test_another_process_is_controlled(control, make_producer):
     control.clear_faults()
     send(producer)
     control.expire_tokens()
+    with pytest.raises(LocalHubError, match="this hub takes any token"):
+        control.set_key("local", "new")
     assert control.drop_connections() >= 1
     control.stop_listening()
     port = int(control.connection_string("logs").split(";")[0].rpartition(":")[2])

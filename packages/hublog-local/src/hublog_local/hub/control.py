@@ -216,6 +216,14 @@ class ControlClient:
         """Take the tokens of all open connections as expired."""
         self._ask("expire_tokens")
 
+    def set_key(self, policy: str, key: str) -> None:
+        """Revoke the key of a policy and give it another.
+
+        Raises:
+            LocalHubError: there is no such policy, or the key is empty.
+        """
+        self._ask("set_key", policy=policy, key=key)
+
     def stop_listening(self) -> None:
         """Refuse new connections."""
         self._ask("stop_listening")

@@ -77,7 +77,7 @@ class LocalHub:
     ) -> None:
         _check(hubs, keys, max_message_bytes, idle_timeout_s, (retention_events, retention_bytes))
         self._host = check_loopback(host)
-        self._key = next(iter(keys.items()), None) if keys else None
+        self._keys = dict(keys) if keys else None
         self._has_tls = ssl_context is not None
         self._service = Service(
             hubs,
@@ -92,7 +92,8 @@ class LocalHub:
         if control_path is not None:
             actions: tuple[Callable[..., object], ...] = (
                 self.statistics, self.events_total, self.recent_errors, self.connection_string,
-                self.drop_connections, self.expire_tokens, self.stop_listening, self.start_listening,
+                self.drop_connections, self.expire_tokens, self.set_key,
+                self.stop_listening, self.start_listening,
             )  # fmt: skip
             named = {action.__name__: action for action in actions}
             self._control = ControlServer(Path(control_path), self.faults, named)
@@ -207,7 +208,7 @@ class LocalHub:
         Args:
             hub: event hub to name in it.
         """
-        name, key = self._key or ("local", "local")
+        name, key = next(iter((self._keys or {"local": "local"}).items()))
         host = f"[{self._host}]" if ":" in self._host else self._host
         parts = [f"Endpoint=sb://{host}:{self.port}", f"SharedAccessKeyName={name}", f"SharedAccessKey={key}"]
         if not self._has_tls:
@@ -280,6 +281,25 @@ class LocalHub:
                 connection.expire_tokens()
 
         self._call(expire)
+
+    def set_key(self, policy: str, key: str) -> None:
+        """Revoke the key of a policy and give it another; what it has signed ends at its next use.
+
+        Raises:
+            LocalHubError: there is no such policy, or the key is empty.
+        """
+        known = self._keys or {}
+        if policy not in known or not key:
+            names = ", ".join(known) or "none, since this hub takes any token"
+            raise LocalHubError(f"A key needs a policy of this hub and a value; there is {names}.")
+
+        def change() -> None:
+            known[policy] = key
+            self._service.tokens.set_key(policy, key)
+            for connection in tuple(self._service.connections):
+                connection.expire_tokens()
+
+        self._call(change)
 
     def _find(self, name: str | None) -> EventHub:
         hubs = self._service.hubs

@@ -54,6 +54,11 @@ class TokenChecker:
         """Whether a link without a token is refused."""
         return self._keys is not None
 
+    def set_key(self, name: str, key: str) -> None:
+        """Have a policy take this key from now on, in place of its former one."""
+        if self._keys is not None:
+            self._keys = {**self._keys, name: key}
+
     def check(self, kind: object, token: object, audience: str) -> TokenAnswer:
         """Check the token of a put-token request, of the type ``kind``, for access to ``audience``."""
         if not isinstance(token, str) or not token:
