@@ -2,8 +2,7 @@
 
 The only module that imports ``azure``. It uses the plain producer client with all of its own retries switched
 off: the circuit breaker retries. The client is loaded after the first record, used by one thread, and never
-shared with a forked child. It can wait for ever for a hub that says nothing; then another thread cuts its
-connections.
+shared with a forked child. It can wait for ever for a silent hub; then another thread cuts its connections.
 """
 
 # The client loads this module. The first record may come at the exit, when it can no longer be loaded:
