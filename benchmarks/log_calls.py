@@ -65,7 +65,11 @@ class Subject:
     def __init__(self, packing: Packing, spool: SpoolMode, folder: Path) -> None:
         self.wire = Wire()
         hub = EventHubSettings(
-            connection_string=CONNECTION, packing=packing, spool=spool, spool_dir=folder / "spool"
+            connection_string=CONNECTION,
+            packing=packing,
+            spool=spool,
+            spool_dir=folder / "spool",
+            heartbeat_seconds=0.0,
         )
         settings = Settings(eventhub=hub, service=ServiceSettings(name="shop", version="1.2.3"))
         get_pipeline(settings, make_sender=self.wire.make_sender)

@@ -128,6 +128,9 @@ class Stage:
         )
         _wait(ready.exists, hub, "write its ready file")
         self._environ["EVENTHUB_NAMESPACE_CONNECTION_STRING"] = ready.read_text().strip()
+        self._environ["EVENTHUB_LOG_HEARTBEAT_SECONDS"] = (
+            "0"  # the hub should get what was logged, and no more
+        )
         return hub
 
     def prepare_shops(self) -> None:

@@ -87,6 +87,7 @@ class HublogLogs(StandardLogs):
             "LOG_DIR": str(self._folder),
             "LOG_LEVEL": "INFO",
             "LOG_SERVICE_NAME": "shop",
+            "EVENTHUB_LOG_HEARTBEAT_SECONDS": "0",
             "EVENTHUB_NAME": "app-logs",
             "EVENTHUB_NAMESPACE_CONNECTION_STRING": CONNECTION,
         }

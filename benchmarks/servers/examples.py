@@ -173,6 +173,7 @@ def _environ(variant: str, folder: Path, database: Path, connection: str) -> Map
         "DJANGO_SETTINGS_MODULE": "shopsite.settings",
         "LOG_DIR": f"{folder}/logs",
         "EVENTHUB_NAMESPACE_CONNECTION_STRING": connection,
+        "EVENTHUB_LOG_HEARTBEAT_SECONDS": "0",
         "PYTHONPATH": "",
     }
     if variant == BARE:

@@ -59,6 +59,7 @@ def start(tmp_path):
             **inherited("EVENTHUB", "LOG", "FILE", "COVERAGE"),
             "LOG_DIR": str(tmp_path / "logs"),
             "LOG_TO_STDOUT": "false",
+            "EVENTHUB_LOG_HEARTBEAT_SECONDS": "0",  # what arrives is what was logged, however long that takes
             "PYTHONUNBUFFERED": "1",
             **({"EVENTHUB_NAMESPACE_CONNECTION_STRING": connection} if connection else {}),
             **environment,

@@ -178,6 +178,7 @@ class Scene:
             "EVENTHUB_LOG_SPOOL_DIR": str(self.spool),
             "EVENTHUB_LOG_BATCH_TIMEOUT": "0.2",
             "EVENTHUB_LOG_EXIT_TIMEOUT": str(EXIT_S),
+            "EVENTHUB_LOG_HEARTBEAT_SECONDS": "0",  # they would be records that nobody has logged
             **self.settings,
             **settings,
         }

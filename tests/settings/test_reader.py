@@ -76,6 +76,7 @@ SAMPLES = {
     "eventhub_logging.spool_sync": ("batch", SyncPolicy.BATCH, SyncPolicy.BATCH),
     "eventhub_logging.send_timeout_seconds": ("12.5", 12.5, 12.5),
     "eventhub_logging.exit_timeout_seconds": ("0.5", 0.5, 0.5),
+    "eventhub_logging.heartbeat_seconds": ("300", 300.0, 300.0),
     "eventhub_logging.flush_on_sigterm": ("true", True, True),
     "eventhub_logging.tail_sampling": ("yes", True, True),
     "eventhub_logging.tail_max_records": ("50", 50, 50),
@@ -479,6 +480,19 @@ def test_a_threshold_is_no_negative_number(value):
     reading = read_settings(framework={"LOG_SLOW_REQUEST_SECONDS": value}.get, environ={})
     assert reading.settings.request.slow_seconds == 0.0
     assert "0 for none" in reading.problems[0]
+
+
+@pytest.mark.parametrize(("value", "found"), [("0", 0.0), ("1", 1.0), (300, 300.0), ("86400", 86_400.0)])
+def test_the_interval_of_heartbeats_is_a_second_at_least_or_none(value, found):
+    reading = read_settings(framework={"EVENTHUB_LOG_HEARTBEAT_SECONDS": value}.get, environ={})
+    assert (reading.settings.eventhub.heartbeat_seconds, reading.problems) == (found, ())
+
+
+@pytest.mark.parametrize("value", ["0.5", "-1", True, "86401"])
+def test_a_shorter_interval_of_heartbeats_is_refused_with_what_is_allowed(value):
+    reading = read_settings(framework={"EVENTHUB_LOG_HEARTBEAT_SECONDS": value}.get, environ={})
+    assert reading.settings.eventhub.heartbeat_seconds == 60.0
+    assert "from 1 to 86400, 0 for none" in reading.problems[0]
 
 
 def test_the_sign_in_of_the_platform_is_known_by_its_own_variable():

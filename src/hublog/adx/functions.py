@@ -246,18 +246,34 @@ PipelineLogs
 
 // records_by_level: Records per minute by level.
 PipelineLogs
-| where timestamp > ago(1h)
+| where timestamp > ago(1h) and record_type != "heartbeat"
 | summarize records = count() by timestamp = bin(timestamp, 1m), level
 | order by timestamp asc, level asc
 
 // records_by_service: Records by service, and the time of the newest one.
 PipelineLogs
-| where timestamp > ago(1h)
+| where timestamp > ago(1h) and record_type != "heartbeat"
 | summarize
     records = count(), warnings = countif(level_number >= 30), errors = countif(level_number >= 40),
     instances = dcount(service_instance_id), newest = max(timestamp)
     by service_name, environment
 | order by records desc
+
+// processes: The newest heartbeat of each process of the last hour: how its delivery goes.
+PipelineLogs
+| where timestamp > ago(1h) and record_type == "heartbeat"
+| extend destination = tostring(metrics.destination)
+| summarize arg_max(timestamp, event_name, metrics)
+    by service_name, service_instance_id, host_name, process_id, destination
+| project
+    service_name, service_instance_id, host_name, process_id, destination, newest = timestamp,
+    has_ended = event_name == "handler.ended",
+    state = tostring(metrics.state), circuit = tostring(metrics.circuit),
+    queue_share = toreal(metrics.queue_share), spool_share = toreal(metrics.spool_share),
+    oldest_age_s = toreal(metrics.oldest_age_s),
+    accepted = tolong(metrics.accepted_total), sent = tolong(metrics.sent_total),
+    lost = tolong(metrics.lost_total), last_error = tostring(metrics.last_error)
+| order by service_name asc, newest desc
 
 // new_errors: Exceptions of the last hour that did not occur in the seven days before.
 let known = PipelineLogs

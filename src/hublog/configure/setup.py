@@ -57,6 +57,7 @@ class EventHubLoggingConfig(TypedDict, total=False):
     spool_sync: str
     send_timeout_seconds: float
     exit_timeout_seconds: float
+    heartbeat_seconds: float
     flush_on_sigterm: bool
     tail_sampling: bool
     tail_max_records: int

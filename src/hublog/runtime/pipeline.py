@@ -20,7 +20,6 @@ from hublog.capture.reentry_guard import is_own_thread
 from hublog.delivery.accounting import Drop, DropReport, Stats
 from hublog.delivery.sender import Sender
 from hublog.internal_log import LOGGER_NAME, AtomicCounter, cause_of, is_exhausted, report
-from hublog.line import RecordIds
 from hublog.locks import ThreadLock
 from hublog.operations.snapshot import PipelineSnapshot
 from hublog.process_hooks import process_hooks
@@ -276,7 +275,7 @@ class Pipeline:
             if self._states.get(pid) is states:  # else the settings have changed meanwhile
                 return states.current
 
-    def _make_process(self, settings: Settings, *, ids: RecordIds | None = None) -> ProcessState:
+    def _make_process(self, settings: Settings, *, former: ProcessState | None = None) -> ProcessState:
         process_hooks.follow_multiprocessing()
         return ProcessState(
             settings,
@@ -285,7 +284,7 @@ class Pipeline:
             ship_report=self._ship_report,
             now=self._now,
             is_addressed=self.configuration.is_addressed(settings),
-            ids=ids,
+            former=former,
             left=self._left,
         )
 
@@ -302,7 +301,7 @@ class Pipeline:
             if states is None:
                 return
             former = states.current
-            made = self._make_process(settings, ids=former.ids)
+            made = self._make_process(settings, former=former)
             self._states[former.pid] = states.followed_by(made)
             self._process = made
         for each in self.processes():

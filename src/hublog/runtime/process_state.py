@@ -1,6 +1,7 @@
 """What belongs to one process: replaced after a fork, never repaired."""
 
 import contextlib
+import contextvars
 import logging
 import math
 import os
@@ -30,6 +31,7 @@ from hublog.line import Line, RecordIds
 from hublog.operations.snapshot import SNAPSHOT_S, PipelineSnapshot, summed
 from hublog.process_hooks import is_patched, process_hooks
 from hublog.runtime.delivery_log import DeliveryLog
+from hublog.runtime.heartbeat import Heartbeat
 from hublog.runtime.level_orders import LevelControl
 from hublog.runtime.server_advice import (
     Adviser,
@@ -47,6 +49,8 @@ from hublog.spool.envelope import envelope_of
 #: A handler made by LOGGING may log before the framework has handed over its configuration.
 CONFIGURATION_GRACE_S: Final = 5.0
 _SECURE_WAIT_S: Final = 1.0
+#: The hub has answered by then, and what has changed is written once, with that.
+_ANSWER_S: Final = 1.0
 #: At the exit what came meanwhile is written, too, so many times.
 _SECURE_MAX: Final = 5
 _UNBOUNDED: Final = {"queue_records_max": 0, "queue_bytes_max": 0}
@@ -61,7 +65,7 @@ class ProcessState:
         prepare: see ``Worker``; also gets the state that asks.
         ship_report: sends a record of what was dropped.
         now: monotonic seconds, by which it is decided what is due; tests pass their own.
-        ids: of a former state of this process, which go on; None makes new ones.
+        former: took the records until now; its ids and heartbeats go on. None where there is none.
         left: records that states of this process left on disk, by directory.
 
     Attributes:
@@ -83,7 +87,7 @@ class ProcessState:
         ship_report: Callable[[DropReport], object],
         now: Callable[[], float],
         is_addressed: bool,
-        ids: RecordIds | None,
+        former: "ProcessState | None",
         left: dict[Path, int],
     ) -> None:
         hub = settings.eventhub
@@ -93,7 +97,8 @@ class ProcessState:
         self.pid = os.getpid()
         self.settings = settings
         self.is_addressed = is_addressed
-        self.ids = ids or RecordIds()
+        self.ids: RecordIds = former.ids if former is not None else RecordIds()
+        self.heartbeat: Heartbeat = former.heartbeat if former is not None else Heartbeat(now=now)
         self.misfits = Misfits()
         self.accounting = Accounting()
         self._reports: deque[tuple[int, str]] = deque()
@@ -112,7 +117,7 @@ class ProcessState:
         )
         self.shipper = self._make_shipper()
         self.shipper.dispatcher.ship_report = ship_report
-        self.worker = self._make_worker(spawner)
+        self.worker: Worker = self._make_worker(spawner)
         self.encode = self._make_encode(self.ids)
         self.sampler = self.active_sampler = self._make_sampler()
         self.unconfigured = AtomicCounter()
@@ -216,7 +221,7 @@ class ProcessState:
             may_start=lambda: not why_no_thread(),
             is_early=self._is_early,
             spawner=spawner,
-            look=self.look,
+            look=self._look_and_beat,
             gather=self._gather,
         )
 
@@ -370,6 +375,32 @@ class ProcessState:
         self.status.abandon_after_fork()
         if self.stores.spooler is not None:
             self.stores.spooler.abandon_after_fork()
+
+    def beat_last(self) -> None:
+        """Put one more heartbeat where there was one and the hub takes it: the process ends by itself."""
+        if self.heartbeat.has_begun and not (self.worker.is_ended or self.shipper.is_hopeless):
+            contextvars.Context().run(self._put_beat, is_last=True)  # what is bound here is of something else
+
+    def _put_beat(self, *, is_last: bool = False) -> bool:
+        """Return whether there is a heartbeat, which is put then; past the sampler, which is for others."""
+        record = self.heartbeat.record(self, is_last=is_last)
+        if record is None:
+            return False
+        line = self.encode(record)
+        if not self.put(line, record.levelno):
+            self.put_when_full(line, record)
+        return True
+
+    def _look_and_beat(self) -> float:
+        """Do what ``look`` does, or send a heartbeat if one is due; in the worker's thread."""
+        wait = self.heartbeat.wait_s(self.settings.eventhub.heartbeat_seconds)
+        if wait > 0:
+            return min(wait, self.look())
+        self.part = part_of(self)
+        if not self._put_beat():
+            return self.look()
+        self.shipper.hurry()  # at once: a process that logs nothing else sleeps again
+        return min(self.shipper.step(), _ANSWER_S)
 
     def _gather(self) -> None:
         """Write the summaries of what was counted until now."""

@@ -84,6 +84,8 @@ class ExitSequence:
         end = runtime.begin_exit(self.budget_s() or 0.0)
         try:
             try:
+                for process in running:
+                    process.beat_last()
                 for process, request in zip(running, _request_all(running), strict=True):
                     if not request.wait(end - monotonic()):
                         process.send_inline(end - monotonic())

@@ -17,6 +17,7 @@ from hublog.settings.values import (
     HOST_NAME,
     HUB_NAME,
     INGESTION_FORMAT,
+    INTERVAL_OR_NONE,
     KIB,
     LEVEL,
     MIB,
@@ -211,6 +212,12 @@ class EventHubSettings:
         "EVENTHUB_LOG_EXIT_TIMEOUT",
         SECONDS,
         "Time budget of everything that runs when the process exits.",
+    )
+    heartbeat_seconds: float = _setting(
+        60.0,
+        "EVENTHUB_LOG_HEARTBEAT_SECONDS",
+        INTERVAL_OR_NONE,
+        "Time between two rows with the state of delivery, from each process that has logged.",
     )
     flush_on_sigterm: bool = _setting(
         False,

@@ -211,6 +211,13 @@ def _seconds_or_none(value: object) -> float:
     return _seconds(value)
 
 
+def _interval_or_none(value: object) -> float:
+    seconds = _seconds_or_none(value)
+    if 0 < seconds < 1:
+        raise InvalidValueError
+    return seconds
+
+
 def _words(value: object) -> tuple[str, ...]:
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple | set | frozenset):
@@ -331,6 +338,9 @@ SECONDS_OR_NONE: Final = ValueKind(
     f"a number of seconds, at most {_MAX_SECONDS}, 0 for none",
     _seconds_or_none,
     lambda value: f"{value} s" if value else "none",
+)
+INTERVAL_OR_NONE: Final = ValueKind(
+    f"a number of seconds from 1 to {_MAX_SECONDS}, 0 for none", _interval_or_none, SECONDS_OR_NONE.show
 )
 WORDS: Final = ValueKind(
     f"a list of at most {_MAX_WORDS} strings, or one string separated by commas",
