@@ -30,7 +30,7 @@ HOUR = (
     "delivery/send_thread.py",
     "senders/event_hub.py",
 )
-MODULES_MAX, LOCAL_MODULES_MAX = 162, 32
+MODULES_MAX, LOCAL_MODULES_MAX = 163, 32
 MODULE_LINES_MAX, FUNCTION_LINES_MAX, HOUR_LINES_MAX = 600, 50, 2_600
 #: What the bound was not set for raises it by its lines: `hublog size`, requests whose fields are made late,
 #: ids drawn for many requests, `hublog settings` for programs, `hublog level`,
