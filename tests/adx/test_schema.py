@@ -130,7 +130,9 @@ def test_the_official_parser_accepts_them_under_other_names(checked, group):
 
 def test_scripts_are_commands_and_queries_are_queries(checked):
     for name, found in checked("committed").items():
-        assert found.kind == ("Query" if name.startswith("adx/queries/") else "Command"), name
+        assert found.kind == ("Query" if name.startswith(("adx/queries/", "adx/alarms/")) else "Command"), (
+            name
+        )
 
 
 @pytest.mark.parametrize("wrong", WRONG)

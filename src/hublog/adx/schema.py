@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from hublog.adx.alarms import ALARMS
 from hublog.adx.functions import QUERIES, functions_kql, materialized_view_kql, query_kql
 from hublog.adx.tables import KqlNames, mapping_json, policies_kql, roles_kql, table_kql
 from hublog.capture.columns import COLUMNS
@@ -55,15 +56,17 @@ PARTS: Final[Mapping[str, Callable[[KqlNames], str]]] = {
     "view": materialized_view_kql,
     "roles": roles_kql,
     "queries": lambda names: "\n".join(query_kql(query, names) for query in QUERIES),
+    "alarms": lambda names: "\n".join(query_kql(alarm, names) for alarm in ALARMS),
     "all": lambda names: "\n".join(make(names) for make in _SCRIPTS.values()),
 }
 
 
 def files(names: KqlNames) -> dict[str, str]:
-    """Return the files to commit by their path in the folder: the scripts, and one file per query."""
+    """Return the files to commit by their path in the folder: scripts, and one for each query and alarm."""
     scripts = {name: make(names) for name, make in _SCRIPTS.items()}
     queries = {f"queries/{query.name}.kql": query_kql(query, names) for query in QUERIES}
-    return {"ingestion_mapping.json": mapping_json(), **scripts, **queries}
+    alarms = {f"alarms/{alarm.name}.kql": query_kql(alarm, names) for alarm in ALARMS}
+    return {"ingestion_mapping.json": mapping_json(), **scripts, **queries, **alarms}
 
 
 def write_files(folder: Path, names: KqlNames) -> list[Path]:

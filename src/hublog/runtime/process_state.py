@@ -120,8 +120,7 @@ class ProcessState:
         self.worker: Worker = self._make_worker(spawner)
         self.encode = self._make_encode(self.ids)
         self.sampler = self.active_sampler = self._make_sampler()
-        self.unconfigured = AtomicCounter()
-        self.adviser = Adviser(hub)
+        self.unconfigured, self.adviser = AtomicCounter(), Adviser(hub)
         self._levels, self.status = _of_root(settings.spool_dir, now)
         self.part: PipelineSnapshot | None = None
         self._part_mono = -math.inf
