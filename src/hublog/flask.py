@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from hublog.capture.resource import suggest
 from hublog.cli.click_group import register_commands
-from hublog.configure import configure
+from hublog.configure import configure, reload
 from hublog.configure.handlers import conflicts
 from hublog.internal_log import report
 from hublog.redaction.redactor import hidden
@@ -22,7 +22,8 @@ from hublog.requests.request_scope import RequestScope
 from hublog.requests.wsgi_requests import KEY as RESPONSE
 from hublog.requests.wsgi_requests import WsgiResponse, response_of, serve
 from hublog.runtime.registry import use_lookup
-from hublog.settings import Settings, read_settings
+from hublog.runtime.shutdown import pipelines
+from hublog.settings import Reading, Settings, read_settings
 
 try:
     from flask import Flask, Response, g, got_request_exception, request
@@ -89,6 +90,7 @@ class HubLog:
         suggest("flask", lambda: name)
         use_lookup(app.config.get, framework="flask")
         configure(settings, framework="flask", problems=reading.problems, notices=reading.notices)
+        reload.follow(settings, partial(read_settings, framework=app.config.get), _apply)
         if conflict:
             report(logging.ERROR, conflict)
         app.logger.removeHandler(default_handler)  # else Flask's own and ours write each line twice
@@ -100,6 +102,12 @@ class HubLog:
             app.teardown_request(_note_session)
         got_request_exception.connect(_note_session, app)
         register_commands(app)
+
+
+def _apply(reading: Reading) -> None:
+    configure(reading.settings, framework="flask", problems=reading.problems, notices=reading.notices)
+    for pipeline in pipelines():  # those of handlers that the application has made
+        pipeline.read_again()
 
 
 def _conflict(app: Flask, settings: Settings) -> str:

@@ -38,6 +38,7 @@ SAMPLES = {
     "log_to_stdout": ("off", False, False),
     "log_dir": ("/var/log/shop", Path("/var/log/shop"), Path("/var/log/shop")),
     "uncaught_exceptions": ("off", False, False),
+    "reload_on_sighup": ("on", True, True),
     "file_logging.enabled": ("no", False, False),
     "file_logging.level": ("15", 15, 15),
     "file_logging.max_bytes": ("2MB", 2_000_000, 2_000_000),

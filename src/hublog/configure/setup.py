@@ -2,13 +2,15 @@
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from enum import StrEnum
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Final, TypeAlias, TypedDict, cast
 
+from hublog.configure import reload
 from hublog.configure.handlers import configure, level_text
 from hublog.errors import SettingsError
 from hublog.internal_log import report
@@ -110,6 +112,7 @@ class LoggingConfig(TypedDict, total=False):
     log_to_stdout: bool
     log_dir: str
     uncaught_exceptions: bool
+    reload_on_sighup: bool
     file_logging: FileLoggingConfig
     eventhub_logging: EventHubLoggingConfig
     service: ServiceConfig
@@ -164,7 +167,8 @@ def setup_logging(
         SettingsError: an argument is invalid; configuration outside the code never raises.
         TypeError: an argument is of a wrong type.
     """
-    reading = _read(
+    read = partial(
+        _read,
         config,
         log_level=log_level,
         log_dir=log_dir,
@@ -173,7 +177,7 @@ def setup_logging(
         enable_file_logging=enable_file_logging,
         enable_eventhub_logging=enable_eventhub_logging,
     )
-    return configure(reading.settings, problems=reading.problems, notices=reading.notices)
+    return _set_up(read)
 
 
 def setup_multi_worker_logging(
@@ -203,7 +207,8 @@ def setup_multi_worker_logging(
         TypeError: an argument is of a wrong type.
     """
     names = _check_workers(workers)
-    reading = _read(
+    read = partial(
+        _read,
         config,
         log_level=log_level,
         log_dir=log_dir,
@@ -212,7 +217,7 @@ def setup_multi_worker_logging(
         enable_file_logging=enable_file_logging,
         enable_eventhub_logging=enable_eventhub_logging,
     )
-    configure(reading.settings, problems=reading.problems, notices=reading.notices, workers=names)
+    _set_up(read, names)
     return {name: logging.getLogger(name) for name in names}
 
 
@@ -246,6 +251,20 @@ def prepare_eventhub_logging_config(config: Config | None = None) -> EventHubLog
         if value not in (None, ""):
             plain[field.name] = str(value) if isinstance(value, Path | StrEnum) else value
     return cast("EventHubLoggingConfig", plain)
+
+
+def _set_up(read: Callable[[], Reading], workers: tuple[str, ...] = ()) -> logging.Logger:
+    """Configure logging with what is read, now and at each SIGHUP that is taken."""
+
+    def apply(reading: Reading) -> logging.Logger:
+        return configure(
+            reading.settings, problems=reading.problems, notices=reading.notices, workers=workers
+        )
+
+    reading = read()
+    root = apply(reading)
+    reload.follow(reading.settings, read, apply)
+    return root
 
 
 def _read(

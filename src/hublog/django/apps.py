@@ -8,6 +8,7 @@ from django.core.signals import setting_changed
 
 import hublog.django
 from hublog.capture import thread_context
+from hublog.configure import reload
 from hublog.configure.handlers import apply_late
 from hublog.django import tasks
 from hublog.django.checks import register_all
@@ -41,6 +42,7 @@ class HublogConfig(AppConfig):
         use_lookup(lookup, framework="django")
         thread_context.follow(reading.settings)
         uncaught.follow(reading.settings)
+        reload.follow(reading.settings, read_project, lambda _: _read_again())
         setting_changed.connect(_follow, weak=False, dispatch_uid="hublog")
         tasks.connect()
         register_all()
@@ -48,8 +50,11 @@ class HublogConfig(AppConfig):
 
 def _follow(*, setting: str, **_: object) -> None:
     """Read the settings again when a test overrides one of hublog's."""
-    if setting not in _NAMES:
-        return
+    if setting in _NAMES:
+        _read_again()
+
+
+def _read_again() -> None:
     for pipeline in pipelines():
         pipeline.read_again()
     settings = read_project().settings

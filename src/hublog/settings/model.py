@@ -402,6 +402,12 @@ class Settings:
     uncaught_exceptions: bool = _setting(
         True, "LOG_UNCAUGHT_EXCEPTIONS", BOOLEAN, "Log an exception that ends the process or a thread."
     )
+    reload_on_sighup: bool = _setting(
+        False,
+        "LOG_RELOAD_ON_SIGHUP",
+        BOOLEAN,
+        "Read YAML file and secrets again at SIGHUP; has no effect where a server handles the signal.",
+    )
     file: FileSettings = FileSettings()
     eventhub: EventHubSettings = EventHubSettings()
     service: ServiceSettings = ServiceSettings()
