@@ -37,7 +37,7 @@ MODULE_LINES_MAX, FUNCTION_LINES_MAX, HOUR_LINES_MAX = 600, 50, 2_600
 #: the snapshots of all processes, Prometheus, OpenTelemetry,
 #: queries for dashboards, the handlers that the doctor lists, keys in files, heartbeats, alarms on them,
 #: SIGHUP.
-LINES_MAX = 43_425
+LINES_MAX = 43_435
 #: So many details of a broken bound are printed without `-v`.
 SHOWN = 5
 #: Each page and string says these in the words of the field.
