@@ -211,6 +211,14 @@ PAGES: Final[Mapping[str, Sequence[Panel]]] = {
     ),
     "Delivery": (
         Panel(
+            title="Delivery of each process",
+            text="The newest heartbeat of each process.",
+            kind="table",
+            query=shipped("processes", _FIRST),
+            units={"queue_share": "percentunit", "spool_share": "percentunit", "oldest_age_s": "s"},
+            width=24,
+        ),
+        Panel(
             title="Ingestion lag",
             text="Seconds from the log call to the table, 95th percentile: in all, in the application until"
             " it was sent, and in Azure after that. Of all services.",

@@ -89,8 +89,31 @@ class Rows(answers.Rows):
                 row["service_name"] = "billing"
             if row["record_type"] == "request" and number % 50 == 0:
                 row["duration_ms"] = 1_500.0 + number
+        self.all += [self._heartbeat(self.all[number], number) for number in (-1, -2, -3)]
         lines = [orjson.dumps(row) + b"\n" for row in self.all]
         (folder / answers.TABLE).write_bytes(b"".join(lines))
+
+    @staticmethod
+    def _heartbeat(row, number):
+        kept = "timestamp", "sent_at", "_ingestion_time", "service_name", "host_name", "level", "level_number"
+        state = "open" if number == -3 else "healthy"
+        return {name: row[name] for name in kept} | {
+            "record_type": "heartbeat",
+            "event_name": "handler.heartbeat",
+            "process_id": 100 - number,
+            "metrics": {
+                "destination": "application-logs at shop-logs",
+                "state": state,
+                "circuit": "closed" if state == "healthy" else "open",
+                "queue_share": -0.12 * number,
+                "spool_share": 0.02,
+                "oldest_age_s": 0.5,
+                "accepted_total": 3_000,
+                "sent_total": 2_950,
+                "lost_total": 0,
+                "last_error": "",
+            },
+        }
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +202,12 @@ def test_a_chosen_service_is_the_only_one(ask, rows, product):
         assert {row["service_name"] for row in ask(product, "Services", service)} == {service}
         assert {row["service_name"] for row in ask(product, "Routes", service)} <= {service}
     assert {row["service_name"] for row in ask(product, "Services")} == services
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_each_process_is_shown_with_its_state(ask, product):
+    found = ask(product, "Delivery of each process")
+    assert {row["process_id"]: row["state"] for row in found} == {101: "healthy", 102: "healthy", 103: "open"}
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
