@@ -63,6 +63,12 @@ param ingestionOperators array = []
 @description('Resource id of the Log Analytics workspace for diagnostic logs and metrics; none without it.')
 param logAnalyticsWorkspaceId string = ''
 
+@description('Alarms of Azure Monitor over the table; they need logAnalyticsWorkspaceId, from which they query the cluster.')
+param alarms bool = false
+
+@description('Resource ids of the action groups that an alarm notifies.')
+param alarmActionGroupIds array = []
+
 @description('Issuer of the tokens of a Kubernetes cluster, for workload identity; none without it.')
 param kubernetesIssuerUrl string = ''
 
@@ -135,6 +141,23 @@ module dataConnection 'modules/data-connection.bicep' = {
   // The cluster has to be allowed to read before it is asked to.
   dependsOn: [
     roles
+  ]
+}
+
+module alarmRules 'modules/alarms.bicep' = if (alarms && logAnalyticsWorkspaceId != '') {
+  name: 'alarms'
+  params: {
+    namePrefix: namePrefix
+    location: location
+    clusterName: dataExplorer.outputs.clusterName
+    clusterUri: dataExplorer.outputs.clusterUri
+    databaseName: dataExplorer.outputs.databaseName
+    logAnalyticsWorkspaceId: logAnalyticsWorkspaceId
+    actionGroupIds: alarmActionGroupIds
+  }
+  // One change of the cluster follows the other.
+  dependsOn: [
+    dataConnection
   ]
 }
 

@@ -10,6 +10,7 @@ from azure.mgmt.authorization.v2022_04_01 import models as authorization
 from azure.mgmt.eventhub import EventHubManagementClient
 from azure.mgmt.kusto import KustoManagementClient
 from azure.mgmt.monitor.v2021_05_01_preview import models as monitor
+from azure.mgmt.monitor.v2022_08_01_preview import models as rules
 from azure.mgmt.msi.v2024_11_30 import models as msi
 from tests.adx.kusto import KustoParser, statements
 from tests.deploy.arm_models import Expression, problems, shape_of
@@ -31,6 +32,7 @@ RESOURCES = {
     "Microsoft.EventHub/namespaces/eventhubs/authorizationRules": (eventhub.AuthorizationRule, _EVENT_HUB),
     "Microsoft.EventHub/namespaces/eventhubs/consumergroups": (eventhub.ConsumerGroup, _EVENT_HUB),
     "Microsoft.Insights/diagnosticSettings": (monitor.DiagnosticSettingsResource, "2021-05-01-preview"),
+    "Microsoft.Insights/scheduledQueryRules": (rules.ScheduledQueryRuleResource, "2022-08-01-preview"),
     "Microsoft.Kusto/clusters": (kusto.Cluster, _KUSTO),
     "Microsoft.Kusto/clusters/databases": (kusto.ReadWriteDatabase, _KUSTO),
     "Microsoft.Kusto/clusters/databases/dataConnections": (kusto.EventHubDataConnection, _KUSTO),
@@ -273,6 +275,57 @@ def test_the_cluster_can_stream_and_its_default_machine_exists():
     main, file = BicepFile("main.bicep"), BicepFile("modules/data-explorer.bicep")
     assert file.body(file.resources["cluster"])["properties"]["enableStreamingIngest"] is True
     assert main.parameters["clusterSku"]["default"] in {each.value for each in kusto.AzureSkuName}
+
+
+def alarms():
+    file = BicepFile("modules/alarms.bicep")
+    return file, file.body(file.resources["alarms"])["properties"]
+
+
+def test_each_alarm_of_the_table_is_a_rule_of_its_own():
+    file, _ = alarms()
+    listed = {}
+    for rule in file.variables["rules"]["value"]:
+        path = rule["query"]["function"]["parameters"]["file_path"]
+        listed[rule["name"]] = (file.path.parent / path).resolve()
+    assert listed == {path.stem: path for path in (ADX / "alarms").iterdir()}
+
+
+def test_an_alarm_asks_the_table_of_the_cluster_what_its_file_says():
+    _, properties = alarms()
+    [condition] = properties["criteria"]["allOf"]
+    begin = "let PipelineLogs = adx(\\'${clusterUri}/${databaseName}\\').PipelineLogs;\\n${rule.query}"
+    assert condition["query"] == begin
+    local = "let PipelineLogs = database('Logs').PipelineLogs;\n"
+    texts = {path.stem: local + path.read_text() for path in (ADX / "alarms").iterdir()}
+    checked = KustoParser().check(texts)
+    assert {name: found.problems for name, found in checked.items() if found.problems} == {}
+    assert all("service_name:string" in found.columns for found in checked.values())
+
+
+def test_an_alarm_fires_for_each_finding_and_tells_those_who_are_named():
+    _, properties = alarms()
+    [condition] = properties["criteria"]["allOf"]
+    assert (condition["timeAggregation"], condition["operator"], condition["threshold"]) == (
+        "Count",
+        "GreaterThan",
+        0,
+    )
+    assert properties["actions"] == {"actionGroups": "actionGroupIds"}
+    assert properties["scopes"] == ["logAnalyticsWorkspaceId"]
+
+
+def test_the_alarms_may_only_read_and_are_there_only_where_they_are_asked_for():
+    file, main = BicepFile("modules/alarms.bicep"), BicepFile("main.bicep")
+    reader = file.body(file.resources["reader"])["properties"]
+    assert (reader["role"], reader["principalType"]) == ("Viewer", "App")
+    assert "principalId: identity.properties.clientId\n" in file.text
+    assert main.parameters["alarms"]["default"] is False
+    assert (
+        "module alarmRules 'modules/alarms.bicep' = if (alarms && logAnalyticsWorkspaceId != '') {"
+        in main.text
+    )
+    assert main.body(main.modules["alarmRules"])["dependsOn"] == ["dataConnection"]
 
 
 def test_the_pods_of_the_kubernetes_base_may_sign_in():
