@@ -99,6 +99,7 @@ def environment(folder, connection, **more):
         "LOG_TO_STDOUT": "false",
         "EVENTHUB_LOG_SPOOL_DIR": str(folder / "spool"),
         "EVENTHUB_LOG_EXIT_TIMEOUT": "0.5",
+        "EVENTHUB_LOG_HEARTBEAT_SECONDS": "0",  # the records are counted
         "EVENTHUB_NAMESPACE_CONNECTION_STRING": connection,
         **more,
     }
