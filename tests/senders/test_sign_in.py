@@ -7,11 +7,12 @@ import os
 import threading
 import time
 import warnings
+from pathlib import Path
 
 import pytest
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError
-from azure.eventhub import EventHubProducerClient
+from azure.eventhub import EventHubProducerClient, TransportType
 from azure.eventhub._client_base import EventHubSharedKeyCredential
 from azure.identity import CredentialUnavailableError, DefaultAzureCredential
 from hypothesis import given
@@ -343,6 +344,40 @@ def test_every_text_becomes_one_short_line(text):
     found = shortened(text)
     assert len(found) <= 240
     assert "\n" not in found
+
+
+class FromFile(Giving):
+    """Reads the federated token of a workload identity when it is made, and keeps it."""
+
+    read = ()
+
+    def __init__(self, **options):
+        type(self).read = (*self.read, Path(os.environ["AZURE_FEDERATED_TOKEN_FILE"]).read_text())
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("trouble", ["expire", "refuse"])
+def test_after_a_failure_the_federated_token_is_read_from_its_file_again(hub, no_identity, tmp_path, trouble):
+    path = tmp_path / "token"
+    path.write_text("first")
+    no_identity.setenv("AZURE_FEDERATED_TOKEN_FILE", str(path))
+    no_identity.setattr("azure.identity.DefaultAzureCredential", FromFile)
+    no_identity.setattr(FromFile, "read", ())
+    namespace = EventHubSettings(fully_qualified_namespace=f"127.0.0.1:{hub.port}", eventhub_name="logs")
+    sender = EventHubSender(namespace, options={"use_tls": False, "transport_type": TransportType.Amqp})
+    if trouble == "refuse":
+        hub.faults.add("refuse-token", times=1)
+    else:
+        sender.send([b"x"], {})
+        hub.expire_tokens()
+    with pytest.raises(PermanentSendError):
+        sender.send([b"y"], {})
+    path.write_text("second")
+    assert sender.send([b"y"], {}) == 1
+    sender.close()
+    assert FromFile.read == ("first", "second")
 
 
 # The file of the connection string.
