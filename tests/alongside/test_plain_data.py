@@ -81,6 +81,7 @@ def values(tmp_path):
         "spool_sync": "batch",
         "send_timeout_seconds": 7.5,
         "exit_timeout_seconds": 2.5,
+        "heartbeat_seconds": 300.0,
         "flush_on_sigterm": False,
         "tail_sampling": True,
         "tail_max_records": 50,
