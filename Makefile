@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test check test-unit test-oldest test-newest test-matrix test-faults-first test-faults \
+.PHONY: help demo drill quick test check test-unit test-oldest test-newest test-matrix test-faults-first test-faults \
 	growth soak bench bench-peers cost pictures schema dashboards \
 	dashboard-pictures lock format clean
 
@@ -22,6 +22,9 @@ help:  ## what can be made
 
 demo: .venv/ready  ## the main job: three applications, one local hub, no record lost
 	@$(NEWEST)/python -m demo
+
+drill: .venv/ready  ## an outage of the hub, and when each alarm fires and clears
+	@$(NEWEST)/python -m demo.drill
 
 quick: check test-unit  ## all checks, and the unit tests on the newest Python
 

@@ -35,7 +35,7 @@ class Server:
         self.name = name
         self.log = log
         self._is_swept = False
-        with log.open("ab") as output:
+        with log.open("wb") as output:
             self._process = subprocess.Popen(
                 command,
                 cwd=folder,

@@ -76,6 +76,16 @@ class Screen:
         table.add_row("[bold]all[/]", "", *_cells(report.total, bold=True))
         self._console.print(table)
 
+    def alarms(self, rows: Sequence[Sequence[str]]) -> None:
+        """Print when each alarm fired and cleared."""
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
+        table.add_column("alarm")
+        for name in ("Prometheus fired", "cleared", "KQL fired", "cleared"):
+            table.add_column(name, justify="right")
+        for row in rows:
+            table.add_row(*row)
+        self._console.print(table)
+
     def traffic(self, exchanges: Sequence[Exchange]) -> None:
         """Print how the requests were answered."""
         errors = sum(each.status >= _SERVER_ERROR for each in exchanges)

@@ -4,7 +4,7 @@ import http.client
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -91,9 +91,17 @@ class Stage:
         processes: takes what is started.
         folder: everything that they write goes below it.
         password: of the customer who can sign in to the Django shop.
+        hub_port: of the hub; 0 for a free one.
     """
 
-    def __init__(self, processes: Processes, folder: Path, *, password: str) -> None:
+    def __init__(
+        self,
+        processes: Processes,
+        folder: Path,
+        *,
+        password: str,
+        hub_port: int = 0,
+    ) -> None:
         self._processes = processes
         self._folder = folder
         self._environ = {
@@ -107,7 +115,10 @@ class Stage:
             "SHOP_PASSWORD": password,
             # The count of what was accepted: the file has what the hub should get, and no more.
             "FILE_LOG_LEVEL": "INFO",
+            # The hub should get what was logged, and no more.
+            "EVENTHUB_LOG_HEARTBEAT_SECONDS": "0",
         }
+        self._hub_port = str(hub_port)
 
     @property
     def logs(self) -> Path:
@@ -122,15 +133,13 @@ class Stage:
     def start_hub(self) -> Server:
         """Start ``hublog local`` on a free port, and let the applications use it."""
         ready = self._folder / "hub-is-ready"
-        command = [str(hublog_command()), "local", "--port", "0", "--data-dir", str(self.data)]
+        ready.unlink(missing_ok=True)
+        command = [str(hublog_command()), "local", "--port", self._hub_port, "--data-dir", str(self.data)]
         hub = self._processes.start(
             "hub", [*command, "--ready-file", str(ready)], folder=ROOT, environ=self._environ
         )
         _wait(ready.exists, hub, "write its ready file")
         self._environ["EVENTHUB_NAMESPACE_CONNECTION_STRING"] = ready.read_text().strip()
-        self._environ["EVENTHUB_LOG_HEARTBEAT_SECONDS"] = (
-            "0"  # the hub should get what was logged, and no more
-        )
         return hub
 
     def prepare_shops(self) -> None:
@@ -146,13 +155,13 @@ class Stage:
                 name, command, folder=application.folder, environ=self._environ_of(application)
             )
 
-    def start(self, application: Application) -> Server:
-        """Start an application."""
+    def start(self, application: Application, settings: Mapping[str, str] | None = None) -> Server:
+        """Start an application, with further variables of its own."""
         return self._processes.start(
             application.name,
             application.command,
             folder=application.folder,
-            environ=self._environ_of(application),
+            environ=self._environ_of(application) | dict(settings or {}),
         )
 
     def wait_until_serving(self, application: Application, server: Server) -> Running:
