@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo drill quick test check test-unit test-oldest test-newest test-matrix test-faults-first test-faults \
 	growth soak bench bench-peers cost pictures schema dashboards \
-	dashboard-pictures lock format clean
+	dashboard-pictures status-pictures lock format clean
 
 PYTHON ?= python3
 MINUTES ?= 30
@@ -84,6 +84,9 @@ dashboards: .venv/ready  ## write the dashboards of observability anew
 
 dashboard-pictures: .venv/ready  ## draw the dashboards of docs/pictures anew; needs prometheus
 	@$(NEWEST)/python -m tools.dashboard_pictures
+
+status-pictures: .venv/ready  ## draw the status page of docs/pictures anew; needs chromium
+	@$(NEWEST)/python -m tools.status_pictures
 
 cost: .venv/ready  ## what a month costs, packed in each of the three ways
 	$(NEWEST)/python -m benchmarks.cost

@@ -16,6 +16,7 @@ from hublog.cli.click_group import register_commands
 from hublog.configure import configure, reload
 from hublog.configure.handlers import conflicts
 from hublog.internal_log import report
+from hublog.pages.answers import NAMES, pages
 from hublog.redaction.redactor import hidden
 from hublog.requests.request_fields import user_fields
 from hublog.requests.request_scope import RequestScope
@@ -26,14 +27,14 @@ from hublog.runtime.shutdown import pipelines
 from hublog.settings import Reading, Settings, read_settings
 
 try:
-    from flask import Flask, Response, g, got_request_exception, request
+    from flask import Blueprint, Flask, Response, abort, current_app, g, got_request_exception, request
     from flask import globals as flask_globals
     from flask.logging import default_handler
     from werkzeug.wsgi import ClosingIterator
 except ImportError as error:
     raise ImportError("hublog.flask needs Flask: pip install 'hublog[flask]'.") from error
 
-__all__ = ["HubLog"]
+__all__ = ["HubLog", "status_pages"]
 
 KEY: Final = "hublog"
 _CONNECTION: Final = "EVENTHUB_NAMESPACE_CONNECTION_STRING"
@@ -102,6 +103,33 @@ class HubLog:
             app.teardown_request(_note_session)
         got_request_exception.connect(_note_session, app)
         register_commands(app)
+
+
+def status_pages(*, may_see: Callable[[], bool] = lambda: False) -> Blueprint:
+    """Return the blueprint of the pages ``status``, ``status.json``, ``healthz`` and ``metrics``.
+
+    ``app.register_blueprint(status_pages(), url_prefix="/hublog")``. ``healthz`` is for everybody; the others
+    answer 404 unless the request has ``Authorization: Bearer`` with ``LOG_STATUS_TOKEN``.
+
+    Args:
+        may_see: whether whoever sends the current request may see them as well; called in the request.
+    """
+    blueprint = Blueprint("hublog", __name__, cli_group=None)
+
+    def show(name: str) -> Response:
+        found = pages.answer(
+            name,
+            current_app.extensions[KEY].settings,
+            authorization=request.headers.get("Authorization", ""),
+            is_trusted=may_see,
+        )
+        if found is None:
+            abort(HTTPStatus.NOT_FOUND)
+        return Response(found.body, status=found.status, headers=dict(found.headers))
+
+    for name in NAMES:
+        blueprint.add_url_rule(f"/{name}", name.replace(".", "_"), partial(show, name))
+    return blueprint
 
 
 def _apply(reading: Reading) -> None:

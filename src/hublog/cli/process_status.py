@@ -1,6 +1,6 @@
 """The part of ``hublog status`` about the running processes: their state, their sums, and what is wrong."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -45,12 +45,27 @@ def process_lines(found: Overview) -> Iterator[str]:
             f"{reason} {number:,}" for reason, number in sorted(total.dropped.items())
         )
     if total.last_error and total.last_failure_s is not None:
-        yield f"last failure {age_text(_moment(total.last_failure_s))} ago: {shown(total.last_error)}"
+        yield f"last failure {age_text(as_moment(total.last_failure_s))} ago: {shown(total.last_error)}"
     if living:
-        rows = [_row(each) for each in living[:_LISTED_MAX]]
+        rows = [_row(each) for each in worst_first(living)[:_LISTED_MAX]]
         yield from table(_HEADER, rows, left=4).splitlines()
         if len(living) > _LISTED_MAX:
             yield f"and {len(living) - _LISTED_MAX} more"
+
+
+def is_stuck(part: PipelineSnapshot) -> bool:
+    """Whether its records do not reach the event hub."""
+    return part.state in _STUCK
+
+
+def worst_first(processes: Iterable[ProcessSnapshot]) -> list[ProcessSnapshot]:
+    """Return the processes: those that cannot send first, then those that have lost most."""
+
+    def badness(process: ProcessSnapshot) -> tuple[bool, int, int]:
+        total = process.total
+        return not is_stuck(total), -total.dropped_total, -total.held
+
+    return sorted(processes, key=badness)
 
 
 def _row(process: ProcessSnapshot) -> tuple[str, ...]:
@@ -59,8 +74,8 @@ def _row(process: ProcessSnapshot) -> tuple[str, ...]:
     return (
         shown(process.host),
         str(total.state),
-        age_text(_moment(total.state_since_s)),
-        "-" if total.oldest_s is None else age_text(_moment(total.oldest_s)),
+        age_text(as_moment(total.state_since_s)),
+        "-" if total.oldest_s is None else age_text(as_moment(total.oldest_s)),
         str(process.pid),
         f"{total.counters['accepted_total']:,}",
         f"{total.counters['sent_total']:,}",
@@ -74,8 +89,8 @@ def process_problems(found: Overview) -> list[str]:
     """Return what the operator has to act on, a sentence each."""
     problems = list(found.problems)
     total = found.total
-    if found.living and total.state in _STUCK:
-        since = age_text(_moment(total.state_since_s))
+    if found.living and is_stuck(total):
+        since = age_text(as_moment(total.state_since_s))
         cause = f" Last failure: {total.last_error}" if total.last_error else ""
         problems.append(
             f"No records reach the event hub since {since} (state {total.state}): run hublog doctor.{cause}"
@@ -87,7 +102,7 @@ def process_step(root: Path) -> StepResult:
     """Return the doctor's step about the running processes; it says what ``hublog status`` says."""
     found = read_overview(root)
     problems, living = process_problems(found), found.living
-    delivering = sum(each.total.state not in _STUCK for each in living)
+    delivering = sum(not is_stuck(each.total) for each in living)
     text = "none of this application runs that has logged something"
     if living:
         text = (
@@ -112,8 +127,8 @@ def processes_json(found: Overview) -> dict[str, object]:
                 "version": each.version,
                 "settings_hash": each.settings_hash,
                 "alive": each.is_alive,
-                "started_at": time_text(_moment(each.started_s)),
-                "written_at": time_text(_moment(each.written_s)),
+                "started_at": time_text(as_moment(each.started_s)),
+                "written_at": time_text(as_moment(each.written_s)),
                 "pipelines": [_plain(part) for part in each.pipelines],
             }
             for each in found.processes
@@ -146,8 +161,9 @@ def _plain(part: PipelineSnapshot) -> Mapping[str, object]:
 
 
 def _time(moment_s: float | None) -> str | None:
-    return time_text(_moment(moment_s)) if moment_s else None
+    return time_text(as_moment(moment_s)) if moment_s else None
 
 
-def _moment(moment_s: float) -> datetime:
+def as_moment(moment_s: float) -> datetime:
+    """Return seconds since 1970 as a moment, whatever a snapshot says."""
     return datetime.fromtimestamp(min(max(moment_s, 0.0), _LAST_S), UTC)

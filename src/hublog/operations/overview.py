@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Final
 
 from hublog.operations.publishing import ENDED, read_snapshot, snapshot_files, status_folder
-from hublog.operations.snapshot import BYTES_MAX, PipelineSnapshot, ProcessSnapshot, decode, summed
+from hublog.operations.snapshot import (
+    BYTES_MAX,
+    MINUTES_MAX,
+    PipelineSnapshot,
+    ProcessSnapshot,
+    decode,
+    summed,
+)
 
 _TRIES: Final = 3
 
@@ -49,6 +56,25 @@ class Overview:
     def queue_share(self) -> float:
         """Part of the memory queue that is in use, in the process where it is most."""
         return max((part.queue_share for each in self.living for part in each.pipelines), default=0.0)
+
+    def minutes(self) -> list[tuple[int, int, int]]:
+        """Return the last hour: records accepted, sent and dropped in each minute, the latest one last.
+
+        Of processes that have ended only those are in it that are not part of ``ended`` yet.
+        """
+        first = int(self.read_s // 60) - MINUTES_MAX + 2
+        found = [[0, 0, 0] for _ in range(MINUTES_MAX - 1)]
+        for each in self.processes:
+            # What a longer life has counted before is not known by minute.
+            before = (0, 0, 0, 0) if len(each.minutes) < MINUTES_MAX else each.minutes[0]
+            for minute in each.minutes[len(each.minutes) == MINUTES_MAX :]:
+                if 0 <= minute[0] - first < len(found):
+                    for number in range(3):
+                        found[minute[0] - first][number] += max(minute[number + 1] - before[number + 1], 0)
+                before = minute
+        return (
+            [(accepted, sent, dropped) for accepted, sent, dropped in found] if any(map(any, found)) else []
+        )
 
     def age_s(self, moment_s: float | None) -> float | None:
         """Return how long ago something was; 0 where a clock was set back meanwhile."""

@@ -17,6 +17,7 @@ from typing import Final
 
 from hublog.operations.snapshot import (
     BYTES_MAX,
+    MINUTES_MAX,
     SNAPSHOT_S,
     PipelineSnapshot,
     ProcessSnapshot,
@@ -80,10 +81,13 @@ class Publisher:
         made = make()
         if not made.pipelines:
             return float("inf")
-        if self.snapshot is not None and made == replace(self.snapshot, written_s=made.written_s):
+        last = self.snapshot
+        if last is not None and made == replace(last, written_s=made.written_s, minutes=made.minutes):
             return float("inf")
         self._next_mono = now + SNAPSHOT_S
-        self.snapshot = replace(made, written_s=self._wall())
+        written_s = self._wall()
+        minutes = _with_minute(last.minutes if last is not None else (), made, int(max(written_s, 0) // 60))
+        self.snapshot = replace(made, written_s=written_s, minutes=minutes)
         if now >= self._retry_mono or at_once:
             try:
                 self._write(encode(self.snapshot))
@@ -139,6 +143,15 @@ class Publisher:
             self._merge_mono = now + RETRY_S
             with contextlib.suppress(OSError, ValueError):
                 merge_ended(self._root)
+
+
+def _with_minute(
+    minutes: tuple[tuple[int, ...], ...], made: ProcessSnapshot, minute: int
+) -> tuple[tuple[int, ...], ...]:
+    total = made.total
+    latest = (minute, total.counters["accepted_total"], total.counters["sent_total"], total.dropped_total)
+    # A clock that was set back: what was later than now is not.
+    return (*(each for each in minutes if each[0] < minute), latest)[-MINUTES_MAX:]
 
 
 def status_folder(root: Path, *, make: bool = False) -> Path:

@@ -19,6 +19,8 @@ from hublog.line import dumps, loads
 FORMAT: Final = 1
 #: Seconds between two snapshots of a process.
 SNAPSHOT_S: Final = 1.0
+#: Minutes of which a snapshot tells, and the one before them.
+MINUTES_MAX: Final = 61
 #: Bytes of a snapshot as it is written.
 BYTES_MAX: Final = 1 << 18
 #: What only grows; names as in ``Stats``.
@@ -195,6 +197,8 @@ class ProcessSnapshot:
         started_s: when it began, seconds since 1970.
         written_s: when this was written.
         pipelines: what it has.
+        minutes: the last hour, of each minute in which something happened: its number since 1970, then what
+            was accepted, sent and dropped until its end.
         is_alive: whether the process lives; known to whoever reads.
     """
 
@@ -208,6 +212,7 @@ class ProcessSnapshot:
     started_s: float = 0.0
     written_s: float = 0.0
     pipelines: tuple[PipelineSnapshot, ...] = ()
+    minutes: tuple[tuple[int, ...], ...] = ()
     is_alive: bool = True
 
     @property
@@ -313,8 +318,15 @@ def _snapshot(found: _Reader) -> ProcessSnapshot:
         started_s=found.number("started_s"),
         written_s=found.number("written_s"),
         pipelines=tuple(_pipeline(_Reader(each)) for each in pipelines),
+        minutes=tuple(_minute(each) for each in found.items("minutes")[-MINUTES_MAX:]),
         **{name: found.text(name) for name in texts},  # type: ignore[arg-type]
     )
+
+
+def _minute(found: object) -> tuple[int, ...]:
+    if not isinstance(found, list) or len(found) != len(("minute", "accepted", "sent", "dropped")):
+        raise ValueError("a minute in it is none")
+    return tuple(_Reader({"minute": each}).whole("minute") for each in found)
 
 
 def _pipeline(found: _Reader) -> PipelineSnapshot:

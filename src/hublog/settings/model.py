@@ -27,6 +27,7 @@ from hublog.settings.values import (
     SECONDS_OR_NONE,
     SECRET,
     TEXT,
+    TOKEN,
     WORDS,
     Mask,
     Packing,
@@ -407,6 +408,12 @@ class Settings:
         "LOG_RELOAD_ON_SIGHUP",
         BOOLEAN,
         "Read YAML file and secrets again at SIGHUP; has no effect where a server handles the signal.",
+    )
+    status_token: str = _setting(
+        "",
+        "LOG_STATUS_TOKEN",
+        TOKEN,
+        "Who sends it as `Authorization: Bearer` sees the status pages, a secret.",
     )
     file: FileSettings = FileSettings()
     eventhub: EventHubSettings = EventHubSettings()

@@ -263,6 +263,13 @@ def _secret(value: object) -> str:
         ) from None
 
 
+def _token(value: object) -> str:
+    text = _secret(value)
+    if 0 < len(text) < TOKEN_MIN:
+        raise InvalidValueError
+    return text
+
+
 def integer(least: int, most: int = _MAX_COUNT) -> ValueKind:
     """Return the kind of integers from ``least`` to ``most``, inclusive."""
 
@@ -355,6 +362,10 @@ TEXT: Final = ValueKind(
     _name,
 )
 SECRET: Final = ValueKind(f"a string on one line of at most {_MAX_TEXT} characters", _secret, is_secret=True)
+TOKEN_MIN: Final = 16
+TOKEN: Final = ValueKind(
+    f"a string on one line of {TOKEN_MIN} to {_MAX_TEXT} characters", _token, is_secret=True
+)
 HUB_NAME: Final = _matching(
     _HUB_NAME,
     "the name of an event hub: at most 256 letters, digits, '.', '-' and '_', a letter or digit at both ends",

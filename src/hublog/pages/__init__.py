@@ -1,0 +1,1 @@
+"""The pages for the operator, whatever framework serves them."""

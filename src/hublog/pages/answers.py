@@ -1,0 +1,186 @@
+"""What each page answers: health, state, metrics; the adapters pass it on.
+
+Nothing here waits for the network or for another thread. All processes of the application are read from disk,
+once a second at most.
+"""
+
+import dataclasses
+import hmac
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from hublog.cli.process_status import process_problems, processes_json
+from hublog.internal_log import cause_of
+from hublog.operations.overview import Overview
+from hublog.pages.status_page import STYLE, status_page
+from hublog.requests.request_scope import current_scope
+from hublog.runtime.handler_watch import findings, hublog_handlers
+from hublog.runtime.pipeline import NOT_CONFIGURED
+from hublog.runtime.snapshots import overview
+from hublog.settings import Settings
+
+#: An overview is read again after so many seconds.
+KEPT_S: Final = 1.0
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; frame-ancestors 'none'",
+}
+_BEARER: Final = "bearer "
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer of HTTP; None in place of one is that of a page that does not exist.
+
+    Attributes:
+        body: in UTF-8.
+        content_type: with its charset.
+        status: of HTTP.
+    """
+
+    body: bytes
+    content_type: str = "application/json"
+    status: int = HTTPStatus.OK
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers that belong to it."""
+        return {**_HEADERS, "Content-Type": self.content_type}
+
+
+class Pages:
+    """Makes the answers.
+
+    Args:
+        read: reads what all processes show; by default those of this application.
+        now: monotonic seconds.
+    """
+
+    def __init__(
+        self, read: Callable[[], Overview] = overview, *, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._read = read
+        self._now = now
+        self._last: tuple[float, Overview] | None = None
+
+    def answer(
+        self, name: str, settings: Settings, *, authorization: str, is_trusted: Callable[[], bool]
+    ) -> Answer | None:
+        """Return the answer to a request for a page, which then has no request record.
+
+        Args:
+            name: of the page.
+            settings: of the application.
+            authorization: the header of the request.
+            is_trusted: whether the application itself knows who asks, and trusts them; asked last.
+
+        Returns:
+            None if there is no such page, or not for whoever asks.
+        """
+        make = _OPEN.get(name)
+        if make is None:
+            make = _PROTECTED.get(name)
+            if make is None or not (_has_token(authorization, settings.status_token) or is_trusted()):
+                return None
+        scope = current_scope()
+        if scope is not None:  # a probe each second would fill the table
+            scope.life.settings = dataclasses.replace(scope.life.settings, access_records=False)
+        return make(self, settings)
+
+    def health(self, settings: Settings) -> Answer:
+        """Say whether logging works: ``ok``, ``degraded``, or ``failed`` where records reach nothing."""
+        hub = settings.eventhub
+        is_on = settings.log_to_stdout or settings.file.enabled or hub.enabled
+        if is_on and not hublog_handlers():
+            return _json({"status": "failed"}, HTTPStatus.SERVICE_UNAVAILABLE)
+        is_well = not (findings() or (hub.enabled and not hub.is_configured))
+        return _json({"status": "ok" if is_well and not self._problems() else "degraded"})
+
+    def status_json(self, settings: Settings) -> Answer:
+        """Return what ``hublog status --json`` says of the processes."""
+        del settings
+        try:
+            found = self._overview()
+        except Exception as error:  # noqa: BLE001  # whatever it is, the operator must see it
+            return _json({"problems": [_trouble(error)]}, HTTPStatus.INTERNAL_SERVER_ERROR)
+        return _json({"problems": self._problems(), **processes_json(found)})
+
+    def status(self, settings: Settings) -> Answer:
+        """Return the page for people."""
+        hub = settings.eventhub
+        problems = [*findings()]
+        if hub.enabled and not hub.is_configured:
+            problems.append(NOT_CONFIGURED)
+        try:
+            found = self._overview()
+        except Exception as error:  # noqa: BLE001  # as above
+            found = Overview()
+            problems.append(_trouble(error))
+        else:
+            problems += self._problems()
+        page = status_page(found, problems, is_switched_off=not hub.enabled)
+        return Answer(page.encode("utf-8", "replace"), "text/html; charset=utf-8")
+
+    def metrics(self, settings: Settings) -> Answer:
+        """Return the metrics for Prometheus; 501 without the extra."""
+        del settings
+        if not _HAS_PROMETHEUS:
+            return Answer(b"pip install 'hublog[prometheus]'\n", "text/plain", HTTPStatus.NOT_IMPLEMENTED)
+        registry = CollectorRegistry()
+        registry.register(HublogCollector())
+        return Answer(generate_latest(registry), CONTENT_TYPE_LATEST)
+
+    def style(self, settings: Settings) -> Answer:
+        """Return the style sheet: a file of its own, so that strict policies let it pass."""
+        del settings
+        return Answer(STYLE.encode(), "text/css; charset=utf-8")
+
+    def _overview(self) -> Overview:
+        now, last = self._now(), self._last
+        if last is not None and 0 <= now - last[0] < KEPT_S:
+            return last[1]
+        found = self._read()
+        self._last = now, found
+        return found
+
+    def _problems(self) -> list[str]:
+        try:
+            return process_problems(self._overview())
+        except Exception as error:  # noqa: BLE001  # as above
+            return [_trouble(error)]
+
+
+try:
+    from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+    from hublog.metrics.prometheus import HublogCollector
+except ImportError:
+    _HAS_PROMETHEUS = False
+else:
+    _HAS_PROMETHEUS = True
+
+_OPEN: Final = {"healthz": Pages.health, "status.css": Pages.style}
+_PROTECTED: Final = {"status": Pages.status, "status.json": Pages.status_json, "metrics": Pages.metrics}
+#: Of each page below the path that the application chooses.
+NAMES: Final = (*_OPEN, *_PROTECTED)
+pages: Final = Pages()
+
+
+def _has_token(authorization: str, token: str) -> bool:
+    """Whether a header carries the token; takes as long for each other one of its length."""
+    given = authorization[len(_BEARER) :].strip() if authorization[: len(_BEARER)].lower() == _BEARER else ""
+    return bool(token) and hmac.compare_digest(given.encode("utf-8", "replace"), token.encode())
+
+
+def _json(found: Mapping[str, object], status: int = HTTPStatus.OK) -> Answer:
+    return Answer(json.dumps(found, default=str).encode(), status=status)
+
+
+def _trouble(error: Exception) -> str:
+    return f"The state of the processes cannot be read: {cause_of(error)}."
