@@ -6,6 +6,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from demo.processes import DemoError, Processes, Server
 from demo.records import read_complaints, read_log_files
 from demo.report import Latency, Report, compare
 from demo.screen import Screen
-from demo.stage import APPLICATIONS, ROOT, Running, Stage, hublog_command
+from demo.stage import APPLICATIONS, ROOT, Running, Stage, hublog_command, open_page
 from demo.traffic import Exchange, Load, send_all
 from hublog.errors import HublogError
 from hublog_local.kql import run_kql
@@ -74,6 +75,7 @@ def _play(screen: Screen, processes: Processes, folder: Path, requests: int) -> 
     screen.headline("Waiting until every record has arrived")
     query = functools.partial(_ask, stage.data)
     wait_for_arrivals(lambda: read_log_files(stage.logs), query, limit_s=_ARRIVAL_LIMIT_S)
+    pages = _check_pages(running, stage.token)
     for each in running:
         processes.stop(each.server)
     accepted, arrivals = wait_for_arrivals(
@@ -92,7 +94,29 @@ def _play(screen: Screen, processes: Processes, folder: Path, requests: int) -> 
     for complaint in read_complaints(stage.logs)[:5]:
         screen.failed(complaint)
     _show_trail(screen, exchanges, query)
+    screen.headline("The pages for the operator answered, for those who have LOG_STATUS_TOKEN")
+    for page in pages:
+        screen.done(*page)
     return report
+
+
+def _check_pages(running: Sequence[Running], token: str) -> list[tuple[str, str]]:
+    """Open the status page and the metrics of each application; returns the title and address of each.
+
+    Raises:
+        DemoError: one does not answer, or answers without the token.
+    """
+    found = []
+    for each in running:
+        for name in ("status", "metrics"):
+            path = f"/hublog/{name}"
+            statuses = open_page(each.port, path, token), open_page(each.port, path)
+            if statuses != (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
+                raise DemoError(
+                    f"{path} of {each.application.name} answered {statuses} with and without token."
+                )
+            found.append((f"{name} of {each.application.name}", f"http://127.0.0.1:{each.port}{path}"))
+    return found
 
 
 def _start(screen: Screen, stage: Stage) -> tuple[Server, list[Running]]:

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -92,6 +93,9 @@ class Stage:
         folder: everything that they write goes below it.
         password: of the customer who can sign in to the Django shop.
         hub_port: of the hub; 0 for a free one.
+
+    Attributes:
+        token: opens the status pages of the applications.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class Stage:
     ) -> None:
         self._processes = processes
         self._folder = folder
+        self.token = secrets.token_urlsafe()
         self._environ = {
             name: value
             for name, value in os.environ.items()
@@ -115,6 +120,7 @@ class Stage:
             "SHOP_PASSWORD": password,
             # The count of what was accepted: the file has what the hub should get, and no more.
             "FILE_LOG_LEVEL": "INFO",
+            "LOG_STATUS_TOKEN": self.token,
             # The hub should get what was logged, and no more.
             "EVENTHUB_LOG_HEARTBEAT_SECONDS": "0",
         }
@@ -181,6 +187,16 @@ class Stage:
         }
 
 
+def open_page(port: int, path: str, token: str = "") -> int:
+    """Return the status of the answer to a request; OSError if there is none."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_START_LIMIT_S)
+    try:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
 def hublog_command() -> Path:
     """Return the path of the command ``hublog`` of this environment."""
     return Path(sys.executable).with_name("hublog")
@@ -196,11 +212,7 @@ def _wait(is_done: Callable[[], bool], server: Server, what: str) -> None:
 
 
 def _answers(port: int, path: str) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_START_LIMIT_S)
     try:
-        connection.request("GET", path)
-        return connection.getresponse().status == http.client.OK
+        return open_page(port, path) == http.client.OK
     except OSError:
         return False
-    finally:
-        connection.close()

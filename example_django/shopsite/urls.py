@@ -12,5 +12,6 @@ def health(_request: HttpRequest) -> JsonResponse:
 urlpatterns = [
     path("healthz", health, name="health"),
     path("admin/", admin.site.urls),
+    path("hublog/", include("hublog.django.urls")),  # for the staff, and whoever has LOG_STATUS_TOKEN
     path("", include("orders.urls")),
 ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 
-from hublog.flask import HubLog
+from hublog.flask import HubLog, status_pages
 from shop import customers, database, orders, reports, tasks
 
 hub_log = HubLog()
@@ -44,6 +44,7 @@ def create_app(config: Mapping[str, object] | None = None) -> Flask:
     app.register_blueprint(orders.blueprint)
     app.register_blueprint(reports.blueprint)
     app.register_error_handler(HTTPException, _as_json)
+    app.register_blueprint(status_pages(), url_prefix="/hublog")  # for whoever has LOG_STATUS_TOKEN
     app.add_url_rule("/healthz", view_func=lambda: {"status": "ok"}, endpoint="health")
     return app
 

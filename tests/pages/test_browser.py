@@ -28,15 +28,16 @@ def browser():
         yield found
 
 
-@pytest.fixture
-def served(monkeypatch):
+@pytest.fixture(scope="module")  # a page that was left may still ask for something
+def served(tmp_path_factory):
     """Serve the page over what it is given; yields its address."""
     served_now = [outage()]
     each_time = answers.Pages(lambda: served_now[0], now=itertools.count().__next__)
-    monkeypatch.setattr(hublog.flask, "pages", each_time)
     app = Flask("shop")
     app.config.update(
         EVENTHUB_NAMESPACE_CONNECTION_STRING=HUB,
+        EVENTHUB_LOG_SPOOL="memory",
+        EVENTHUB_LOG_SPOOL_DIR=str(tmp_path_factory.mktemp("spool")),
         LOG_STATUS_TOKEN=TOKEN,
         LOG_TO_STDOUT=False,
         FILE_LOGGING_ENABLED=False,
@@ -44,14 +45,16 @@ def served(monkeypatch):
     )
     hublog.flask.HubLog(app)
     app.register_blueprint(hublog.flask.status_pages(), url_prefix="/hublog")
-    with make_server("127.0.0.1", 0, app, handler_class=_Quiet) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/hublog/status", served_now
-        finally:
-            server.shutdown()
-            thread.join()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hublog.flask, "pages", each_time)
+        with make_server("127.0.0.1", 0, app, handler_class=_Quiet) as server:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            try:
+                yield f"http://127.0.0.1:{server.server_port}/hublog/status", served_now
+            finally:
+                server.shutdown()
+                thread.join()
 
 
 @pytest.mark.parametrize("is_dark", [False, True], ids=["light", "dark"])

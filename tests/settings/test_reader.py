@@ -39,6 +39,7 @@ SAMPLES = {
     "log_dir": ("/var/log/shop", Path("/var/log/shop"), Path("/var/log/shop")),
     "uncaught_exceptions": ("off", False, False),
     "reload_on_sighup": ("on", True, True),
+    "status_token": ("0123456789abcdef", "0123456789abcdef", "0123456789abcdef"),
     "file_logging.enabled": ("no", False, False),
     "file_logging.level": ("15", 15, 15),
     "file_logging.max_bytes": ("2MB", 2_000_000, 2_000_000),

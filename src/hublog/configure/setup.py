@@ -113,6 +113,7 @@ class LoggingConfig(TypedDict, total=False):
     log_dir: str
     uncaught_exceptions: bool
     reload_on_sighup: bool
+    status_token: str
     file_logging: FileLoggingConfig
     eventhub_logging: EventHubLoggingConfig
     service: ServiceConfig

@@ -413,7 +413,7 @@ class Settings:
         "",
         "LOG_STATUS_TOKEN",
         TOKEN,
-        "Who sends it as `Authorization: Bearer` sees the status pages, a secret.",
+        "Who sends this secret in a header sees the status pages.",
     )
     file: FileSettings = FileSettings()
     eventhub: EventHubSettings = EventHubSettings()
