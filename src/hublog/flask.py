@@ -16,7 +16,6 @@ from hublog.cli.click_group import register_commands
 from hublog.configure import configure, reload
 from hublog.configure.handlers import conflicts
 from hublog.internal_log import report
-from hublog.pages.answers import NAMES, pages
 from hublog.redaction.redactor import hidden
 from hublog.requests.request_fields import user_fields
 from hublog.requests.request_scope import RequestScope
@@ -114,10 +113,12 @@ def status_pages(*, may_see: Callable[[], bool] = lambda: False) -> Blueprint:
     Args:
         may_see: whether whoever sends the current request may see them as well; called in the request.
     """
+    from hublog.pages import answers  # noqa: PLC0415  # for these pages only; they need fcntl
+
     blueprint = Blueprint("hublog", __name__, cli_group=None)
 
     def show(name: str) -> Response:
-        found = pages.answer(
+        found = answers.pages.answer(
             name,
             current_app.extensions[KEY].settings,
             authorization=request.headers.get("Authorization", ""),
@@ -127,7 +128,7 @@ def status_pages(*, may_see: Callable[[], bool] = lambda: False) -> Blueprint:
             abort(HTTPStatus.NOT_FOUND)
         return Response(found.body, status=found.status, headers=dict(found.headers))
 
-    for name in NAMES:
+    for name in answers.NAMES:
         blueprint.add_url_rule(f"/{name}", name.replace(".", "_"), partial(show, name))
     return blueprint
 

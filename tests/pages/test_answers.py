@@ -1,6 +1,8 @@
 """What each page answers, and to whom, through Flask."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -148,6 +150,35 @@ def test_a_hundred_requests_a_second_read_once():
         clock[0] += 0.01
         body_of(pages, "status")
     assert 2 <= len(reads) <= 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_is_made_once_a_second_and_anew_for_other_settings(name):
+    clock, known = [0.0], settings(connection_string=HUB)
+    pages = Pages(outage, now=lambda: clock[0])
+
+    def ask(known):
+        return pages.answer(name, known, authorization=f"Bearer {TOKEN}", is_trusted=bool)
+
+    first = ask(known)
+    clock[0] = 0.9
+    assert ask(known) is first
+    assert ask(settings(connection_string=HUB)) is not first
+    second = ask(known)
+    clock[0] = 2.0
+    assert ask(known) is not second
+
+
+def test_what_is_kept_is_not_shown_to_others():
+    pages, known = Pages(outage), settings(connection_string=HUB)
+    assert pages.answer("status", known, authorization=f"Bearer {TOKEN}", is_trusted=bool) is not None
+    assert pages.answer("status", known, authorization="", is_trusted=bool) is None
+
+
+def test_an_application_without_the_pages_needs_no_locks_of_files():
+    program = "import sys; sys.modules['fcntl'] = None; import hublog.flask"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_the_worst_of_two_hundred_processes_are_listed_first():

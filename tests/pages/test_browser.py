@@ -46,7 +46,7 @@ def served(tmp_path_factory):
     hublog.flask.HubLog(app)
     app.register_blueprint(hublog.flask.status_pages(), url_prefix="/hublog")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hublog.flask, "pages", each_time)
+        patch.setattr(answers, "pages", each_time)
         with make_server("127.0.0.1", 0, app, handler_class=_Quiet) as server:
             thread = threading.Thread(target=server.serve_forever)
             thread.start()
