@@ -152,6 +152,15 @@ def test_a_hundred_requests_a_second_read_once():
     assert 2 <= len(reads) <= 3
 
 
+def test_metrics_that_cannot_be_read_are_no_traceback(monkeypatch):
+    def fail():
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("hublog.metrics.prometheus.overview", lambda *_: fail())
+    status, body = body_of(Pages(quiet), "metrics")
+    assert (status, "Input/output error" in body) == (500, True)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_is_made_once_a_second_and_anew_for_other_settings(name):
     clock, known = [0.0], settings(connection_string=HUB)

@@ -139,8 +139,11 @@ class Pages:
         if not _HAS_PROMETHEUS:
             return Answer(b"pip install 'hublog[prometheus]'\n", "text/plain", HTTPStatus.NOT_IMPLEMENTED)
         registry = CollectorRegistry()
-        registry.register(HublogCollector())
-        return Answer(generate_latest(registry), CONTENT_TYPE_LATEST)
+        try:
+            registry.register(HublogCollector())
+            return Answer(generate_latest(registry), CONTENT_TYPE_LATEST)
+        except Exception as error:  # noqa: BLE001  # as above
+            return Answer(f"{_trouble(error)}\n".encode(), "text/plain", HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def style(self, settings: Settings) -> Answer:
         """Return the style sheet: a file of its own, so that strict policies let it pass."""
