@@ -118,6 +118,8 @@ def status_pages(*, may_see: Callable[[], bool] = lambda: False) -> Blueprint:
     blueprint = Blueprint("hublog", __name__, cli_group=None)
 
     def show(name: str) -> Response:
+        if KEY not in current_app.extensions:
+            raise RuntimeError("status_pages() shows what HubLog does: call HubLog(app) as well.")
         found = answers.pages.answer(
             name,
             current_app.extensions[KEY].settings,

@@ -44,6 +44,7 @@ class Browser:
         self.complaints.clear()
         size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
         self.ask("Emulation.setDeviceMetricsOverride", **size)
+        self.ask("Emulation.setScrollbarsHidden", hidden=True)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
         self.ask("Emulation.setEmulatedMedia", features=[scheme])
         self.ask("Network.setExtraHTTPHeaders", headers=headers or {})

@@ -1,6 +1,7 @@
 """What each page answers, and to whom, through Flask."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,10 +15,11 @@ from tests.kits.overviews import outage, quiet
 
 import hublog.flask
 from hublog.cli.process_status import processes_json
+from hublog.delivery.accounting import Drop
 from hublog.operations.overview import Overview
 from hublog.pages.answers import NAMES, Pages
-from hublog.pages.status_page import LISTED_MAX, status_page
-from hublog.settings import EventHubSettings, Settings
+from hublog.pages.status_page import LISTED_MAX, REMEDIES, status_page
+from hublog.settings import SETTINGS, EventHubSettings, Settings
 
 TOKEN = "a-token-for-the-tests"
 HUB = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=c2VjcmV0;UseDevelopmentEmulator=true"
@@ -129,7 +131,7 @@ def test_health_says_whether_records_arrive(monkeypatch, found, known, health):
 
 
 def test_health_fails_where_records_reach_nothing(monkeypatch):
-    monkeypatch.setattr("hublog.pages.answers.hublog_handlers", list)
+    monkeypatch.setattr("hublog.pages.answers.has_handlers", bool)
     assert body_of(Pages(quiet), "healthz")[0] == 503
 
 
@@ -220,3 +222,17 @@ def test_a_request_for_a_page_makes_no_request_record(flask_ask, caplog):
     ask("other")
     records = [each for each in caplog.records if each.name == "hublog.request"]
     assert [each.getMessage().split()[1] for each in records] == ["/hublog/other"]
+
+
+def test_each_reason_has_a_remedy_that_names_only_what_there_is():
+    names = {setting.name for setting in SETTINGS}
+    for reason in Drop:
+        assert set(re.findall(r"\b(?:EVENTHUB|LOG|FILE)_[A-Z_]+", REMEDIES[reason])) <= names
+
+
+def test_pages_without_the_extension_say_what_is_missing():
+    app = Flask("shop")
+    app.testing = True
+    app.register_blueprint(hublog.flask.status_pages())
+    with pytest.raises(RuntimeError, match=r"HubLog\(app\)"):
+        app.test_client().get("/healthz")

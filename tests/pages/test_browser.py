@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from dataclasses import replace
 from http import HTTPStatus
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -11,7 +12,9 @@ from tests.kits.browser import chromium
 from tests.kits.overviews import outage, quiet
 
 import hublog.flask
+from hublog.flask import AppState
 from hublog.pages import answers
+from hublog.settings import EventHubSettings, Settings
 
 HUB = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true"
 TOKEN = "a-token-for-the-tests"
@@ -29,21 +32,14 @@ def browser():
 
 
 @pytest.fixture(scope="module")  # a page that was left may still ask for something
-def served(tmp_path_factory):
+def served():
     """Serve the page over what it is given; yields its address."""
     served_now = [outage()]
     each_time = answers.Pages(lambda: served_now[0], now=itertools.count().__next__)
     app = Flask("shop")
-    app.config.update(
-        EVENTHUB_NAMESPACE_CONNECTION_STRING=HUB,
-        EVENTHUB_LOG_SPOOL="memory",
-        EVENTHUB_LOG_SPOOL_DIR=str(tmp_path_factory.mktemp("spool")),
-        LOG_STATUS_TOKEN=TOKEN,
-        LOG_TO_STDOUT=False,
-        FILE_LOGGING_ENABLED=False,
-        TESTING=True,
-    )
-    hublog.flask.HubLog(app)
+    # Not by HubLog, whose threads would go on in the tests behind this one.
+    hub = EventHubSettings(connection_string=HUB)
+    app.extensions["hublog"] = AppState(replace(Settings(), status_token=TOKEN, eventhub=hub))
     app.register_blueprint(hublog.flask.status_pages(), url_prefix="/hublog")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(answers, "pages", each_time)

@@ -274,7 +274,8 @@ SHOWN_LOGGERS: Final = 5
 #: Lost with an end or a start that has a line of its own, or no loss.
 _REPORTED_ELSEWHERE: Final = frozenset({Drop.EXIT, Drop.NOT_CONFIGURED}) | INTENTIONAL
 
-_ADVICE: Final[Mapping[Drop, str]] = {
+#: What to do about each reason.
+DROP_ADVICE: Final[Mapping[Drop, str]] = {
     Drop.QUEUE_FULL: (
         "Memory was full: raise EVENTHUB_LOG_QUEUE_SIZE or EVENTHUB_LOG_QUEUE_BYTES, or let the disk take"
         " what memory cannot hold (EVENTHUB_LOG_SPOOL=overflow)."
@@ -329,7 +330,7 @@ class DropReport:
             parts.append(f"levels {_listed(self.by_level)}")
         if self.by_logger:
             parts.append(f"most from {_listed(self.by_logger)}")
-        advice = _ADVICE.get(max(self.by_reason, key=self.by_reason.__getitem__), "")
+        advice = DROP_ADVICE.get(max(self.by_reason, key=self.by_reason.__getitem__), "")
         return f"{'; '.join(parts)}. {advice}".rstrip()
 
     def as_extra(self) -> dict[str, object]:

@@ -18,7 +18,7 @@ from hublog.internal_log import cause_of
 from hublog.operations.overview import Overview
 from hublog.pages.status_page import STYLE, status_page
 from hublog.requests.request_scope import current_scope
-from hublog.runtime.handler_watch import findings, hublog_handlers
+from hublog.runtime.handler_watch import findings, has_handlers, hublog_handlers
 from hublog.runtime.pipeline import NOT_CONFIGURED
 from hublog.runtime.snapshots import overview
 from hublog.settings import Settings
@@ -100,12 +100,11 @@ class Pages:
         return made
 
     def health(self, settings: Settings) -> Answer:
-        """Say whether logging works: ``ok``, ``degraded``, or ``failed`` where records reach nothing."""
+        """Say whether logging works: ``ok``, ``degraded``, or ``failed`` where no logger has a handler."""
         hub = settings.eventhub
-        is_on = settings.log_to_stdout or settings.file.enabled or hub.enabled
-        if is_on and not hublog_handlers():
+        if not has_handlers():
             return _json({"status": "failed"}, HTTPStatus.SERVICE_UNAVAILABLE)
-        is_well = not (findings() or (hub.enabled and not hub.is_configured))
+        is_well = hublog_handlers() and not (findings() or (hub.enabled and not hub.is_configured))
         return _json({"status": "ok" if is_well and not self._problems() else "degraded"})
 
     def status_json(self, settings: Settings) -> Answer:

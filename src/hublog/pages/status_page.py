@@ -8,6 +8,7 @@ from typing import Final
 
 from hublog.cli.command import age_text, count_of, time_text
 from hublog.cli.process_status import as_moment, is_stuck, worst_first
+from hublog.delivery.accounting import DROP_ADVICE, Drop
 from hublog.operations.overview import Overview
 from hublog.operations.snapshot import PipelineSnapshot, ProcessSnapshot
 
@@ -15,17 +16,13 @@ from hublog.operations.snapshot import PipelineSnapshot, ProcessSnapshot
 LISTED_MAX: Final = 50
 _REFRESH_S: Final = 10
 _BAR_WIDTH, _HEIGHT, _MINUTES = 5, 48, 60
-#: What the operator does about each reason; see docs/alarms.md.
-_REMEDIES: Final = {
-    "queue_full": "Memory was full: raise EVENTHUB_LOG_QUEUE_SIZE, or let EVENTHUB_LOG_SPOOL be overflow.",
-    "spool_full": "The disk was full: raise EVENTHUB_LOG_SPOOL_BYTES, or find out why the hub takes nothing.",
-    "exit": "Processes ended with records in memory alone: EVENTHUB_LOG_SPOOL=always keeps them.",
-    "sampled_out": "Left out on purpose, by LOG_TAIL settings.",
-    "deduplicated": "Left out on purpose: repeats.",
-    "rate_limited": "A logger was faster than its limit.",
-    "too_large": "Larger than an event may be: see EVENTHUB_LOG_RECORD_BYTES.",
-    "rejected": "The hub refused these: hublog spool list shows those that are kept in rejected/.",
-    "nested": "Logged in the middle of many log calls: a __str__ or a signal handler that logs.",
+#: What the operator does about each reason.
+REMEDIES: Final[dict[str, str]] = {
+    **{str(reason): advice for reason, advice in DROP_ADVICE.items()},
+    Drop.EXIT: "Processes ended with records in memory alone: EVENTHUB_LOG_SPOOL=always keeps them.",
+    Drop.NOT_CONFIGURED: "No connection was configured when these were logged: run hublog doctor.",
+    Drop.SAMPLED_OUT: "Left out on purpose, by EVENTHUB_LOG_TAIL_SAMPLING.",
+    Drop.DEDUPLICATED: "Repeats, left out on purpose, by EVENTHUB_LOG_DEDUP_SECONDS.",
 }
 #: A file of its own, so that strict policies let it pass.
 STYLE: Final = Path(__file__).with_name("status.css").read_text("utf-8")
@@ -133,7 +130,7 @@ def _chart(name: str, values: Sequence[int]) -> str:
 def _drops(total: PipelineSnapshot) -> Iterator[str]:
     if total.dropped_total:
         rows = [
-            (reason, f"{number:,}", _REMEDIES.get(reason, ""))
+            (reason, f"{number:,}", REMEDIES.get(reason, ""))
             for reason, number in sorted(total.dropped.items(), key=lambda each: -each[1])
         ]
         yield "<h2>Dropped, by reason</h2>"

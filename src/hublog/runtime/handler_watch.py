@@ -59,6 +59,11 @@ def hublog_handlers() -> list[logging.Handler]:
     return [each for each in dict.fromkeys(handlers) if _module_of(each)]
 
 
+def has_handlers() -> bool:
+    """Whether any logger of this process has a handler, of whatever kind."""
+    return bool(_all_handlers())
+
+
 def findings() -> list[str]:
     """Return a sentence, with a remedy, for each way in which handlers of hublog get no records here."""
     sentences = []
