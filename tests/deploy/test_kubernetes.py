@@ -1,9 +1,11 @@
 """The Kubernetes manifests, rendered and validated, agree with what hublog reads and promises."""
 
+import os
 from pathlib import PurePath
 
 import kubernetes_validate
 import pytest
+import yaml
 from tests.deploy.environment import option, settings_of, unknown
 from tests.deploy.kubernetes import (
     FOLDER,
@@ -13,6 +15,7 @@ from tests.deploy.kubernetes import (
     environment_of,
     pod_of,
     rendered,
+    resources_in,
 )
 
 from hublog.capture.resource import process_fields
@@ -167,3 +170,34 @@ def test_the_canary_differs_by_its_version_and_switches_the_event_hub_on():
         ("LOG_SERVICE_VERSION", "canary"),
     }
     assert stable.items() <= canary.items()
+
+
+@pytest.fixture
+def monitored(tmp_path):
+    overlay, component = (
+        os.path.relpath(FOLDER / name, tmp_path)
+        for name in ("overlays/connection-string", "components/monitoring")
+    )
+    found = {"resources": [overlay], "components": [component]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(found))
+    return resources_in(tmp_path)
+
+
+def test_monitoring_asks_each_pod_for_its_metrics_with_the_token_that_opens_them(monitored):
+    spec = monitored["PodMonitor"]["spec"]
+    template = monitored["Deployment"]["spec"]["template"]
+    [container] = template["spec"]["containers"]
+    [endpoint] = spec["podMetricsEndpoints"]
+    assert spec["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    assert endpoint["port"] in [port["name"] for port in container["ports"]]
+    assert endpoint["path"] == "/hublog/metrics"
+    [token] = [each for each in container["env"] if each["name"] == "LOG_STATUS_TOKEN"]
+    secret = token["valueFrom"]["secretKeyRef"]
+    assert endpoint["authorization"]["credentials"].items() <= secret.items()
+    assert secret["optional"]
+    kubernetes_validate.validate(monitored["Deployment"], VERSIONS[0], strict=True)
+
+
+def test_monitoring_has_the_alarms_for_prometheus(monitored):
+    rules = yaml.safe_load((ROOT / "observability" / "prometheus" / "alarms.yaml").read_text())
+    assert monitored["PrometheusRule"]["spec"] == rules
