@@ -88,12 +88,14 @@ def _row(process: ProcessSnapshot) -> tuple[str, ...]:
 def process_problems(found: Overview) -> list[str]:
     """Return what the operator has to act on, a sentence each."""
     problems = list(found.problems)
-    total = found.total
-    if found.living and is_stuck(total):
+    total, stuck = found.total, sum(is_stuck(each.total) for each in found.living)
+    if stuck:
         since = age_text(as_moment(total.state_since_s))
+        number = len(found.living)
+        what = "No records reach" if stuck == number else f"{stuck} of {number} processes cannot reach"
         cause = f" Last failure: {total.last_error}" if total.last_error else ""
         problems.append(
-            f"No records reach the event hub since {since} (state {total.state}): run hublog doctor.{cause}"
+            f"{what} the event hub since {since} (state {total.state}): run hublog doctor.{cause}"
         )
     return problems
 

@@ -5,13 +5,11 @@ from pathlib import Path
 from typing import Final
 
 from tests.faults.children import Child, wait_until
-from tests.faults.expect import BATCH, Expect, Mode
+from tests.faults.expect import BATCH, CALL_US, Expect, Mode
 from tests.faults.matrix import disk, row, same
 from tests.faults.scene import EXIT_S, GRACE_S, Scene
 
 _EXIT_S: Final = EXIT_S + GRACE_S
-#: Nobody waits for the network: a log call costs as much as ever.
-_CALL_US: Final = {Mode.MEMORY: 1_000.0, Mode.OVERFLOW: 1_000.0, Mode.ALWAYS: 2_000.0}
 #: The circuit tries again soon, so that a row is short; the watchdog gives a send up soon.
 _QUICK: Final = {"EVENTHUB_LOG_CIRCUIT_COOLDOWN": "1"}
 _WATCHDOG: Final = {"EVENTHUB_LOG_SEND_TIMEOUT": "2"}
@@ -41,7 +39,7 @@ def until_logged(scene: Scene, number: int) -> None:
 @row(
     "B2",
     "the broker accepts and never speaks",
-    lambda mode, variant: Expect(duplicates=3 * BATCH, exit_s=_EXIT_S, p99_us=_CALL_US[mode]),
+    lambda mode, variant: Expect(duplicates=3 * BATCH, exit_s=_EXIT_S, p99_us=CALL_US),
     seconds=15,
 )
 def _b2(scene: Scene) -> None:

@@ -3,7 +3,7 @@
 import time
 from typing import Final
 
-from tests.faults.expect import Expect, Mode
+from tests.faults.expect import CALL_US, Expect, Mode
 from tests.faults.matrix import disk, row
 from tests.faults.rows.broker_faults import end, start, until_logged
 from tests.faults.scene import EXIT_S, GRACE_S, Scene
@@ -18,12 +18,11 @@ _NEW_S: Final = 5.0
 _SLACK_S: Final = 5.0
 #: A backlog of 21 MB, which a hub that settles a megabyte in a quarter of a second takes in five seconds.
 _OLD, _OLD_BYTES, _SETTLE_S = 7_000, 3_000, 0.25
-_CALL_US: Final = {Mode.MEMORY: 1_000.0, Mode.OVERFLOW: 1_000.0, Mode.ALWAYS: 2_000.0}
 
 
 def _b1_expects(mode: Mode, variant: str) -> Expect:
     dropped = None if mode is Mode.MEMORY else 0
-    return Expect(dropped=dropped, exit_s=_EXIT_S, p99_us=_CALL_US[mode])
+    return Expect(dropped=dropped, exit_s=_EXIT_S, p99_us=CALL_US)
 
 
 @row("B1", "refused from the start", _b1_expects, seconds=10, variants=("nobody", "reset"))
@@ -39,8 +38,8 @@ def _b1(scene: Scene) -> None:
 
 def _b6_expects(mode: Mode, variant: str) -> Expect | None:
     if mode is Mode.MEMORY:
-        return Expect(dropped=None, p99_us=_CALL_US[mode]) if not variant else None
-    return Expect(dropped=None if variant else 0, p99_us=_CALL_US[mode])
+        return Expect(dropped=None, p99_us=CALL_US) if not variant else None
+    return Expect(dropped=None if variant else 0, p99_us=CALL_US)
 
 
 @row("B6", "an outage with 300 000 records", _b6_expects, seconds=40, variants=("", "64MiB"))
@@ -85,7 +84,10 @@ def _b11(scene: Scene) -> None:
 @row(
     "T5",
     "recovery with a backlog",
-    lambda mode, variant: Expect(memory_kib=None),
+    # As the silent broker heals it resets what hung, and may have taken that delivery, of 1 MiB, just before.
+    lambda mode, variant: Expect(
+        memory_kib=None, duplicates=(1 << 20) // _OLD_BYTES if variant == "silent" else 0
+    ),
     seconds=30,
     variants=("refused", "silent"),
 )
