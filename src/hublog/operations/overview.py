@@ -19,6 +19,8 @@ from hublog.operations.snapshot import (
 )
 
 _TRIES: Final = 3
+#: Looks until nothing was added meanwhile to what has ended: each ended process may be added by itself.
+_LOOKS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +118,7 @@ def read_overview(root: Path, *, wall: Callable[[], float] = time.time) -> Overv
     except OSError as error:
         return Overview(problems=(f"{root} cannot be read: {error.strerror or error}.",), read_s=wall())
     found = Overview()
-    for _ in range(_TRIES):
+    for _ in range(_LOOKS):
         before = _read_ended(folder)
         found = _read(folder, before, wall())
         if _read_ended(folder) == before:  # else one was added to it meanwhile
