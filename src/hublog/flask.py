@@ -111,7 +111,7 @@ def status_pages(*, may_see: Callable[[], bool] = lambda: False) -> Blueprint:
     answer 404 unless the request has ``Authorization: Bearer`` with ``LOG_STATUS_TOKEN``.
 
     Args:
-        may_see: whether whoever sends the current request may see them as well; called in the request.
+        may_see: whether the client of the current request may see them as well; called in the request.
     """
     from hublog.pages import answers  # noqa: PLC0415  # for these pages only; they need fcntl
 

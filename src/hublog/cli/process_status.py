@@ -45,9 +45,10 @@ def process_lines(found: Overview) -> Iterator[str]:
             f"{reason} {number:,}" for reason, number in sorted(total.dropped.items())
         )
     if total.last_error and total.last_failure_s is not None:
-        yield f"last failure {age_text(as_moment(total.last_failure_s))} ago: {shown(total.last_error)}"
+        yield f"last failure {age_of(total.last_failure_s)} ago: {shown(total.last_error)}"
     if living:
-        rows = [_row(each) for each in worst_first(living)[:_LISTED_MAX]]
+        cells = map(process_cells, worst_first(living)[:_LISTED_MAX])
+        rows = [tuple(shown(each[name]) for name in _HEADER) for each in cells]
         yield from table(_HEADER, rows, left=4).splitlines()
         if len(living) > _LISTED_MAX:
             yield f"and {len(living) - _LISTED_MAX} more"
@@ -68,21 +69,23 @@ def worst_first(processes: Iterable[ProcessSnapshot]) -> list[ProcessSnapshot]:
     return sorted(processes, key=badness)
 
 
-def _row(process: ProcessSnapshot) -> tuple[str, ...]:
+def process_cells(process: ProcessSnapshot) -> dict[str, str]:
+    """Return what a table shows of a process, by the names of its columns."""
     total = process.total
     share = max((part.queue_share for part in process.pipelines), default=0.0)
-    return (
-        shown(process.host),
-        str(total.state),
-        age_text(as_moment(total.state_since_s)),
-        "-" if total.oldest_s is None else age_text(as_moment(total.oldest_s)),
-        str(process.pid),
-        f"{total.counters['accepted_total']:,}",
-        f"{total.counters['sent_total']:,}",
-        f"{total.dropped_total:,}",
-        f"{total.held:,}",
-        f"{share:.0%}",
-    )
+    return {
+        "host": process.host,
+        "pid": str(process.pid),
+        "state": str(total.state),
+        "since": age_of(total.state_since_s),
+        "oldest": age_of(total.oldest_s),
+        "accepted": f"{total.counters['accepted_total']:,}",
+        "sent": f"{total.counters['sent_total']:,}",
+        "dropped": f"{total.dropped_total:,}",
+        "waiting": f"{total.held:,}",
+        "queue": f"{share:.0%}",
+        "last failure": total.last_error if is_stuck(total) else "",
+    }
 
 
 def process_problems(found: Overview) -> list[str]:
@@ -90,7 +93,7 @@ def process_problems(found: Overview) -> list[str]:
     problems = list(found.problems)
     total, stuck = found.total, sum(is_stuck(each.total) for each in found.living)
     if stuck:
-        since = age_text(as_moment(total.state_since_s))
+        since = age_of(total.state_since_s)
         number = len(found.living)
         what = "No records reach" if stuck == number else f"{stuck} of {number} processes cannot reach"
         cause = f" Last failure: {total.last_error}" if total.last_error else ""
@@ -164,6 +167,11 @@ def _plain(part: PipelineSnapshot) -> Mapping[str, object]:
 
 def _time(moment_s: float | None) -> str | None:
     return time_text(as_moment(moment_s)) if moment_s else None
+
+
+def age_of(moment_s: float | None) -> str:
+    """Return how long ago a moment (seconds since 1970) was, in its largest unit; a dash for none."""
+    return age_text(None if moment_s is None else as_moment(moment_s))
 
 
 def as_moment(moment_s: float) -> datetime:

@@ -112,7 +112,7 @@ class Publisher:
     def _open(self) -> None:
         folder = status_folder(self._root, make=True)
         for _ in range(_TRIES):
-            # The name never comes again: what has ended is told apart by it.
+            # No name is used twice: it says which process was added last to what has ended.
             path = folder / f"{int(self._wall() * 1_000):012x}-{os.getpid()}-{os.urandom(4).hex()}"
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600)
             try:

@@ -199,7 +199,7 @@ class ProcessSnapshot:
         pipelines: what it has.
         minutes: the last hour, of each minute in which something happened: its number since 1970, then what
             was accepted, sent and dropped until its end.
-        is_alive: whether the process lives; known to whoever reads.
+        is_alive: whether the process lives; set by the reader.
     """
 
     pid: int

@@ -82,7 +82,7 @@ class Pages:
             is_trusted: whether the application itself knows who asks, and trusts them; asked last.
 
         Returns:
-            None if there is no such page, or not for whoever asks.
+            None if there is no such page, or the client may not see it.
         """
         make = _OPEN.get(name)
         if make is None:
@@ -101,11 +101,10 @@ class Pages:
 
     def health(self, settings: Settings) -> Answer:
         """Say whether logging works: ``ok``, ``degraded``, or ``failed`` where no logger has a handler."""
-        hub = settings.eventhub
         if not has_handlers():
             return _json({"status": "failed"}, HTTPStatus.SERVICE_UNAVAILABLE)
-        is_well = hublog_handlers() and not (findings() or (hub.enabled and not hub.is_configured))
-        return _json({"status": "ok" if is_well and not self._problems() else "degraded"})
+        is_well = hublog_handlers() and not (_own_problems(settings) or self._problems())
+        return _json({"status": "ok" if is_well else "degraded"})
 
     def status_json(self, settings: Settings) -> Answer:
         """Return what ``hublog status --json`` says of the processes."""
@@ -118,18 +117,12 @@ class Pages:
 
     def status(self, settings: Settings) -> Answer:
         """Return the page for people."""
-        hub = settings.eventhub
-        problems = [*findings()]
-        if hub.enabled and not hub.is_configured:
-            problems.append(NOT_CONFIGURED)
+        problems = [*_own_problems(settings), *self._problems()]
         try:
             found = self._overview()
-        except Exception as error:  # noqa: BLE001  # as above
+        except Exception:  # noqa: BLE001  # the problems say it
             found = Overview()
-            problems.append(_trouble(error))
-        else:
-            problems += self._problems()
-        page = status_page(found, problems, is_switched_off=not hub.enabled)
+        page = status_page(found, problems, is_switched_off=not settings.eventhub.enabled)
         return Answer(page.encode("utf-8", "replace"), "text/html; charset=utf-8")
 
     def metrics(self, settings: Settings) -> Answer:
@@ -178,6 +171,12 @@ _PROTECTED: Final = {"status": Pages.status, "status.json": Pages.status_json, "
 #: Of each page below the path that the application chooses.
 NAMES: Final = (*_OPEN, *_PROTECTED)
 pages: Final = Pages()
+
+
+def _own_problems(settings: Settings) -> list[str]:
+    """Return what is wrong with the handlers and settings of this process."""
+    is_missing = settings.eventhub.enabled and not settings.eventhub.is_configured
+    return [*findings(), *([NOT_CONFIGURED] if is_missing else ())]
 
 
 def _has_token(authorization: str, token: str) -> bool:

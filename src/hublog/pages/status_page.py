@@ -6,11 +6,11 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
-from hublog.cli.command import age_text, count_of, time_text
-from hublog.cli.process_status import as_moment, is_stuck, worst_first
+from hublog.cli.command import count_of, time_text
+from hublog.cli.process_status import age_of, as_moment, process_cells, worst_first
 from hublog.delivery.accounting import DROP_ADVICE, Drop
 from hublog.operations.overview import Overview
-from hublog.operations.snapshot import PipelineSnapshot, ProcessSnapshot
+from hublog.operations.snapshot import PipelineSnapshot
 
 #: Processes that are listed; all are in the sums.
 LISTED_MAX: Final = 50
@@ -70,12 +70,8 @@ def _head(found: Overview, problems: Sequence[str], *, is_switched_off: bool) ->
         yield from (f"<p>{escape(each)}</p>" for each in problems)
         yield "</div>"
     elif total.last_error and total.last_failure_s is not None:
-        age = _age(total.last_failure_s)
+        age = age_of(total.last_failure_s)
         yield f'<p class="soft">The last failure, {age} ago: {escape(total.last_error)}</p>'
-
-
-def _age(moment_s: float | None) -> str:
-    return "-" if moment_s is None else age_text(as_moment(moment_s))
 
 
 def _now(found: Overview) -> str:
@@ -93,8 +89,8 @@ def _cards(found: Overview) -> Iterator[str]:
         "circuit": str(total.circuit) if found.living else "-",
         "fullest queue": f"{found.queue_share:.0%}",
         "spool": f"{total.spool_share:.0%}",
-        "oldest record": _age(total.oldest_s),
-        "last success": _age(total.last_success_s),
+        "oldest record": age_of(total.oldest_s),
+        "last success": age_of(total.last_success_s),
     }
     yield '<div class="cards">'
     yield from (f"<div><dl><dt>{name}</dt><dd>{value}</dd></dl></div>" for name, value in values.items())
@@ -144,26 +140,10 @@ def _processes(found: Overview) -> Iterator[str]:
     counts = ("accepted", "sent", "dropped", "waiting", "queue")
     header = ("host", "pid", "state", "since", *counts, "oldest", "last failure")
     yield "<h2>Processes</h2>"
-    yield from _table(header, map(_row, living[:LISTED_MAX]), numbers=(1, 4, 5, 6, 7, 8), texts=(10,))
+    rows = [[cells[name] for name in header] for cells in map(process_cells, living[:LISTED_MAX])]
+    yield from _table(header, rows, numbers=(1, 4, 5, 6, 7, 8), texts=(10,))
     if len(living) > LISTED_MAX:
         yield f'<p class="soft">and {len(living) - LISTED_MAX} more, none of them worse</p>'
-
-
-def _row(process: ProcessSnapshot) -> tuple[str, ...]:
-    total = process.total
-    return (
-        process.host,
-        str(process.pid),
-        str(total.state),
-        _age(total.state_since_s),
-        f"{total.counters['accepted_total']:,}",
-        f"{total.counters['sent_total']:,}",
-        f"{total.dropped_total:,}",
-        f"{total.held:,}",
-        f"{max((part.queue_share for part in process.pipelines), default=0.0):.0%}",
-        _age(total.oldest_s),
-        total.last_error if is_stuck(total) else "",
-    )
 
 
 def _table(
